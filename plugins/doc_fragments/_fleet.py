@@ -1,0 +1,86 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: documentation of the options that describe a fleet."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Shared by all modules that compute from an inventory."""
+
+    DOCUMENTATION = r"""
+options:
+  namespace:
+    description: Namespace that the objects are for.
+    type: str
+    required: true
+  fleet:
+    description:
+      - Id in the ownership labels, at most 63 characters.
+      - The empty default takes O(namespace).
+    type: str
+    default: ""
+  preset:
+    description: What V(openedx) knows of services, queue names and settings, as the lowest layer.
+    type: str
+    default: ""
+    choices: ["", openedx]
+  services:
+    description:
+      - Service to keys, as in C(celery_workers_services). The nested keys are in the key reference of the collection.
+      - No value in here may be secret. The role takes secret values out before it calls a module.
+    type: dict
+    default: {}
+  config:
+    description: Service to variant to keys, as in C(celery_workers_config).
+    type: dict
+    default: {}
+  queue_defaults:
+    description: Keys for every variant, as in C(celery_workers_queue_defaults).
+    type: dict
+    default: {}
+  broker:
+    description: The message broker, as in C(celery_workers_broker), without its password.
+    type: dict
+    default: {}
+  explicit_queues:
+    description: Service to task to C({queue}), as in C(celery_workers_explicit_queues).
+    type: dict
+    default: {}
+  layers:
+    description:
+      - Further inventory variables by name. C(celery_workers_config__50_campus) is laid over C(celery_workers_config).
+      - Layers of one variable are merged in the order of their two digits, whatever the order of this list.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the variable. It appears in messages.
+        type: str
+        required: true
+      value:
+        description: Value of the variable.
+        type: raw
+  variable_names:
+    description: Names of all C(celery_workers_*) variables that are defined; those that nothing reads are problems.
+    type: list
+    elements: str
+    default: []
+  known_variables:
+    description: Names of the variables that the role has. Empty switches the check of O(variable_names) off.
+    type: list
+    elements: str
+    default: []
+"""
+
+    OBSERVED = r"""
+options:
+  observed:
+    description:
+      - What runs now, as RV(queueops.celery.worker_info#module:observed) gives it.
+      - Empty computes from the inventory alone, as for manifest files.
+    type: dict
+    default: {}
+"""

@@ -1,0 +1,134 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: filters of the role. They run on the controller, where secret values may be, and keep them there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.queueops.celery.plugins.module_utils._changes import (
+    first_cause,
+    identity,
+    list_results,
+    readable,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
+    redact,
+    redacted_layers,
+    secret_manifests,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
+
+Objects = list[dict[str, Any]]
+
+
+def manifests_of_secrets(layers: Objects, namespace: str, fleet: str = "", preset: str = "") -> Objects:
+    """Secret objects of a fleet, with their values."""
+    try:
+        return secret_manifests(layers, str(namespace), str(fleet), str(preset))
+    except InventoryError as error:
+        raise AnsibleFilterError(str(error)) from None
+
+
+def secret_keys(secrets: Objects) -> Objects:
+    """Secret objects without their values."""
+    return [readable(secret) for secret in secrets]
+
+
+def sent_secrets(result: dict[str, Any], secrets: Objects) -> Objects:
+    """The same, for as many as a task has sent."""
+    return secret_keys(secrets[: len(list_results(result))])
+
+
+def results_without_secrets(result: dict[str, Any]) -> Objects:
+    """What a Secret task did to each object, without what was in it."""
+    return [
+        {
+            "changed": bool(item.get("changed")),
+            "method": item.get("method", ""),
+            "result": readable(item.get("result") or {}),
+        }
+        for item in list_results(result)
+    ]
+
+
+def refused_secrets(result: dict[str, Any], secrets: Objects) -> list[str]:
+    """Each Secret that the API refused, with its first cause, from which every value is taken out."""
+    items = list_results(result)
+    if not items and result.get("msg") and not result.get("skipped"):
+        return [f"The Secrets were not sent: {redact(first_cause(result), secrets)}"]
+    return [
+        f"{identity(secret)} was refused: {redact(first_cause(item['error']), secrets)}"
+        for secret, item in zip(secrets, items)
+        if item.get("error")
+    ]
+
+
+def with_secret_versions(observed: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    """What runs, with the Secrets as they are after a task has sent them.
+
+    A dry run does not move a version, so a Secret that would change counts as one of another version.
+    """
+    objects = [item for item in observed["objects"]]
+    for item in list_results(result):
+        metadata = (item.get("result") or {}).get("metadata") or {}
+        if not metadata.get("name"):
+            continue
+        earlier = next((old for old in objects if (old["kind"], old["name"]) == ("Secret", metadata["name"])), None)
+        version = str(metadata.get("resourceVersion") or "")
+        if item.get("changed") and version == (earlier["resource_version"] if earlier else ""):
+            version = "changes"
+        objects = [old for old in objects if old is not earlier]
+        labels = {str(key): str(value) for key, value in (metadata.get("labels") or {}).items()}
+        objects.append({"kind": "Secret", "name": str(metadata["name"]), "labels": labels, "resource_version": version})
+    return {**observed, "objects": objects}
+
+
+def with_files(rows: Objects, tree: dict[str, Any]) -> Objects:
+    """Rows of workers, each with the file of its Deployment."""
+    return [
+        {**row, "file": f"{tree['path']}/{tree['files'].get('Deployment ' + row['deployment'], '')}"} for row in rows
+    ]
+
+
+def table(rows: Objects, columns: list[str]) -> list[str]:
+    """Rows as lines of text, one column under the other."""
+    cells = [[title.replace("_", " ") for title in columns]]
+    cells += [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return ", ".join(str(item) for item in value) if isinstance(value, (list, tuple)) else str(value)
+
+
+def yaml_documents(objects: Objects) -> str:
+    """Objects as one file of several documents."""
+    return "---\n".join(as_yaml(item) for item in objects)
+
+
+class FilterModule:
+    """Names as the role writes them."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """All of them."""
+        return {
+            "list_results": list_results,
+            "refused_secrets": refused_secrets,
+            "results_without_secrets": results_without_secrets,
+            "secret_keys": secret_keys,
+            "secret_manifests": manifests_of_secrets,
+            "sent_secrets": sent_secrets,
+            "table": table,
+            "with_files": with_files,
+            "with_secret_versions": with_secret_versions,
+            "without_secrets": redacted_layers,
+            "yaml_documents": yaml_documents,
+        }

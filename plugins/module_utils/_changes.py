@@ -1,0 +1,197 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: what a kubernetes.core list task did, as a person wants to read it.
+
+A list task prints no diff, and its errors carry the API's text without saying which object they belong to.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._observed import LAST_APPLIED
+from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
+
+#: Metadata that the server keeps for itself.
+_SERVER_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What happened to the objects of a list task."""
+
+    created: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    diff: list[dict[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        counts = {
+            "created": self.created,
+            "changed": self.changed,
+            "deleted": self.deleted,
+            "unchanged": self.unchanged,
+            "failed": self.failed,
+        }
+        parts = [f"{len(names)} {word}" for word, names in counts.items() if names]
+        return ", ".join(parts) or "nothing to do"
+
+
+def report(
+    sent: list[dict[str, Any]], result: dict[str, Any], not_sent: list[dict[str, Any]], existing: Collection[str]
+) -> Report:
+    """Match the results of a list task with what was sent.
+
+    :param sent: definitions, in the order sent.
+    :param result: the registered result; one object gives another shape than several.
+    :param not_sent: definitions that a dry run could not send, because their namespace or kind does not exist yet.
+    :param existing: kind and name of the objects that existed before.
+    """
+    found = Report()
+    for definition, item in zip(sent, list_results(result)):
+        _note(found, definition, item, identity(definition) in existing)
+    for definition in not_sent:
+        found.created.append(identity(definition))
+        found.diff.append(_diff(definition, {}, readable(definition)))
+    return found
+
+
+def list_results(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """One entry per object, whatever shape kubernetes.core gave the result; none for a skipped task."""
+    inner = result.get("result")
+    if isinstance(inner, dict) and isinstance(inner.get("results"), list):
+        several: list[dict[str, Any]] = inner["results"]
+        return several
+    return [result] if "result" in result or "error" in result else []
+
+
+def _note(found: Report, definition: dict[str, Any], item: dict[str, Any], existed: bool) -> None:
+    name = identity(definition)
+    found.warnings.extend(f"{name}: {text}" for text in item.get("warnings") or [])
+    if item.get("error"):
+        found.failed.append(f"{name}: {first_cause(item['error'])}")
+        return
+    if not item.get("changed"):
+        found.unchanged.append(name)
+        return
+    after = readable(item.get("result") or {})
+    if item.get("method") == "delete":
+        found.deleted.append(name)
+        found.diff.append(_diff(definition, readable(definition), {}))
+        return
+    before, changed_after = _both_sides(item, after)
+    (found.changed if existed else found.created).append(name)
+    found.diff.append(_diff(definition, before if existed else {}, changed_after if existed else readable(definition)))
+
+
+def _both_sides(item: dict[str, Any], after: Any) -> tuple[Any, Any]:
+    diff = item.get("diff")
+    if not isinstance(diff, dict):
+        return {}, after
+    return readable(diff.get("before") or {}), readable(diff.get("after") or {})
+
+
+def _diff(definition: dict[str, Any], before: Any, after: Any) -> dict[str, str]:
+    name = identity(definition)
+    return {"before_header": name, "after_header": name, "before": _as_text(before), "after": _as_text(after)}
+
+
+def _as_text(value: Any) -> str:
+    if not value:
+        return ""
+    return as_yaml(value)
+
+
+def identity(definition: dict[str, Any]) -> str:
+    """Kind and name."""
+    return f"{definition.get('kind', 'object')} {definition.get('metadata', {}).get('name', '')}"
+
+
+def readable(value: Any) -> Any:
+    """An object without what no person wrote: server metadata, status, the record of the last apply; a Secret's keys only."""
+    if not isinstance(value, dict):
+        return value
+    shown = {key: item for key, item in value.items() if key != "status"}
+    if isinstance(shown.get("metadata"), dict):
+        metadata = {key: item for key, item in shown["metadata"].items() if key not in _SERVER_METADATA}
+        notes = {key: item for key, item in (metadata.get("annotations") or {}).items() if key != LAST_APPLIED}
+        metadata.pop("annotations", None)
+        shown["metadata"] = {**metadata, **({"annotations": notes} if notes else {})}
+        if not shown["metadata"]:
+            del shown["metadata"]
+    if value.get("kind") == "Secret":
+        for key in ("data", "stringData"):
+            if isinstance(shown.get(key), dict):
+                shown[key] = dict.fromkeys(shown[key], "(not shown)")
+    return shown
+
+
+def first_cause(error: Any) -> str:
+    """The API's first cause in one line, from whatever kubernetes.core made of it."""
+    if not isinstance(error, dict):
+        return _one_line(str(error))
+    text = str(error.get("msg") or error.get("reason") or "unknown error")
+    if "Timed out waiting" in text and "ScaledObject" in text:
+        return (
+            "it is marked for deletion and still there. Its finalizer finalizer.keda.sh is taken off by KEDA's operator: check "
+            "that it runs; if KEDA is gone for good, remove the finalizer by hand."
+        )
+    status = status_in(text)
+    if status is None:
+        return _one_line(text)
+    causes = (status.get("details") or {}).get("causes") or []
+    first = causes[0] if causes and isinstance(causes[0], dict) else {}
+    if first.get("message"):
+        place = f"{first['field']}: " if first.get("field") and first["field"] != "<nil>" else ""
+        return _one_line(f"{status.get('reason') or status.get('code')}: {place}{first['message']}")
+    return _one_line(f"{status.get('reason') or status.get('code')}: {status.get('message') or text}")
+
+
+def status_in(text: str) -> dict[str, Any] | None:
+    """The Status object that an exception's text quotes, as JSON or as Python bytes."""
+    for match in re.finditer(r"b'(?:[^'\\]|\\.)*'|b\"(?:[^\"\\]|\\.)*\"", text, re.DOTALL):
+        try:
+            return _status(ast.literal_eval(match[0]).decode())
+        except (ValueError, SyntaxError, UnicodeDecodeError):
+            continue
+    start = text.find("{")
+    return _status(text[start:]) if start >= 0 else None
+
+
+def _status(text: str) -> dict[str, Any] | None:
+    try:
+        found, _end = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found.get("kind") == "Status" else None
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 500 else f"{line[:497]}..."
+
+
+def failure_message(found: Report) -> str:
+    """What a person needs to know when the API refused something."""
+    written = len(found.created) + len(found.changed)
+    lines = [
+        f"The API refused {len(found.failed)} of {_total(found)} objects; {written} were written, "
+        f"{len(found.unchanged)} needed no change. A second run continues from here.",
+        *found.failed,
+    ]
+    return "\n".join(lines)
+
+
+def _total(found: Report) -> int:
+    return sum(len(names) for names in (found.created, found.changed, found.deleted, found.unchanged, found.failed))

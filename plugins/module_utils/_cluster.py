@@ -1,0 +1,181 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: reads a namespace through kubernetes.core's client. Sends nothing but GETs, one LIST per kind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._changes import first_cause
+from ansible_collections.queueops.celery.plugins.module_utils._names import FLEET_LABEL
+from ansible_collections.queueops.celery.plugins.module_utils._observed import (
+    API_VERSIONS,
+    KEDA_KINDS,
+    METADATA_ONLY,
+    Autoscaler,
+    Observed,
+    ObservedObject,
+    autoscaler,
+    observed_object,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._readiness import (
+    Waiting,
+    deployment_waits,
+    scaled_object_waits,
+)
+
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
+
+
+class ClusterError(Exception):
+    """The cluster cannot be read; the text says why and what to check."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One namespace of a cluster.
+
+    :param client: kubernetes.core's K8SClient.
+    """
+
+    client: Any
+    namespace: str
+
+    def namespace_exists(self) -> bool:
+        """Whether the namespace exists. Who may not read namespaces is believed that it does.
+
+        :raises ClusterError: if the API cannot be reached or refuses the credentials.
+        """
+        try:
+            self.client.get(self._resource("Namespace", "v1"), name=self.namespace)
+        except Exception as error:  # the client raises one class per status, and others for the network
+            status = getattr(error, "status", None)
+            if status in (403, 404):
+                return status == 403
+            raise self._explained(error) from error
+        return True
+
+    def list_objects(
+        self, kind: str, api_version: str, metadata_only: bool = False, selector: str | None = None
+    ) -> list[dict[str, Any]] | None:
+        """All objects of a kind in the namespace; None if the cluster does not know the kind.
+
+        :raises ClusterError: if they cannot be read.
+        """
+        options: dict[str, Any] = {"header_params": {"Accept": _METADATA_LIST}} if metadata_only else {}
+        if selector:
+            options["label_selector"] = selector
+        try:
+            resource = self._resource(kind, api_version)
+            if resource is None:
+                return None
+            listed = self.client.get(resource, namespace=self.namespace, **options)
+        except ClusterError:
+            raise
+        except Exception as error:  # as above
+            if getattr(error, "status", None) == 404:
+                # Discovery is cached on disk, so a kind that was removed still seems known.
+                return None
+            raise self._explained(error, f"list {kind} in {self.namespace}") from error
+        return [dict(item) for item in listed.to_dict().get("items") or []]
+
+    def _resource(self, kind: str, api_version: str) -> Any:
+        try:
+            return self.client.resource(kind, api_version)
+        except Exception as error:
+            if type(error).__name__ in ("ResourceNotFoundError", "ResourceNotUniqueError"):
+                return None
+            raise self._explained(error) from error
+
+    def _explained(self, error: Exception, doing: str = "") -> ClusterError:
+        host = getattr(self.client.configuration, "host", "the API server")
+        status = getattr(error, "status", None)
+        cause = first_cause({"msg": str(getattr(error, "body", None) or error)})
+        if status == 401:
+            return ClusterError(
+                f"{host} refused the credentials ({cause}). Check celery_workers_kubeconfig or the token."
+            )
+        if status == 403:
+            return ClusterError(
+                f"{host} does not allow to {doing or 'read the API'}: {cause}. Grant get and list on it."
+            )
+        if status is not None:
+            return ClusterError(f"{host} failed to {doing or 'answer'}: {cause}")
+        return ClusterError(
+            f"{host} cannot be reached: {cause}. Check celery_workers_kubeconfig, celery_workers_context, the K8S_AUTH_* "
+            "environment and the network; or set celery_workers_output: manifests, which needs no cluster."
+        )
+
+
+def read_observed(cluster: Cluster, fleet: str, names: Collection[tuple[str, str]]) -> Observed:
+    """Read what the builders need: one LIST per kind.
+
+    :param names: kind and name of what the inventory asks for; objects that carry them are read whoever owns them.
+    """
+    exists = cluster.namespace_exists()
+    objects: list[ObservedObject] = []
+    autoscalers: list[Autoscaler | None] = []
+    missing: list[str] = []
+    refused: list[str] = []
+    for kind, api_version in {**API_VERSIONS, "HorizontalPodAutoscaler": "autoscaling/v2"}.items():
+        try:
+            listed = cluster.list_objects(kind, api_version, kind in METADATA_ONLY)
+        except ClusterError as error:
+            refused.append(str(error))
+            continue
+        if listed is None:
+            missing.append(kind)
+            continue
+        if kind in ("ScaledObject", "HorizontalPodAutoscaler"):
+            autoscalers.extend(autoscaler(kind, raw) for raw in listed)
+        if kind in API_VERSIONS:
+            found = (observed_object(kind, raw) for raw in listed)
+            objects.extend(item for item in found if item.is_ours(fleet) or (item.kind, item.name) in names)
+    if refused:
+        raise ClusterError("\n".join(dict.fromkeys(refused)))
+    return Observed(tuple(objects), tuple(item for item in autoscalers if item is not None), exists, tuple(missing))
+
+
+def wait_for_fleet(
+    cluster: Cluster,
+    fleet: str,
+    deployments: Collection[str],
+    scaled_objects: Collection[str],
+    timeout: float,
+    pause: float,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Waiting]:
+    """Wait until everything is up, or until the time is over, or until waiting longer is pointless.
+
+    :param timeout: seconds.
+    :param pause: seconds between two looks.
+    :returns: what is still not up.
+    """
+    end = clock() + timeout
+    while True:
+        waiting = _look(cluster, fleet, deployments, scaled_objects)
+        if not waiting or all(item.final for item in waiting) or clock() >= end:
+            return waiting
+        sleep(min(pause, max(0.0, end - clock())))
+
+
+def _look(cluster: Cluster, fleet: str, deployments: Collection[str], scaled_objects: Collection[str]) -> list[Waiting]:
+    selector = f"{FLEET_LABEL}={fleet}"
+    found = cluster.list_objects("Deployment", "apps/v1", selector=selector) or []
+    behind = [item for item in found if item["metadata"]["name"] in deployments and deployment_waits(item, [])]
+    pods = cluster.list_objects("Pod", "v1", selector=selector) or [] if behind else []
+    waits = [deployment_waits(item, _pods_of(item, pods)) for item in behind]
+    if scaled_objects:
+        listed = cluster.list_objects("ScaledObject", API_VERSIONS[KEDA_KINDS[1]], selector=selector) or []
+        waits += [scaled_object_waits(item) for item in listed if item["metadata"]["name"] in scaled_objects]
+    return [item for item in waits if item is not None]
+
+
+def _pods_of(deployment: dict[str, Any], pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    wanted = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    return [pod for pod in pods if wanted.items() <= (pod["metadata"].get("labels") or {}).items()]

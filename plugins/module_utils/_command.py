@@ -1,0 +1,306 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: the command line of a worker, and what it means for the scaler.
+
+Typed keys and free arguments end in one list. The scaler's slots are read from that final list and from
+nothing else, so that worker and scaler cannot disagree.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._model import Consumption, Process
+from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
+
+#: Options of C(celery worker) that take a value, by every name they have (Celery 5.4 to 5.7).
+_VALUED: dict[str, str] = {
+    "-n": "hostname", "--hostname": "hostname",
+    "-S": "statedb", "--statedb": "statedb",
+    "-l": "loglevel", "--loglevel": "loglevel",
+    "-O": "optimization", "--optimization": "optimization",
+    "--prefetch-multiplier": "prefetch-multiplier",
+    "-c": "concurrency", "--concurrency": "concurrency",
+    "-P": "pool", "--pool": "pool",
+    "--time-limit": "time-limit",
+    "--soft-time-limit": "soft-time-limit",
+    "--max-tasks-per-child": "max-tasks-per-child",
+    "--max-memory-per-child": "max-memory-per-child",
+    "-Q": "queues", "--queues": "queues",
+    "-X": "exclude-queues", "--exclude-queues": "exclude-queues",
+    "-I": "include", "--include": "include",
+    "--heartbeat-interval": "heartbeat-interval",
+    "--autoscale": "autoscale",
+    "-s": "schedule-filename", "--schedule-filename": "schedule-filename", "--schedule": "schedule-filename",
+    "--scheduler": "scheduler",
+    "-f": "logfile", "--logfile": "logfile",
+    "--pidfile": "pidfile", "--uid": "uid", "--gid": "gid", "--umask": "umask", "--executable": "executable",
+    # Options of celery itself; they would have to stand before the word worker.
+    "-A": "app", "--app": "app", "-b": "broker", "--broker": "broker", "--result-backend": "result-backend",
+    "--loader": "loader", "--config": "config", "--workdir": "workdir",
+}  # fmt: skip
+
+#: Options that stand alone.
+_FLAGS: dict[str, str] = {
+    "-D": "detach", "--detach": "detach",
+    "-E": "task-events", "--task-events": "task-events", "--events": "task-events",
+    "--purge": "purge", "--discard": "purge",
+    "--disable-prefetch": "disable-prefetch",
+    "--without-gossip": "without-gossip",
+    "--without-mingle": "without-mingle",
+    "--without-heartbeat": "without-heartbeat",
+    "-B": "beat", "--beat": "beat",
+    "-C": "no-color", "--no-color": "no-color", "-q": "quiet", "--quiet": "quiet",
+}  # fmt: skip
+
+#: Arguments that would break what the collection promises, and what to do instead.
+_REFUSED: dict[str, str] = {
+    "app": "the app is the service's; set celery_workers_services.<service>.app",
+    "broker": "the broker is the fleet's; set celery_workers_broker",
+    "hostname": "the node name must be unique per pod; metrics and probes rely on <service>.<variant>@%h",
+    "queues": "the queues decide what the scaler watches; set queues on the variant",
+    "exclude-queues": "set exclude_queues on the variant",
+    "beat": "every pod would schedule every periodic task; set beat on the service",
+    "schedule-filename": "that belongs to beat; set beat on the service",
+    "scheduler": "that belongs to beat; set beat on the service",
+    "detach": "the container would end at once",
+    "purge": "every start of a pod would delete all waiting work",
+    "result-backend": "set it under settings: {result_backend: …}",
+    "config": "it stands before the word worker; set it in the app",
+    "loader": "it stands before the word worker; set it in the app",
+    "workdir": "set working_dir",
+    "no-color": "it stands before the word worker",
+    "quiet": "it stands before the word worker",
+    "uid": "set security_context.runAsUser",
+    "gid": "set security_context.runAsGroup",
+    "logfile": "logs go to the container's output, where Kubernetes collects them",
+}
+
+#: Settings that have a key of their own, which also tells the scaler.
+_SETTING_KEYS: dict[str, str] = {
+    "worker_concurrency": "concurrency",
+    "worker_pool": "pool",
+    "worker_prefetch_multiplier": "prefetch_multiplier",
+    "worker_disable_prefetch": "disable_prefetch",
+    "worker_max_tasks_per_child": "max_tasks_per_child",
+    "worker_max_memory_per_child": "max_memory_per_child",
+    "task_time_limit": "time_limit",
+    "task_soft_time_limit": "soft_time_limit",
+    "task_acks_late": "acks_late",
+    "task_reject_on_worker_lost": "reject_on_worker_lost",
+    "task_queues": "queues",
+    "broker_transport_options": "celery_workers_broker.transport_options",
+    "broker_url": "celery_workers_broker",
+}
+
+#: First words of Celery 5.7 settings; a command line cannot set others.
+_NAMESPACES = (
+    "accept", "beat", "broker", "cache", "cassandra", "control", "couchbase", "database", "elasticsearch", "enable",
+    "event", "events", "mongodb", "redis", "result", "s3", "security", "task", "timezone", "worker",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One option as Celery reads it: its canonical name, its value, and the words it was written with."""
+
+    name: str
+    value: str | None
+    words: tuple[str, ...]
+
+
+def read_arguments(words: Iterable[str]) -> tuple[list[Argument], list[str]]:
+    """Split arguments as click does: C(--pool=gevent), C(--pool gevent), C(-c4), C(-c 4), C(-EB).
+
+    :returns: the options, and the words that are none.
+    """
+    options: list[Argument] = []
+    strange: list[str] = []
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        name, equals, value = word.partition("=")
+        if word.startswith("--") and equals and name in _VALUED:
+            options.append(Argument(_VALUED[name], value, (word,)))
+        elif word in _VALUED and waiting:
+            following = waiting.pop(0)
+            options.append(Argument(_VALUED[word], following, (word, following)))
+        elif word in _FLAGS:
+            options.append(Argument(_FLAGS[word], None, (word,)))
+        elif re.match(r"^-[A-Za-z]\S", word) and word[:2] in _VALUED:
+            options.append(Argument(_VALUED[word[:2]], word[2:], (word,)))
+        elif re.match(r"^-[A-Za-z]{2}", word) and word[:2] in _FLAGS:
+            options.append(Argument(_FLAGS[word[:2]], None, (word[:2],)))
+            waiting.insert(0, f"-{word[2:]}")
+        else:
+            strange.append(word)
+    return options, strange
+
+
+def check_extra_params(process: Process, has_scaler: bool, path: str, problems: Problems) -> None:
+    """Note every free argument that would break the separation or that Celery would not understand."""
+    options, strange = read_arguments(process.extra_params)
+    known = {*_VALUED, *_FLAGS}
+    for word in strange:
+        problems.add(path, _why_strange(word, known))
+    for option in options:
+        written = " ".join(option.words)
+        if option.name in _REFUSED:
+            problems.add(path, f"{written!r} is not accepted: {_REFUSED[option.name]}.")
+        elif option.name == "autoscale" and has_scaler:
+            problems.add(path, f"{written!r} beside a scaler is two control loops on one pool; leave it out.")
+        elif option.name == "concurrency" and not re.fullmatch(r"[1-9]\d{0,4}", option.value or ""):
+            problems.add(path, f"{written!r} needs a number above 0; the scaler counts with it.")
+        elif option.name == "autoscale" and not re.fullmatch(r"\d+(,\d+)?", option.value or ""):
+            problems.add(path, f"{written!r} needs MAX or MAX,MIN.")
+    names = [option.name for option in options]
+    for name in sorted({name for name in names if names.count(name) > 1 and name != "include"}):
+        problems.add(path, f"--{name} stands there more than once; write it once.")
+
+
+def _why_strange(word: str, known: set[str]) -> str:
+    name = re.split(r"[=\s]", word, maxsplit=1)[0]
+    if word == "--" or re.match(r"^[a-z]+[._][a-z0-9_.]+=", word):
+        return f"{word!r} sets a Celery setting; write it under settings."
+    if name in known and " " in word:
+        return f"{word!r} is one argument with a space in it; write {name!r} and the value as two elements."
+    if name in known and name in _VALUED:
+        return f"{word!r} needs a value."
+    return f"celery worker has no argument {word!r}; {suggest(name, known)}"
+
+
+def check_settings(process: Process, path: str, problems: Problems) -> None:
+    """Note settings that a command line cannot set or that have a key of their own."""
+    for name, value in process.settings.items():
+        setting = name.lower().replace(".", "_")
+        if setting in _SETTING_KEYS:
+            problems.add(f"{path}.{name}", f"write {_SETTING_KEYS[setting]} instead, which the scaler knows of too.")
+        elif setting.split("_")[0] not in _NAMESPACES:
+            problems.add(
+                f"{path}.{name}", "this is no Celery setting in its new, lower case form (Celery 4 and later)."
+            )
+        elif setting == "worker_eta_task_limit":
+            problems.add(
+                f"{path}.{name}", "at that limit a worker takes no task at all (measured, Celery 5.6); leave it out."
+            )
+        elif value is None:
+            problems.add(f"{path}.{name}", "null cannot be set on a command line; leave the setting out.")
+
+
+def worker_args(app: str, node: str, queues: tuple[str, ...], consumption: Consumption, process: Process,
+                memory_per_child: int | None, transport_options: dict[str, Any]) -> tuple[str, ...]:  # fmt: skip
+    """The complete arguments of a worker container, in exec form.
+
+    :param node: the node name's first part, C(<service>.<variant>).
+    :param memory_per_child: KiB, as worked out from the memory limit; None for none.
+    :param transport_options: the broker's; they replace the app's as a whole.
+    """
+    extra, _strange = read_arguments(process.extra_params)
+    replaced = {option.name for option in extra}
+    typed = [
+        *_identity(process, node, queues, consumption),
+        *_pool(process, effective_pool(process), memory_per_child),
+        *_limits(process),
+        *_chatter(process),
+    ]
+    kept = [word for word in typed if _canonical(word) not in replaced]
+    settings = _settings(process, transport_options)
+    return tuple(
+        ["celery", f"--app={app}", "worker", *kept, *process.extra_params, *(["--", *settings] if settings else [])]
+    )
+
+
+def effective_pool(process: Process) -> str:
+    """The pool that the final arguments ask for."""
+    extra, _strange = read_arguments(process.extra_params)
+    return next((option.value for option in extra if option.name == "pool" and option.value), process.pool)
+
+
+def _canonical(word: str) -> str:
+    return word.partition("=")[0].removeprefix("--")
+
+
+def _identity(process: Process, node: str, queues: tuple[str, ...], consumption: Consumption) -> list[str]:
+    # One percent sign: Kubernetes does not escape, and %%h would name every pod alike.
+    words = [f"--loglevel={process.loglevel}", f"--hostname={node}@%h", f"--queues={','.join(queues)}"]
+    if consumption.exclude_queues:
+        words.append(f"--exclude-queues={','.join(consumption.exclude_queues)}")
+    return words
+
+
+def _pool(process: Process, pool: str, memory_per_child: int | None) -> list[str]:
+    words = [
+        f"--concurrency={1 if pool == 'solo' else process.concurrency}",
+        f"--pool={pool}",
+        f"--prefetch-multiplier={process.prefetch_multiplier}",
+    ]
+    if process.disable_prefetch:
+        words.append("--disable-prefetch")
+    # Only prefork has children to schedule fairly and to replace.
+    if pool == "prefork":
+        words.append(f"--optimization={process.optimization}")
+        if process.max_tasks_per_child:
+            words.append(f"--max-tasks-per-child={process.max_tasks_per_child}")
+        if memory_per_child:
+            words.append(f"--max-memory-per-child={memory_per_child}")
+    return words
+
+
+def _limits(process: Process) -> list[str]:
+    limits = (("time-limit", process.time_limit), ("soft-time-limit", process.soft_time_limit))
+    return [f"--{name}={value}" for name, value in limits if value]
+
+
+def _chatter(process: Process) -> list[str]:
+    switches = (("without-gossip", process.without_gossip), ("without-mingle", process.without_mingle))
+    return [f"--{name}" for name, on in switches if on]
+
+
+def _settings(process: Process, transport_options: dict[str, Any]) -> list[str]:
+    """Settings as C(key=value), each over the app's own (Celery's cmdline_config_parser, 4.0 and later)."""
+    typed = (("task.acks_late", process.acks_late), ("task.reject_on_worker_lost", process.reject_on_worker_lost))
+    words = [f"{name}={'true' if value else 'false'}" for name, value in typed if value is not None]
+    words += [_setting(name.lower().replace(".", "_"), value) for name, value in process.settings.items()]
+    if transport_options:
+        words.append(_setting("broker_transport_options", transport_options))
+    return words
+
+
+def _setting(name: str, value: Any) -> str:
+    namespace, _dot, rest = name.partition("_")
+    return f"{namespace}.{rest}={_cast(value)}"
+
+
+def _cast(value: Any) -> str:
+    # The cast is written out, because Celery converts text by itself only for settings whose type it knows.
+    if isinstance(value, bool):
+        return f"(bool){'true' if value else 'false'}"
+    if isinstance(value, int):
+        return f"(int){value}"
+    if isinstance(value, float):
+        return f"(float){value}"
+    if isinstance(value, str):
+        return f"(string){value}"
+    kind = "dict" if isinstance(value, dict) else "list"
+    return f"({kind}){json.dumps(value, sort_keys=True, separators=(',', ':'))}"
+
+
+def slots_of(args: Iterable[str]) -> int:
+    """Tasks that a pod with these arguments runs at once. Solo is 1 whatever else is asked for."""
+    words = list(args)
+    if "worker" in words:
+        words = words[words.index("worker") + 1 :]
+    if "--" in words:
+        words = words[: words.index("--")]
+    found = {option.name: option.value for option in read_arguments(words)[0]}
+    if found.get("pool") == "solo":
+        return 1
+    autoscale = found.get("autoscale")
+    if autoscale:
+        return max(int(number) for number in autoscale.split(","))
+    return int(found.get("concurrency") or 1)

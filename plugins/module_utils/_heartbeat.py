@@ -1,0 +1,108 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: the heartbeat probe: two small files that a ConfigMap brings into the worker's container.
+
+The worker is started by one of them and not by an environment variable: an injected PYTHONPATH would replace the
+image's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from ansible_collections.queueops.celery.plugins.module_utils._model import Broker
+
+HEARTBEAT_MOUNT = "/celery-heartbeat"
+_BEAT_FILE = "/tmp/celery-heartbeat"
+
+START_SCRIPT = f'''\
+"""Starts Celery as its own command does, and touches a file at every worker heartbeat."""
+
+import pathlib
+import sys
+
+from celery import signals
+from celery.__main__ import main
+
+BEAT = pathlib.Path({_BEAT_FILE!r})
+LEAVING = pathlib.Path({_BEAT_FILE!r} + "-leaving")
+BEAT.unlink(missing_ok=True)
+LEAVING.unlink(missing_ok=True)
+
+
+@signals.worker_ready.connect(weak=False)
+@signals.heartbeat_sent.connect(weak=False)
+def alive(**_):
+    BEAT.touch()
+
+
+@signals.worker_shutting_down.connect(weak=False)
+def leaving(**_):
+    LEAVING.touch()
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)
+    # The container's arguments begin with the word celery, which is the program's name.
+    sys.argv = sys.argv[1:]
+    sys.exit(main())
+'''
+
+CHECK_SCRIPT = f'''\
+"""Passes while the worker beats, while it finishes its last tasks, and while the broker cannot be reached."""
+
+import pathlib
+import socket
+import sys
+import time
+
+BEAT = pathlib.Path({_BEAT_FILE!r})
+LEAVING = pathlib.Path({_BEAT_FILE!r} + "-leaving")
+
+
+def broker_is_down(host, port):
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+    except OSError:
+        return True
+    return False
+
+
+def main(limit, host="", port="0"):
+    if LEAVING.exists():
+        return 0
+    if not BEAT.exists():
+        print("the worker is not ready yet")
+        return 1
+    age = time.time() - BEAT.stat().st_mtime
+    if age <= float(limit) or (host and broker_is_down(host, int(port))):
+        return 0
+    print(f"the last heartbeat is {{age:.0f}} seconds old")
+    return 1
+
+
+sys.exit(main(*sys.argv[1:]))
+'''
+
+FILES = {"start.py": START_SCRIPT, "check.py": CHECK_SCRIPT}
+
+
+def files_hash() -> str:
+    """Changes when the files change, so that pods roll with them."""
+    content = "\0".join(f"{name}\0{text}" for name, text in sorted(FILES.items()))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def start_command(python: str) -> list[str]:
+    """Command of the container; its arguments stay those of C(celery)."""
+    return [python, f"{HEARTBEAT_MOUNT}/start.py"]
+
+
+def check_command(python: str, limit: int, broker: Broker | None) -> list[str]:
+    """Command of the probe.
+
+    :param limit: seconds after which the file is stale.
+    """
+    command = [python, f"{HEARTBEAT_MOUNT}/check.py", str(limit)]
+    return [*command, broker.host, str(broker.port)] if broker is not None and broker.host else command

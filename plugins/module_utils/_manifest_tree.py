@@ -1,0 +1,154 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: a tree of manifest files for one host, and what must happen on disk to get there."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._names import SERVICE_LABEL
+from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
+
+#: Names the files of a tree that are ours, so that files of others are never touched.
+INDEX = ".celery-manifests.json"
+KUSTOMIZATION = "kustomization.yaml"
+
+
+@dataclass(frozen=True)
+class TreePlan:
+    """What writing a tree would do.
+
+    :param files: content of every file, by its path below the tree.
+    :param before: content of those files that exist.
+    :param stale: files of an earlier run that nothing asks for any more.
+    :param foreign: files that stand where ours should and that no earlier run wrote.
+    """
+
+    files: dict[str, str]
+    before: dict[str, str] = field(default_factory=dict)
+    stale: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> list[str]:
+        """Files to write."""
+        return [name for name, content in self.files.items() if self.before.get(name) != content]
+
+
+def file_name(manifest: Mapping[str, Any]) -> str:
+    """Path of a manifest below its tree: C(lms/deployment-lms-worker.yaml)."""
+    metadata = manifest["metadata"]
+    folder = (metadata.get("labels") or {}).get(SERVICE_LABEL, "")
+    name = f"{manifest['kind'].lower()}-{metadata['name']}.yaml"
+    return f"{folder}/{name}" if folder else name
+
+
+def plan_tree(root: Path, manifests: Iterable[Mapping[str, Any]], extra_files: Iterable[str] = ()) -> TreePlan:
+    """Compare what a tree should hold with what it holds.
+
+    :param extra_files: files below the root that somebody else writes and that belong to it.
+    """
+    files = {file_name(manifest): as_yaml(manifest) for manifest in manifests}
+    extra = sorted(extra_files)
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [*files, *extra],
+    }
+    files[KUSTOMIZATION] = as_yaml(kustomization)
+    files[INDEX] = f"{json.dumps({'files': sorted([*files, *extra])}, indent=2)}\n"
+    known = _indexed(root)
+    before = {name: content for name in files if (content := _content(root / name)) is not None}
+    return TreePlan(
+        files=files,
+        before=before,
+        stale=tuple(
+            sorted(name for name in known if name not in files and name not in extra and (root / name).is_file())
+        ),
+        foreign=tuple(sorted(name for name in before if name not in known and name != INDEX)),
+    )
+
+
+def empty_tree(root: Path) -> TreePlan:
+    """Take away every file that an earlier run wrote."""
+    names = sorted(name for name in _indexed(root) | {INDEX} if (root / name).is_file())
+    return TreePlan(files={}, stale=tuple(names))
+
+
+def write_tree(root: Path, plan: TreePlan) -> None:
+    """Bring the tree into shape. Each file appears at once and whole, so that a reader never sees half of one."""
+    for name in plan.changed:
+        _write(root / name, plan.files[name])
+    for name in plan.stale:
+        (root / name).unlink(missing_ok=True)
+        _remove_empty(root, (root / name).parent)
+
+
+def tree_diff(root: Path, plan: TreePlan) -> list[dict[str, str]]:
+    """One entry a file that changes or goes. The index is not for people."""
+    found = [
+        {
+            "before_header": f"{root / name}",
+            "after_header": f"{root / name}",
+            "before": plan.before.get(name, ""),
+            "after": plan.files[name],
+        }
+        for name in plan.changed
+        if name != INDEX
+    ]
+    for name in plan.stale:
+        if name == INDEX:
+            continue
+        before = _content(root / name) or ""
+        shown = before if "kind: Secret" not in before else "(a Secret, not shown)\n"
+        found.append({"before_header": f"{root / name}", "after_header": "/dev/null", "before": shown, "after": ""})
+    return found
+
+
+def _indexed(root: Path) -> set[str]:
+    content = _content(root / INDEX)
+    if content is None:
+        return set()
+    try:
+        names = json.loads(content)["files"]
+    except (ValueError, KeyError, TypeError):
+        return set()
+    # An index is a file like any other: nothing in it may lead out of the tree.
+    return {
+        name for name in names if isinstance(name, str) and not name.startswith("/") and ".." not in Path(name).parts
+    }
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _write(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(content)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
+def _remove_empty(root: Path, folder: Path) -> None:
+    while root in (folder, *folder.parents) and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent

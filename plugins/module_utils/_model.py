@@ -1,0 +1,535 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: the model of an inventory: Fleet, Service, Variant and what they are made of.
+
+Everything after the model works on these frozen dataclasses; nothing else reads a raw inventory dict.
+To add a key: one line here, one use in the builder that needs it. The key reference follows by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._checks import (
+    Choice,
+    Flag,
+    Integer,
+    ListOf,
+    MapOf,
+    Number,
+    Plain,
+    Text,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._keys import Section, key
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import (
+    ANNOTATIONS,
+    DNS_LABEL,
+    DNS_SUBDOMAIN,
+    ENV_NAME,
+    IMAGE,
+    LABEL_VALUE,
+    LABELS,
+    QUALIFIED_NAME,
+    SECRET_KEY,
+    SECRET_NAMES,
+    CountOrPercent,
+    Kubernetes,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._values import (
+    EnvSection,
+    ExtraTriggers,
+    PausedWord,
+    SecretEnv,
+    SecretValue,
+)
+
+QUEUE = Text("a queue name without white space, ',' and control characters", r"[^\s,\x00-\x1f]+", 255)
+SECONDS = "seconds"
+
+#: kombu 5.7 transports that this release scales on, and those that workers may use without a scaler.
+BROKER_TYPES = ("redis", "rabbitmq")
+
+
+@dataclass(frozen=True)
+class SecretReference:
+    """Names an existing Secret and the keys in it."""
+
+    name: str = key(DNS_SUBDOMAIN, "Name of an existing Secret in the fleet's namespace.", "")
+    url_key: str = key(SECRET_KEY, "Key that holds the complete broker URL, percent-encoded.", "url")
+    username_key: str | None = key(
+        SECRET_KEY, "Key that holds the user name for the scaler. Leave out if the broker has none."
+    )
+    password_key: str | None = key(
+        SECRET_KEY, "Key that holds the password for the scaler. Leave out if the broker has none."
+    )
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How the connection to the broker is encrypted."""
+
+    ca_secret: str | None = key(DNS_SUBDOMAIN, "Secret with the broker's CA certificate, for the scaler.")
+    ca_key: str = key(SECRET_KEY, "Key in O(ca_secret).", "ca.crt")
+    insecure_skip_verify: bool = key(Flag(), "The scaler accepts any certificate (KEDA's C(unsafeSsl)).", False)
+
+
+@dataclass(frozen=True)
+class Broker:
+    """The message broker, as workers and scaler reach it. Holds no secret, only where one is."""
+
+    type: str = key(Choice(BROKER_TYPES), "Kind of broker.", "redis")
+    host: str = key(
+        Text("a host name or address", r"[A-Za-z0-9]([-A-Za-z0-9._:]*[A-Za-z0-9])?", 253),
+        "Host name of the broker. A name without a dot is a Service of the fleet's namespace.",
+        "",
+    )
+    port: int | None = key(
+        Integer(1, 65535), "Port of the broker.", default_text="6379 for redis, 5672 for rabbitmq (5671 with TLS)"
+    )
+    database: int = key(Integer(0, 65535), "Redis database of the queues.", 0)
+    virtual_host: str = key(Text("a virtual host"), "RabbitMQ virtual host of the queues.", "/")
+    username: str | None = key(Text("a user name"), "User name. Give the password beside it.")
+    password: bool = key(
+        SecretValue(),
+        "Password. The role puts it into a Secret of its own; it reaches no module, no Deployment and no log.",
+        False,
+    )
+    tls: Tls | None = key(Section(Tls), "Encrypted connection (V(rediss://), V(amqps://)).", default_text="false")
+    url: str | None = key(
+        Text("a broker URL such as redis://redis:6379/0", r"[a-z]+://\S*"),
+        "The broker as one URL instead of parts. A password in it is taken out before anything else sees it.",
+    )
+    secret: SecretReference | None = key(Section(SecretReference), "An existing Secret that holds the credentials.")
+    inject_env: str = key(
+        Text("the name of an environment variable, or '' for none", r"|[-._A-Za-z][-._A-Za-z0-9]*"),
+        "Environment variable that hands the broker URL to workers. Celery reads E(CELERY_BROKER_URL) before its own "
+        "settings. Empty where the app's settings name the broker.",
+        "CELERY_BROKER_URL",
+    )
+    transport_options: dict[str, Any] = key(
+        MapOf(Text("an option name"), Plain()),
+        "kombu transport options. They replace the app's own as a whole (Celery 5.6), so repeat what the app needs.",
+        {},
+    )
+
+    #: Name of the Secret that the role makes for the credentials; computed.
+    own_secret: str = ""
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether some Secret holds something about this broker."""
+        return self.password or self.secret is not None
+
+
+@dataclass(frozen=True)
+class Consumption:
+    """Which queues a variant takes work from."""
+
+    enabled: bool = key(Flag(), "V(false) takes the variant out of the fleet; prune then deletes what runs.", True)
+    name: str | None = key(
+        DNS_LABEL,
+        "Name of the Deployment.",
+        default_text="<service>-worker, with -<variant> unless the variant is default",
+    )
+    queues: tuple[str, ...] = key(
+        ListOf(QUEUE, unique=True, minimum=1), "Queues the variant consumes.", (), "the service's queue_name template"
+    )
+    exclude_queues: tuple[str, ...] = key(
+        ListOf(QUEUE, unique=True), "Queues the worker must not take from although the app declares them.", ()
+    )
+
+
+@dataclass(frozen=True)
+class Process:
+    """How one worker process runs."""
+
+    concurrency: int = key(
+        Integer(1, 10000), "Tasks a pod runs at once. Celery's own default is the node's CPU count, never the limit.", 2
+    )
+    pool: str = key(Choice(("prefork", "threads", "gevent", "eventlet", "solo")), "Celery's execution pool.", "prefork")
+    prefetch_multiplier: int = key(
+        Integer(1, 10000), "Messages a worker reserves per slot. Reserved work is hidden from a backlog scaler.", 1
+    )
+    disable_prefetch: bool = key(
+        Flag(),
+        "Reserve nothing (Celery 5.6 or later, Redis). Never with early acknowledgement: a killed worker loses work.",
+        False,
+    )
+    optimization: str = key(Choice(("fair", "default")), "Scheduling of the prefork pool.", "fair")
+    max_tasks_per_child: int = key(Integer(0), "Tasks after which a prefork child is replaced; 0 is never.", 100)
+    max_memory_per_child: int | None = key(
+        Integer(0, unit="KiB"),
+        "Resident memory after which a prefork child is replaced, checked after a task; 0 is never.",
+        default_text="0.85 of an equal share of three quarters of the memory limit",
+    )
+    time_limit: int | None = key(Integer(1, unit=SECONDS), "A task running longer is killed.", default_text="none")
+    soft_time_limit: int | None = key(
+        Integer(1, unit=SECONDS), "A task running longer gets SoftTimeLimitExceeded.", default_text="none"
+    )
+    acks_late: bool | None = key(
+        Flag(),
+        "Acknowledge after the task, not before. Tasks must then be safe to run twice.",
+        default_text="as the app has it",
+    )
+    reject_on_worker_lost: bool | None = key(
+        Flag(),
+        "Requeue the task of a child that was killed. Needs late acknowledgement.",
+        default_text="as the app has it",
+    )
+    without_gossip: bool = key(Flag(), "No worker-to-worker chatter; it grows with the square of the pods.", True)
+    without_mingle: bool = key(Flag(), "No synchronisation at start; a mass scale-up would send N² messages.", True)
+    loglevel: str = key(
+        Choice(("debug", "info", "warning", "error", "critical", "fatal")), "Log level of the worker.", "info"
+    )
+    settings: dict[str, Any] = key(
+        MapOf(Text("a Celery setting such as task_track_started", r"[a-zA-Z]+[._][a-zA-Z0-9_.]+"), Plain()),
+        "Celery settings of this variant's workers only, set on their command line over the app's own.",
+        {},
+    )
+    extra_params: tuple[str, ...] = key(
+        ListOf(Text("one command-line argument")),
+        "Further arguments of C(celery worker), in this order. One that a key of its own exists for replaces that key.",
+        (),
+    )
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How Kubernetes learns that a worker is up."""
+
+    type: str | None = key(
+        Choice(("ping", "heartbeat", "exec", "none")),
+        "V(ping) asks the worker through the broker without importing the app. V(heartbeat) reads a file that the worker "
+        "touches, costs next to nothing and passes while the broker is down; the worker is then started by "
+        "C(python) from a mounted file. V(exec) runs O(command).",
+        default_text="ping; none for pool solo, without a broker, and with a global_keyprefix",
+    )
+    command: tuple[str, ...] = key(ListOf(Text("one argument")), "Command of type V(exec).", ())
+    liveness: bool | None = key(
+        Flag(),
+        "Restart a worker that stops answering. Not with V(ping): a broker outage would restart all workers together.",
+        default_text="true for heartbeat and exec, false for ping",
+    )
+    startup_seconds: int = key(Integer(10, unit=SECONDS), "Time a worker has to come up.", 300)
+    period_seconds: int = key(Integer(1, unit=SECONDS), "Time between two liveness checks.", 30)
+    timeout_seconds: int = key(Integer(1, unit=SECONDS), "Time one check may take.", 10)
+    failures: int = key(Integer(1), "Failed checks in a row after which the container is restarted.", 5)
+    heartbeat_seconds: int = key(Integer(10, unit=SECONDS), "Age at which the heartbeat file counts as stale.", 120)
+    python: str = key(Text("a path or name of a program"), "Python of the image, for type V(heartbeat).", "python")
+
+
+@dataclass(frozen=True)
+class DisruptionBudget:
+    """How many of a variant's pods a node drain may take at once."""
+
+    max_unavailable: int | str | None = key(
+        CountOrPercent(), "Pods that may be away.", default_text="1, unless min_available is given"
+    )
+    min_available: int | str | None = key(CountOrPercent(), "Pods that must stay.")
+
+
+DEFAULT_RESOURCES: dict[str, Any] = {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}
+DEFAULT_STRATEGY: dict[str, Any] = {
+    "type": "RollingUpdate",
+    "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0},
+}
+
+
+@dataclass(frozen=True)
+class Pod:
+    """What the pods look like. Values that are Kubernetes' own are taken verbatim."""
+
+    image: str = key(IMAGE, "Image of the app. Required.", "")
+    image_pull_policy: str | None = key(
+        Choice(("Always", "IfNotPresent", "Never")), "When the image is pulled.", default_text="Kubernetes' own"
+    )
+    image_pull_secrets: tuple[str, ...] = key(SECRET_NAMES, "Names of pull Secrets.", ())
+    working_dir: str | None = key(Text("a path"), "Working directory.", default_text="the image's")
+    env: tuple[dict[str, Any], ...] = key(
+        EnvSection(),
+        "Environment: a list as Kubernetes writes it, or a dict of name to text. Secrets belong into secret_env.",
+        (),
+    )
+    secret_env: dict[str, Any] = key(
+        MapOf(ENV_NAME, SecretEnv()),
+        "Secret environment: name to value, kept in a Secret that the role makes; or name to C({secret, key}) of an "
+        "existing Secret.",
+        {},
+    )
+    env_from: tuple[dict[str, Any], ...] = key(
+        Kubernetes("[EnvFromSource]"), "Whole ConfigMaps and Secrets as environment.", ()
+    )
+    volumes: tuple[dict[str, Any], ...] = key(Kubernetes("[Volume@name]"), "Volumes.", ())
+    volume_mounts: tuple[dict[str, Any], ...] = key(
+        Kubernetes("[VolumeMount@mountPath]"), "Where the volumes are mounted.", ()
+    )
+    resources: dict[str, Any] = key(
+        Kubernetes("ResourceRequirements"), "Requests and limits. A key set to null is left out.", DEFAULT_RESOURCES
+    )
+    node_selector: dict[str, str] = key(MapOf(QUALIFIED_NAME, LABEL_VALUE), "Labels a node must have.", {})
+    tolerations: tuple[dict[str, Any], ...] = key(Kubernetes("[Toleration]"), "Taints that are tolerated.", ())
+    affinity: dict[str, Any] | None = key(Kubernetes("Affinity"), "Affinity rules.")
+    topology_spread_constraints: tuple[dict[str, Any], ...] = key(
+        Kubernetes("[TopologySpreadConstraint]"),
+        "How pods spread. One without labelSelector spreads this variant's pods.",
+        (),
+    )
+    priority_class_name: str | None = key(DNS_SUBDOMAIN, "Priority class.")
+    service_account_name: str | None = key(DNS_SUBDOMAIN, "Service account.")
+    labels: dict[str, str] = key(LABELS, "Further labels of the Deployment and the objects beside it.", {})
+    annotations: dict[str, str] = key(ANNOTATIONS, "Further annotations of the Deployment.", {})
+    pod_labels: dict[str, str] = key(LABELS, "Further labels of the pods.", {})
+    pod_annotations: dict[str, str] = key(ANNOTATIONS, "Further annotations of the pods.", {})
+    pod_security: str = key(
+        Choice(("restricted", "baseline", "none")),
+        "Pod Security standard that the security contexts follow. Loosen it for an image that must run as root.",
+        "restricted",
+    )
+    security_context: dict[str, Any] = key(
+        Kubernetes("PodSecurityContext"), "Merged over the pod's security context.", {}
+    )
+    container_security_context: dict[str, Any] = key(
+        Kubernetes("SecurityContext"), "Merged over the worker container's security context.", {}
+    )
+    init_containers: tuple[dict[str, Any], ...] = key(Kubernetes("[Container@name]"), "Init containers.", ())
+    sidecars: tuple[dict[str, Any], ...] = key(Kubernetes("[Container@name]"), "Containers beside the worker.", ())
+    termination_grace_period: int = key(
+        Integer(1, unit=SECONDS),
+        "Time a stopping worker has to finish its tasks before it is killed.",
+        600,
+        "600, or what longest_task_seconds asks for",
+    )
+    lifecycle: dict[str, Any] | None = key(Kubernetes("Lifecycle"), "Lifecycle hooks of the worker container.")
+    probe: Probe = key(Section(Probe, word="type"), "How Kubernetes learns that the worker is up.", Probe())
+    strategy: dict[str, Any] = key(
+        Kubernetes("DeploymentStrategy"),
+        "Rollout strategy.",
+        DEFAULT_STRATEGY,
+        "RollingUpdate, maxSurge 25 %, maxUnavailable 0",
+    )
+    pdb: DisruptionBudget | None = key(
+        Section(DisruptionBudget),
+        "PodDisruptionBudget. V(false) for none.",
+        DisruptionBudget(),
+        "maxUnavailable 1 where two or more pods can run",
+    )
+    pod_overrides: dict[str, Any] = key(
+        Kubernetes("PodSpec", partial=True),
+        "Merged last over the finished pod spec; containers merge by name (the worker's is V(worker)).",
+        {},
+    )
+    secret_revision: str | None = key(
+        Text("text of at most 63 characters", r".{1,63}"),
+        "Any text; pods roll when it changes. For Secrets that the role does not make.",
+    )
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """What KEDA asks for while it cannot read the broker."""
+
+    failure_threshold: int = key(Integer(0), "Failed readings after which the fallback holds.", 3)
+    replicas: int | None = key(Integer(1, 10000), "Replicas in fallback.", default_text="min_replicas, at least 1")
+    behavior: str = key(
+        Choice(("static", "currentReplicas", "currentReplicasIfHigher", "currentReplicasIfLower")),
+        "How V(replicas) combines with what runs (KEDA 2.17 or later; older ones take it as V(static)).",
+        "currentReplicasIfHigher",
+    )
+
+
+#: Gentle up, slow down: doubling every 15 s outruns image pulls, and each pod that goes ends somebody's task.
+#: Both directions are complete, because KEDA compares what it wrote with what the API server completed.
+DEFAULT_BEHAVIOR: dict[str, Any] = {
+    "scaleUp": {
+        "stabilizationWindowSeconds": 30,
+        "selectPolicy": "Max",
+        "policies": [
+            {"type": "Pods", "value": 4, "periodSeconds": 60},
+            {"type": "Percent", "value": 100, "periodSeconds": 60},
+        ],
+    },
+    "scaleDown": {
+        "stabilizationWindowSeconds": 600,
+        "selectPolicy": "Max",
+        "policies": [{"type": "Pods", "value": 1, "periodSeconds": 120}],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How many pods a variant has."""
+
+    replicas: int | None = key(
+        Integer(0, 10000), "Pods of a variant without a scaler.", default_text="1 at first, then the number that runs"
+    )
+    scaler: str | None = key(Choice(("none", "keda")), "Who decides on the number of pods.", default_text="none")
+    enable_keda: bool = key(Flag(), "The same as O(scaler) V(keda).", False)
+    min_replicas: int = key(Integer(0, 10000), "Fewest pods.", 0)
+    max_replicas: int = key(Integer(1, 10000), "Most pods.", 30, "30; 10 for the variant default")
+    list_length: int = key(
+        Integer(1), "Waiting messages per pod.", 40, "40, or what task_seconds and max_wait_seconds ask for"
+    )
+    activation_list_length: int = key(Integer(0), "Waiting messages above which a variant at zero wakes.", 0)
+    polling_interval: int = key(Integer(1, unit=SECONDS), "Time between two readings while at zero pods.", 15)
+    cooldown_period: int = key(
+        Integer(0, unit=SECONDS),
+        "Time without a waiting message after which the variant goes to min_replicas 0.",
+        300,
+        "300, or longest_task_seconds if that is more",
+    )
+    initial_cooldown_period: int = key(
+        Integer(0, unit=SECONDS), "Time after creation in which it does not go to zero (KEDA 2.14 or later).", 300
+    )
+    idle_replicas: int | None = key(
+        Integer(0, 0), "Pods while nothing waits, below min_replicas; KEDA supports only 0."
+    )
+    fallback: Fallback | None = key(
+        Section(Fallback), "While the broker cannot be read. V(false) for none.", Fallback()
+    )
+    behavior: dict[str, Any] = key(
+        Kubernetes("HorizontalPodAutoscalerBehavior", partial=True),
+        "Speed of scaling, merged over the default.",
+        {},
+        "up: after 30 s, by 4 pods or 100 % a minute; down: after 600 s, 1 pod in 120 s",
+    )
+    paused: str | None = key(
+        PausedWord(),
+        "V(true) stops scaling, V(scale_in) and V(scale_out) one direction (KEDA 2.18 or later).",
+        default_text="false",
+    )
+    extra_triggers: tuple[dict[str, Any], ...] = key(
+        ExtraTriggers(), "Further KEDA triggers beside the queues', verbatim. KEDA takes the highest demand.", ()
+    )
+    scaled_object_annotations: dict[str, str] = key(ANNOTATIONS, "Further annotations of the ScaledObject.", {})
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What people know of a variant's work; settings follow from it where they are not given by hand."""
+
+    profile: str | None = key(
+        Choice(("fast", "standard", "long")), "A set of defaults for short, ordinary or hour-long tasks."
+    )
+    task_seconds: float | None = key(Number(SECONDS), "Time an average task takes.")
+    longest_task_seconds: float | None = key(Number(SECONDS), "Time the longest task may take.")
+    longest_eta_seconds: float | None = key(
+        Number(SECONDS), "Longest ETA or countdown a task is sent with. Such tasks leave the queue at once."
+    )
+    max_wait_seconds: float = key(Number(SECONDS), "Time a message may wait before more pods should start.", 600.0)
+    accept_risks: tuple[str, ...] = key(
+        ListOf(Text("a rule id such as invisible-work", r"[a-z][a-z-]*"), unique=True),
+        "Rules that are accepted for this variant, by id; their warnings are not shown and their refusals not made.",
+        (),
+    )
+
+
+@dataclass(frozen=True)
+class Beat:
+    """The scheduler of a service: always one pod, never inside a worker, never scaled."""
+
+    enabled: bool = key(Flag(), "Whether it runs.", True)
+    scheduler: str | None = key(
+        Text("a scheduler class, module:Class"), "Scheduler class.", default_text="Celery's own, with a schedule file"
+    )
+    schedule_file: str = key(
+        Text("a path"), "Schedule file of Celery's own scheduler.", "/var/run/celery-beat/schedule"
+    )
+    schedule_volume: dict[str, Any] = key(
+        Kubernetes("Volume", partial=True),
+        "Source of the volume that keeps the schedule file, without a name. A claim keeps it over restarts.",
+        {"emptyDir": {}},
+    )
+    max_interval: int | None = key(Integer(1, unit=SECONDS), "Longest sleep between two looks at the schedule.")
+    loglevel: str = key(Choice(("debug", "info", "warning", "error", "critical", "fatal")), "Log level.", "info")
+    extra_params: tuple[str, ...] = key(
+        ListOf(Text("one command-line argument")), "Further arguments of C(celery beat).", ()
+    )
+    resources: dict[str, Any] = key(
+        Kubernetes("ResourceRequirements"),
+        "Requests and limits.",
+        {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}},
+    )
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One worker group of a service."""
+
+    service: str
+    name: str
+    deployment: str
+    queues: tuple[str, ...]
+    consumption: Consumption
+    process: Process
+    pod: Pod
+    scaling: Scaling
+    knowledge: Knowledge
+    #: Final arguments of the container, and how many tasks they let a pod run at once.
+    args: tuple[str, ...] = ()
+    slots: int = 1
+    path: str = ""
+
+    @property
+    def has_scaler(self) -> bool:
+        """Whether something else than us decides on the number of pods."""
+        return self.scaling.scaler == "keda"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A Celery app with its own image and settings."""
+
+    name: str
+    app: str
+    variants: tuple[Variant, ...]
+    broker: Broker | None
+    beat: Beat | None
+    #: Pod keys written on the service itself; beat takes them.
+    pod: Pod
+    known_queues: tuple[str, ...] = ()
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class ServiceKeys:
+    """Keys of a service beside the keys of a variant, which stand here as defaults of all its variants."""
+
+    app: str | None = key(
+        Text("a Celery app, module or module:attribute", r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?"),
+        "The Celery app.",
+        default_text="the service's name",
+    )
+    queue_name: str = key(
+        Text(
+            "a template with {variant}, and {service} if wanted",
+            r"(?=.*\{variant\})([^\s,{}\x00-\x1f]|\{service\}|\{variant\})+",
+        ),
+        "Queue of a variant that names none.",
+        "{variant}",
+    )
+    known_queues: tuple[str, ...] = key(
+        ListOf(QUEUE, unique=True), "Queues the app sends to. Each must have a consumer, or the run fails.", ()
+    )
+    beat: Beat | None = key(Section(Beat), "The scheduler.", default_text="false")
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Everything that one inventory host describes: one namespace of one cluster."""
+
+    name: str
+    namespace: str
+    services: tuple[Service, ...]
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """All variants, in the order of the inventory."""
+        return tuple(variant for service in self.services for variant in service.variants)
+
+    def service_of(self, variant: Variant) -> Service:
+        """The service a variant belongs to."""
+        return next(service for service in self.services if service.name == variant.service)

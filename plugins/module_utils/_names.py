@@ -1,0 +1,89 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: names and labels of the Kubernetes objects that the collection makes.
+
+The names are those of tutor-contrib-celery, so that its sites are taken over in place. Nothing is hashed or cut:
+a name that is too long is the user's to shorten.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import OWN_DOMAIN
+
+FLEET_LABEL = f"{OWN_DOMAIN}fleet"
+SERVICE_LABEL = f"{OWN_DOMAIN}service"
+VARIANT_LABEL = f"{OWN_DOMAIN}variant"
+COMPONENT_LABEL = f"{OWN_DOMAIN}component"
+
+#: Annotation of a pod template: what the Secrets it reads looked like when it was made.
+SECRETS_ANNOTATION = f"{OWN_DOMAIN}secret-versions"
+#: Annotation of a pod template: the content of the ConfigMaps it reads.
+CONFIG_ANNOTATION = f"{OWN_DOMAIN}config-hash"
+REVISION_ANNOTATION = f"{OWN_DOMAIN}secret-revision"
+
+#: KEDA 2.20 refuses a ScaledObject whose HPA C(keda-hpa-<name>) would have more than 63 characters.
+LONGEST_SCALED_OBJECT = 54
+#: Pods are named after their Deployment, and a host name has at most 63 characters.
+LONGEST_DEPLOYMENT = 63
+
+
+def deployment_name(service: str, variant: str) -> str:
+    """C(<service>-worker) for the variant C(default), else C(<service>-worker-<variant>)."""
+    name = f"{service}-worker" if variant == "default" else f"{service}-worker-{variant}"
+    return name.replace("_", "-")
+
+
+def beat_name(service: str) -> str:
+    """Deployment of a service's scheduler."""
+    return f"{service}-beat".replace("_", "-")
+
+
+def scaled_object_name(deployment: str) -> str:
+    """ScaledObject of a Deployment."""
+    return f"{deployment}-scaledobject"
+
+
+def trigger_authentication_name(service: str) -> str:
+    """TriggerAuthentication of a service's scalers."""
+    return f"{service}-worker-trigger-auth".replace("_", "-")
+
+
+def heartbeat_name(service: str) -> str:
+    """ConfigMap with the files of the heartbeat probe."""
+    return f"{service}-worker-heartbeat".replace("_", "-")
+
+
+def secret_env_name(deployment: str) -> str:
+    """Secret with the secret environment of one Deployment."""
+    return f"{deployment}-env"
+
+
+def fleet_broker_secret_name(fleet: str) -> str:
+    """Secret with the credentials of the fleet's broker."""
+    return f"{fleet}-celery-broker"
+
+
+def service_broker_secret_name(service: str) -> str:
+    """Secret with the credentials of a broker that only one service uses."""
+    return f"{service}-worker-broker".replace("_", "-")
+
+
+def ownership_labels(fleet: str, service: str = "", variant: str = "", component: str = "") -> dict[str, str]:
+    """Our own labels: they say whose an object is, select pods, and are what prune goes by."""
+    labels = {
+        FLEET_LABEL: fleet,
+        SERVICE_LABEL: service,
+        VARIANT_LABEL: variant,
+        COMPONENT_LABEL: component,
+    }
+    return {name: value for name, value in labels.items() if value}
+
+
+def people_labels(fleet: str, name: str, component: str) -> dict[str, str]:
+    """Recommended labels, for people and their dashboards. Nothing of ours selects by them."""
+    return {
+        "app.kubernetes.io/name": name,
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/part-of": fleet,
+    }

@@ -1,0 +1,208 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: what a cluster holds, as plain data that the builders can work with.
+
+Read once per run. Empty for manifests output, where every builder works from the inventory alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    FLEET_LABEL,
+    SERVICE_LABEL,
+    VARIANT_LABEL,
+)
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+#: Kinds the collection makes, in the order in which they are applied.
+API_VERSIONS: dict[str, str] = {
+    "ConfigMap": "v1",
+    "Secret": "v1",
+    "TriggerAuthentication": "keda.sh/v1alpha1",
+    "Deployment": "apps/v1",
+    "PodDisruptionBudget": "policy/v1",
+    "ScaledObject": "keda.sh/v1alpha1",
+}
+KEDA_KINDS = ("TriggerAuthentication", "ScaledObject")
+#: Kinds of which only the metadata is read: nobody needs their content, and Secrets' must not travel.
+METADATA_ONLY = ("ConfigMap", "Secret", "PodDisruptionBudget", "TriggerAuthentication")
+
+
+@dataclass(frozen=True)
+class ObservedObject:
+    """One object of the namespace that is ours or carries one of our names."""
+
+    kind: str
+    name: str
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    resource_version: str = ""
+    owner: str = ""
+    replicas: int | None = None
+    selector: dict[str, str] = field(default_factory=dict)
+    #: The last applied configuration of a Deployment that had C(spec.replicas) applied.
+    last_applied: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Kind and name, as messages write them."""
+        return f"{self.kind} {self.name}"
+
+    def is_ours(self, fleet: str) -> bool:
+        """Whether it carries the ownership label of a fleet."""
+        return self.labels.get(FLEET_LABEL) == fleet
+
+
+@dataclass(frozen=True)
+class Autoscaler:
+    """Something that decides on the replicas of a Deployment."""
+
+    kind: str
+    name: str
+    target: str
+    #: Name of the ScaledObject that an HPA belongs to, if any.
+    scaled_object: str = ""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The namespace as it was read."""
+
+    objects: tuple[ObservedObject, ...] = ()
+    autoscalers: tuple[Autoscaler, ...] = ()
+    namespace_exists: bool = True
+    missing_kinds: tuple[str, ...] = ()
+
+    def find(self, kind: str, name: str) -> ObservedObject | None:
+        """The object of that kind and name."""
+        return next((item for item in self.objects if (item.kind, item.name) == (kind, name)), None)
+
+    def ours(self, fleet: str) -> tuple[ObservedObject, ...]:
+        """All objects of a fleet."""
+        return tuple(item for item in self.objects if item.is_ours(fleet))
+
+
+NOTHING = Observed()
+
+
+def observed_from_data(data: dict[str, Any] | None) -> Observed:
+    """The counterpart of L(observed_as_data), for modules that get it as an option."""
+    if not data:
+        return NOTHING
+    return Observed(
+        objects=tuple(ObservedObject(**item) for item in data.get("objects", [])),
+        autoscalers=tuple(Autoscaler(**item) for item in data.get("autoscalers", [])),
+        namespace_exists=bool(data.get("namespace_exists", True)),
+        missing_kinds=tuple(data.get("missing_kinds", ())),
+    )
+
+
+def observed_object(kind: str, raw: dict[str, Any]) -> ObservedObject:
+    """What matters of one object that an API server returned."""
+    metadata = raw.get("metadata", {})
+    spec = raw.get("spec") or {}
+    annotations = dict(metadata.get("annotations") or {})
+    last_applied = annotations.pop(LAST_APPLIED, "")
+    return ObservedObject(
+        kind=kind,
+        name=metadata["name"],
+        labels=dict(metadata.get("labels") or {}),
+        annotations=annotations if kind == "Deployment" else {},
+        resource_version=metadata.get("resourceVersion", "") if kind == "Secret" else "",
+        owner=_owner(metadata),
+        replicas=spec.get("replicas") if kind == "Deployment" else None,
+        selector=dict((spec.get("selector") or {}).get("matchLabels") or {}) if kind == "Deployment" else {},
+        last_applied=last_applied if kind == "Deployment" and "replicas" in _applied_spec(last_applied) else "",
+    )
+
+
+def autoscaler(kind: str, raw: dict[str, Any]) -> Autoscaler | None:
+    """What an HPA or ScaledObject scales; None if it is no Deployment."""
+    target = (raw.get("spec") or {}).get("scaleTargetRef") or {}
+    if target.get("kind", "Deployment") != "Deployment" or not target.get("apiVersion", "apps/v1").startswith("apps/"):
+        return None
+    owners = raw["metadata"].get("ownerReferences") or []
+    owner = next((item["name"] for item in owners if item.get("kind") == "ScaledObject"), "")
+    return Autoscaler(kind, raw["metadata"]["name"], target.get("name", ""), owner)
+
+
+def without_replicas(last_applied: str) -> str:
+    """The last applied configuration as if C(spec.replicas) had never been in it."""
+    applied = json.loads(last_applied)
+    applied["spec"].pop("replicas", None)
+    return json.dumps(applied, separators=(",", ":"), sort_keys=True)
+
+
+def _applied_spec(last_applied: str) -> dict[str, Any]:
+    try:
+        spec = json.loads(last_applied or "{}").get("spec")
+    except (ValueError, AttributeError):
+        return {}
+    return spec if isinstance(spec, dict) else {}
+
+
+def _owner(metadata: dict[str, Any]) -> str:
+    """Whose an object seems to be, for a message: its managing tool, or what its labels say."""
+    labels = metadata.get("labels") or {}
+    owners = metadata.get("ownerReferences") or []
+    if owners:
+        return f"{owners[0].get('kind')} {owners[0].get('name')}"
+    if labels.get(FLEET_LABEL):
+        return f"the fleet {labels[FLEET_LABEL]}"
+    if labels.get("app.kubernetes.io/managed-by"):
+        return str(labels["app.kubernetes.io/managed-by"])
+    managers = [item.get("manager") for item in metadata.get("managedFields") or [] if item.get("manager")]
+    return str(managers[0]) if managers else "somebody else"
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """Objects of ours that the inventory does not ask for any more.
+
+    :param retired: of a variant that is still there (its scaler was switched off, say): always removed.
+    :param orphans: of a variant or service that is gone: removed by prune only.
+    """
+
+    retired: tuple[ObservedObject, ...] = ()
+    orphans: tuple[ObservedObject, ...] = ()
+
+
+def leftovers(
+    observed: Observed, fleet: str, wanted: Iterable[tuple[str, str]], present: set[tuple[str, str]]
+) -> Leftovers:
+    """Sort what is ours and unwanted.
+
+    :param wanted: kind and name of every object the inventory asks for.
+    :param present: service and variant of everything in the inventory; variant is empty for objects of a service.
+    """
+    names = set(wanted)
+    unwanted = [item for item in observed.ours(fleet) if (item.kind, item.name) not in names]
+    retired = []
+    orphans = []
+    for item in unwanted:
+        place = (item.labels.get(SERVICE_LABEL, ""), item.labels.get(VARIANT_LABEL, ""))
+        # A Deployment that is not wanted is never just retired: it may hold work.
+        (retired if place in present and item.kind != "Deployment" else orphans).append(item)
+    return Leftovers(tuple(retired), tuple(orphans))
+
+
+#: Scalers go first, so that nothing brings back what is removed; then what they scaled, then the rest.
+_REMOVAL_ORDER = ("ScaledObject", "Deployment", "PodDisruptionBudget", "TriggerAuthentication", "ConfigMap", "Secret")
+
+
+def removal_order(objects: Iterable[ObservedObject]) -> list[ObservedObject]:
+    """Objects in the order in which they are to be removed."""
+    return sorted(objects, key=lambda item: (_REMOVAL_ORDER.index(item.kind), item.name))
+
+
+def definition(item: ObservedObject, namespace: str) -> dict[str, Any]:
+    """Just enough of an object to delete it."""
+    metadata = {"name": item.name, "namespace": namespace}
+    return {"apiVersion": API_VERSIONS[item.kind], "kind": item.kind, "metadata": metadata}

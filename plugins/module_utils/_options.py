@@ -1,0 +1,57 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: the options that describe a fleet, the same for every module that computes from one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED, PREFIX, Inventory
+from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer
+
+
+def fleet_options(required: bool = True) -> dict[str, Any]:
+    """Argument spec of the fleet options; the documentation is the fragment of the same name.
+
+    :param required: whether the namespace must be given.
+    """
+    return {
+        "namespace": {"type": "str", "required": required},
+        "fleet": {"type": "str", "default": ""},
+        "preset": {"type": "str", "default": "", "choices": ["", "openedx"]},
+        "services": {"type": "dict", "default": {}},
+        "config": {"type": "dict", "default": {}},
+        "queue_defaults": {"type": "dict", "default": {}},
+        "broker": {"type": "dict", "default": {}},
+        "explicit_queues": {"type": "dict", "default": {}},
+        "layers": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {"name": {"type": "str", "required": True}, "value": {"type": "raw"}},
+        },
+        "variable_names": {"type": "list", "elements": "str", "default": []},
+        "known_variables": {"type": "list", "elements": "str", "default": []},
+    }
+
+
+def observed_option() -> dict[str, Any]:
+    """Argument spec of the option that hands over what runs."""
+    return {"observed": {"type": "dict", "default": {}}}
+
+
+def inventory_from(params: Mapping[str, Any]) -> Inventory:
+    """The inventory that a module's parameters describe."""
+    base = tuple(Layer(PREFIX + name, params[name]) for name in LAYERED if params[name])
+    layers = tuple(Layer(layer["name"], layer["value"]) for layer in params["layers"])
+    return Inventory(
+        namespace=params["namespace"] or "",
+        fleet=params["fleet"],
+        preset=params["preset"],
+        layers=base + layers,
+        explicit_queues=params["explicit_queues"],
+        known_variables=tuple(params["known_variables"]),
+        variable_names=tuple(params["variable_names"]),
+    )

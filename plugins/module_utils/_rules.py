@@ -1,0 +1,278 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: rules between the keys of a variant, and between variants.
+
+A rule that a user may accept has an id, named in its message and taken by accept_risks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._command import effective_pool
+from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Pod, Service, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    LONGEST_DEPLOYMENT,
+    LONGEST_SCALED_OBJECT,
+    beat_name,
+    scaled_object_name,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
+from ansible_collections.queueops.celery.plugins.module_utils._values import looks_secret
+
+#: Rules that accept_risks may name.
+RISKS = {
+    "invisible-work": "scale to zero while running work is invisible to the scaler",
+    "disable-prefetch": "disable_prefetch with early acknowledgement",
+    "shared-queue": "two variants consume one queue",
+    "plain-secret": "an environment value that looks like a secret",
+}
+
+#: The worker's own container, and volumes that the collection mounts itself.
+WORKER_CONTAINER = "worker"
+OWN_VOLUMES = ("celery-heartbeat", "celery-schedule")
+
+PathOf = Callable[[str], str]
+
+
+def check_variant(variant: Variant, service: Service, path_of: PathOf, problems: Problems) -> None:
+    """Rules within one variant.
+
+    :param path_of: where a key of this variant was written.
+    """
+    for check in (_check_risks, _check_process, _check_scaling, _check_names, _check_queues, _check_probe):
+        check(variant, path_of, problems)
+    check_pod(variant.pod, path_of, problems, accepted="plain-secret" in variant.knowledge.accept_risks)
+    if variant.has_scaler:
+        _check_scaled_broker(variant, service.broker, path_of, problems)
+
+
+def check_fleet(fleet: Fleet, routes: dict[str, str], problems: Problems) -> None:
+    """Rules between variants.
+
+    :param routes: routed queues, each with the path of its route.
+    """
+    _check_unique_names(fleet, problems)
+    _check_shared_queues(fleet, problems)
+    _check_consumers(fleet, routes, problems)
+    for service in fleet.services:
+        _check_images(service, problems)
+
+
+def _check_images(service: Service, problems: Problems) -> None:
+    without = [f"variant {variant.name}" for variant in service.variants if not variant.pod.image]
+    if service.beat is not None and not service.pod.image:
+        without.append("beat")
+    if without:
+        problems.add(
+            f"{service.path}.image",
+            f"service {service.name} has no image for {', '.join(without)}; set it here, or image on the variant.",
+        )
+
+
+def _who(variant: Variant) -> str:
+    return f"variant {variant.name} of service {variant.service}"
+
+
+def _check_risks(variant: Variant, path_of: PathOf, problems: Problems) -> None:
+    for risk in variant.knowledge.accept_risks:
+        if risk not in RISKS:
+            problems.add(path_of("accept_risks"), f"there is no rule {risk!r}; {suggest(risk, RISKS)}")
+
+
+def _check_process(variant: Variant, path_of: PathOf, problems: Problems) -> None:
+    process, accepted = variant.process, variant.knowledge.accept_risks
+    late = process.acks_late
+    if process.reject_on_worker_lost and late is False:
+        problems.add(path_of("reject_on_worker_lost"), "it works only with late acknowledgement; set acks_late: true.")
+    if process.disable_prefetch and not late and "disable-prefetch" not in accepted:
+        problems.add(
+            path_of("disable_prefetch"),
+            f"with early acknowledgement a killed worker of {_who(variant)} loses its tasks without trace; set "
+            "acks_late: true, leave disable_prefetch out, or accept_risks: [disable-prefetch].",
+        )
+    if process.time_limit and process.soft_time_limit and process.soft_time_limit >= process.time_limit:
+        problems.add(
+            path_of("soft_time_limit"),
+            f"the soft limit {process.soft_time_limit} must be below time_limit {process.time_limit}; "
+            "the task needs the time between them to end by itself.",
+        )
+
+
+def _check_scaling(variant: Variant, path_of: PathOf, problems: Problems) -> None:
+    scaling = variant.scaling
+    if scaling.min_replicas > scaling.max_replicas:
+        problems.add(
+            path_of("min_replicas"),
+            f"min_replicas {scaling.min_replicas} of {_who(variant)} is above max_replicas {scaling.max_replicas}; "
+            "lower one or raise the other.",
+        )
+    if scaling.idle_replicas is not None and scaling.idle_replicas >= scaling.min_replicas:
+        problems.add(
+            path_of("idle_replicas"), "idle_replicas must be below min_replicas; set min_replicas to 1 or more."
+        )
+    if scaling.fallback and (scaling.fallback.replicas or 0) > scaling.max_replicas:
+        problems.add(path_of("fallback"), f"fallback.replicas is above max_replicas {scaling.max_replicas}.")
+    goes_to_zero = scaling.min_replicas == 0 or scaling.idle_replicas == 0
+    if variant.has_scaler and goes_to_zero and "invisible-work" not in variant.knowledge.accept_risks:
+        problems.warn(
+            path_of("min_replicas"),
+            f"{_who(variant)} may go to 0 pods while tasks still run: its scaler sees waiting messages only, not "
+            "running, reserved or ETA ones. Set min_replicas: 1, or accept_risks: [invisible-work] where every task is "
+            f"shorter than the cooldown of {scaling.cooldown_period} s and none has an ETA.",
+        )
+
+
+def _check_names(variant: Variant, path_of: PathOf, problems: Problems) -> None:
+    name = variant.deployment
+    longest = LONGEST_SCALED_OBJECT - len(scaled_object_name("")) if variant.has_scaler else LONGEST_DEPLOYMENT
+    if len(name) > longest:
+        reason = f", because KEDA takes ScaledObjects of {LONGEST_SCALED_OBJECT}" if variant.has_scaler else ""
+        problems.add(
+            path_of("name"),
+            f"the Deployment name {name!r} has {len(name)} characters, {longest} are allowed{reason}; set a shorter name.",
+        )
+
+
+def _check_queues(variant: Variant, path_of: PathOf, problems: Problems) -> None:
+    both = sorted(set(variant.queues) & set(variant.consumption.exclude_queues))
+    if both:
+        problems.add(path_of("exclude_queues"), f"{', '.join(both)} is consumed and excluded; write it in one list.")
+
+
+def _check_probe(variant: Variant, path_of: PathOf, problems: Problems) -> None:
+    probe, path = variant.pod.probe, path_of("probe")
+    if probe.type == "exec" and not probe.command:
+        problems.add(path, "type exec needs command, a list of arguments.")
+    if probe.type != "exec" and probe.command:
+        problems.add(path, f"command belongs to type exec, not to {probe.type}.")
+    if probe.type == "ping" and effective_pool(variant.process) == "solo":
+        problems.add(path, "a solo worker does not answer while a task runs; use heartbeat, exec or none.")
+    if probe.type == "ping" and probe.liveness:
+        problems.warn(
+            path, "with ping as liveness check a broker outage restarts all workers together; heartbeat does not."
+        )
+    if probe.type == "heartbeat" and "--without-heartbeat" in variant.args:
+        problems.add(
+            path, "the heartbeat file is touched by worker heartbeats; take --without-heartbeat out of extra_params."
+        )
+
+
+def _check_scaled_broker(variant: Variant, broker: Broker | None, path_of: PathOf, problems: Problems) -> None:
+    if broker is None or not broker.host:
+        problems.add(
+            path_of("enable_keda"),
+            f"the scaler of {_who(variant)} needs the broker's address; set celery_workers_broker, "
+            "for example {type: redis, host: redis}.",
+        )
+    elif broker.type != "redis":
+        problems.add(
+            path_of("enable_keda"),
+            f"this release scales on Redis only, and the broker of {_who(variant)} is {broker.type}; set enable_keda: false.",
+        )
+
+
+def check_pod(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool) -> None:
+    """Rules between the parts of a pod, as the API server checks them."""
+    _check_env(pod, path_of, problems, accepted)
+    volumes = [volume["name"] for volume in pod.volumes]
+    volumes += [volume["name"] for volume in pod.pod_overrides.get("volumes", [])]
+    for reserved in sorted(set(OWN_VOLUMES) & set(volumes)):
+        problems.add(path_of("volumes"), f"the volume name {reserved} is ours; choose another.")
+    mounted = [(path_of("volume_mounts"), mount) for mount in pod.volume_mounts]
+    for place, containers in (("init_containers", pod.init_containers), ("sidecars", pod.sidecars)):
+        mounted += [(path_of(place), mount) for container in containers for mount in container.get("volumeMounts", [])]
+    for path, mount in mounted:
+        if mount["name"] not in {*volumes, *OWN_VOLUMES}:
+            problems.add(
+                path, f"{mount['mountPath']} mounts the volume {mount['name']!r}, which volumes does not have."
+            )
+    for place, containers in (("init_containers", pod.init_containers), ("sidecars", pod.sidecars)):
+        _check_containers(path_of(place), containers, problems)
+    names = [container["name"] for container in (*pod.init_containers, *pod.sidecars)]
+    for name in sorted({name for name in names if names.count(name) > 1 or name == WORKER_CONTAINER}):
+        problems.add(
+            path_of("sidecars"), f"the container name {name!r} is taken; every container of a pod has its own."
+        )
+
+
+def _check_containers(path: str, containers: Iterable[dict[str, Any]], problems: Problems) -> None:
+    for container in containers:
+        if not container.get("image"):
+            problems.add(path, f"the container {container['name']!r} has no image.")
+
+
+def _check_env(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool) -> None:
+    for entry in pod.env:
+        if looks_secret(entry["name"], entry.get("value")) and not accepted:
+            problems.add(
+                path_of("env"),
+                f"{entry['name']} looks like a secret, and everybody who may read Deployments would read it; move it to "
+                "secret_env, or accept_risks: [plain-secret] if it is none.",
+            )
+        if entry["name"] in pod.secret_env:
+            problems.add(path_of("env"), f"{entry['name']} stands in env and in secret_env; write it once.")
+
+
+def _check_unique_names(fleet: Fleet, problems: Problems) -> None:
+    taken: dict[str, list[str]] = defaultdict(list)
+    paths: dict[str, str] = {}
+    for variant in fleet.variants:
+        taken[variant.deployment].append(_who(variant))
+        paths[variant.deployment] = f"{variant.path}.name"
+    for service in fleet.services:
+        if service.beat is not None:
+            taken[beat_name(service.name)].append(f"beat of service {service.name}")
+            paths.setdefault(beat_name(service.name), f"{service.path}.beat")
+    for name, owners in taken.items():
+        if len(owners) > 1:
+            problems.add(
+                paths[name], f"{' and '.join(owners)} would share the Deployment {name!r}; set name on one of them."
+            )
+
+
+def _check_shared_queues(fleet: Fleet, problems: Problems) -> None:
+    """A queue with two consumers is scaled twice, and a task that reaches an app without it is discarded by Celery."""
+    consumers: dict[tuple[str, str], list[Variant]] = defaultdict(list)
+    for variant in fleet.variants:
+        broker = fleet.service_of(variant).broker
+        place = f"{broker.type} {broker.host}:{broker.port}/{broker.database}{broker.virtual_host}" if broker else ""
+        for queue in variant.queues:
+            consumers[(place, queue)].append(variant)
+    for (_place, queue), variants in consumers.items():
+        if len(variants) < 2 or any("shared-queue" in variant.knowledge.accept_risks for variant in variants):
+            continue
+        names = " and ".join(_who(variant) for variant in variants)
+        path = f"{variants[-1].path}.queues"
+        if len({variant.service for variant in variants}) > 1:
+            problems.add(
+                path,
+                f"{names} consume the queue {queue!r} of one broker: a worker discards tasks that its app does not have, so "
+                "they would be lost. Give each service queues of its own, for example "
+                "celery_workers_services.<service>.queue_name: '{service}.{variant}', or accept_risks: [shared-queue].",
+            )
+        else:
+            problems.warn(
+                path, f"{names} consume the queue {queue!r}: both count the same messages, so it is scaled twice."
+            )
+
+
+def _check_consumers(fleet: Fleet, routes: dict[str, str], problems: Problems) -> None:
+    """Every queue that is known or routed has a consumer."""
+    consumed = {queue for variant in fleet.variants for queue in variant.queues}
+    wanted = {
+        queue: f"{service.path}.known_queues"
+        for service in fleet.services
+        if service.variants
+        for queue in service.known_queues
+    }
+    for queue, path in {**wanted, **routes}.items():
+        if queue not in consumed:
+            problems.add(
+                path,
+                f"nobody consumes the queue {queue!r}, so its tasks would wait for ever; add it to the queues of a variant"
+                f"{', or to a new one' if consumed else ''}. {suggest(queue, consumed) if queue in routes else ''}".rstrip(),
+            )

@@ -1,0 +1,270 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: keeps secret values out of everything but Secrets.
+
+Modules print their arguments at -vvv, and Ansible's no_log masks equal strings elsewhere in a result (a password
+C(redis) turns C(type: redis) into asterisks). So values are taken out on the controller before a module is called,
+and put into Secret objects by one separate task.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ansible_collections.queueops.celery.plugins.module_utils._fleet import PREFIX, Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer, layers_of, overlay, plain, stack
+from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Service
+from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    beat_name,
+    ownership_labels,
+    people_labels,
+    secret_env_name,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._pods import broker_url
+from ansible_collections.queueops.celery.plugins.module_utils._values import URL_WITH_PASSWORD
+
+#: Keys whose values are secret. A key that is nearly one of these is masked too: it is one typing mistake away.
+_SECRET_KEYS = ("secret_env", "password")
+#: Keys of that look that hold names.
+_NAMES_ONLY = {"password_key"}
+
+
+def without_secrets(value: Any) -> Any:
+    """A copy of inventory data in which every secret value is replaced by C(true), or cut out of its URL."""
+    if isinstance(value, Mapping):
+        return {_text(key): _masked(_text(key), item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_secrets(item) for item in value]
+    if isinstance(value, str) or _is_vaulted(value):
+        return URL_WITH_PASSWORD.sub(lambda found: f"{found[0].partition('://')[0]}://REMOVED:REMOVED@", _text(value))
+    return value
+
+
+def _masked(key: str, value: Any) -> Any:
+    if key in _NAMES_ONLY or not difflib.get_close_matches(key.lower(), _SECRET_KEYS, n=1, cutoff=0.8):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        return {_text(name): _marker(item) for name, item in value.items()}
+    return _marker(value)
+
+
+def _marker(value: Any) -> Any:
+    """What stands for a secret value. References to existing Secrets and nulls are no secrets."""
+    if isinstance(value, Mapping) and set(value) <= {"secret", "key"}:
+        return {_text(name): _text(item) for name, item in value.items()}
+    return None if value is None else True
+
+
+def broker_without_secrets(value: Any) -> Any:
+    """The same for a broker, whose URL is taken apart: user name and address stay."""
+    if not isinstance(value, Mapping):
+        return without_secrets(value)
+    result = without_secrets({key: item for key, item in value.items() if key != "url"})
+    if "url" in value:
+        shown, password = split_url(value["url"])
+        result["url"] = shown
+        if password is not None:
+            result["password"] = True
+    return result
+
+
+def split_url(url: Any) -> tuple[Any, str | None]:
+    """A URL without its password, and the password."""
+    if url is None:
+        return None, None
+    text = _text(url)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return text, None
+    # The last @ ends the login, so that a password with an unescaped @ in it does not show.
+    login, at, address = rest.rpartition("@")
+    user, colon, password = login.partition(":")
+    if not at:
+        return text, None
+    shown = f"{scheme}://{user}@{address}" if user else f"{scheme}://{address}"
+    return shown, unquote(password) if colon and password else None
+
+
+def redacted_layers(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Base variables and layers as modules may see them."""
+    found = []
+    for layer in layers:
+        name = _text(layer["name"])
+        value = layer["value"]
+        if name.partition("__")[0] == f"{PREFIX}broker":
+            safe = broker_without_secrets(value)
+        else:
+            safe = (
+                _with_safe_brokers(value) if name.partition("__")[0] == f"{PREFIX}services" else without_secrets(value)
+            )
+        found.append({"name": name, "value": safe})
+    return found
+
+
+def _with_safe_brokers(services: Any) -> Any:
+    safe = without_secrets(services)
+    if not isinstance(services, Mapping):
+        return safe
+    for name, service in services.items():
+        if isinstance(service, Mapping) and "broker" in service:
+            safe[_text(name)]["broker"] = broker_without_secrets(service["broker"])
+    return safe
+
+
+def secret_manifests(
+    layers: list[dict[str, Any]], namespace: str, fleet: str = "", preset: str = ""
+) -> list[dict[str, Any]]:
+    """The Secrets that a fleet needs, with their values. For the one task that sends them, and for nothing else.
+
+    :raises InventoryError: for an inventory that no module would take either.
+    """
+    inventory = Inventory(namespace, fleet, preset, _as_layers(redacted_layers(layers)))
+    model = parse_fleet(inventory)
+    values = _Values(_as_layers(layers))
+    return [
+        _secret(model, name, service, data)
+        for name, service, data in [*_broker_secrets(model, values), *_env_secrets(model, values)]
+    ]
+
+
+class _Values:
+    """The merged inventory with its secret values."""
+
+    def __init__(self, layers: tuple[Layer, ...]) -> None:
+        self.trees = {name: self._tree(name, layers) for name in ("services", "config", "queue_defaults", "broker")}
+
+    @staticmethod
+    def _tree(name: str, layers: tuple[Layer, ...]) -> Any:
+        node = stack()
+        for layer in layers_of(PREFIX + name, layers):
+            if isinstance(layer.value, Mapping):
+                node = stack(overlay(node, _emptied(layer.value), layer.name))
+        return plain(node)
+
+    def broker(self, service: str | None) -> dict[str, Any]:
+        """Raw keys of the fleet's broker or of one service's own."""
+        tree = self.trees["broker"] if service is None else self.trees["services"][service]["broker"]
+        return dict(tree)
+
+    def secret_env(self, service: str, variant: str | None) -> dict[str, Any]:
+        """Secret environment of a variant, or of the service itself."""
+        places = [self.trees["queue_defaults"], self.trees["services"].get(service, {})]
+        if variant is not None:
+            places.append(self.trees["config"].get(service, {}).get(variant, {}))
+        found: dict[str, Any] = {}
+        for place in places:
+            found.update(place.get("secret_env") or {})
+        return found
+
+
+def _emptied(value: Any) -> Any:
+    """Nulls of services and variants as empty dicts, so that they do not wipe out what lies below."""
+    return {
+        key: (
+            {name: ({} if item is None else item) for name, item in child.items()}
+            if isinstance(child, Mapping)
+            else (child or {})
+        )
+        for key, child in value.items()
+    }
+
+
+def _broker_secrets(fleet: Fleet, values: _Values) -> Iterator[tuple[str, str, dict[str, str]]]:
+    seen: set[str] = set()
+    for service in fleet.services:
+        broker = service.broker
+        if broker is None or not broker.password or broker.own_secret in seen:
+            continue
+        seen.add(broker.own_secret)
+        shared = broker.own_secret not in (f"{service.name}-worker-broker".replace("_", "-"),)
+        raw = values.broker(None if shared else service.name)
+        password = _text(raw["password"]) if raw.get("password") is not None else split_url(raw.get("url"))[1] or ""
+        yield broker.own_secret, "" if shared else service.name, _broker_data(broker, password)
+
+
+def _broker_data(broker: Broker, password: str) -> dict[str, str]:
+    user = {"username": broker.username} if broker.username else {}
+    return {"url": broker_url(broker, password), **user, "password": password}
+
+
+def _env_secrets(fleet: Fleet, values: _Values) -> Iterator[tuple[str, str, dict[str, str]]]:
+    for service in fleet.services:
+        for deployment, variant in _deployments(service):
+            wanted = service.pod.secret_env if variant is None else _variant_env(service, variant)
+            names = [name for name, reference in wanted.items() if not reference]
+            if names:
+                raw = values.secret_env(service.name, variant)
+                yield secret_env_name(deployment), service.name, {name: _text(raw[name]) for name in names}
+
+
+def _deployments(service: Service) -> Iterator[tuple[str, str | None]]:
+    for variant in service.variants:
+        yield variant.deployment, variant.name
+    if service.beat is not None:
+        yield beat_name(service.name), None
+
+
+def _variant_env(service: Service, name: str) -> dict[str, Any]:
+    return next(variant.pod.secret_env for variant in service.variants if variant.name == name)
+
+
+def _secret(fleet: Fleet, name: str, service: str, data: dict[str, str]) -> dict[str, Any]:
+    labels = {**people_labels(fleet.name, name, "secret"), **ownership_labels(fleet.name, service)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": fleet.namespace, "labels": labels},
+        "type": "Opaque",
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+    }
+
+
+def secret_names(fleet: Fleet) -> list[str]:
+    """Names of the Secrets that the role makes for a fleet."""
+    names = [service.broker.own_secret for service in fleet.services if service.broker and service.broker.password]
+    for service in fleet.services:
+        for deployment, variant in _deployments(service):
+            wanted = service.pod.secret_env if variant is None else _variant_env(service, variant)
+            names += [secret_env_name(deployment)] if any(not reference for reference in wanted.values()) else []
+    return list(dict.fromkeys(names))
+
+
+def redact(text: str, secrets: list[dict[str, Any]]) -> str:
+    """A message without any value of these Secrets, also as base64 and as part of a URL."""
+    for value in sorted(_secret_strings(secrets), key=len, reverse=True):
+        # A very short value would cut words apart; one that stands alone is still covered.
+        pattern = re.escape(value) if len(value) > 3 else rf"(?<![\w-]){re.escape(value)}(?![\w-])"
+        text = re.sub(pattern, "********", text)
+    return text
+
+
+def _secret_strings(secrets: list[dict[str, Any]]) -> set[str]:
+    found: set[str] = set()
+    for secret in secrets:
+        for encoded in secret.get("data", {}).values():
+            value = base64.b64decode(encoded).decode()
+            found |= {encoded, value}
+            password = urlsplit(value).netloc.rpartition("@")[0].partition(":")[2] if "://" in value else ""
+            found |= {password} if password else set()
+    return {value for value in found if value}
+
+
+def _as_layers(layers: list[dict[str, Any]]) -> tuple[Layer, ...]:
+    return tuple(Layer(_text(layer["name"]), layer["value"]) for layer in layers)
+
+
+def _is_vaulted(value: Any) -> bool:
+    """A value that a vault still holds (ansible-core before 2.19); it reads as text once asked for it."""
+    return hasattr(value, "_ciphertext")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -1,0 +1,218 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: checks for values that are neither a plain scalar nor Kubernetes' own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._checks import (
+    INVALID,
+    Choice,
+    Flag,
+    Invalid,
+    ListOf,
+    MapOf,
+    Text,
+    as_flag,
+    refuse,
+    unknown_key,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import (
+    DNS_SUBDOMAIN,
+    ENV_NAME,
+    QUOTED_TEXT,
+    SECRET_KEY,
+    Kubernetes,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._layers import Branch, Leaf, Node, items
+from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
+
+#: A URL that carries a password: C(redis://user:password@host), C(amqp://:password@host).
+URL_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s@]+@", re.IGNORECASE)
+
+#: Names of environment variables that hold a secret in every project that uses them.
+_SECRET_NAME = re.compile(
+    r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|API_?KEY|SECRET_KEY|PRIVATE_KEY|SECRET_ACCESS_KEY)$",
+    re.IGNORECASE,
+)
+
+
+def looks_secret(name: str, value: Any) -> bool:
+    """Whether an environment entry carries a secret in plain sight: by its name, or by a password in a URL."""
+    text = value if isinstance(value, str) else ""
+    return bool(text) and bool(_SECRET_NAME.search(name) or URL_WITH_PASSWORD.search(text))
+
+
+@dataclass(frozen=True)
+class EnvSection:
+    """Environment of a container: Kubernetes' list, or a dict of name to text."""
+
+    def __call__(self, node: Node, problems: Problems) -> Any:
+        """Kubernetes' list."""
+        if isinstance(node, Leaf) and isinstance(node.value, (list, tuple)):
+            return Kubernetes("[EnvVar@name]")(node, problems)
+        values = MapOf(ENV_NAME, QUOTED_TEXT)(node, problems)
+        if isinstance(values, Invalid):
+            return INVALID
+        return [{"name": name, "value": value} for name, value in values.items()]
+
+    def describe(self) -> str:
+        """Both forms."""
+        return "a list of Kubernetes EnvVar, or a dict of name to text (numbers and booleans in quotes)"
+
+
+@dataclass(frozen=True)
+class SecretValue:
+    """A secret. What arrives here is only that there is one: the role takes the value out."""
+
+    def __call__(self, node: Node, problems: Problems) -> Any:
+        """True."""
+        if as_flag(node) is True:
+            return True
+        problems.add(
+            node.path,
+            "a secret value must not reach a module. Set it as a role variable, whose value the role keeps in a Secret, "
+            "or name an existing Secret with secret.",
+        )
+        return INVALID
+
+    def describe(self) -> str:
+        """Always the same."""
+        return "a secret"
+
+
+@dataclass(frozen=True)
+class SecretEnv:
+    """A secret environment value (only that there is one), or where it is."""
+
+    def __call__(self, node: Node, problems: Problems) -> Any:
+        """C({}) for a value that the role keeps, C({secret, key}) for an existing Secret."""
+        if not isinstance(node, Branch):
+            value = SecretValue()(node, problems)
+            return value if isinstance(value, Invalid) else {}
+        found: dict[str, Any] = {}
+        checks = {"secret": DNS_SUBDOMAIN, "key": SECRET_KEY}
+        for name, child in items(node):
+            if name in checks:
+                found[name] = checks[name](child, problems)
+            else:
+                unknown_key("key of a Secret reference", name, child.path, set(checks), problems)
+        if set(found) != set(checks) or any(isinstance(value, Invalid) for value in found.values()):
+            problems.add(node.path, "write both secret (its name) and key.")
+            return INVALID
+        return found
+
+    def describe(self) -> str:
+        """Both forms."""
+        return "a secret value, or {secret, key} of an existing Secret"
+
+
+@dataclass(frozen=True)
+class PausedWord:
+    """Whether scaling is paused, and in which direction."""
+
+    def __call__(self, node: Node, problems: Problems) -> Any:
+        """C(paused), C(paused-scale-in) or C(paused-scale-out): the end of KEDA's annotation; None for not paused."""
+        flag = as_flag(node)
+        if flag is not None:
+            return "paused" if flag else None
+        value = node.value if isinstance(node, Leaf) else None
+        words = {"scale_in": "paused-scale-in", "scale_out": "paused-scale-out"}
+        return words[value] if isinstance(value, str) and value in words else refuse(self, node, problems)
+
+    def describe(self) -> str:
+        """The words."""
+        return "true, false, scale_in or scale_out"
+
+
+_TRIGGER_FIELDS: dict[str, Any] = {
+    "type": Text("a KEDA trigger type such as cron", r"[a-z0-9][a-z0-9-]*", 63),
+    "name": Text("a name of letters, digits and '_'", r"[A-Za-z_]\w*", 63),
+    "metadata": MapOf(Text("a name", r"[A-Za-z]\w*"), QUOTED_TEXT),
+    "authenticationRef": MapOf(Choice(("name", "kind")), QUOTED_TEXT),
+    "metricType": Choice(("AverageValue", "Value", "Utilization")),
+    "useCachedMetrics": Flag(),
+}
+_CREDENTIALS = {"password", "sentinelPassword", "connection", "connectionString", "token", "awsSecretAccessKey"}
+
+
+@dataclass(frozen=True)
+class _Trigger:
+    """One KEDA trigger."""
+
+    def __call__(self, node: Node, problems: Problems) -> Any:
+        """The trigger as plain data."""
+        if isinstance(node, Leaf) and not isinstance(node.value, Mapping):
+            return refuse(self, node, problems)
+        trigger: dict[str, Any] = {}
+        valid = True
+        for name, child in items(node):
+            if name not in _TRIGGER_FIELDS:
+                unknown_key("field of a KEDA trigger", name, child.path, set(_TRIGGER_FIELDS), problems)
+                valid = False
+                continue
+            value = _TRIGGER_FIELDS[name](child, problems)
+            valid = valid and not isinstance(value, Invalid)
+            trigger[name] = value
+        for name in sorted({"type", "metadata"} - set(trigger)):
+            problems.add(node.path, f"a KEDA trigger needs {name}.")
+            valid = False
+        if valid:
+            valid = self._sound(trigger, node, problems)
+        return trigger if valid else INVALID
+
+    def _sound(self, trigger: dict[str, Any], node: Node, problems: Problems) -> bool:
+        exposed = sorted(_CREDENTIALS & set(trigger["metadata"]))
+        if exposed or any(URL_WITH_PASSWORD.search(value) for value in trigger["metadata"].values()):
+            problems.add(
+                f"{node.path}.metadata",
+                "credentials do not belong into trigger metadata, which everybody may read; use authenticationRef.",
+            )
+            return False
+        if trigger["type"] in ("cpu", "memory") and trigger.get("metricType") == "Value":
+            problems.add(f"{node.path}.metricType", "a cpu or memory trigger takes Utilization or AverageValue.")
+            return False
+        if trigger["type"] not in ("cpu", "memory") and trigger.get("metricType") == "Utilization":
+            problems.add(f"{node.path}.metricType", "only cpu and memory triggers take Utilization.")
+            return False
+        if trigger["type"] in ("cpu", "memory", "cron") and trigger.get("useCachedMetrics"):
+            problems.add(
+                f"{node.path}.useCachedMetrics", f"KEDA refuses useCachedMetrics on a {trigger['type']} trigger."
+            )
+            return False
+        if "authenticationRef" in trigger and not trigger["authenticationRef"].get("name"):
+            problems.add(f"{node.path}.authenticationRef", "name the TriggerAuthentication.")
+            return False
+        return True
+
+    def describe(self) -> str:
+        """The fields."""
+        return "a KEDA trigger (type, metadata of text, optional name, authenticationRef, metricType)"
+
+
+@dataclass(frozen=True)
+class ExtraTriggers:
+    """KEDA triggers, verbatim."""
+
+    def __call__(self, node: Node, problems: Problems) -> Any:
+        """The triggers as plain data."""
+        triggers = ListOf(_Trigger())(node, problems)
+        if isinstance(triggers, Invalid):
+            return INVALID
+        names = [trigger["name"] for trigger in triggers if "name" in trigger]
+        taken = sorted({name for name in names if names.count(name) > 1 or name.startswith("backlog")})
+        if taken:
+            problems.add(
+                node.path, f"the trigger name {', '.join(taken)} is taken; names are unique and backlog… is ours."
+            )
+            return INVALID
+        return triggers
+
+    def describe(self) -> str:
+        """What the elements are."""
+        return f"a list, each {_Trigger().describe()}"

@@ -1,0 +1,207 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: Deployments of workers and beat, with the objects beside them. Pure functions of Fleet and Observed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import FILES, files_hash
+from ansible_collections.queueops.celery.plugins.module_utils._model import Beat, Fleet, Service, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    beat_name,
+    heartbeat_name,
+    ownership_labels,
+    people_labels,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._observed import (
+    API_VERSIONS,
+    LAST_APPLIED,
+    NOTHING,
+    Observed,
+    ObservedObject,
+    without_replicas,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._pods import PodContext, beat_pod, worker_pod
+
+
+def worker_resources(fleet: Fleet, observed: Observed = NOTHING, dry_run: bool = False) -> list[dict[str, Any]]:
+    """ConfigMaps, Deployments and PodDisruptionBudgets of a fleet, in the order in which they are applied.
+
+    :param dry_run: the handovers will not be sent, so a Deployment that needs one shows the number that runs; without
+        it a dry run would promise one pod.
+    """
+    found: list[dict[str, Any]] = []
+    for service in fleet.services:
+        if any(variant.pod.probe.type == "heartbeat" for variant in service.variants):
+            found.append(_heartbeat_files(fleet, service))
+        for variant in service.variants:
+            found.append(worker_deployment(fleet, service, variant, observed, dry_run))
+            budget = disruption_budget(fleet, variant, observed)
+            if budget is not None:
+                found.append(budget)
+        if service.beat is not None:
+            found.append(beat_deployment(fleet, service, service.beat, observed))
+    return found
+
+
+def worker_deployment(
+    fleet: Fleet, service: Service, variant: Variant, observed: Observed, dry_run: bool = False
+) -> dict[str, Any]:
+    """Deployment of a variant."""
+    live = observed.find("Deployment", variant.deployment)
+    labels = ownership_labels(fleet.name, service.name, variant.name)
+    selector = _selector(live, labels)
+    people = people_labels(fleet.name, variant.deployment, "worker")
+    context = PodContext(service, variant.deployment, people, {**labels, **selector}, observed, files_hash())
+    spec: dict[str, Any] = {}
+    replicas = fixed_replicas(variant, live)
+    if dry_run and variant.has_scaler and live is not None and live.last_applied:
+        replicas = live.replicas
+    if replicas is not None:
+        spec["replicas"] = replicas
+    spec["selector"] = {"matchLabels": selector}
+    spec["strategy"] = variant.pod.strategy
+    spec["template"] = worker_pod(variant, context)
+    extra = variant.pod.labels
+    return resource(
+        "Deployment", fleet, variant.deployment, labels, "worker", live, spec, extra, variant.pod.annotations
+    )
+
+
+def beat_deployment(fleet: Fleet, service: Service, beat: Beat, observed: Observed) -> dict[str, Any]:
+    """Deployment of a service's scheduler: one pod, replaced before the next one starts, never scaled."""
+    name = beat_name(service.name)
+    live = observed.find("Deployment", name)
+    labels = ownership_labels(fleet.name, service.name, component="beat")
+    selector = _selector(live, labels)
+    context = PodContext(service, name, people_labels(fleet.name, name, "beat"), {**labels, **selector}, observed)
+    spec: dict[str, Any] = {
+        "replicas": 1,
+        "selector": {"matchLabels": selector},
+        "strategy": {"type": "Recreate"},
+        "template": beat_pod(beat, context),
+    }
+    return resource("Deployment", fleet, name, labels, "beat", live, spec, service.pod.labels, service.pod.annotations)
+
+
+def fixed_replicas(variant: Variant, live: ObservedObject | None) -> int | None:
+    """The number to write, or None to leave it to whoever else decides.
+
+    A number once applied cannot just be dropped: a client-side apply would then reset it to 1 (measured on 1.36).
+    """
+    if variant.has_scaler:
+        return None
+    if variant.scaling.replicas is not None:
+        return variant.scaling.replicas
+    if live is not None and (live.last_applied or not live.replicas):
+        return max(live.replicas or 0, 1)
+    return None
+
+
+def handovers(fleet: Fleet, observed: Observed) -> list[dict[str, Any]]:
+    """Patches that make Deployments forget an applied number of replicas before a scaler takes over.
+
+    Only the record of the last apply is changed, so the running workers stay as they are.
+    """
+    found = []
+    for variant in fleet.variants:
+        live = observed.find("Deployment", variant.deployment)
+        if variant.has_scaler and live is not None and live.last_applied and live.is_ours(fleet.name):
+            metadata = {
+                "name": variant.deployment,
+                "namespace": fleet.namespace,
+                "annotations": {LAST_APPLIED: without_replicas(live.last_applied)},
+            }
+            found.append({"apiVersion": API_VERSIONS["Deployment"], "kind": "Deployment", "metadata": metadata})
+    return found
+
+
+def disruption_budget(fleet: Fleet, variant: Variant, observed: Observed) -> dict[str, Any] | None:
+    """One pod at a time during a node drain. None where there is one pod, which a budget would nail to its node."""
+    budget, scaling = variant.pod.pdb, variant.scaling
+    most = scaling.max_replicas if variant.has_scaler else (scaling.replicas or 1)
+    given = budget is not None and (budget.max_unavailable is not None or budget.min_available is not None)
+    if budget is None or (most < 2 and not given):
+        return None
+    live = observed.find("Deployment", variant.deployment)
+    labels = ownership_labels(fleet.name, variant.service, variant.name)
+    spec: dict[str, Any] = {"selector": {"matchLabels": _selector(live, labels)}}
+    if budget.min_available is not None:
+        spec["minAvailable"] = budget.min_available
+    else:
+        spec["maxUnavailable"] = 1 if budget.max_unavailable is None else budget.max_unavailable
+    existing = observed.find("PodDisruptionBudget", variant.deployment)
+    return resource(
+        "PodDisruptionBudget", fleet, variant.deployment, labels, "worker", existing, spec, variant.pod.labels
+    )
+
+
+def _heartbeat_files(fleet: Fleet, service: Service) -> dict[str, Any]:
+    labels = ownership_labels(fleet.name, service.name)
+    config_map = resource("ConfigMap", fleet, heartbeat_name(service.name), labels, "worker", None, {})
+    del config_map["spec"]
+    return {**config_map, "data": dict(FILES)}
+
+
+def _selector(live: ObservedObject | None, labels: dict[str, str]) -> dict[str, str]:
+    """Selectors are immutable: a Deployment keeps the one it has."""
+    return dict(live.selector) if live is not None and live.selector else labels
+
+
+def resource(
+    kind: str,
+    fleet: Fleet,
+    name: str,
+    labels: dict[str, str],
+    component: str,
+    live: ObservedObject | None,
+    spec: dict[str, Any],
+    extra_labels: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """One object with our labels.
+
+    :param live: the object that exists; labels for people that it has stay as they are, unless the user sets them.
+    """
+    people = people_labels(fleet.name, name, component)
+    kept = {key: value for key, value in (live.labels if live else {}).items() if key in people}
+    metadata: dict[str, Any] = {
+        "name": name,
+        "namespace": fleet.namespace,
+        "labels": {**people, **kept, **(extra_labels or {}), **labels},
+    }
+    if annotations:
+        metadata["annotations"] = dict(annotations)
+    return {"apiVersion": API_VERSIONS[kind], "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def worker_table(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[str, Any]]:
+    """One row per variant, for people."""
+    rows = []
+    for variant in fleet.variants:
+        scaling = variant.scaling
+        live = observed.find("Deployment", variant.deployment)
+        fixed = fixed_replicas(variant, live)
+        running = live.replicas if live is not None and live.replicas is not None else 1
+        rows.append(
+            {
+                "service": variant.service,
+                "variant": variant.name,
+                "queues": list(variant.queues),
+                "deployment": variant.deployment,
+                "replicas": f"{scaling.min_replicas}-{scaling.max_replicas}"
+                if variant.has_scaler
+                else str(running if fixed is None else fixed),
+                "list_length": scaling.list_length if variant.has_scaler else None,
+                "scaler": scaling.scaler or "none",
+                "slots": variant.slots,
+            }
+        )
+    return rows
+
+
+def present_places(fleet: Fleet) -> set[tuple[str, str]]:
+    """Service and variant of everything in the inventory; variant is empty for what belongs to a service."""
+    return {(service.name, "") for service in fleet.services} | {(item.service, item.name) for item in fleet.variants}

@@ -1,0 +1,52 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: YAML as people read it: keys in the order of the object, long texts as blocks, always the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+try:
+    import yaml
+except ImportError:  # ansible-core needs PyYAML itself, so this is for remote interpreters only
+    HAS_YAML = False
+else:
+    HAS_YAML = True
+
+
+def as_yaml(value: Any) -> str:
+    """One document."""
+
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # the base is untyped where the stubs are not installed
+        """Nothing is aliased, and texts of several lines are written as such."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            """Anchors save bytes and cost readers."""
+            return True
+
+    def text(dumper: Any, data: str) -> Any:
+        """Lines as lines."""
+        return dumper.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
+
+    Dumper.add_representer(str, text)
+    return str(
+        yaml.dump(
+            _plain(value), Dumper=Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=120
+        )
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Built-in types only: Ansible hands over subclasses of text that YAML would tag."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return str(value)

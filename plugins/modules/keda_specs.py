@@ -1,0 +1,128 @@
+#!/usr/bin/python
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Computes the scalers of Celery workers."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: keda_specs
+short_description: Compute KEDA ScaledObjects for Celery workers
+version_added: 1.0.0
+description:
+  - Turns the same inventory as M(queueops.celery.worker_specs) into one ScaledObject per variant with C(enable_keda),
+    and the TriggerAuthentications that they read the broker with.
+  - Several queues of a variant are summed by a formula (KEDA 2.12 or later).
+  - Checks the whole inventory first and reports every problem in one message. Computes only.
+author:
+  - queueops (@queueops)
+extends_documentation_fragment:
+  - queueops.celery._attributes
+  - queueops.celery._attributes.pure
+  - queueops.celery._fleet
+  - queueops.celery._fleet.observed
+requirements:
+  - python >= 3.11
+seealso:
+  - module: queueops.celery.worker_specs
+"""
+
+EXAMPLES = r"""
+- name: Compute the scaler of one variant
+  queueops.celery.keda_specs:
+    namespace: shop
+    broker:
+      host: redis
+    services:
+      billing:
+        image: registry.example/billing:1.4
+    config:
+      billing:
+        default:
+          enable_keda: true
+          min_replicas: 1
+          max_replicas: 8
+          list_length: 20
+  register: scalers
+
+- name: Apply it
+  kubernetes.core.k8s:
+    apply: true
+    definition: "{{ scalers.resources }}"
+"""
+
+RETURN = r"""
+resources:
+  description: Manifests in the order in which they are to be applied, after the Deployments.
+  returned: success
+  type: list
+  elements: dict
+scalers:
+  description: One row per variant that is scaled, for people.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    service:
+      description: Name of the service.
+      type: str
+      sample: billing
+    variant:
+      description: Name of the variant.
+      type: str
+      sample: default
+    scaled_object:
+      description: Name of the ScaledObject.
+      type: str
+      sample: billing-worker-scaledobject
+    deployment:
+      description: Name of the Deployment that it scales.
+      type: str
+      sample: billing-worker
+    min_replicas:
+      description: Fewest pods.
+      type: int
+      sample: 1
+    max_replicas:
+      description: Most pods.
+      type: int
+      sample: 8
+    sees:
+      description: What it measures.
+      type: list
+      elements: str
+      sample: ["default (waiting messages)"]
+problems:
+  description: Everything that is wrong with the inventory, each with the path where it was written.
+  returned: failure
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.queueops.celery.plugins.module_utils._fleet import parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._observed import observed_from_data
+from ansible_collections.queueops.celery.plugins.module_utils._options import (
+    fleet_options,
+    inventory_from,
+    observed_option,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources, scaler_table
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(argument_spec={**fleet_options(), **observed_option()}, supports_check_mode=True)
+    try:
+        fleet = parse_fleet(inventory_from(module.params))
+    except InventoryError as error:
+        module.fail_json(msg=str(error), problems=[str(problem) for problem in error.problems])
+    observed = observed_from_data(module.params["observed"])
+    # The warnings of the inventory are those of worker_specs; nobody wants to read them twice.
+    module.exit_json(changed=False, resources=scaler_resources(fleet, observed), scalers=scaler_table(fleet))
+
+
+if __name__ == "__main__":
+    main()

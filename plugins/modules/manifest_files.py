@@ -1,0 +1,160 @@
+#!/usr/bin/python
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes manifests as a tree of files."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: manifest_files
+short_description: Write manifests as a tree of files with a kustomization
+version_added: 1.0.0
+description:
+  - Writes one file per object below O(path)C(/)O(name), in a folder per service, and a C(kustomization.yaml) that lists them.
+  - Keeps an index of the files that are its own. Files of an earlier run that nothing asks for any more are removed.
+    A file that stands in the way and that is not in the index stops the run.
+  - Each host has a tree of its own, so many hosts can be written at the same time.
+author:
+  - queueops (@queueops)
+extends_documentation_fragment:
+  - queueops.celery._attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  path:
+    description: Folder that holds the trees of all hosts. It is made if it is missing.
+    type: path
+    required: true
+  name:
+    description: Name of this tree, usually the inventory hostname.
+    type: str
+    required: true
+  resources:
+    description: Manifests to write. Secrets are refused, because they do not belong beside the rest.
+    type: list
+    elements: dict
+    required: true
+  state:
+    description: V(absent) removes the tree's own files.
+    type: str
+    default: present
+    choices: [present, absent]
+  extra_files:
+    description: Names of files in the tree that another task writes. They are listed in the kustomization and the index.
+    type: list
+    elements: str
+    default: []
+requirements:
+  - python >= 3.11
+  - PyYAML
+"""
+
+EXAMPLES = r"""
+- name: Compute a worker group
+  queueops.celery.worker_specs:
+    namespace: shop
+    services:
+      billing:
+        image: registry.example/billing:1.4
+    config:
+      billing:
+        default: {}
+  register: workers
+
+- name: Write it as files
+  queueops.celery.manifest_files:
+    path: manifests
+    name: "{{ inventory_hostname }}"
+    resources: "{{ workers.resources }}"
+"""
+
+RETURN = r"""
+path:
+  description: Folder of the tree.
+  returned: success
+  type: str
+  sample: manifests/shop
+files:
+  description: File of each object, by kind and name.
+  returned: success
+  type: dict
+  sample:
+    Deployment billing-worker: billing/deployment-billing-worker.yaml
+written:
+  description: Files that were written, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+removed:
+  description: Files that were removed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.queueops.celery.plugins.module_utils._changes import identity
+from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree import (
+    INDEX,
+    empty_tree,
+    file_name,
+    plan_tree,
+    tree_diff,
+    write_tree,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._yaml import HAS_YAML
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "name": {"type": "str", "required": True},
+            "resources": {"type": "list", "elements": "dict", "required": True},
+            "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+            "extra_files": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    if not HAS_YAML:
+        module.fail_json(msg=missing_required_lib("PyYAML"))
+    resources = module.params["resources"]
+    if any(item.get("kind") == "Secret" for item in resources):
+        module.fail_json(
+            msg="resources holds a Secret; write Secrets with a task of their own that has no_log and mode 0600."
+        )
+    root = Path(module.params["path"]) / module.params["name"]
+    try:
+        wanted = module.params["state"] == "present"
+        plan = plan_tree(root, resources, module.params["extra_files"]) if wanted else empty_tree(root)
+        if plan.foreign:
+            module.fail_json(
+                msg=f"{', '.join(plan.foreign)} in {root} was not written by an earlier run and would be overwritten. "
+                "Move it away, or choose another celery_workers_manifests_dir."
+            )
+        diff = tree_diff(root, plan)
+        if not module.check_mode:
+            write_tree(root, plan)
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename or root} cannot be written: {error.strerror}. Choose another folder.")
+    module.exit_json(
+        changed=bool(plan.changed or plan.stale),
+        path=str(root),
+        files={identity(item): file_name(item) for item in resources},
+        written=[name for name in plan.changed if name != INDEX],
+        removed=list(plan.stale),
+        diff=diff,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+#!/usr/bin/python
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads what runs now."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: worker_info
+short_description: Read what a fleet of Celery workers looks like in its cluster
+version_added: 1.0.0
+description:
+  - Reads a namespace once, one LIST per kind, and returns what the other modules need to know of it.
+  - Given an inventory too, checks it first and then compares it with the cluster. What stands in the way comes back in
+    RV(problems) and RV(missing), what is not asked for any more in RV(retired) and RV(orphans).
+  - Reads only metadata of Secrets and ConfigMaps, never their content.
+author:
+  - queueops (@queueops)
+extends_documentation_fragment:
+  - queueops.celery._attributes
+  - queueops.celery._attributes.cluster
+  - queueops.celery._fleet
+  - kubernetes.core.k8s_auth_options
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Reads only, so nothing is ever changed.
+  diff_mode:
+    support: N/A
+    details:
+      - Reads only, so nothing is ever changed.
+  idempotent:
+    support: full
+options:
+  create_namespace:
+    description: Whether the namespace will be created, so that its absence is no problem.
+    type: bool
+    default: false
+  warn_orphans:
+    description: Warn of objects that the inventory does not ask for.
+    type: bool
+    default: false
+  wait:
+    description: Wait until every Deployment of the inventory is up and KEDA scales by every ScaledObject.
+    type: bool
+    default: false
+  wait_timeout:
+    description: Longest time to wait, in seconds.
+    type: int
+    default: 300
+  wait_sleep:
+    description: Time between two looks, in seconds.
+    type: int
+    default: 5
+requirements:
+  - python >= 3.11
+  - kubernetes >= 24.2.0, != 36.0.0, != 36.0.1
+  - the collection kubernetes.core >= 3.2.0
+"""
+
+EXAMPLES = r"""
+- name: Read all that a fleet has in its namespace
+  queueops.celery.worker_info:
+    namespace: shop
+  register: shop
+
+- name: List it
+  ansible.builtin.debug:
+    msg: "{{ shop.owned | map(attribute='name') }}"
+"""
+
+RETURN = r"""
+observed:
+  description: The namespace as the C(*_specs) modules want it.
+  returned: success
+  type: dict
+  contains:
+    objects:
+      description: Objects that are ours or that carry one of our names.
+      type: list
+      elements: dict
+    autoscalers:
+      description: What scales Deployments in the namespace.
+      type: list
+      elements: dict
+    namespace_exists:
+      description: Whether the namespace exists.
+      type: bool
+    missing_kinds:
+      description: Kinds that the cluster does not know.
+      type: list
+      elements: str
+problems:
+  description: What in the cluster stands in the way of the inventory.
+  returned: success
+  type: list
+  elements: str
+missing:
+  description: What a real run would stop at and a dry run can go on without, such as a missing namespace.
+  returned: success
+  type: list
+  elements: str
+owned:
+  description: Everything of the fleet as definitions, in the order in which it is to be removed.
+  returned: success
+  type: list
+  elements: dict
+retired:
+  description: Objects of variants that are in the inventory and that do not need them any more.
+  returned: success
+  type: list
+  elements: dict
+orphans:
+  description: Objects of variants and services that the inventory does not have.
+  returned: success
+  type: list
+  elements: dict
+orphan_names:
+  description: The same, for people.
+  returned: success
+  type: list
+  elements: str
+waiting:
+  description: What was not up when the waiting ended, each with the reason.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import copy
+from dataclasses import asdict
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+try:
+    from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
+except ImportError:
+    HAS_KUBERNETES_CORE = False
+    AUTH_ARG_SPEC = {}
+else:
+    HAS_KUBERNETES_CORE = True
+
+from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
+    Cluster,
+    ClusterError,
+    read_observed,
+    wait_for_fleet,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._fleet import parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._names import scaled_object_name
+from ansible_collections.queueops.celery.plugins.module_utils._observed import (
+    Observed,
+    definition,
+    leftovers,
+    removal_order,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._options import fleet_options, inventory_from
+from ansible_collections.queueops.celery.plugins.module_utils._preflight import (
+    describe_object,
+    preflight,
+    wanted_objects,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._workers import present_places
+
+
+def argument_spec() -> dict[str, Any]:
+    """Options of the fleet, of the connection, and of waiting."""
+    return {
+        **copy.deepcopy(AUTH_ARG_SPEC),
+        **fleet_options(),
+        "create_namespace": {"type": "bool", "default": False},
+        "warn_orphans": {"type": "bool", "default": False},
+        "wait": {"type": "bool", "default": False},
+        "wait_timeout": {"type": "int", "default": 300},
+        "wait_sleep": {"type": "int", "default": 5},
+    }
+
+
+def describe(fleet: Fleet, observed: Observed, creates_namespace: bool) -> dict[str, Any]:
+    """What the module returns of a fleet and its cluster."""
+    findings = preflight(fleet, observed, creates_namespace)
+    unwanted = leftovers(observed, fleet.name, wanted_objects(fleet), present_places(fleet))
+    return {
+        "observed": asdict(observed),
+        "problems": list(findings.problems),
+        "missing": list(findings.missing),
+        "owned": [definition(item, fleet.namespace) for item in removal_order(observed.ours(fleet.name))],
+        "retired": [definition(item, fleet.namespace) for item in removal_order(unwanted.retired)],
+        "orphans": [definition(item, fleet.namespace) for item in removal_order(unwanted.orphans)],
+        "orphan_names": [describe_object(item) for item in unwanted.orphans],
+    }
+
+
+def main() -> None:
+    """Entry point."""
+    if not HAS_KUBERNETES_CORE:
+        module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+        module.fail_json(msg=missing_required_lib("the collection kubernetes.core", reason="to read a cluster"))
+    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=argument_spec(), supports_check_mode=True)
+    params = module.params
+    try:
+        fleet = parse_fleet(inventory_from(params))
+        cluster = Cluster(get_api_client(module), fleet.namespace)
+        names = set(wanted_objects(fleet))
+        waiting = []
+        if params["wait"] and not module.check_mode:
+            waiting = wait_for_fleet(
+                cluster,
+                fleet.name,
+                {name for kind, name in names if kind == "Deployment"},
+                {scaled_object_name(variant.deployment) for variant in fleet.variants if variant.has_scaler},
+                params["wait_timeout"],
+                params["wait_sleep"],
+            )
+        observed = read_observed(cluster, fleet.name, names)
+    except InventoryError as error:
+        module.fail_json(msg=str(error), problems=[str(problem) for problem in error.problems])
+    except (ClusterError, CoreException) as error:
+        module.fail_json(msg=str(error))
+    found = describe(fleet, observed, params["create_namespace"])
+    if params["warn_orphans"] and found["orphan_names"]:
+        module.warn(
+            f"The inventory does not ask for {', '.join(found['orphan_names'])} of fleet {fleet.name}, so nobody looks after "
+            "them. Remove them with celery_workers_prune: true."
+        )
+    module.exit_json(
+        changed=False,
+        waiting=[f"{item.name}: {item.reason}" for item in waiting],
+        **found,
+    )
+
+
+if __name__ == "__main__":
+    main()

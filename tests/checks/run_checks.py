@@ -1,0 +1,201 @@
+"""Run the checks of this repository: run_checks <check>... [--jobs N], or run_checks --exec <command>...
+
+One check alone prints as it goes. Several run side by side, each into its own log under build/logs; the logs of those
+that failed are printed in full at the end. Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.checks import layout
+
+VENV = layout.ROOT / os.environ.get("VENV_TEST", ".venv-test")
+LOGS = layout.BUILD / "logs"
+TIME_LIMIT = 30 * 60  # seconds, for one check
+# pytest -ra, ansible-test and our own scripts name what they did not run, and why.
+NOT_RUN = re.compile(r"^(?:NOT RUN|SKIPPED \[|WARNING: Skipping).*$", re.M)
+
+
+def pytest(suite: str, *options: str) -> list[str]:
+    return ["python", "-m", "pytest", f"tests/{suite}", *options]
+
+
+# Longest first, so that none of them starts last.
+CHECKS: dict[str, list[list[str]]] = {
+    "sanity": [["python", "-m", "tests.sanity.run"]],
+    "integration": [pytest("integration")],
+    "molecule": [["molecule", "test", "--all"]],
+    "unit": [pytest("unit", "-n", "auto")],
+    "package": [["python", "-m", "tests.checks.package"]],
+    "lint": [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy", "@typed"],
+        ["yamllint", "--strict", "."],
+        ["ansible-lint", "--offline", "--profile", "production", "--strict", "--nocolor"],
+    ],
+    "schema": [pytest("schema", "-n", "auto")],
+    "demo": [["make", "--no-print-directory", "demo"]],
+}
+
+# Folders that mypy reads: the collection under its full name, and the tests.
+TYPED = (
+    "build/tree/ansible_collections/queueops/celery/plugins/module_utils",
+    "build/tree/ansible_collections/queueops/celery/plugins/modules",
+    "build/tree/ansible_collections/queueops/celery/plugins/filter",
+    "tests",
+)
+
+
+@dataclass
+class Outcome:
+    name: str
+    ok: bool = False
+    seconds: float = 0.0
+    output: str = ""
+    not_run: list[str] = field(default_factory=list)
+
+
+def fill(step: list[str]) -> list[str]:
+    """Replace "@typed" by those typed folders that hold Python files."""
+    folders = [folder for folder in TYPED if next((layout.ROOT / folder).glob("**/*.py"), None)]
+    return [word for part in step for word in (folders if part == "@typed" else [part])]
+
+
+def run_step(step: list[str], log: Path, env: dict[str, str], echo: bool, deadline: float) -> int:
+    """Run one command in its own process group, write what it prints into the log, and end it at the deadline."""
+    with log.open("a", encoding="utf-8") as sink:
+
+        def write(text: str) -> None:
+            sink.write(text)
+            sink.flush()
+            if echo:
+                sys.stdout.write(text)
+                sys.stdout.flush()
+
+        write(f"$ {' '.join(step)}\n")
+        with subprocess.Popen(
+            step,
+            cwd=layout.ROOT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        ) as process:
+            late = threading.Event()
+
+            def end() -> None:
+                late.set()
+                os.killpg(process.pid, signal.SIGKILL)
+
+            timer = threading.Timer(max(1.0, deadline - time.monotonic()), end)
+            timer.start()
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    write(line)
+                code = process.wait()
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+            finally:
+                timer.cancel()
+        if late.is_set():
+            write(f"Ended after {TIME_LIMIT} seconds.\n")
+            return 1
+        return code
+
+
+def run_check(name: str, echo: bool) -> Outcome:
+    """Run every step of a check, also after one has failed: all problems come at once."""
+    outcome = Outcome(name, ok=True)
+    log = LOGS / f"{name}.log"
+    log.write_text("", encoding="utf-8")
+    env = layout.environment(VENV)
+    start = time.monotonic()
+    for step in CHECKS[name]:
+        if run_step(fill(step), log, env, echo, start + TIME_LIMIT) != 0:
+            outcome.ok = False
+    outcome.seconds = time.monotonic() - start
+    outcome.output = log.read_text(encoding="utf-8")
+    outcome.not_run = NOT_RUN.findall(outcome.output)
+    return outcome
+
+
+def run_all(names: list[str], jobs: int) -> list[Outcome]:
+    alone = len(names) == 1
+    say = threading.Lock()
+
+    def one(name: str) -> Outcome:
+        if not alone:
+            with say:
+                print(f"start   {name}", flush=True)
+        outcome = run_check(name, echo=alone)
+        with say:
+            if not alone:
+                print(f"{'passed' if outcome.ok else 'FAILED':7} {name} ({outcome.seconds:.0f} s)", flush=True)
+        return outcome
+
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        return list(pool.map(one, names))
+
+
+def report(outcomes: list[Outcome]) -> None:
+    if len(outcomes) > 1:
+        for outcome in outcomes:
+            if not outcome.ok:
+                print(f"\n===== {outcome.name} failed, its log (build/logs/{outcome.name}.log):\n{outcome.output}")
+    not_run = [f"  {outcome.name}: {line}" for outcome in outcomes for line in dict.fromkeys(outcome.not_run)]
+    if not_run:
+        print("\nNot run:")
+        print("\n".join(not_run))
+    print("\nChecks:")
+    for outcome in outcomes:
+        print(f"  {'passed' if outcome.ok else 'FAILED'}  {outcome.name:<12} {outcome.seconds:6.1f} s")
+
+
+def main(argv: list[str]) -> int:
+    if argv[:1] == ["--exec"]:
+        layout.link_tree()
+        env = layout.environment(VENV, PYTHONPATH=os.pathsep.join([str(layout.ROOT), str(layout.TREE)]))
+        if os.environ.get("KUBECONFIG"):  # a cluster that the caller named on purpose
+            env["KUBECONFIG"] = os.environ["KUBECONFIG"]
+        os.chdir(layout.ROOT)
+        os.execvpe(argv[1], argv[1:], env)
+    parser = argparse.ArgumentParser(description="Run the checks of this repository.")
+    choices = [*CHECKS, "all"]
+    jobs = min(4, max(2, os.cpu_count() or 2))
+    parser.add_argument("checks", nargs="+", choices=choices, metavar="check", help=", ".join(choices))
+    parser.add_argument("--jobs", type=int, default=jobs, help="how many checks run side by side")
+    args = parser.parse_args(argv)
+    names = list(CHECKS) if "all" in args.checks else list(dict.fromkeys(args.checks))
+    LOGS.mkdir(parents=True, exist_ok=True)
+    layout.link_tree()
+    start = time.monotonic()
+    outcomes = run_all(names, args.jobs)
+    report(outcomes)
+    failed = [outcome.name for outcome in outcomes if not outcome.ok]
+    if failed:
+        print(f"\nFailed: {', '.join(failed)}")
+        return 1
+    if len(outcomes) > 1:
+        print(f"\nAll {len(outcomes)} checks passed in {time.monotonic() - start:.0f} s.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

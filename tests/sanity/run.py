@@ -1,0 +1,120 @@
+"""Run ansible-test sanity, without ignores, on ansible-core 2.19 and, where Python 3.12 or newer is found, on 2.21.
+
+python -m tests.sanity.run [virtual environment]...   (none: .venv-test, and one that is made under build/)
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.checks import layout
+
+HOME = layout.BUILD / "sanity"
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+
+# ansible-test starts every fresh environment with a "get-pip" script from its project's file host. This one takes its
+# place: it lends the environment a pip, which then installs the wanted release from the configured package index.
+GET_PIP = '''\
+"""Install pip into the running environment with the pip that lies in {folder}."""
+import runpy
+import sys
+
+sys.path.insert(0, {folder!r})
+words = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
+if not any(word.startswith("pip") for word in words):
+    words.append("pip")
+sys.argv[:] = ["pip", "install", "--upgrade", "--force-reinstall"] + words
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+'''
+
+
+def library(venv: Path, package: str) -> Path:
+    found = next(iter(sorted(venv.glob(f"lib/python3*/site-packages/{package}"))), None)
+    if found is None:
+        raise SystemExit(f"{venv} has no {package}. Remove that folder and start again.")
+    return found
+
+
+def supply_get_pip(venv: Path) -> None:
+    """Put our get-pip where this release of ansible-test looks for a downloaded one."""
+    source = (library(venv, "ansible_test") / "_internal" / "python_requirements.py").read_text(encoding="utf-8")
+    pip_versions = re.findall(r"""\bpip=["']([\d.]+)["']""", source)
+    if not pip_versions:
+        raise SystemExit(f"The ansible-test of {venv} names no pip version: run.py must learn its new form.")
+    lent = HOME / "pip"
+    lent.mkdir(parents=True, exist_ok=True)
+    if not (lent / "pip").exists():
+        shutil.copytree(library(venv, "pip"), lent / "pip", ignore=shutil.ignore_patterns("__pycache__"))
+    cache = HOME / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    script = GET_PIP.format(folder=str(lent))
+    for version in pip_versions:
+        (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(script, encoding="utf-8")
+
+
+def supply_dependency(venv: Path) -> None:
+    """Put kubernetes.core beside our collection: ansible-doc follows the redirect in meta/runtime.yml."""
+    part = Path("ansible_collections") / "kubernetes" / "core"
+    homes = [home for place in (venv, layout.ROOT / ".venv-test") for home in place.glob(f"lib/python3*/*/{part}")]
+    if not homes:
+        raise SystemExit("kubernetes.core was not found in the environment: run `make sanity`.")
+    shutil.rmtree(HOME / "tree" / part, ignore_errors=True)
+    shutil.copytree(homes[0], HOME / "tree" / part, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def newest_core() -> Path | None:
+    """The environment with the newest ansible-core, or None when no Python is new enough for it."""
+    for version in ("3.13", "3.12", "3.14"):
+        python = layout.find_interpreter(version)
+        if python is None:
+            continue
+        name = "build/venv-sanity-newest"
+        script = layout.ROOT / "tests" / "checks" / "make_venv.sh"
+        subprocess.run(
+            ["sh", str(script), name, "requirements/sanity-newest.txt", version, version],
+            cwd=layout.ROOT,
+            env={**os.environ, "PYTHON": str(python)},
+            check=True,
+        )
+        return layout.ROOT / name
+    print("NOT RUN: sanity on ansible-core 2.21, because no Python 3.12 or newer was found.", flush=True)
+    return None
+
+
+def run(venv: Path, target: Path) -> bool:
+    supply_get_pip(venv)
+    supply_dependency(venv)
+    interpreters = [layout.find_interpreter(version) for version in VERSIONS]
+    folders = [str(found.parent) for found in interpreters if found]
+    env = layout.environment(venv, HOME=str(HOME))
+    env["PATH"] = os.pathsep.join([str(venv / "bin"), *folders, *layout.plain_path()])
+    for name in ("ANSIBLE_CONFIG", "ANSIBLE_COLLECTIONS_PATH", "ANSIBLE_HOME", "ANSIBLE_NOCOLOR", "VIRTUAL_ENV"):
+        env.pop(name, None)
+    if shutil.which("shellcheck", path=env["PATH"]) is None:
+        print("NOT RUN: the sanity test shellcheck, because shellcheck is not installed.", flush=True)
+    print(f"ansible-test sanity with {venv.relative_to(layout.ROOT)}", flush=True)
+    command = [str(venv / "bin" / "ansible-test"), "sanity", "--venv", "--color", "no"]
+    return subprocess.run(command, cwd=target, env=env, stdin=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def main() -> int:
+    target = layout.copy_tree(HOME / "tree")
+    ignores = sorted(path.name for path in (target / "tests" / "sanity").glob("ignore*"))
+    if ignores:
+        print(f"This collection has no sanity ignores, and these files must go: {', '.join(ignores)}")
+        return 1
+    named = [layout.ROOT / name for name in sys.argv[1:]]
+    newest = None if named else newest_core()
+    venvs = named or [layout.ROOT / ".venv-test", *([newest] if newest else [])]
+    results = [run(venv, target) for venv in venvs]
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The transport: HTTP/1.1 with keep-alive on the loopback, one buffered write per answer."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from ._status import Json
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    content_type: str
+    accept: str
+    authorization: str
+    data: bytes
+
+    def parameter(self, name: str) -> str:
+        return self.query.get(name, [""])[-1]
+
+
+@dataclass(frozen=True)
+class HttpResponse:
+    status: int
+    body: Json | str
+    warnings: list[str] = field(default_factory=list)
+
+    def encoded(self) -> bytes:
+        if isinstance(self.body, str):
+            content, content_type = self.body.encode(), "text/plain; charset=utf-8"
+        else:
+            content, content_type = json.dumps(self.body, separators=(",", ":")).encode() + b"\n", "application/json"
+        lines = [
+            f"HTTP/1.1 {self.status} {http.client.responses.get(self.status, '')}",
+            f"Content-Type: {content_type}",
+            f"Content-Length: {len(content)}",
+            *(f"Warning: 299 - {json.dumps(text)}" for text in self.warnings),
+        ]
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
+
+
+# None as an answer means: close the connection without one.
+Handle = Callable[[HttpRequest], HttpResponse | None]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Without these two every answer waits for a delayed acknowledgement, about 40 ms.
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: HttpServer
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        url = urlsplit(self.path)
+        request = HttpRequest(
+            method=self.command,
+            path=url.path,
+            query=parse_qs(url.query, keep_blank_values=True),
+            content_type=(self.headers.get("Content-Type") or "").partition(";")[0].strip(),
+            accept=self.headers.get("Accept") or "",
+            authorization=self.headers.get("Authorization") or "",
+            data=self.rfile.read(length) if length else b"",
+        )
+        response = self.server.handle(request)
+        if response is None:
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.wfile.write(response.encoded())
+        self.wfile.flush()
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """The emulator keeps its own request log."""
+
+
+class HttpServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, handle: Handle) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.handle = handle
+        self._open: set[socket.socket] = set()
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening, and end the connections that clients keep alive."""
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is no failure of the emulator; anything else is shown."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)

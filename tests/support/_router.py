@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From an HTTP request to the operation it asks for: paths, users, bodies, representations."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from . import _kinds
+from ._api import Answer, Api, Place, WriteOptions
+from ._http import HttpRequest
+from ._kinds import BY_PATH, KINDS, NAMESPACE, Kind
+from ._status import ApiError, Json, PageNotFound, bad_request, not_implemented, object_details
+from ._store import Store
+
+ANONYMOUS = "system:anonymous"
+_PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
+_OUR_GROUPS = frozenset(kind.group for kind in KINDS)
+# Groups that a real server has and the emulator does not serve: they are refused aloud, not reported as absent.
+_OTHER_GROUPS = frozenset(
+    f"{name}.k8s.io"
+    for name in (
+        *(
+            "admissionregistration",
+            "apiregistration",
+            "authentication",
+            "authorization",
+            "certificates",
+            "coordination",
+        ),
+        *("discovery", "events", "external.metrics", "flowcontrol.apiserver", "metrics", "node", "rbac.authorization"),
+        *("resource", "scheduling", "storage"),
+    )
+) | {"batch", "eventing.keda.sh"}
+
+
+@dataclass(frozen=True)
+class Users:
+    """Who a bearer token is. Without an accepted token everybody may do everything."""
+
+    token: str | None
+    forbidden_token: str
+    forbidden_user: str
+
+    def user(self, authorization: str) -> str | None:
+        """None for the user who may do everything; Unauthorized for a token that nobody has."""
+        if self.token is None:
+            return None
+        if not authorization:
+            return ANONYMOUS
+        token = authorization.removeprefix("Bearer ")
+        if token == self.token:
+            return None
+        if token == self.forbidden_token:
+            return self.forbidden_user
+        raise ApiError(401, "Unauthorized", "Unauthorized")
+
+
+class Router:
+    def __init__(self, store: Store, api: Api, users: Users, address: str) -> None:
+        self._store = store
+        self._api = api
+        self._users = users
+        self._address = address
+
+    def answer(self, request: HttpRequest) -> Answer:
+        user = self._users.user(request.authorization)
+        path = request.path.rstrip("/")
+        if path in _PUBLIC:
+            return Answer(200, dict(_kinds.VERSION) if path == "/version" else "ok")
+        segments = [unquote(segment) for segment in path.split("/")[1:]]
+        if len(segments) < (3 if segments[0] == "api" else 4):
+            return self._discovery(request, segments, user)
+        place = self._place(segments)
+        if user is not None:
+            raise _forbidden(place, _verb(request.method, place), user)
+        return _represented(self._operation(request, place), request.accept)
+
+    # Discovery
+
+    def _discovery(self, request: HttpRequest, segments: list[str], user: str | None) -> Answer:
+        if user == ANONYMOUS:
+            message = f'forbidden: User "{user}" cannot get path "{request.path}"'
+            raise ApiError(403, "Forbidden", message, {})
+        if request.method != "GET":
+            raise _method_not_allowed()
+        document = self._document(segments)
+        if document is None:
+            raise PageNotFound
+        return Answer(200, document)
+
+    def _document(self, segments: list[str]) -> Json | None:
+        served = list(self._store.served())
+        match segments:
+            case ["api"]:
+                return _kinds.api_versions(self._address)
+            case ["api", version]:
+                return _kinds.resource_list(served, "", version)
+            case ["apis"]:
+                return _kinds.group_list(served)
+            case ["apis", group, *_] if group in _OTHER_GROUPS:
+                raise not_implemented(f"the API group {group}")
+            case ["apis", group]:
+                return _kinds.group_document(served, group)
+            case ["apis", group, version]:
+                return _kinds.resource_list(served, group, version)
+        return None
+
+    # Objects
+
+    def _place(self, segments: list[str]) -> Place:
+        group, version, rest = ("", *segments[1:2], segments[2:])
+        if segments[0] == "apis":
+            group, version, rest = segments[1], segments[2], segments[3:]
+        elif segments[0] != "api":
+            raise PageNotFound
+        namespace = ""
+        if rest[0] == "namespaces" and len(rest) > 2 and not (group == "" and rest[2] in ("status", "finalize")):
+            namespace, rest = rest[1], rest[2:]
+        kind = self._served_kind(group, version, rest[0])
+        name = rest[1] if len(rest) > 1 else ""
+        subresource = "/".join(rest[2:])
+        if (namespace and not kind.namespaced) or (kind.namespaced and name and not namespace):
+            raise PageNotFound
+        if subresource and subresource not in kind.subresources:
+            raise not_implemented(f"{kind.plural}/{subresource}")
+        if kind is NAMESPACE:
+            namespace = ""
+        return Place(kind, namespace, name, subresource)
+
+    def _served_kind(self, group: str, version: str, plural: str) -> Kind:
+        kind = BY_PATH.get((group, version, plural))
+        if kind is not None and self._store.serves(kind):
+            return kind
+        if kind is None and (group in _OUR_GROUPS or group in _OTHER_GROUPS):
+            raise not_implemented(f"{plural} of {group or 'core'}/{version}")
+        raise PageNotFound
+
+    def _operation(self, request: HttpRequest, place: Place) -> Answer:
+        if request.method == "GET":
+            return self._read(request, place)
+        options = _write_options(request)
+        if request.method == "DELETE":
+            if not place.name:
+                raise not_implemented("deletion of a collection")
+            return self._api.delete(place, _body(request) if request.data else {}, options)
+        if request.method == "POST" and not place.name:
+            if place.kind.namespaced and not place.namespace:
+                raise _method_not_allowed()
+            return self._api.create(place, _object_body(request), options)
+        if request.method == "PUT" and place.name:
+            return self._api.replace(place, _object_body(request), options)
+        if request.method == "PATCH" and place.name:
+            if request.content_type.endswith("+yaml"):
+                raise not_implemented(f"patches of type {request.content_type}")
+            return self._api.patch(place, _parsed(request.data), request.content_type, options)
+        raise _method_not_allowed()
+
+    def _read(self, request: HttpRequest, place: Place) -> Answer:
+        if request.parameter("watch") in ("1", "true"):
+            raise not_implemented("watch")
+        if place.name:
+            return self._api.get(place)
+        return self._api.select(place, request.parameter("labelSelector"), request.parameter("fieldSelector"))
+
+
+def _write_options(request: HttpRequest) -> WriteOptions:
+    dry_run = request.query.get("dryRun", [])
+    if any(value != "All" for value in dry_run):
+        raise bad_request(f'invalid dryRun: Unsupported value: "{dry_run[0]}": supported values: "All"')
+    return WriteOptions(bool(dry_run), request.parameter("fieldValidation") or "Warn")
+
+
+def _object_body(request: HttpRequest) -> Json:
+    if request.content_type not in ("", "application/json"):
+        if request.content_type == "application/yaml":
+            raise not_implemented("bodies in YAML")
+        message = "the body of the request was in an unknown format - accepted media types include: application/json"
+        raise ApiError(415, "UnsupportedMediaType", message)
+    return _body(request)
+
+
+def _body(request: HttpRequest) -> Json:
+    body = _parsed(request.data)
+    if not isinstance(body, dict):
+        raise bad_request("the body of the request is no JSON object")
+    return body
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise bad_request(f"the body of the request is no JSON: {error}") from error
+
+
+def _verb(method: str, place: Place) -> str:
+    verbs = {"GET": "get" if place.name else "list", "POST": "create", "PUT": "update", "PATCH": "patch"}
+    return verbs.get(method, "delete" if place.name else "deletecollection")
+
+
+def _forbidden(place: Place, verb: str, user: str) -> ApiError:
+    kind = place.kind
+    named = f' "{place.name}"' if place.name else ""
+    resource = f"{kind.plural}/{place.subresource}" if place.subresource else kind.plural
+    scope = f'in the namespace "{place.namespace}"' if place.namespace else "at the cluster scope"
+    message = (
+        f'{kind.qualified}{named} is forbidden: User "{user}" cannot {verb} resource "{resource}" '
+        f'in API group "{kind.group}" {scope}'
+    )
+    return ApiError(403, "Forbidden", message, object_details(kind, place.name))
+
+
+def _method_not_allowed() -> ApiError:
+    return ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
+
+
+def _represented(answer: Answer, accept: str) -> Answer:
+    """The answer in the form that the client asked for: whole objects, or their metadata only."""
+    wanted = {part.strip() for part in accept.partition(",")[0].split(";")}
+    if not isinstance(answer.body, dict) or not any(part.startswith("as=PartialObjectMetadata") for part in wanted):
+        return answer
+    if answer.body["kind"] == "Status":
+        return answer
+    is_list = "items" in answer.body
+    if ("as=PartialObjectMetadataList" in wanted) is not is_list:
+        message = "only the following media types are accepted: application/json, application/yaml"
+        raise ApiError(406, "NotAcceptable", message)
+    if not is_list:
+        return Answer(answer.code, _partial(answer.body), answer.warnings)
+    items = [_partial(item) for item in answer.body["items"]]
+    envelope = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
+    return Answer(answer.code, {**envelope, "metadata": answer.body["metadata"], "items": items}, answer.warnings)
+
+
+def _partial(obj: Json) -> Json:
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checks that a server makes on a decoded and defaulted object, with its own words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from . import _quantity
+from ._defaults import pod_specs
+from ._kinds import Kind
+from ._selectors import matches_label_selector
+from ._status import FieldError, Json, invalid
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
+_LABEL_VALUE = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
+_ALNUM = "alphanumeric character"
+_SUBDOMAIN_MESSAGE = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+    f"and end with an {_ALNUM} (e.g. 'example.com', regex used for validation is '{_SUBDOMAIN}')"
+)
+_LABEL_MESSAGE = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
+    f"with an {_ALNUM} (e.g. 'my-name',  or '123-abc', regex used for validation is '{_LABEL}')"
+)
+_LABEL_1035_MESSAGE = (
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
+    f"and end with an {_ALNUM} (e.g. 'my-name',  or 'abc-123', regex used for validation is '{_LABEL_1035}')"
+)
+_LABEL_VALUE_MESSAGE = (
+    f"a valid label must be an empty string or consist of {_ALNUM}s, '-', '_' or '.', and must start and end with an "
+    f"{_ALNUM} (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '{_LABEL_VALUE}')"
+)
+_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_TYPICAL_NAME = (_SUBDOMAIN, 253, _SUBDOMAIN_MESSAGE)
+_NAME_RULES = {"Namespace": (_LABEL, 63, _LABEL_MESSAGE), "Service": (_LABEL_1035, 63, _LABEL_1035_MESSAGE)}
+
+Errors = Iterator[FieldError]
+
+
+def validate(kind: Kind, obj: Json, live: Json | None) -> None:
+    """Raise the 422 answer that names every problem of the object."""
+    errors = [*_metadata(kind, obj["metadata"]), *_pods(obj), *_by_kind(obj, live)]
+    if errors:
+        raise invalid(kind.qualified_kind, obj["metadata"].get("name", ""), errors)
+
+
+def wrong(field: str, value: Any, why: str) -> FieldError:
+    shown = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    # Names are shown with their escapes as written; only the quotes of JSON are wanted.
+    return FieldError(field, "FieldValueInvalid", f"Invalid value: {shown}: {why}")
+
+
+def _required(field: str, why: str = "") -> FieldError:
+    return FieldError(field, "FieldValueRequired", f"Required value: {why}" if why else "Required value")
+
+
+def _unsupported(field: str, value: str, supported: Iterable[str]) -> FieldError:
+    names = ", ".join(f'"{name}"' for name in supported)
+    return FieldError(field, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {names}')
+
+
+def _metadata(kind: Kind, metadata: Json) -> Errors:
+    name = metadata.get("name", "")
+    pattern, longest, message = _NAME_RULES.get(kind.name, _TYPICAL_NAME)
+    if not name:
+        yield _required("metadata.name", "name or generateName is required")
+    elif not re.fullmatch(pattern, name):
+        yield wrong("metadata.name", name, message)
+    elif len(name) > longest:
+        yield wrong("metadata.name", name, f"must be no more than {longest} characters")
+    yield from _labels("metadata.labels", metadata.get("labels", {}))
+
+
+def _labels(field: str, labels: dict[str, str]) -> Errors:
+    for value in labels.values():
+        if len(value) > 63:
+            yield wrong(field, value, "must be no more than 63 bytes")
+        elif not re.fullmatch(_LABEL_VALUE, value):
+            yield wrong(field, value, _LABEL_VALUE_MESSAGE)
+
+
+def _by_kind(obj: Json, live: Json | None) -> Errors:
+    if obj["kind"] == "Deployment":
+        yield from _deployment(obj["spec"], live)
+    elif obj["kind"] == "ScaledObject":
+        yield from _scaled_object(obj.get("spec", {}))
+    elif obj["kind"] == "HorizontalPodAutoscaler":
+        yield from _hpa(obj["spec"])
+    elif obj["kind"] == "Service":
+        yield from _service(obj["spec"])
+    if live is not None and live.get("immutable"):
+        yield from _immutable_data(obj, live)
+
+
+def _deployment(spec: Json, live: Json | None) -> Errors:
+    template_labels = spec["template"]["metadata"].get("labels", {})
+    yield from _labels("spec.template.metadata.labels", template_labels)
+    if spec["replicas"] < 0:
+        yield wrong("spec.replicas", spec["replicas"], "must be greater than or equal to 0")
+    if spec["strategy"]["type"] not in ("Recreate", "RollingUpdate"):
+        yield _unsupported("spec.strategy.type", spec["strategy"]["type"], ("Recreate", "RollingUpdate"))
+    if spec["strategy"]["type"] == "Recreate" and "rollingUpdate" in spec["strategy"]:
+        why = "may not be specified when strategy `type` is 'Recreate'"
+        yield FieldError("spec.strategy.rollingUpdate", "FieldValueForbidden", f"Forbidden: {why}")
+    yield from _selector(spec, template_labels, live)
+
+
+def _selector(spec: Json, template_labels: dict[str, str], live: Json | None) -> Errors:
+    selector = spec.get("selector")
+    if selector is None:
+        yield _required("spec.selector")
+        return
+    if not selector:
+        yield wrong("spec.selector", selector, "empty selector is invalid for deployment")
+    elif not matches_label_selector(selector, template_labels):
+        why = "`selector` does not match template `labels`"
+        yield wrong("spec.template.metadata.labels", template_labels, why)
+    if live is not None and live["spec"]["selector"] != selector:
+        yield wrong("spec.selector", selector, "field is immutable")
+
+
+def _pods(obj: Json) -> Errors:
+    for path, spec in pod_specs(obj):
+        yield from _pod(path, spec, obj["kind"])
+
+
+def _pod(path: str, spec: Json, kind: str) -> Errors:
+    policies = ("Always", "OnFailure", "Never") if kind == "Pod" else ("Always",)
+    if spec["restartPolicy"] not in policies:
+        yield _unsupported(f"{path}.restartPolicy", spec["restartPolicy"], policies)
+    dns = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+    if spec["dnsPolicy"] not in dns:
+        yield _unsupported(f"{path}.dnsPolicy", spec["dnsPolicy"], dns)
+    if not spec.get("containers"):
+        yield _required(f"{path}.containers")
+    volumes = {volume.get("name") for volume in spec.get("volumes", [])}
+    seen: set[str] = set()
+    for field in ("containers", "initContainers"):
+        for index, container in enumerate(spec.get(field, [])):
+            at = f"{path}.{field}[{index}]"
+            yield from _container(at, container, volumes)
+            if container.get("name") in seen:
+                yield FieldError(f"{at}.name", "FieldValueDuplicate", f'Duplicate value: "{container["name"]}"')
+            seen.add(container.get("name", ""))
+
+
+def _container(at: str, container: Json, volumes: set[str | None]) -> Errors:
+    if not container.get("name"):
+        yield _required(f"{at}.name")
+    elif not re.fullmatch(_LABEL, container["name"]):
+        yield wrong(f"{at}.name", container["name"], _LABEL_MESSAGE)
+    if not container.get("image"):
+        yield _required(f"{at}.image")
+    if container["imagePullPolicy"] not in _PULL_POLICIES:
+        yield _unsupported(f"{at}.imagePullPolicy", container["imagePullPolicy"], _PULL_POLICIES)
+    for index, entry in enumerate(container.get("env", [])):
+        if not entry.get("name"):
+            yield _required(f"{at}.env[{index}].name")
+    for index, mount in enumerate(container.get("volumeMounts", [])):
+        if mount.get("name") not in volumes:
+            message = f'Not found: "{mount.get("name", "")}"'
+            yield FieldError(f"{at}.volumeMounts[{index}].name", "FieldValueNotFound", message)
+    yield from _resources(f"{at}.resources", container["resources"])
+
+
+def _resources(at: str, resources: Json) -> Errors:
+    limits = resources.get("limits", {})
+    for name, request in resources.get("requests", {}).items():
+        limit = limits.get(name)
+        if limit is not None and _quantity.parse(request)[0] > _quantity.parse(limit)[0]:
+            yield wrong(f"{at}.requests", request, f"must be less than or equal to {name} limit of {limit}")
+
+
+def _hpa(spec: Json) -> Errors:
+    if spec.get("maxReplicas", 0) < 1:
+        yield wrong("spec.maxReplicas", spec.get("maxReplicas", 0), "must be greater than 0")
+    elif spec["maxReplicas"] < spec["minReplicas"]:
+        yield wrong("spec.maxReplicas", spec["maxReplicas"], "must be greater than or equal to `minReplicas`")
+
+
+def _service(spec: Json) -> Errors:
+    types = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+    if spec["type"] not in types:
+        yield _unsupported("spec.type", spec["type"], types)
+    if not spec.get("ports") and spec["type"] != "ExternalName" and spec.get("clusterIP") != "None":
+        yield _required("spec.ports")
+
+
+def _immutable_data(obj: Json, live: Json) -> Errors:
+    for field in ("data", "binaryData"):
+        if obj.get(field) != live.get(field):
+            why = "Forbidden: field is immutable when `immutable` is set"
+            yield FieldError(field, "FieldValueForbidden", why)
+
+
+def _scaled_object(spec: Json) -> Errors:
+    if not spec.get("scaleTargetRef", {}).get("name"):
+        yield _required("spec.scaleTargetRef.name" if "scaleTargetRef" in spec else "spec.scaleTargetRef")
+    if "triggers" not in spec:
+        yield _required("spec.triggers")
+    for index, trigger in enumerate(spec.get("triggers", [])):
+        for field in ("metadata", "type"):
+            if field not in trigger:
+                yield _required(f"spec.triggers[{index}].{field}")
+    for field in ("minReplicaCount", "idleReplicaCount", "cooldownPeriod", "initialCooldownPeriod"):
+        yield from _at_least(spec, field, 0)
+    for field in ("maxReplicaCount", "pollingInterval"):
+        yield from _at_least(spec, field, 1)
+    if spec.get("minReplicaCount", 0) > spec.get("maxReplicaCount", 100):
+        message = "Invalid value: minReplicaCount must be less than or equal to maxReplicaCount"
+        yield FieldError("spec", "FieldValueInvalid", message)
+
+
+def _at_least(spec: Json, field: str, least: int) -> Errors:
+    value = spec.get(field)
+    if value is not None and value < least:
+        yield wrong(f"spec.{field}", value, f"spec.{field} in body should be greater than or equal to {least}")

@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Kubernetes API emulator: enough of a server for kubernetes.core and for this collection's tests.
+
+In a test:
+
+    with Emulator(namespaces=["shop"]) as emulator:
+        kubeconfig = emulator.write_kubeconfig(tmp_path / "kubeconfig")
+        ...
+        assert not [r for r in emulator.requests if r.method == "PATCH"]
+
+From a shell: `python -m tests.support.kubernetes_emulator --kubeconfig FILE`, ended by SIGTERM.
+
+It proves which requests are sent, and that a second run changes nothing. How a cluster reacts is proved on a cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from ._api import Answer, Api
+from ._controllers import Controllers, Unavailable
+from ._defaults import apply_defaults
+from ._http import HttpRequest, HttpResponse, HttpServer
+from ._kinds import CRD, DEPLOYMENT, KINDS, SCALED_OBJECT, find_kind
+from ._router import Router, Users
+from ._status import ApiError, Json, PageNotFound
+from ._store import Store, clone, kind_of, seeded
+
+DEFAULT_TOKEN = "emulator-token"
+FORBIDDEN_TOKEN = "forbidden-token"
+FORBIDDEN_USER = "system:serviceaccount:default:nobody"
+_BUILT_IN_NAMESPACES = ("default", "kube-system")
+
+
+@dataclass(frozen=True)
+class RecordedRequest:
+    """One request as it arrived. `status` is 0 when the connection was dropped."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    content_type: str
+    body: Any
+    status: int
+    has_token: bool
+
+    @property
+    def is_write(self) -> bool:
+        return self.method != "GET"
+
+    @property
+    def is_dry_run(self) -> bool:
+        return "dryRun" in self.query
+
+
+@dataclass
+class _Scripted:
+    """An answer that a test put in place of the real one."""
+
+    method: str
+    path: re.Pattern[str]
+    response: HttpResponse | None
+    times: int | None
+    skip: int
+
+    def takes(self, request: HttpRequest) -> bool:
+        if self.times == 0 or self.method not in ("*", request.method) or not self.path.search(request.path):
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
+
+
+class Emulator:
+    """A running emulator. Use it as a context manager, or call start() and stop()."""
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        namespaces: Iterable[str] = (),
+        without_kinds: Iterable[str] = (),
+        token: str | None = DEFAULT_TOKEN,
+        forbidden_token: str = FORBIDDEN_TOKEN,
+        forbidden_user: str = FORBIDDEN_USER,
+    ) -> None:
+        self.token = token
+        self.forbidden_token = forbidden_token
+        self.requests: list[RecordedRequest] = []
+        self._namespaces = tuple(namespaces)
+        self._without_kinds = tuple(without_kinds)
+        self._lock = threading.RLock()
+        self._scripted: list[_Scripted] = []
+        self._store = Store()
+        self._controllers = Controllers(self._store)
+        self._server = HttpServer(port, self._handle)
+        users = Users(token, forbidden_token, forbidden_user)
+        self._router = Router(self._store, Api(self._store, self._controllers), users, self._server.address)
+        self.reset()
+
+    # Life
+
+    def start(self) -> Emulator:
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def __enter__(self) -> Emulator:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    def reset(self) -> None:
+        """Back to the state after the start: no objects, no log, no failures, nothing unavailable."""
+        with self._lock:
+            self._store.clear()
+            self._scripted.clear()
+            self.requests.clear()
+            self._controllers.unavailable.clear()
+            self._controllers.keda_operator = True
+            self.add_namespaces(*_BUILT_IN_NAMESPACES, *self._namespaces)
+            self.add_crds()
+            self.remove_kind(*self._without_kinds)
+
+    # Connection
+
+    @property
+    def url(self) -> str:
+        return f"http://{self._server.address}"
+
+    def write_kubeconfig(
+        self, path: str | os.PathLike[str], token: str | None = None, namespace: str = "default"
+    ) -> Path:
+        """Write a kubeconfig for the accepted token, or for another one; `""` writes none (anonymous)."""
+        chosen = self.token if token is None else token
+        user = {"token": chosen} if chosen else {}
+        context = {"cluster": "emulator", "user": "emulator", "namespace": namespace}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "emulator", "cluster": {"server": self.url}}],
+            "users": [{"name": "emulator", "user": user}],
+            "contexts": [{"name": "emulator", "context": context}],
+            "current-context": "emulator",
+        }
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Whoever waits for the file must never read half of it.
+        partial = target.with_name(f"{target.name}.partial")
+        partial.write_text(yaml.safe_dump(config), encoding="utf-8")
+        partial.chmod(0o600)
+        partial.replace(target)
+        return target
+
+    # Kinds
+
+    def add_crds(self, *names: str) -> None:
+        """Serve these custom kinds; without names, all that the emulator knows."""
+        with self._lock:
+            for kind in [find_kind(name) for name in names] or [kind for kind in KINDS if kind.custom]:
+                self._store.add_definition(kind)
+
+    def remove_kind(self, *names: str) -> None:
+        """Stop serving custom kinds, as a cluster that lacks their definitions. Their objects go too."""
+        with self._lock:
+            for name in names:
+                kind = find_kind(name)
+                if not kind.custom:
+                    raise ValueError(f"{name} is built in and cannot be absent")
+                definition = self._store.get(CRD, "", kind.qualified)
+                if definition is not None:
+                    self._store.remove(CRD, definition)
+                    self._controllers.removed(CRD, definition)
+
+    # Objects
+
+    def add_namespaces(self, *names: str) -> None:
+        with self._lock:
+            for name in names:
+                self._store.add_namespace(name)
+
+    def add(self, *objects: Json) -> None:
+        """Put objects as they are: defaulted, unchecked, no controller acts, status kept."""
+        with self._lock:
+            for obj in objects:
+                kind = kind_of(obj)
+                stored = seeded(kind, clone(obj))
+                if kind.namespaced:
+                    stored["metadata"].setdefault("namespace", "default")
+                apply_defaults(stored, None)
+                self._store.put(kind, stored)
+
+    def objects(self, kind: str, namespace: str = "") -> list[Json]:
+        """Copies of the stored objects of a kind, of one namespace or of all."""
+        with self._lock:
+            return [clone(obj) for obj in self._store.select(find_kind(kind), namespace)]
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Json | None:
+        with self._lock:
+            obj = self._store.get(find_kind(kind), namespace, name)
+            return None if obj is None else dict(clone(obj))
+
+    def set_status(self, kind: str, name: str, status: Json, namespace: str = "") -> None:
+        """Replace the status, as a controller would. The next write to a Deployment or ScaledObject makes it anew."""
+        with self._lock:
+            found = find_kind(kind)
+            obj = self._store.get(found, namespace, name)
+            if obj is None:
+                raise KeyError(f"{kind} {namespace}/{name}")
+            self._store.put(found, {**clone(obj), "status": clone(status)})
+
+    # The cluster's behaviour
+
+    def make_unavailable(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        reason: str = "",
+        message: str = "",
+        deadline_exceeded: bool = False,
+    ) -> None:
+        """Keep a Deployment, present or future, without ready pods. A reason makes Pods that wait with it."""
+        with self._lock:
+            why = Unavailable(reason, message, pods=bool(reason), deadline_exceeded=deadline_exceeded)
+            self._controllers.unavailable[namespace, name] = why
+            self._sync_deployment(namespace, name)
+
+    def make_available(self, namespace: str, name: str) -> None:
+        with self._lock:
+            self._controllers.unavailable.pop((namespace, name), None)
+            self._sync_deployment(namespace, name)
+
+    def _sync_deployment(self, namespace: str, name: str) -> None:
+        if (deployment := self._store.get(DEPLOYMENT, namespace, name)) is not None:
+            self._controllers.sync_deployment(deployment)
+
+    def stop_keda(self) -> None:
+        """KEDA's operator is gone: new ScaledObjects stay untouched, deleted ones keep their finalizer."""
+        with self._lock:
+            self._controllers.keda_operator = False
+
+    def start_keda(self) -> None:
+        with self._lock:
+            self._controllers.keda_operator = True
+            for obj in self._store.select(SCALED_OBJECT):
+                self._controllers.sync_scaled_object(obj)
+
+    # Scripted answers
+
+    def fail(
+        self,
+        method: str,
+        path: str,
+        *,
+        status: int = 503,
+        reason: str | None = "ServiceUnavailable",
+        message: str = "the server is currently unable to handle the request",
+        times: int | None = 1,
+        skip: int = 0,
+        drop: bool = False,
+    ) -> None:
+        """Fail requests of a method (`*`: any) whose path matches a regular expression.
+
+        `times` is None for ever; the first `skip` matches pass; `drop` closes the connection without an answer.
+        """
+        error = ApiError(status, reason, message)
+        response = None if drop else HttpResponse(status, error.body())
+        self._script(_Scripted(method, re.compile(path), response, times, skip))
+
+    def respond(self, method: str, path: str, body: Json | str, *, status: int = 200, times: int | None = None) -> None:
+        """Answer with a fixed body, for paths that the emulator does not implement."""
+        self._script(_Scripted(method, re.compile(path), HttpResponse(status, body), times, 0))
+
+    def _script(self, scripted: _Scripted) -> None:
+        with self._lock:
+            self._scripted.append(scripted)
+
+    # Requests
+
+    def _handle(self, request: HttpRequest) -> HttpResponse | None:
+        with self._lock:
+            scripted = next((one for one in self._scripted if one.takes(request)), None)
+            response = scripted.response if scripted else self._answer(request)
+            self.requests.append(_recorded(request, response.status if response else 0))
+            return response
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
+        try:
+            answer = self._router.answer(request)
+        except PageNotFound:
+            answer = Answer(404, "404 page not found\n")
+        except ApiError as error:
+            answer = Answer(error.code, error.body())
+        except Exception as error:
+            # A gap of the emulator must reach the test as an answer, not as a lost connection.
+            traceback.print_exc()
+            failure = ApiError(500, "InternalError", f"the emulator failed: {error!r}")
+            answer = Answer(failure.code, failure.body())
+        return HttpResponse(answer.code, answer.body, answer.warnings)
+
+
+def _recorded(request: HttpRequest, status: int) -> RecordedRequest:
+    try:
+        body = json.loads(request.data) if request.data else None
+    except ValueError:
+        body = request.data.decode(errors="replace")
+    has_token = bool(request.authorization)
+    return RecordedRequest(request.method, request.path, request.query, request.content_type, body, status, has_token)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="kubernetes_emulator", description="Emulate a Kubernetes API for tests.")
+    parser.add_argument("--kubeconfig", type=Path, required=True, help="file to write when requests are served")
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: a free one)")
+    parser.add_argument("--pid-file", type=Path, help="file to hold the process id while the emulator runs")
+    parser.add_argument("--namespace", action="append", default=[], help="namespace that exists; may be repeated")
+    parser.add_argument("--without-kind", action="append", default=[], help="custom kind to leave out; may be repeated")
+    parser.add_argument("--token", default=DEFAULT_TOKEN, help="bearer token that is accepted")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    arguments = _arguments(argv)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    emulator = Emulator(
+        port=arguments.port,
+        namespaces=arguments.namespace,
+        without_kinds=arguments.without_kind,
+        token=arguments.token,
+    )
+    with emulator:
+        if arguments.pid_file:
+            arguments.pid_file.parent.mkdir(parents=True, exist_ok=True)
+            arguments.pid_file.write_text(f"{os.getpid()}\n", encoding="utf-8")
+        emulator.write_kubeconfig(arguments.kubeconfig)
+        print(emulator.url, flush=True)
+        stopped.wait()
+    if arguments.pid_file:
+        arguments.pid_file.unlink(missing_ok=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
