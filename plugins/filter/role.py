@@ -63,7 +63,7 @@ def refused_secrets(result: dict[str, Any], secrets: Objects) -> list[str]:
         return [f"The Secrets were not sent: {redact(first_cause(result), secrets)}"]
     return [
         f"{identity(secret)} was refused: {redact(first_cause(item['error']), secrets)}"
-        for secret, item in zip(secrets, items)
+        for secret, item in zip(secrets, items, strict=False)
         if item.get("error")
     ]
 
@@ -73,7 +73,7 @@ def with_secret_versions(observed: dict[str, Any], result: dict[str, Any]) -> di
 
     A dry run does not move a version, so a Secret that would change counts as one of another version.
     """
-    objects = [item for item in observed["objects"]]
+    objects = list(observed["objects"])
     for item in list_results(result):
         metadata = (item.get("result") or {}).get("metadata") or {}
         if not metadata.get("name"):
@@ -100,7 +100,7 @@ def table(rows: Objects, columns: list[str]) -> list[str]:
     cells = [[title.replace("_", " ") for title in columns]]
     cells += [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
 
 
 def _cell(value: Any) -> str:

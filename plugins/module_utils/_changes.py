@@ -59,7 +59,7 @@ def report(
     :param existing: kind and name of the objects that existed before.
     """
     found = Report()
-    for definition, item in zip(sent, list_results(result)):
+    for definition, item in zip(sent, list_results(result), strict=False):
         _note(found, definition, item, identity(definition) in existing)
     for definition in not_sent:
         found.created.append(identity(definition))
@@ -119,7 +119,7 @@ def identity(definition: dict[str, Any]) -> str:
 
 
 def readable(value: Any) -> Any:
-    """An object without what no person wrote: server metadata, status, the record of the last apply; a Secret's keys only."""
+    """An object without what no person wrote: status, server metadata, the last apply. Of a Secret only its keys."""
     if not isinstance(value, dict):
         return value
     shown = {key: item for key, item in value.items() if key != "status"}
@@ -144,8 +144,8 @@ def first_cause(error: Any) -> str:
     text = str(error.get("msg") or error.get("reason") or "unknown error")
     if "Timed out waiting" in text and "ScaledObject" in text:
         return (
-            "it is marked for deletion and still there. Its finalizer finalizer.keda.sh is taken off by KEDA's operator: check "
-            "that it runs; if KEDA is gone for good, remove the finalizer by hand."
+            "it is marked for deletion and still there. Its finalizer finalizer.keda.sh is taken off by KEDA's "
+            "operator: check that it runs; if KEDA is gone for good, remove the finalizer by hand."
         )
     status = status_in(text)
     if status is None:

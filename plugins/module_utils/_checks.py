@@ -237,10 +237,10 @@ class Scalar:
 
     def __call__(self, node: Node, problems: Problems) -> str | int | float | bool | Invalid:
         """The value."""
-        if isinstance(node, Leaf) and isinstance(node.value, (str, int, float)):
-            if not isinstance(node.value, float) or math.isfinite(node.value):
-                return node.value
-        return refuse(self, node, problems)
+        value = node.value if isinstance(node, Leaf) else None
+        if not isinstance(value, (str, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
+            return refuse(self, node, problems)
+        return value
 
     def describe(self) -> str:
         """Always the same."""
@@ -271,6 +271,9 @@ def _is_json(value: Any) -> bool:
     return value is None or isinstance(value, (str, int))
 
 
-def unknown_key(kind: str, name: str, path: str, known: set[str], problems: Problems) -> None:
-    """Note a key that nothing reads, with the nearest one that something does."""
-    problems.add(path, f"there is no {kind} {name!r}; {suggest(name, known)}")
+def unknown_key(owner: str, name: str, path: str, known: set[str], problems: Problems) -> None:
+    """Note a key that nothing reads, with the nearest one that something does.
+
+    :param owner: what lacks it, as a sentence begins: ``a variant``.
+    """
+    problems.add(path, f"{owner} has no {name!r}; {suggest(name, known)}")

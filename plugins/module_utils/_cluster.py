@@ -55,7 +55,7 @@ class Cluster:
         except Exception as error:  # the client raises one class per status, and others for the network
             status = getattr(error, "status", None)
             if status in (403, 404):
-                return status == 403
+                return bool(status == 403)
             raise self._explained(error) from error
         return True
 
@@ -106,8 +106,8 @@ class Cluster:
         if status is not None:
             return ClusterError(f"{host} failed to {doing or 'answer'}: {cause}")
         return ClusterError(
-            f"{host} cannot be reached: {cause}. Check celery_workers_kubeconfig, celery_workers_context, the K8S_AUTH_* "
-            "environment and the network; or set celery_workers_output: manifests, which needs no cluster."
+            f"{host} cannot be reached: {cause}. Check celery_workers_kubeconfig, celery_workers_context, "
+            "the K8S_AUTH_* environment and the network; or set celery_workers_output: manifests, to do without."
         )
 
 

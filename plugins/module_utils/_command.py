@@ -210,9 +210,8 @@ def worker_args(app: str, node: str, queues: tuple[str, ...], consumption: Consu
     ]
     kept = [word for word in typed if _canonical(word) not in replaced]
     settings = _settings(process, transport_options)
-    return tuple(
-        ["celery", f"--app={app}", "worker", *kept, *process.extra_params, *(["--", *settings] if settings else [])]
-    )
+    tail = ["--", *settings] if settings else []
+    return ("celery", f"--app={app}", "worker", *kept, *process.extra_params, *tail)
 
 
 def effective_pool(process: Process) -> str:

@@ -201,7 +201,7 @@ def _read_service(
     broker = _service_broker(merged, fleet_broker, name, problems)
     below = stack(preset_defaults, _only_variant_keys(preset_service))
     above = stack(reader.tree("queue_defaults"), _only_variant_keys(own or EMPTY))
-    refuse_unknown("key of queue_defaults", reader.tree("queue_defaults"), _shared_keys(), problems)
+    refuse_unknown("queue_defaults", reader.tree("queue_defaults"), _shared_keys(), problems)
     service = Service(
         name=name,
         app=keys.app or name.replace("-", "_"),
@@ -251,7 +251,7 @@ def _shared_keys() -> set[str]:
 def _refuse_service_keys(merged: Branch, problems: Problems) -> None:
     for name in sorted(_ONE_VARIANT_KEYS & set(merged.children)):
         problems.add(merged.children[name].path, f"{name} belongs to a variant; write it under {PREFIX}config.")
-    refuse_unknown("key of a service", merged, _shared_keys() | _SERVICE_ONLY_KEYS | _ONE_VARIANT_KEYS, problems)
+    refuse_unknown("a service", merged, _shared_keys() | _SERVICE_ONLY_KEYS | _ONE_VARIANT_KEYS, problems)
 
 
 def _only_variant_keys(node: Branch) -> Branch:
@@ -274,7 +274,7 @@ def _read_variant(
     reader: _Reader, service: Service, name: str, tree: Branch, path: str, queue_template: str
 ) -> Variant:
     problems = reader.problems
-    refuse_unknown("key of a variant", tree, key_names(*VARIANT_CLASSES), problems)
+    refuse_unknown("a variant", tree, key_names(*VARIANT_CLASSES), problems)
     silent = Problems()
     profile = PROFILES.get(read(Knowledge, tree, silent).profile or "", {})
     defaults: dict[str, Any] = {"max_replicas": 10 if name == "default" else 30, **profile}
@@ -338,7 +338,7 @@ def _with_preset_env(pod: Pod, preset_env: dict[str, str]) -> Pod:
 
 
 def _with_probe(pod: Pod, process: Process, broker: Broker | None) -> Pod:
-    """Settle on a probe: a ping needs a broker it can reach as the worker does, and a process that listens while busy."""
+    """Settle on a probe. A ping needs a broker it reaches as the worker does, and a worker that listens while busy."""
     if pod.probe.type is not None:
         return pod
     reachable = (
@@ -369,7 +369,7 @@ def _service_broker(merged: Branch, fleet_broker: Broker | None, name: str, prob
 def _read_broker(tree: Branch, described: bool, own_secret: str, problems: Problems) -> Broker | None:
     if not described:
         return None
-    refuse_unknown("key of a broker", tree, key_names(Broker), problems)
+    refuse_unknown("a broker", tree, key_names(Broker), problems)
     broker = read(Broker, tree, problems, own_secret=own_secret)
     if broker.url is not None:
         broker = _from_url(broker, tree, problems)

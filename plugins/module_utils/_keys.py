@@ -87,12 +87,12 @@ def read(cls: type[T], node: Branch, problems: Problems, **computed: Any) -> T:
     return cls(**values)
 
 
-def refuse_unknown(kind: str, node: Branch, known: Iterable[str], problems: Problems) -> None:
+def refuse_unknown(owner: str, node: Branch, known: Iterable[str], problems: Problems) -> None:
     """Note every key of a dict that nothing reads. A null is no exception: the name is still wrong."""
     names = set(known)
     for name, child in node.children.items():
         if name not in names:
-            unknown_key(kind, name, child.path, names, problems)
+            unknown_key(owner, name, child.path, names, problems)
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,11 @@ class Section:
 
     cls: type
     word: str = ""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"a {self.cls.__name__.lower()}"
 
     def __call__(self, node: Node, problems: Problems) -> Any:
         """The dataclass, or None when switched off."""
@@ -117,7 +122,7 @@ class Section:
                 node = Branch({self.word: node}, node.path)
         if not isinstance(node, Branch):
             return refuse(self, node, problems)
-        refuse_unknown("key", node, key_names(self.cls), problems)
+        refuse_unknown(self.name, node, key_names(self.cls), problems)
         return read(self.cls, node, problems)
 
     def describe(self) -> str:

@@ -336,7 +336,7 @@ def _object(kind: str, node: Node, problems: Problems, partial: bool) -> Any:
     valid = True
     for name, child in items(node):
         if name not in fields:
-            unknown_key(f"field of a Kubernetes {kind}", name, child.path, set(fields), problems)
+            unknown_key(f"a Kubernetes {kind}", name, child.path, set(fields), problems)
             valid = False
             continue
         value = _value(fields[name], (kind, name), child, problems, partial)
@@ -375,9 +375,9 @@ def _consistent(kind: str, value: dict[str, Any], node: Node, problems: Problems
         message = _requests_within_limits(value)
     if kind == "DeploymentStrategy" and value.get("type") == "Recreate" and value.get("rollingUpdate"):
         message = "type Recreate takes no rollingUpdate; leave it out."
-    if kind == "RollingUpdateDeployment":
-        if {str(value.get(name, 1)) for name in ("maxSurge", "maxUnavailable")} <= {"0", "0%"}:
-            message = "maxSurge and maxUnavailable cannot both be 0; nothing could ever be replaced."
+    steps = {str(value.get(name, 1)) for name in ("maxSurge", "maxUnavailable")}
+    if kind == "RollingUpdateDeployment" and steps <= {"0", "0%"}:
+        message = "maxSurge and maxUnavailable cannot both be 0; nothing could ever be replaced."
     if kind == "Probe" and not partial and len({"exec", "grpc", "httpGet", "tcpSocket"} & set(value)) != 1:
         message = "write exactly one of exec, grpc, httpGet and tcpSocket."
     if kind == "HostAlias" and not _is_address(value.get("ip")):

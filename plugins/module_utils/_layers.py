@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 #: Names of numbered layers: C(celery_workers_config__50_campus). Two digits, so that names sort as numbers do.
 LAYER_NAME = re.compile(r"^(?P<base>celery_workers_(?:services|config|queue_defaults|broker))__(?P<order>\d\d)_\w+$")
@@ -54,7 +54,7 @@ class Branch:
                 yield key, child
 
 
-Node = Union[Leaf, Branch]
+Node: TypeAlias = Leaf | Branch
 
 EMPTY = Branch({}, "")
 

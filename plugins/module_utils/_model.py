@@ -201,8 +201,8 @@ class Probe:
 
     type: str | None = key(
         Choice(("ping", "heartbeat", "exec", "none")),
-        "V(ping) asks the worker through the broker without importing the app. V(heartbeat) reads a file that the worker "
-        "touches, costs next to nothing and passes while the broker is down; the worker is then started by "
+        "V(ping) asks the worker through the broker without importing the app. V(heartbeat) reads a file that the "
+        "worker touches, costs next to nothing and passes while the broker is down; the worker is then started by "
         "C(python) from a mounted file. V(exec) runs O(command).",
         default_text="ping; none for pool solo, without a broker, and with a global_keyprefix",
     )

@@ -184,8 +184,8 @@ def leftovers(
     """
     names = set(wanted)
     unwanted = [item for item in observed.ours(fleet) if (item.kind, item.name) not in names]
-    retired = []
-    orphans = []
+    retired: list[ObservedObject] = []
+    orphans: list[ObservedObject] = []
     for item in unwanted:
         place = (item.labels.get(SERVICE_LABEL, ""), item.labels.get(VARIANT_LABEL, ""))
         # A Deployment that is not wanted is never just retired: it may hold work.

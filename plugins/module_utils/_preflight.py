@@ -55,10 +55,10 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool) -> Find
     absent = sorted(set(KEDA_KINDS) & set(observed.missing_kinds))
     if scaled and absent:
         missing.append(
-            f"The cluster does not know {' and '.join(absent)} (keda.sh/v1alpha1), which {_some(scaled)} need. Install KEDA, "
-            "or set enable_keda: false for them."
+            f"The cluster does not know {' and '.join(absent)} (keda.sh/v1alpha1), which {_some(scaled)} need. Install "
+            "KEDA, or set enable_keda: false for them."
         )
-    return Findings(tuple([*_foreign(fleet, observed), *_second_autoscalers(fleet, observed)]), tuple(missing))
+    return Findings((*_foreign(fleet, observed), *_second_autoscalers(fleet, observed)), tuple(missing))
 
 
 def _some(names: list[str]) -> str:
@@ -88,9 +88,9 @@ def _exchanged(fleet: Fleet, observed: Observed) -> Iterable[str]:
         place = (live.labels.get(SERVICE_LABEL, ""), live.labels.get(VARIANT_LABEL, ""))
         if place != (variant.service, variant.name):
             yield (
-                f"Deployment {live.name} runs variant {place[1]} of service {place[0]}, and the inventory gives its name to "
-                f"variant {variant.name} of service {variant.service}. Set name on the new variant, or remove the old "
-                "Deployment first (celery_workers_prune)."
+                f"Deployment {live.name} runs variant {place[1]} of service {place[0]}, and the inventory gives its "
+                f"name to variant {variant.name} of service {variant.service}. Set name on the new variant, or remove the "
+                "old Deployment first (celery_workers_prune)."
             )
 
 
@@ -108,9 +108,9 @@ def _second_autoscalers(fleet: Fleet, observed: Observed) -> Iterable[str]:
                 continue
             decides = "its ScaledObject" if variant.has_scaler else "the fixed number of replicas"
             yield (
-                f"{item.kind} {item.name} already scales Deployment {variant.deployment}; {decides} would fight with it. "
-                f"Delete that {item.kind}, or leave the number of pods to it: enable_keda: false and no replicas for variant "
-                f"{variant.name} of service {variant.service}."
+                f"{item.kind} {item.name} already scales Deployment {variant.deployment}; {decides} would fight with "
+                f"it. Delete that {item.kind}, or leave the number of pods to it: enable_keda: false and no replicas "
+                f"for variant {variant.name} of service {variant.service}."
             )
 
 

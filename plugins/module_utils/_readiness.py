@@ -82,7 +82,8 @@ def _pod_reason(pods: Iterable[dict[str, Any]]) -> str:
                 )
         scheduled = _condition(status, "PodScheduled")
         if scheduled.get("status") == "False":
-            return f"Pod {name} cannot be scheduled: {scheduled.get('message', '')} Check resources, node_selector and tolerations."
+            reason = scheduled.get("message", "")
+            return f"Pod {name} cannot be scheduled: {reason} Check resources, node_selector and tolerations."
     return ""
 
 
@@ -90,8 +91,8 @@ def _explained(reason: str, message: str) -> str:
     text = f"{reason}: {message}" if message else reason
     if "runAsNonRoot" in message and "root" in message:
         return (
-            f"{text}. The image runs as root or names its user by word. Set security_context: {{runAsUser: <number>}} to a "
-            "user of the image, or loosen pod_security: baseline."
+            f"{text}. The image runs as root or names its user by word. Set security_context: {{runAsUser: <number>}} "
+            "to a user of the image, or loosen pod_security: baseline."
         )
     advice = _ADVICE.get(reason, "")
     return f"{text}. {advice}".rstrip() if advice else text

@@ -133,7 +133,8 @@ def _check_names(variant: Variant, path_of: PathOf, problems: Problems) -> None:
         reason = f", because KEDA takes ScaledObjects of {LONGEST_SCALED_OBJECT}" if variant.has_scaler else ""
         problems.add(
             path_of("name"),
-            f"the Deployment name {name!r} has {len(name)} characters, {longest} are allowed{reason}; set a shorter name.",
+            f"the Deployment name {name!r} has {len(name)} characters, {longest} are allowed{reason}; set a "
+            "shorter name.",
         )
 
 
@@ -171,7 +172,8 @@ def _check_scaled_broker(variant: Variant, broker: Broker | None, path_of: PathO
     elif broker.type != "redis":
         problems.add(
             path_of("enable_keda"),
-            f"this release scales on Redis only, and the broker of {_who(variant)} is {broker.type}; set enable_keda: false.",
+            f"this release scales on Redis only, and the broker of {_who(variant)} is {broker.type}; set "
+            "enable_keda: false.",
         )
 
 
@@ -210,8 +212,8 @@ def _check_env(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool) ->
         if looks_secret(entry["name"], entry.get("value")) and not accepted:
             problems.add(
                 path_of("env"),
-                f"{entry['name']} looks like a secret, and everybody who may read Deployments would read it; move it to "
-                "secret_env, or accept_risks: [plain-secret] if it is none.",
+                f"{entry['name']} looks like a secret, and everybody who may read Deployments would read it; move it "
+                "to secret_env, or accept_risks: [plain-secret] if it is none.",
             )
         if entry["name"] in pod.secret_env:
             problems.add(path_of("env"), f"{entry['name']} stands in env and in secret_env; write it once.")
@@ -250,8 +252,8 @@ def _check_shared_queues(fleet: Fleet, problems: Problems) -> None:
         if len({variant.service for variant in variants}) > 1:
             problems.add(
                 path,
-                f"{names} consume the queue {queue!r} of one broker: a worker discards tasks that its app does not have, so "
-                "they would be lost. Give each service queues of its own, for example "
+                f"{names} consume the queue {queue!r} of one broker: a worker discards tasks that its app does not "
+                "have, so they would be lost. Give each service queues of its own, for example "
                 "celery_workers_services.<service>.queue_name: '{service}.{variant}', or accept_risks: [shared-queue].",
             )
         else:
@@ -271,8 +273,9 @@ def _check_consumers(fleet: Fleet, routes: dict[str, str], problems: Problems) -
     }
     for queue, path in {**wanted, **routes}.items():
         if queue not in consumed:
+            near = f" {suggest(queue, consumed)}" if queue in routes else ""
             problems.add(
                 path,
-                f"nobody consumes the queue {queue!r}, so its tasks would wait for ever; add it to the queues of a variant"
-                f"{', or to a new one' if consumed else ''}. {suggest(queue, consumed) if queue in routes else ''}".rstrip(),
+                f"nobody consumes the queue {queue!r}, so its tasks would wait for ever; add it to the queues of a "
+                f"variant, or to a new one.{near}",
             )

@@ -76,8 +76,8 @@ class SecretValue:
             return True
         problems.add(
             node.path,
-            "a secret value must not reach a module. Set it as a role variable, whose value the role keeps in a Secret, "
-            "or name an existing Secret with secret.",
+            "a secret value must not reach a module. Set it as a role variable, whose value the role keeps in a "
+            "Secret, or name an existing Secret with secret.",
         )
         return INVALID
 
@@ -101,7 +101,7 @@ class SecretEnv:
             if name in checks:
                 found[name] = checks[name](child, problems)
             else:
-                unknown_key("key of a Secret reference", name, child.path, set(checks), problems)
+                unknown_key("a Secret reference", name, child.path, set(checks), problems)
         if set(found) != set(checks) or any(isinstance(value, Invalid) for value in found.values()):
             problems.add(node.path, "write both secret (its name) and key.")
             return INVALID
@@ -153,7 +153,7 @@ class _Trigger:
         valid = True
         for name, child in items(node):
             if name not in _TRIGGER_FIELDS:
-                unknown_key("field of a KEDA trigger", name, child.path, set(_TRIGGER_FIELDS), problems)
+                unknown_key("a KEDA trigger", name, child.path, set(_TRIGGER_FIELDS), problems)
                 valid = False
                 continue
             value = _TRIGGER_FIELDS[name](child, problems)

@@ -19,7 +19,7 @@ else:
 def as_yaml(value: Any) -> str:
     """One document."""
 
-    class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # the base is untyped where the stubs are not installed
+    class Dumper(yaml.SafeDumper):
         """Nothing is aliased, and texts of several lines are written as such."""
 
         def ignore_aliases(self, data: Any) -> bool:

@@ -11,7 +11,7 @@ module: change_report
 short_description: Show what a kubernetes.core.k8s list task changed
 version_added: 1.0.0
 description:
-  - M(kubernetes.core.k8s) applies a list of objects in one task, but then shows no diff and does not say which object failed.
+  - M(kubernetes.core.k8s) applies a list of objects in one task, but shows no diff and does not say which one failed.
   - This module turns the registered result into one diff per object and a summary, without what the server adds for
     itself and without the values of Secrets.
   - Fails if the API refused an object, naming each with the API's first cause.

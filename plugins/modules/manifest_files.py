@@ -11,7 +11,8 @@ module: manifest_files
 short_description: Write manifests as a tree of files with a kustomization
 version_added: 1.0.0
 description:
-  - Writes one file per object below O(path)C(/)O(name), in a folder per service, and a C(kustomization.yaml) that lists them.
+  - Writes one file per object below O(path)C(/)O(name), in a folder per service, and a C(kustomization.yaml) that lists
+    them.
   - Keeps an index of the files that are its own. Files of an earlier run that nothing asks for any more are removed.
     A file that stands in the way and that is not in the index stops the run.
   - Each host has a tree of its own, so many hosts can be written at the same time.
@@ -46,7 +47,7 @@ options:
     default: present
     choices: [present, absent]
   extra_files:
-    description: Names of files in the tree that another task writes. They are listed in the kustomization and the index.
+    description: Names of files in the tree that another task writes. The kustomization and the index list them.
     type: list
     elements: str
     default: []

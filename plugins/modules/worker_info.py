@@ -228,8 +228,8 @@ def main() -> None:
     found = describe(fleet, observed, params["create_namespace"])
     if params["warn_orphans"] and found["orphan_names"]:
         module.warn(
-            f"The inventory does not ask for {', '.join(found['orphan_names'])} of fleet {fleet.name}, so nobody looks after "
-            "them. Remove them with celery_workers_prune: true."
+            f"The inventory does not ask for {', '.join(found['orphan_names'])} of fleet {fleet.name}, so nobody looks "
+            "after them. Remove them with celery_workers_prune: true."
         )
     module.exit_json(
         changed=False,
