@@ -39,21 +39,48 @@ def secret_keys(secrets: Objects) -> Objects:
     return [readable(secret) for secret in secrets]
 
 
-def sent_secrets(result: dict[str, Any], secrets: Objects) -> Objects:
-    """The same, for as many as a task has sent."""
-    return secret_keys(secrets[: len(list_results(result))])
+def report_of(
+    resources: Objects,
+    sent: Objects,
+    applied: Any,
+    secrets: Objects,
+    secrets_sent: Any,
+    observed: dict[str, Any],
+    shows_diff: bool,
+) -> dict[str, Any]:
+    """Input of change_report: what was sent and what became of it, without secret values.
 
-
-def results_without_secrets(result: dict[str, Any]) -> Objects:
-    """What a Secret task did to each object, without what was in it."""
-    return [
-        {
-            "changed": bool(item.get("changed")),
-            "method": item.get("method", ""),
-            "result": readable(item.get("result") or {}),
-        }
-        for item in list_results(result)
+    Only what a diff will show travels whole: thousands of objects would otherwise reach the module to be counted.
+    """
+    secret_results = list_results(secrets_sent)
+    sent_secrets = secret_keys(secrets[: len(secret_results)])
+    pairs = [
+        *zip(sent_secrets, [_without_values(item) for item in secret_results], strict=False),
+        *zip(sent, list_results(applied), strict=False),
     ]
+    trimmed = [_trimmed(definition, item, shows_diff) for definition, item in pairs]
+    travelled = {identity(definition) for definition in (*sent_secrets, *sent)}
+    return {
+        "sent": [definition for definition, _item in trimmed],
+        "results": [item for _definition, item in trimmed],
+        "not_sent": [item for item in (*secret_keys(secrets), *resources) if identity(item) not in travelled],
+        "existing": [f"{item['kind']} {item['name']}" for item in observed["objects"]],
+    }
+
+
+def _trimmed(
+    definition: dict[str, Any], item: dict[str, Any], shows_diff: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    if shows_diff and item.get("changed"):
+        return definition, item
+    name = {"kind": definition["kind"], "metadata": {"name": definition["metadata"]["name"]}}
+    kept: dict[str, Any] = {key: item[key] for key in ("changed", "error", "method", "warnings") if key in item}
+    return name, {"result": {}, **kept}
+
+
+def _without_values(item: dict[str, Any]) -> dict[str, Any]:
+    shown = readable(item.get("result") or {})
+    return {"changed": bool(item.get("changed")), "method": item.get("method", ""), "result": shown}
 
 
 def refused_secrets(result: dict[str, Any], secrets: Objects) -> list[str]:
@@ -120,12 +147,9 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """All of them."""
         return {
-            "list_results": list_results,
             "refused_secrets": refused_secrets,
-            "results_without_secrets": results_without_secrets,
-            "secret_keys": secret_keys,
+            "report_of": report_of,
             "secret_manifests": manifests_of_secrets,
-            "sent_secrets": sent_secrets,
             "table": table,
             "with_files": with_files,
             "with_secret_versions": with_secret_versions,

@@ -49,7 +49,11 @@ class Report:
 
 
 def report(
-    sent: list[dict[str, Any]], result: dict[str, Any], not_sent: list[dict[str, Any]], existing: Collection[str]
+    sent: list[dict[str, Any]],
+    result: dict[str, Any],
+    not_sent: list[dict[str, Any]],
+    existing: Collection[str],
+    shows_diff: bool = True,
 ) -> Report:
     """Match the results of a list task with what was sent.
 
@@ -57,13 +61,18 @@ def report(
     :param result: the registered result; one object gives another shape than several.
     :param not_sent: definitions that a dry run could not send, because their namespace or kind does not exist yet.
     :param existing: kind and name of the objects that existed before.
+    :param shows_diff: whether anybody will see the diffs, which take most of the time.
     """
     found = Report()
     for definition, item in zip(sent, list_results(result), strict=False):
-        _note(found, definition, item, identity(definition) in existing)
+        existed = identity(definition) in existing
+        _note(found, definition, item, existed)
+        if shows_diff and item.get("changed") and not item.get("error"):
+            found.diff.append(_diff(definition, *_sides(definition, item, existed)))
     for definition in not_sent:
         found.created.append(identity(definition))
-        found.diff.append(_diff(definition, {}, readable(definition)))
+        if shows_diff:
+            found.diff.append(_diff(definition, {}, readable(definition)))
     return found
 
 
@@ -81,24 +90,23 @@ def _note(found: Report, definition: dict[str, Any], item: dict[str, Any], exist
     found.warnings.extend(f"{name}: {text}" for text in item.get("warnings") or [])
     if item.get("error"):
         found.failed.append(f"{name}: {first_cause(item['error'])}")
-        return
-    if not item.get("changed"):
+    elif not item.get("changed"):
         found.unchanged.append(name)
-        return
-    after = readable(item.get("result") or {})
-    if item.get("method") == "delete":
+    elif item.get("method") == "delete":
         found.deleted.append(name)
-        found.diff.append(_diff(definition, readable(definition), {}))
-        return
-    before, changed_after = _both_sides(item, after)
-    (found.changed if existed else found.created).append(name)
-    found.diff.append(_diff(definition, before if existed else {}, changed_after if existed else readable(definition)))
+    else:
+        (found.changed if existed else found.created).append(name)
 
 
-def _both_sides(item: dict[str, Any], after: Any) -> tuple[Any, Any]:
+def _sides(definition: dict[str, Any], item: dict[str, Any], existed: bool) -> tuple[Any, Any]:
+    """Before and after: of a change only what differs, as kubernetes.core found it."""
+    if item.get("method") == "delete":
+        return readable(definition), {}
+    if not existed:
+        return {}, readable(definition)
     diff = item.get("diff")
     if not isinstance(diff, dict):
-        return {}, after
+        return {}, readable(item.get("result") or {})
     return readable(diff.get("before") or {}), readable(diff.get("after") or {})
 
 

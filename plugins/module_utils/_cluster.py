@@ -92,23 +92,36 @@ class Cluster:
             raise self._explained(error) from error
 
     def _explained(self, error: Exception, doing: str = "") -> ClusterError:
-        host = getattr(self.client.configuration, "host", "the API server")
-        status = getattr(error, "status", None)
-        cause = first_cause({"msg": str(getattr(error, "body", None) or error)})
-        if status == 401:
-            return ClusterError(
-                f"{host} refused the credentials ({cause}). Check celery_workers_kubeconfig or the token."
-            )
-        if status == 403:
-            return ClusterError(
-                f"{host} does not allow to {doing or 'read the API'}: {cause}. Grant get and list on it."
-            )
-        if status is not None:
-            return ClusterError(f"{host} failed to {doing or 'answer'}: {cause}")
-        return ClusterError(
-            f"{host} cannot be reached: {cause}. Check celery_workers_kubeconfig, celery_workers_context, "
-            "the K8S_AUTH_* environment and the network; or set celery_workers_output: manifests, to do without."
-        )
+        return explained(error, getattr(self.client.configuration, "host", "the API server"), doing)
+
+
+def explained(error: Exception, host: str = "The API server", doing: str = "") -> ClusterError:
+    """What went wrong between us and the API, and what to check."""
+    status = getattr(error, "status", None)
+    cause = first_cause({"msg": str(getattr(error, "body", None) or error)})
+    connection = "Check celery_workers_kubeconfig, celery_workers_context and the K8S_AUTH_* environment"
+    if status == 401:
+        return ClusterError(f"{host} refused the credentials ({cause}). {connection}.")
+    if status == 403:
+        return ClusterError(f"{host} does not allow to {doing or 'read the API'}: {cause}. Grant get and list on it.")
+    if status is not None:
+        return ClusterError(f"{host} failed to {doing or 'answer'}: {cause}")
+    return ClusterError(
+        f"{host} cannot be reached: {cause} {connection}, and the network; or set celery_workers_output: manifests, "
+        "which needs no cluster."
+    )
+
+
+def open_cluster(connect: Callable[[], Any], namespace: str) -> Cluster:
+    """Connect, which already asks the API for its version.
+
+    :param connect: kubernetes.core's own way to a client.
+    :raises ClusterError: if there is no way to the API.
+    """
+    try:
+        return Cluster(connect(), namespace)
+    except Exception as error:  # a client raises what its network library raises
+        raise explained(error) from error
 
 
 def read_observed(cluster: Cluster, fleet: str, names: Collection[tuple[str, str]]) -> Observed:

@@ -9,6 +9,7 @@ the service's own keys, config. Within each variable its numbered layers come la
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,7 +24,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._command import (
     worker_args,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names, read, refuse_unknown
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import DNS_LABEL, LABEL_VALUE
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import DNS_LABEL, LABEL_VALUE, is_address
 from ansible_collections.queueops.celery.plugins.module_utils._layers import (
     EMPTY,
     LAYER_NAME,
@@ -61,6 +62,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._presets import PR
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 from ansible_collections.queueops.celery.plugins.module_utils._rules import check_fleet, check_variant
 from ansible_collections.queueops.celery.plugins.module_utils._sizing import memory_per_child, sized
+from ansible_collections.queueops.celery.plugins.module_utils._values import MISPLACED, URL_WITH_PASSWORD
 
 VARIANT_CLASSES = (Consumption, Process, Pod, Scaling, Knowledge)
 #: Keys that only one variant can have.
@@ -120,9 +122,10 @@ def _without_nulls(value: Any, depth: int) -> Any:
     return {key: _without_nulls({} if item is None else item, depth - 1) for key, item in value.items()}
 
 
-def parse_fleet(inventory: Inventory) -> Fleet:
+def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
     """Read an inventory.
 
+    :param may_be_empty: whether an inventory without services is one; computed from, it would ask for nothing at all.
     :raises InventoryError: with every problem that was found.
     """
     preset = PRESETS.get(inventory.preset, Preset())
@@ -144,6 +147,12 @@ def parse_fleet(inventory: Inventory) -> Fleet:
         problems,
     )
     services = _read_services(reader, fleet_broker)
+    if not services and not may_be_empty:
+        problems.add(
+            f"{PREFIX}services",
+            "there is no service, so nothing would run. Name one, or remove a fleet with celery_workers_state: absent.",
+        )
+    _refuse_misplaced_secrets(inventory, problems)
     fleet = Fleet(name, namespace if isinstance(namespace, str) else "", services)
     check_fleet(fleet, _routes(inventory, services, problems), problems)
     problems.raise_any()
@@ -165,10 +174,39 @@ def _check_variables(inventory: Inventory, problems: Problems) -> None:
             problems.add(name, f"the role has no variable of this name; {suggest(name, known)}")
 
 
+#: Environment has a rule of its own, which names the entry and knows what the user accepts.
+_ENV_PATH = re.compile(r"\.env(\.|\[)")
+
+
+def _refuse_misplaced_secrets(inventory: Inventory, problems: Problems) -> None:
+    """A secret in a URL, in a command line or in an annotation is there for everybody who may read Deployments."""
+    for layer in inventory.layers:
+        for path, text in _texts(layer.value, layer.name):
+            if not _ENV_PATH.search(path) and (MISPLACED in text or URL_WITH_PASSWORD.search(text)):
+                problems.add(
+                    path,
+                    "a password does not belong here, where everybody who may read Deployments would read it. Secrets "
+                    "go into secret_env, the broker's into celery_workers_broker.",
+                )
+
+
+def _texts(value: Any, path: str) -> Iterable[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(item, f"{path}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _texts(item, f"{path}[{index}]")
+    elif isinstance(value, str):
+        yield path, value
+
+
 def _read_services(reader: _Reader, fleet_broker: Broker | None) -> tuple[Service, ...]:
     problems = reader.problems
     written, config = reader.tree("services"), reader.tree("config")
     queue_defaults = stack(nested(reader.preset.queue_defaults, "preset"), EMPTY)
+    _refuse_single_keys(reader.tree("queue_defaults"), problems)
+    refuse_unknown("queue_defaults", reader.tree("queue_defaults"), _shared_keys() | _ONE_VARIANT_KEYS, problems)
     names = list(dict.fromkeys([*reader.preset.services, *written.children]))
     for name, node in config.children.items():
         if name not in names:
@@ -200,8 +238,7 @@ def _read_service(
     keys = read(ServiceKeys, merged, problems)
     broker = _service_broker(merged, fleet_broker, name, problems)
     below = stack(preset_defaults, _only_variant_keys(preset_service))
-    above = stack(reader.tree("queue_defaults"), _only_variant_keys(own or EMPTY))
-    refuse_unknown("queue_defaults", reader.tree("queue_defaults"), _shared_keys(), problems)
+    above = stack(_only_variant_keys(reader.tree("queue_defaults")), _only_variant_keys(own or EMPTY))
     service = Service(
         name=name,
         app=keys.app or name.replace("-", "_"),
@@ -248,14 +285,20 @@ def _shared_keys() -> set[str]:
     return key_names(*VARIANT_CLASSES) - _ONE_VARIANT_KEYS
 
 
+def _refuse_single_keys(node: Branch, problems: Problems) -> None:
+    for name in sorted(_ONE_VARIANT_KEYS & set(node.children)):
+        problems.add(node.children[name].path, f"{name} belongs to a variant; write it under {PREFIX}config.")
+
+
 def _refuse_service_keys(merged: Branch, problems: Problems) -> None:
-    for name in sorted(_ONE_VARIANT_KEYS & set(merged.children)):
-        problems.add(merged.children[name].path, f"{name} belongs to a variant; write it under {PREFIX}config.")
+    _refuse_single_keys(merged, problems)
     refuse_unknown("a service", merged, _shared_keys() | _SERVICE_ONLY_KEYS | _ONE_VARIANT_KEYS, problems)
 
 
 def _only_variant_keys(node: Branch) -> Branch:
-    return Branch({key: child for key, child in node.children.items() if key not in _SERVICE_ONLY_KEYS}, node.path)
+    """Keys that variants take over. Unknown ones stay behind: they are refused where they were written."""
+    known = _shared_keys()
+    return Branch({key: child for key, child in node.children.items() if key in known}, node.path)
 
 
 def _complete(tree: Branch, defaults: dict[str, Any]) -> Branch:
@@ -304,6 +347,7 @@ def _read_variant(
         args=args,
         slots=slots_of(args),
         path=path,
+        written=frozenset(child.path for child in tree.children.values()),
     )
     if consumption.enabled:
         check_variant(variant, service, lambda key: _path_of(complete, key, path), problems)
@@ -371,13 +415,15 @@ def _read_broker(tree: Branch, described: bool, own_secret: str, problems: Probl
         return None
     refuse_unknown("a broker", tree, key_names(Broker), problems)
     broker = read(Broker, tree, problems, own_secret=own_secret)
+    path, before = tree.path, len(problems.found)
     if broker.url is not None:
         broker = _from_url(broker, tree, problems)
     defaults = {"redis": 6379, "rabbitmq": 5671 if broker.tls else 5672}
-    broker = replace(broker, port=broker.port or defaults[broker.type])
-    path = tree.path
-    if not broker.host and not broker.secret:
+    broker = replace(broker, port=broker.port or defaults[broker.type], username=broker.username or None)
+    if not broker.host and not broker.secret and len(problems.found) == before:
         problems.add(f"{path}.host", "name the broker's host (or give url, or secret).")
+    if ":" in broker.host and not is_address(broker.host):
+        problems.add(f"{path}.host", f"{broker.host!r} is not a host name; write the port under port.")
     if broker.password and broker.secret:
         problems.add(f"{path}.secret", "secret names an existing Secret and password makes one; write one of them.")
     if broker.username and not broker.password and broker.secret is None:

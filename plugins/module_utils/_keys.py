@@ -46,6 +46,8 @@ def key(check: Check, doc: str, default: Any = None, default_text: str = "") -> 
     :param default: what holds when nobody writes the key. Dicts and lists are given as tuples or factories.
     """
     metadata = {"key": Key(check, doc, default_text)}
+    # The linter wants field() inside a dataclass; this function is called nowhere else.
+    # pylint: disable=invalid-field-call
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -100,19 +102,16 @@ class Section:
     """A dict of keys of its own; C(true) takes its defaults, C(false) leaves the whole thing out.
 
     :param word: a key that may stand for the whole: C(probe: none) is C(probe: {type: none}).
+    :param switchable: whether C(true) and C(false) are taken.
     """
 
     cls: type
     word: str = ""
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return f"a {self.cls.__name__.lower()}"
+    switchable: bool = True
 
     def __call__(self, node: Node, problems: Problems) -> Any:
         """The dataclass, or None when switched off."""
-        flag = as_flag(node)
+        flag = as_flag(node) if self.switchable else None
         if flag is False and not self.word:
             return None
         if isinstance(node, Leaf):
@@ -122,10 +121,10 @@ class Section:
                 node = Branch({self.word: node}, node.path)
         if not isinstance(node, Branch):
             return refuse(self, node, problems)
-        refuse_unknown(self.name, node, key_names(self.cls), problems)
+        refuse_unknown(node.path.rpartition(".")[2], node, key_names(self.cls), problems)
         return read(self.cls, node, problems)
 
     def describe(self) -> str:
         """The keys."""
-        short = f"a {self.word}, or " if self.word else "true, false, or "
+        short = f"a {self.word}, or " if self.word else "true, false, or " if self.switchable else ""
         return f"{short}a dict of {', '.join(sorted(key_names(self.cls)))}"

@@ -276,7 +276,7 @@ class Kubernetes:
     def describe(self) -> str:
         """The type as the Kubernetes documentation names it."""
         if self.type_name.startswith("["):
-            return f"a list of Kubernetes {self.type_name.strip('[]').split('@')[0]}"
+            return f"a list of Kubernetes {self.type_name.strip('[]').partition('@')[0]}"
         return f"a Kubernetes {self.type_name}"
 
 
@@ -380,7 +380,7 @@ def _consistent(kind: str, value: dict[str, Any], node: Node, problems: Problems
         message = "maxSurge and maxUnavailable cannot both be 0; nothing could ever be replaced."
     if kind == "Probe" and not partial and len({"exec", "grpc", "httpGet", "tcpSocket"} & set(value)) != 1:
         message = "write exactly one of exec, grpc, httpGet and tcpSocket."
-    if kind == "HostAlias" and not _is_address(value.get("ip")):
+    if kind == "HostAlias" and not is_address(value.get("ip")):
         message = f"{value.get('ip')!r} is not an IP address."
     if message:
         problems.add(node.path, message)
@@ -407,7 +407,8 @@ def _requests_within_limits(value: dict[str, Any]) -> str | None:
     return None
 
 
-def _is_address(value: Any) -> bool:
+def is_address(value: Any) -> bool:
+    """Whether a text is an IPv4 or IPv6 address."""
     try:
         ipaddress.ip_address(str(value))
     except ValueError:

@@ -90,18 +90,22 @@ class Broker:
     )
     database: int = key(Integer(0, 65535), "Redis database of the queues.", 0)
     virtual_host: str = key(Text("a virtual host"), "RabbitMQ virtual host of the queues.", "/")
-    username: str | None = key(Text("a user name"), "User name. Give the password beside it.")
+    username: str | None = key(Text("a user name", r".*"), "User name. Give the password beside it. Empty is none.")
     password: bool = key(
         SecretValue(),
-        "Password. The role puts it into a Secret of its own; it reaches no module, no Deployment and no log.",
+        "Password. The role puts it into a Secret of its own; it reaches no module, no Deployment and no log. Empty is "
+        "none.",
         False,
+        "none",
     )
     tls: Tls | None = key(Section(Tls), "Encrypted connection (V(rediss://), V(amqps://)).", default_text="false")
     url: str | None = key(
         Text("a broker URL such as redis://redis:6379/0", r"[a-z]+://\S*"),
         "The broker as one URL instead of parts. A password in it is taken out before anything else sees it.",
     )
-    secret: SecretReference | None = key(Section(SecretReference), "An existing Secret that holds the credentials.")
+    secret: SecretReference | None = key(
+        Section(SecretReference, switchable=False), "An existing Secret that holds the credentials."
+    )
     inject_env: str = key(
         Text("the name of an environment variable, or '' for none", r"|[-._A-Za-z][-._A-Za-z0-9]*"),
         "Environment variable that hands the broker URL to workers. Celery reads E(CELERY_BROKER_URL) before its own "
@@ -471,6 +475,8 @@ class Variant:
     args: tuple[str, ...] = ()
     slots: int = 1
     path: str = ""
+    #: Paths of the keys that the inventory wrote.
+    written: frozenset[str] = frozenset()
 
     @property
     def has_scaler(self) -> bool:

@@ -89,8 +89,8 @@ def _exchanged(fleet: Fleet, observed: Observed) -> Iterable[str]:
         if place != (variant.service, variant.name):
             yield (
                 f"Deployment {live.name} runs variant {place[1]} of service {place[0]}, and the inventory gives its "
-                f"name to variant {variant.name} of service {variant.service}. Set name on the new variant, or remove the "
-                "old Deployment first (celery_workers_prune)."
+                f"name to variant {variant.name} of service {variant.service}. Set name on the new variant, or remove "
+                "the old Deployment first (celery_workers_prune)."
             )
 
 

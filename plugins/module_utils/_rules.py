@@ -43,7 +43,15 @@ def check_variant(variant: Variant, service: Service, path_of: PathOf, problems:
 
     :param path_of: where a key of this variant was written.
     """
-    for check in (_check_risks, _check_process, _check_scaling, _check_names, _check_queues, _check_probe):
+    for check in (
+        _check_risks,
+        _check_process,
+        _check_grace,
+        _check_scaling,
+        _check_names,
+        _check_queues,
+        _check_probe,
+    ):
         check(variant, path_of, problems)
     check_pod(variant.pod, path_of, problems, accepted="plain-secret" in variant.knowledge.accept_risks)
     if variant.has_scaler:
@@ -102,6 +110,16 @@ def _check_process(variant: Variant, path_of: PathOf, problems: Problems) -> Non
         )
 
 
+def _check_grace(variant: Variant, path_of: PathOf, problems: Problems) -> None:
+    longest, grace = variant.knowledge.longest_task_seconds, variant.pod.termination_grace_period
+    if longest and grace < longest:
+        problems.warn(
+            path_of("termination_grace_period"),
+            f"a pod of {_who(variant)} is killed {grace} s after it was told to stop, and its longest task takes "
+            f"{longest:g} s; set termination_grace_period to {int(longest) + 30} or more.",
+        )
+
+
 def _check_scaling(variant: Variant, path_of: PathOf, problems: Problems) -> None:
     scaling = variant.scaling
     if scaling.min_replicas > scaling.max_replicas:
@@ -116,14 +134,28 @@ def _check_scaling(variant: Variant, path_of: PathOf, problems: Problems) -> Non
         )
     if scaling.fallback and (scaling.fallback.replicas or 0) > scaling.max_replicas:
         problems.add(path_of("fallback"), f"fallback.replicas is above max_replicas {scaling.max_replicas}.")
+    _warn_without_effect(variant, path_of, problems)
     goes_to_zero = scaling.min_replicas == 0 or scaling.idle_replicas == 0
+    mend = "Set min_replicas: 1" if scaling.min_replicas == 0 else "Leave idle_replicas out"
     if variant.has_scaler and goes_to_zero and "invisible-work" not in variant.knowledge.accept_risks:
         problems.warn(
             path_of("min_replicas"),
             f"{_who(variant)} may go to 0 pods while tasks still run: its scaler sees waiting messages only, not "
-            "running, reserved or ETA ones. Set min_replicas: 1, or accept_risks: [invisible-work] where every task is "
+            f"running, reserved or ETA ones. {mend}, or accept_risks: [invisible-work] where every task is "
             f"shorter than the cooldown of {scaling.cooldown_period} s and none has an ETA.",
         )
+
+
+def _warn_without_effect(variant: Variant, path_of: PathOf, problems: Problems) -> None:
+    """Numbers of pods that nobody reads; only where they stand on the variant itself and not in shared defaults."""
+    idle = ("replicas",) if variant.has_scaler else ("min_replicas", "max_replicas")
+    reason = (
+        "the scaler decides on the number of pods" if variant.has_scaler else "without enable_keda: true nothing scales"
+    )
+    for name in idle:
+        path = path_of(name)
+        if path.endswith(f".{variant.service}.{variant.name}.{name}") and path in variant.written:
+            problems.warn(path, f"{name} of {_who(variant)} has no effect: {reason}.")
 
 
 def _check_names(variant: Variant, path_of: PathOf, problems: Problems) -> None:
@@ -150,8 +182,8 @@ def _check_probe(variant: Variant, path_of: PathOf, problems: Problems) -> None:
         problems.add(path, "type exec needs command, a list of arguments.")
     if probe.type != "exec" and probe.command:
         problems.add(path, f"command belongs to type exec, not to {probe.type}.")
-    if probe.type == "ping" and effective_pool(variant.process) == "solo":
-        problems.add(path, "a solo worker does not answer while a task runs; use heartbeat, exec or none.")
+    if probe.type in ("ping", "heartbeat") and effective_pool(variant.process) == "solo":
+        problems.add(path, "a solo worker neither answers nor beats while a task runs; use exec or none.")
     if probe.type == "ping" and probe.liveness:
         problems.warn(
             path, "with ping as liveness check a broker outage restarts all workers together; heartbeat does not."
@@ -180,6 +212,8 @@ def _check_scaled_broker(variant: Variant, broker: Broker | None, path_of: PathO
 def check_pod(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool) -> None:
     """Rules between the parts of a pod, as the API server checks them."""
     _check_env(pod, path_of, problems, accepted)
+    if pod.pdb and pod.pdb.max_unavailable is not None and pod.pdb.min_available is not None:
+        problems.add(path_of("pdb"), "a PodDisruptionBudget takes max_unavailable or min_available, not both.")
     volumes = [volume["name"] for volume in pod.volumes]
     volumes += [volume["name"] for volume in pod.pod_overrides.get("volumes", [])]
     for reserved in sorted(set(OWN_VOLUMES) & set(volumes)):
@@ -273,9 +307,9 @@ def _check_consumers(fleet: Fleet, routes: dict[str, str], problems: Problems) -
     }
     for queue, path in {**wanted, **routes}.items():
         if queue not in consumed:
-            near = f" {suggest(queue, consumed)}" if queue in routes else ""
+            near = f"; {suggest(queue, consumed)}" if queue in routes else "."
             problems.add(
                 path,
                 f"nobody consumes the queue {queue!r}, so its tasks would wait for ever; add it to the queues of a "
-                f"variant, or to a new one.{near}",
+                f"variant, or to a new one{near}",
             )

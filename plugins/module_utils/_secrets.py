@@ -27,31 +27,43 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     secret_env_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._pods import broker_url
-from ansible_collections.queueops.celery.plugins.module_utils._values import URL_WITH_PASSWORD
+from ansible_collections.queueops.celery.plugins.module_utils._values import (
+    MISPLACED,
+    URL_WITH_PASSWORD,
+    looks_secret,
+)
 
-#: Keys whose values are secret. A key that is nearly one of these is masked too: it is one typing mistake away.
+#: A key that is nearly one of these is masked too: it is one typing mistake away.
 _SECRET_KEYS = ("secret_env", "password")
 #: Keys of that look that hold names.
 _NAMES_ONLY = {"password_key"}
 
 
-def without_secrets(value: Any) -> Any:
-    """A copy of inventory data in which every secret value is replaced by C(true), or cut out of its URL."""
+def without_secrets(value: Any, masks_env: bool = True) -> Any:
+    """A copy of inventory data in which no secret value is left.
+
+    Values of secret_env become C(true); those that stand where no secret belongs become L(MISPLACED), which the model
+    refuses with the place where they were written.
+
+    :param masks_env: whether env entries that look secret are masked too; not where the user says that they are none.
+    """
     if isinstance(value, Mapping):
-        return {_text(key): _masked(_text(key), item) for key, item in value.items()}
+        return {_text(key): _masked(_text(key), item, masks_env) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [without_secrets(item) for item in value]
+        return [without_secrets(item, masks_env) for item in value]
     if isinstance(value, str) or _is_vaulted(value):
-        return URL_WITH_PASSWORD.sub(lambda found: f"{found[0].partition('://')[0]}://REMOVED:REMOVED@", _text(value))
+        return URL_WITH_PASSWORD.sub(lambda found: f"{found[0].partition('://')[0]}://{MISPLACED}@", _text(value))
     return value
 
 
-def _masked(key: str, value: Any) -> Any:
+def _masked(key: str, value: Any, masks_env: bool) -> Any:
+    if key == "env":
+        return _env_masked(value, masks_env)
     if key in _NAMES_ONLY or not difflib.get_close_matches(key.lower(), _SECRET_KEYS, n=1, cutoff=0.8):
-        return without_secrets(value)
-    if isinstance(value, Mapping):
+        return without_secrets(value, masks_env)
+    if key == "secret_env" and isinstance(value, Mapping):
         return {_text(name): _marker(item) for name, item in value.items()}
-    return _marker(value)
+    return None if value is None else MISPLACED
 
 
 def _marker(value: Any) -> Any:
@@ -61,16 +73,43 @@ def _marker(value: Any) -> Any:
     return None if value is None else True
 
 
-def broker_without_secrets(value: Any) -> Any:
-    """The same for a broker, whose URL is taken apart: user name and address stay."""
+def _env_masked(env: Any, masks_env: bool) -> Any:
+    """An environment in which entries that look secret keep their name only, so that they are refused by it."""
+    if isinstance(env, Mapping):
+        return {_text(name): _env_value(_text(name), item, masks_env) for name, item in env.items()}
+    if not isinstance(env, (list, tuple)):
+        return without_secrets(env, masks_env)
+    return [_env_entry(entry, masks_env) if isinstance(entry, Mapping) else entry for entry in env]
+
+
+def _env_entry(entry: Mapping[Any, Any], masks_env: bool) -> dict[str, Any]:
+    name = _text(entry.get("name", ""))
+    return {
+        _text(key): _env_value(name, item, masks_env) if key == "value" else without_secrets(item, masks_env)
+        for key, item in entry.items()
+    }
+
+
+def _env_value(name: str, value: Any, masks_env: bool) -> Any:
+    if masks_env and (isinstance(value, str) or _is_vaulted(value)) and looks_secret(name, _text(value)):
+        return MISPLACED
+    return without_secrets(value, masks_env)
+
+
+def broker_without_secrets(value: Any, masks_env: bool = True) -> Any:
+    """The same for a broker, whose URL is taken apart: user name and address stay. An empty password is none."""
     if not isinstance(value, Mapping):
-        return without_secrets(value)
-    result = without_secrets({key: item for key, item in value.items() if key != "url"})
+        return without_secrets(value, masks_env)
+    kept = {key: item for key, item in value.items() if key not in ("url", "password")}
+    result = without_secrets(kept, masks_env)
     if "url" in value:
         shown, password = split_url(value["url"])
         result["url"] = shown
         if password is not None:
             result["password"] = True
+    if "password" in value:
+        given = value["password"]
+        result["password"] = None if given is None or not _text(given) else True
     return result
 
 
@@ -93,28 +132,30 @@ def split_url(url: Any) -> tuple[Any, str | None]:
 
 def redacted_layers(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Base variables and layers as modules may see them."""
-    found = []
-    for layer in layers:
-        name = _text(layer["name"])
-        value = layer["value"]
-        if name.partition("__")[0] == f"{PREFIX}broker":
-            safe = broker_without_secrets(value)
-        else:
-            safe = (
-                _with_safe_brokers(value) if name.partition("__")[0] == f"{PREFIX}services" else without_secrets(value)
-            )
-        found.append({"name": name, "value": safe})
-    return found
+    masks_env = not any(_mentions(layer["value"], "plain-secret") for layer in layers)
+    return [{"name": _text(layer["name"]), "value": _redacted(layer, masks_env)} for layer in layers]
 
 
-def _with_safe_brokers(services: Any) -> Any:
-    safe = without_secrets(services)
-    if not isinstance(services, Mapping):
-        return safe
-    for name, service in services.items():
+def _redacted(layer: dict[str, Any], masks_env: bool) -> Any:
+    base, value = _text(layer["name"]).partition("__")[0], layer["value"]
+    if base == f"{PREFIX}broker":
+        return broker_without_secrets(value, masks_env)
+    if base != f"{PREFIX}services" or not isinstance(value, Mapping):
+        return without_secrets(value, masks_env)
+    safe = without_secrets(value, masks_env)
+    for name, service in value.items():
         if isinstance(service, Mapping) and "broker" in service:
-            safe[_text(name)]["broker"] = broker_without_secrets(service["broker"])
+            safe[_text(name)]["broker"] = broker_without_secrets(service["broker"], masks_env)
     return safe
+
+
+def _mentions(value: Any, risk: str) -> bool:
+    """Whether a risk is accepted anywhere."""
+    if isinstance(value, Mapping):
+        accepted = value.get("accept_risks")
+        named = isinstance(accepted, (list, tuple)) and risk in [_text(item) for item in accepted]
+        return named or any(_mentions(item, risk) for item in value.values())
+    return False
 
 
 def secret_manifests(

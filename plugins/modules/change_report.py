@@ -43,10 +43,11 @@ options:
     type: list
     elements: dict
     default: []
-  observed:
-    description: What existed before, as RV(queueops.celery.worker_info#module:observed) gives it.
-    type: dict
-    default: {}
+  existing:
+    description: Kind and name of the objects that existed before, so that created and changed ones are told apart.
+    type: list
+    elements: str
+    default: []
 requirements:
   - python >= 3.11
   - PyYAML
@@ -102,7 +103,6 @@ summary:
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.queueops.celery.plugins.module_utils._changes import failure_message, report
-from ansible_collections.queueops.celery.plugins.module_utils._observed import observed_from_data
 from ansible_collections.queueops.celery.plugins.module_utils._yaml import HAS_YAML
 
 
@@ -113,19 +113,14 @@ def main() -> None:
             "sent": {"type": "list", "elements": "dict", "required": True},
             "result": {"type": "dict", "default": {}},
             "not_sent": {"type": "list", "elements": "dict", "default": []},
-            "observed": {"type": "dict", "default": {}},
+            "existing": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     if not HAS_YAML:
         module.fail_json(msg=missing_required_lib("PyYAML"))
-    observed = observed_from_data(module.params["observed"])
-    found = report(
-        module.params["sent"],
-        module.params["result"],
-        module.params["not_sent"],
-        {item.identity for item in observed.objects},
-    )
+    params = module.params
+    found = report(params["sent"], params["result"], params["not_sent"], set(params["existing"]), module._diff)
     for warning in found.warnings:
         module.warn(warning)
     outcome = {

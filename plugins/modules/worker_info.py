@@ -43,7 +43,9 @@ options:
     type: bool
     default: false
   wait:
-    description: Wait until every Deployment of the inventory is up and KEDA scales by every ScaledObject.
+    description:
+      - Wait until every Deployment of the inventory is up and KEDA scales by every ScaledObject.
+      - Then only RV(waiting) is returned.
     type: bool
     default: false
   wait_timeout:
@@ -74,7 +76,7 @@ EXAMPLES = r"""
 RETURN = r"""
 observed:
   description: The namespace as the C(*_specs) modules want it.
-  returned: success
+  returned: when O(wait=false)
   type: dict
   contains:
     objects:
@@ -94,37 +96,37 @@ observed:
       elements: str
 problems:
   description: What in the cluster stands in the way of the inventory.
-  returned: success
+  returned: when O(wait=false)
   type: list
   elements: str
 missing:
   description: What a real run would stop at and a dry run can go on without, such as a missing namespace.
-  returned: success
+  returned: when O(wait=false)
   type: list
   elements: str
 owned:
   description: Everything of the fleet as definitions, in the order in which it is to be removed.
-  returned: success
+  returned: when O(wait=false)
   type: list
   elements: dict
 retired:
   description: Objects of variants that are in the inventory and that do not need them any more.
-  returned: success
+  returned: when O(wait=false)
   type: list
   elements: dict
 orphans:
   description: Objects of variants and services that the inventory does not have.
-  returned: success
+  returned: when O(wait=false)
   type: list
   elements: dict
 orphan_names:
   description: The same, for people.
-  returned: success
+  returned: when O(wait=false)
   type: list
   elements: str
 waiting:
   description: What was not up when the waiting ended, each with the reason.
-  returned: success
+  returned: when O(wait=true)
   type: list
   elements: str
 """
@@ -139,7 +141,6 @@ try:
     from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
 except ImportError:
     HAS_KUBERNETES_CORE = False
     AUTH_ARG_SPEC = {}
@@ -149,6 +150,7 @@ else:
 from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
     Cluster,
     ClusterError,
+    open_cluster,
     read_observed,
     wait_for_fleet,
 )
@@ -199,6 +201,19 @@ def describe(fleet: Fleet, observed: Observed, creates_namespace: bool) -> dict[
     }
 
 
+def wait(cluster: Cluster, fleet: Fleet, params: dict[str, Any]) -> list[str]:
+    """What has not come up in time, each with the reason."""
+    waiting = wait_for_fleet(
+        cluster,
+        fleet.name,
+        {name for kind, name in wanted_objects(fleet) if kind == "Deployment"},
+        {scaled_object_name(variant.deployment) for variant in fleet.variants if variant.has_scaler},
+        params["wait_timeout"],
+        params["wait_sleep"],
+    )
+    return [f"{item.name}: {item.reason}" for item in waiting]
+
+
 def main() -> None:
     """Entry point."""
     if not HAS_KUBERNETES_CORE:
@@ -207,23 +222,15 @@ def main() -> None:
     module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=argument_spec(), supports_check_mode=True)
     params = module.params
     try:
-        fleet = parse_fleet(inventory_from(params))
-        cluster = Cluster(get_api_client(module), fleet.namespace)
-        names = set(wanted_objects(fleet))
-        waiting = []
-        if params["wait"] and not module.check_mode:
-            waiting = wait_for_fleet(
-                cluster,
-                fleet.name,
-                {name for kind, name in names if kind == "Deployment"},
-                {scaled_object_name(variant.deployment) for variant in fleet.variants if variant.has_scaler},
-                params["wait_timeout"],
-                params["wait_sleep"],
-            )
-        observed = read_observed(cluster, fleet.name, names)
+        # The inventory first: its problems are reported with or without a cluster.
+        fleet = parse_fleet(inventory_from(params), may_be_empty=not params["variable_names"])
+        cluster = open_cluster(lambda: get_api_client(module), fleet.namespace)
+        if params["wait"]:
+            module.exit_json(changed=False, waiting=[] if module.check_mode else wait(cluster, fleet, params))
+        observed = read_observed(cluster, fleet.name, set(wanted_objects(fleet)))
     except InventoryError as error:
         module.fail_json(msg=str(error), problems=[str(problem) for problem in error.problems])
-    except (ClusterError, CoreException) as error:
+    except ClusterError as error:
         module.fail_json(msg=str(error))
     found = describe(fleet, observed, params["create_namespace"])
     if params["warn_orphans"] and found["orphan_names"]:
@@ -231,11 +238,7 @@ def main() -> None:
             f"The inventory does not ask for {', '.join(found['orphan_names'])} of fleet {fleet.name}, so nobody looks "
             "after them. Remove them with celery_workers_prune: true."
         )
-    module.exit_json(
-        changed=False,
-        waiting=[f"{item.name}: {item.reason}" for item in waiting],
-        **found,
-    )
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

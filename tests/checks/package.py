@@ -101,7 +101,7 @@ def main() -> int:
         check_documentation(installed)
         check_playbooks(installed)
 
-    refs = "--validate-collection-refs=self"
+    refs = "--validate-collection-refs=dependent"
     run("antsibull-docs", "lint-collection-docs", "--plugin-docs", refs, ".", cwd=source)
     run("antsibull-changelog", "lint", cwd=source)
     if (source / "changelogs" / "changelog.yaml").exists():

@@ -466,7 +466,7 @@ class TestScriptedAnswers:
     def test_failure_skips_then_ends(self, emulator: Emulator, client: ApiClient) -> None:
         emulator.fail("GET", "/deployments$", status=500, reason="InternalError", message="boom", times=2, skip=1)
         assert client.post(CONFIG_MAPS, config_map("a")).status == 201
-        assert [client.get(DEPLOYMENTS).status for _ in range(4)] == [200, 500, 500, 200]
+        assert [client.get(DEPLOYMENTS).status for _attempt in range(4)] == [200, 500, 500, 200]
 
     def test_a_failed_write_is_not_stored(self, emulator: Emulator, client: ApiClient) -> None:
         emulator.fail("POST", "/configmaps$", status=403, reason="Forbidden", message="no", times=None)

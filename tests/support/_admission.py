@@ -100,7 +100,7 @@ def pod_security_warnings(obj: Json, store: Store) -> list[str]:
     version = labels.get(f"pod-security.kubernetes.io/{mode}-version", "latest")
     return [
         f'would violate PodSecurity "{level}:{version}": {", ".join(violations)}'
-        for _, spec in pod_specs(obj)
+        for _place, spec in pod_specs(obj)
         if (violations := list(_violations(level, spec)))
     ]
 

@@ -120,7 +120,7 @@ class Controllers:
         self._sync_hpa(synced, target)
 
     def _target(self, obj: Json) -> Json | None:
-        _, kind, name = target_of(obj["spec"]["scaleTargetRef"])
+        _group, kind, name = target_of(obj["spec"]["scaleTargetRef"])
         return self.store.get(DEPLOYMENT, obj["metadata"]["namespace"], name) if kind == "Deployment" else None
 
     def _sync_hpa(self, obj: Json, target: Json | None) -> None:

@@ -86,7 +86,7 @@ class _Decoder:
     def _list(self, type_: str, value: Any, path: str, struct: str) -> Any:
         if not isinstance(value, list):
             return self.mismatch("array", value, path, struct)
-        item, _ = item_type(type_)
+        item, _default = item_type(type_)
         cleaned = [self.value(item, entry, f"{path}[{index}]", struct) for index, entry in enumerate(value)]
         kept = [entry for entry in cleaned if entry is not _OMIT]
         return kept if kept or not self.drops_empty(struct) else _OMIT

@@ -149,10 +149,10 @@ def _read(notation: str) -> dict[str, Fields]:
         if not line.strip():
             continue
         if not line.startswith(" "):
-            name, _, line = line.partition(":")
+            name, _colon, line = line.partition(":")
             current = structs.setdefault(name, {})
         for item in line.split():
-            field, _, type_ = item.partition("=")
+            field, _equals, type_ = item.partition("=")
             current[field] = type_
     return structs
 
@@ -167,5 +167,5 @@ def fields_of(struct: str) -> Fields:
 
 def item_type(list_type: str) -> tuple[str, str | None]:
     """`[]Container@name` is a list of Container, joined by `name`."""
-    item, _, key = list_type.removeprefix("[]").partition("@")
+    item, _at, key = list_type.removeprefix("[]").partition("@")
     return item, key or None

@@ -91,7 +91,7 @@ def stale(kind: Kind, name: str) -> ApiError:
 def invalid(qualified_kind: str, name: str, errors: Sequence[FieldError]) -> ApiError:
     texts = [str(error) for error in errors]
     why = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-    kind, _, group = qualified_kind.partition(".")
+    kind, _dot, group = qualified_kind.partition(".")
     details: Json = {"name": name, "kind": kind}
     if group:
         details["group"] = group

@@ -1,0 +1,220 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the example inventories in README.md and docs/ with the real model, and checks the links between the pages.
+
+A comment before a YAML block says what it is; readers do not see it:
+
+- C(<!-- inventory: shop -->): the variables of one host, complete.
+- C(<!-- inventory: over shop -->): variables that are laid over the ones of that name on the same page.
+- C(<!-- inventory: over shop, refused -->): the same, and the model must refuse it.
+
+A block that writes a whole hosts file (C(celery_fleets:)) stands for the variables of its first host.
+A YAML block without such a comment is only checked to be YAML.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import jinja2.meta
+import yaml
+from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED, PREFIX, Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._layers import LAYER_NAME, Layer
+from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources
+from ansible_collections.queueops.celery.plugins.module_utils._secrets import redacted_layers, secret_manifests
+from ansible_collections.queueops.celery.plugins.module_utils._workers import worker_resources
+
+from tests.checks import layout
+
+SPECS = layout.ROOT / "roles" / "celery_workers" / "meta" / "argument_specs.yml"
+BLOCK = re.compile(
+    r"(?:^<!-- inventory: (?P<mark>[^>]+?) -->\n+)?^(?P<indent> *)```ya?ml\n(?P<text>.*?)^(?P=indent)```", re.M | re.S
+)
+# Galaxy shows the README without the files around it, so its links are complete; here they are read as files.
+PUBLISHED = "https://github.com/queueops/celery/blob/main/"
+LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:)(?P<file>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
+HEADING = re.compile(r"^#+ +(.+)$", re.M)
+FENCE = re.compile(r"^ *```.*?^ *```", re.M | re.S)
+
+Variables = dict[str, Any]
+
+
+class Loader(yaml.SafeLoader):
+    """YAML as inventories have it."""
+
+
+def vaulted(loader: Loader, node: yaml.Node) -> str:
+    """What a vaulted value stands for here."""
+    return "from-the-vault"
+
+
+Loader.add_constructor("!vault", vaulted)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One YAML block of a page."""
+
+    page: Path
+    line: int
+    mark: str
+    text: str
+
+    @property
+    def place(self) -> str:
+        """File and line, as editors take it."""
+        return f"{self.page.relative_to(layout.ROOT)}:{self.line}"
+
+
+def pages() -> list[Path]:
+    """The pages that users read."""
+    return [layout.ROOT / "README.md", *sorted((layout.ROOT / "docs").glob("*.md"))]
+
+
+def examples(page: Path) -> Iterator[Example]:
+    """All YAML blocks of a page."""
+    text = page.read_text(encoding="utf-8")
+    for found in BLOCK.finditer(text):
+        indent = len(found["indent"])
+        body = "\n".join(line[indent:] for line in found["text"].split("\n"))
+        line = text.count("\n", 0, found.start("text")) + 1
+        yield Example(page, line, found["mark"] or "", body)
+
+
+def host_variables(data: Any) -> Variables:
+    """Variables of the one host that a block is about."""
+    if isinstance(data, dict) and "celery_fleets" in data:
+        group = data["celery_fleets"]
+        hosts = group.get("hosts") or {}
+        first = next(iter(hosts.values()), None)
+        return {**(group.get("vars") or {}), **(first or {})}
+    if not isinstance(data, dict):
+        raise ValueError("an inventory is a dict of variables")
+    return data
+
+
+def templated(value: Any, variables: Variables) -> Any:
+    """A value with its templates filled in, as far as the page itself defines them."""
+    if isinstance(value, dict):
+        return {key: templated(item, variables) for key, item in value.items()}
+    if isinstance(value, list):
+        return [templated(item, variables) for item in value]
+    if not isinstance(value, str) or "{{" not in value:
+        return value
+    environment = jinja2.Environment(autoescape=False)
+    elsewhere = dict.fromkeys(jinja2.meta.find_undeclared_variables(environment.parse(value)), "given-elsewhere")
+    text = environment.from_string(value).render({**elsewhere, **variables})
+    return templated(text, variables) if text != value else text
+
+
+def over(lower: Variables, upper: Variables) -> Variables:
+    """Variables of a fragment over those of a whole inventory: a last layer where there are layers."""
+    found = dict(lower)
+    for name, value in upper.items():
+        layered = name.removeprefix(PREFIX) in LAYERED and name in lower
+        found[f"{name}__99_example" if layered else name] = value
+    return found
+
+
+def read(variables: Variables) -> None:
+    """Do with an inventory what the role does, short of sending it.
+
+    :raises InventoryError: if the role would refuse it.
+    """
+    options = yaml.safe_load(SPECS.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
+    variables = {name: templated(value, variables) for name, value in variables.items()}
+    ours = {name: value for name, value in variables.items() if name.startswith(PREFIX)}
+    layers = [
+        {"name": name, "value": value}
+        for name, value in ours.items()
+        if name.removeprefix(PREFIX) in LAYERED or LAYER_NAME.match(name)
+    ]
+    namespace, fleet = str(ours.get(f"{PREFIX}namespace", "")), str(ours.get(f"{PREFIX}fleet", ""))
+    preset = str(ours.get(f"{PREFIX}preset", ""))
+    inventory = Inventory(
+        namespace=namespace,
+        fleet=fleet,
+        preset=preset,
+        layers=tuple(Layer(item["name"], item["value"]) for item in redacted_layers(layers)),
+        explicit_queues=ours.get(f"{PREFIX}explicit_queues"),
+        known_variables=(*options, f"{PREFIX}hosts"),
+        variable_names=tuple(ours),
+    )
+    model = parse_fleet(inventory)
+    worker_resources(model)
+    scaler_resources(model)
+    secret_manifests(layers, namespace, fleet, preset)
+    if not model.variants:
+        raise ValueError("no variant came of it")
+
+
+def check_page(page: Path) -> Iterator[str]:
+    """What is wrong with the YAML of a page."""
+    named: dict[str, Variables] = {}
+    for example in examples(page):
+        try:
+            data = yaml.load(example.text, Loader)  # a safe loader with one more tag
+        except yaml.YAMLError as error:
+            yield f"{example.place}: this is not YAML: {error}"
+            continue
+        if not example.mark:
+            if re.search(r"^ *celery_workers_\w+:", example.text, re.M) and example.page.name != "keys.md":
+                yield f"{example.place}: say before the block which inventory it is: <!-- inventory: name -->"
+            continue
+        kind, _comma, wanted = (part.strip() for part in example.mark.partition(","))
+        variables = host_variables(data)
+        if kind.startswith("over "):
+            variables = over(named[kind.removeprefix("over ")], variables)
+        else:
+            named[kind] = variables
+        try:
+            read(variables)
+        except InventoryError as error:
+            if wanted != "refused":
+                yield f"{example.place}: {error}"
+        except ValueError as error:
+            yield f"{example.place}: {error}"
+        else:
+            if wanted == "refused":
+                yield f"{example.place}: the model takes this, and the page says that it does not"
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    plain = (re.sub(r"[^\w -]", "", heading.lower()) for heading in HEADING.findall(text))
+    return {heading.strip().replace(" ", "-") for heading in plain}
+
+
+def check_links(page: Path) -> Iterator[str]:
+    """Links of a page that lead nowhere."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8")).replace(f"]({PUBLISHED}", f"]({layout.ROOT}/")
+    for found in LINK.finditer(text):
+        target = (page.parent / found["file"]).resolve() if found["file"] else page
+        if not target.exists():
+            yield f"{page.relative_to(layout.ROOT)}: there is no {found['file'].removeprefix(str(layout.ROOT))}"
+        elif found["anchor"] and target.suffix == ".md" and found["anchor"] not in anchors(target):
+            yield f"{page.relative_to(layout.ROOT)}: {target.name} has no heading #{found['anchor']}"
+
+
+def main() -> int:
+    """Print what is wrong; the exit code is 1 if anything is."""
+    problems = [problem for page in pages() for problem in (*check_page(page), *check_links(page))]
+    for problem in problems:
+        print(problem)
+    if not problems:
+        count = sum(1 for page in pages() for example in examples(page) if example.mark)
+        print(f"{count} example inventories are good.")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cluster that the integration tests work on: an emulator of their own, or the one that KUBECONFIG names.
+
+Tests read and prepare it through plain HTTP in both cases, so that they prove the same on either.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import config as kubernetes_config
+from kubernetes.client.exceptions import ApiException
+
+from tests.support.kubernetes_emulator import Emulator, RecordedRequest
+
+Json = dict[str, Any]
+
+FLEET_LABEL = "celery.queueops.io/fleet"
+SERVICE_LABEL = "celery.queueops.io/service"
+VARIANT_LABEL = "celery.queueops.io/variant"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+REAL_CLUSTER = os.environ.get("KUBECONFIG", "")
+
+_PATHS = {
+    "ConfigMap": ("/api/v1", "configmaps"),
+    "Secret": ("/api/v1", "secrets"),
+    "Deployment": ("/apis/apps/v1", "deployments"),
+    "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
+    "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "ScaledObject": ("/apis/keda.sh/v1alpha1", "scaledobjects"),
+    "TriggerAuthentication": ("/apis/keda.sh/v1alpha1", "triggerauthentications"),
+}
+#: Kinds that the collection makes.
+MADE_KINDS = tuple(kind for kind in _PATHS if kind != "HorizontalPodAutoscaler")
+
+
+def path_of(kind: str, namespace: str, name: str = "") -> str:
+    prefix, plural = _PATHS[kind]
+    return f"{prefix}/namespaces/{namespace}/{plural}{f'/{name}' if name else ''}"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a test may know of the cluster. `emulator` is None on a real one."""
+
+    kubeconfig: Path
+    emulator: Emulator | None
+
+    # Any cluster
+
+    def request(self, method: str, path: str, body: Json | None = None) -> Json:
+        """Send one request; an answer of 400 or more raises ApiException."""
+        client = kubernetes_config.new_client_from_config(str(self.kubeconfig))
+        content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        parts = client.param_serialize(
+            method, path, header_params=headers, body=body, auth_settings=["BearerToken"], query_params=[]
+        )
+        answer = client.call_api(*parts)
+        text = answer.read()
+        if answer.status >= 400:
+            raise ApiException(http_resp=answer, body=text)
+        found: Json = json.loads(text)
+        return found
+
+    def select(self, kind: str, namespace: str) -> list[Json]:
+        """All objects of a kind; none where the cluster does not know the kind."""
+        try:
+            return list(self.request("GET", path_of(kind, namespace))["items"])
+        except ApiException as error:
+            if error.status == 404:
+                return []
+            raise
+
+    def find(self, kind: str, namespace: str, name: str) -> Json | None:
+        try:
+            return self.request("GET", path_of(kind, namespace, name))
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def get(self, kind: str, namespace: str, name: str) -> Json:
+        found = self.find(kind, namespace, name)
+        assert found is not None, f"{kind} {name} does not exist in {namespace}"
+        return found
+
+    def has_namespace(self, name: str) -> bool:
+        try:
+            self.request("GET", f"/api/v1/namespaces/{name}")
+        except ApiException as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    def create(self, manifest: Json) -> Json:
+        metadata = manifest["metadata"]
+        return self.request("POST", path_of(manifest["kind"], metadata["namespace"]), manifest)
+
+    def patch(self, kind: str, namespace: str, name: str, change: Json) -> Json:
+        return self.request("PATCH", path_of(kind, namespace, name), change)
+
+    def scale(self, namespace: str, name: str, replicas: int) -> None:
+        """Set the number of pods as an autoscaler does."""
+        path = f"{path_of('Deployment', namespace, name)}/scale"
+        self.request("PATCH", path, {"spec": {"replicas": replicas}})
+
+    def names(self, namespace: str) -> set[str]:
+        """Kind and name of everything of a kind that the collection makes. Kubernetes' own are left out."""
+        found = {f"{kind} {item['metadata']['name']}" for kind in MADE_KINDS for item in self.select(kind, namespace)}
+        return found - {"ConfigMap kube-root-ca.crt"}
+
+    def versions(self, namespace: str) -> dict[str, str]:
+        """resourceVersion of every object. On a real cluster status updates move it, so there the generation counts."""
+        key = "resourceVersion" if self.emulator else "generation"
+        return {
+            f"{kind} {item['metadata']['name']}": str(item["metadata"].get(key))
+            for kind in (*MADE_KINDS, "HorizontalPodAutoscaler")
+            for item in self.select(kind, namespace)
+        }
+
+    def deployment_env(self, namespace: str, name: str) -> dict[str, Json]:
+        container = self.get("Deployment", namespace, name)["spec"]["template"]["spec"]["containers"][0]
+        return {entry["name"]: entry for entry in container.get("env", [])}
+
+    def replicas(self, namespace: str, name: str) -> int:
+        return int(self.get("Deployment", namespace, name)["spec"]["replicas"])
+
+    # The emulator only
+
+    @property
+    def power(self) -> Emulator:
+        """The emulator, for a test that needs more than a cluster gives."""
+        if self.emulator is None:
+            pytest.skip("needs the emulator: a real cluster does not fail, count or change on request")
+        return self.emulator
+
+    def requests_of(self, namespace: str) -> list[RecordedRequest]:
+        """Requests about a namespace or about objects in it."""
+        own = f"/namespaces/{namespace}"
+        return [
+            request
+            for request in list(self.power.requests)
+            if request.path.endswith(own) or f"{own}/" in request.path or _creates_namespace(request, namespace)
+        ]
+
+    def writes_to(self, namespace: str) -> list[RecordedRequest]:
+        """Requests that would change something; a dry run does not."""
+        return [one for one in self.requests_of(namespace) if one.is_write and not one.is_dry_run]
+
+
+def _creates_namespace(request: RecordedRequest, namespace: str) -> bool:
+    if not request.path.endswith("/api/v1/namespaces") or not isinstance(request.body, dict):
+        return False
+    return bool(request.body.get("metadata", {}).get("name") == namespace)
+
+
+def new_namespace_name(story: str) -> str:
+    return f"test-{story}-{uuid.uuid4().hex[:6]}"
+
+
+@contextmanager
+def namespaces(cluster: Cluster, *names: str, existing: bool = True) -> Iterator[None]:
+    """Create namespaces, and remove them with all that is in them. An emulator's log starts after it."""
+    for name in names if existing else ():
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        cluster.request("POST", "/api/v1/namespaces", manifest)
+    if cluster.emulator:
+        cluster.emulator.requests.clear()
+    try:
+        yield
+    finally:
+        for name in names:
+            if cluster.has_namespace(name):
+                cluster.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def with_contexts(kubeconfig: Path, target: Path, *contexts: str) -> Path:
+    """A kubeconfig with further names for its current context."""
+    content = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    current = next(item for item in content["contexts"] if item["name"] == content["current-context"])
+    content["contexts"] += [{"name": name, "context": copy.deepcopy(current["context"])} for name in contexts]
+    target.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return target
+
+
+def with_server(kubeconfig: Path, target: Path, server: str) -> Path:
+    """A kubeconfig that leads to another address."""
+    content = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    content["clusters"] = [{**item, "cluster": {"server": server}} for item in content["clusters"]]
+    target.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return target
+
+
+def with_token(kubeconfig: Path, target: Path, token: str) -> Path:
+    """A kubeconfig with another token as its only credentials."""
+    content = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    content["users"] = [{"name": item["name"], "user": {"token": token}} for item in content["users"]]
+    target.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return target

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures of the tests that run the shipped playbooks: one cluster, one folder and one namespace a story.
+
+A story is a test class: its runs are made once, and several tests look at them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.checks import layout
+from tests.integration.cluster import REAL_CLUSTER, Cluster, namespaces, new_namespace_name
+from tests.integration.playbook import Player
+from tests.support.kubernetes_emulator import Emulator
+
+_SHOWN = 20_000  # characters of a run's output
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With -n, the tests of one story go to one process: its runs are made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    return LoadScopeScheduling(config, log)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Iterator[None]:
+    """Show what the playbooks printed when a test of the story fails."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    player = getattr(item, "funcargs", {}).get("player")
+    if report.failed and isinstance(player, Player):
+        for run in player.runs:
+            report.sections.append(("ansible-playbook", str(run)[-_SHOWN:]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tree() -> None:
+    layout.link_tree()
+
+
+@pytest.fixture(scope="class")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """An emulator of the story's own, or the cluster that KUBECONFIG names."""
+    if REAL_CLUSTER:
+        yield Cluster(Path(REAL_CLUSTER), None)
+        return
+    with Emulator() as emulator:
+        kubeconfig = emulator.write_kubeconfig(tmp_path_factory.mktemp("cluster") / "kubeconfig")
+        yield Cluster(kubeconfig, emulator)
+
+
+@pytest.fixture(scope="class")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("story")
+
+
+@pytest.fixture(scope="class")
+def player(folder: Path, cluster: Cluster) -> Player:
+    return Player(folder, cluster.kubeconfig)
+
+
+@pytest.fixture(scope="class")
+def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace of the story's own, removed afterwards."""
+    name = new_namespace_name(story_name(request))
+    with namespaces(cluster, name):
+        yield name
+
+
+def story_name(request: pytest.FixtureRequest) -> str:
+    """The name of the test class as part of a namespace's name."""
+    words: list[str] = re.findall(r"[A-Z][a-z]*", request.cls.__name__.removeprefix("Test"))
+    return "-".join(words).lower()[:30].strip("-")

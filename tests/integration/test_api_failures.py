@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The API fails in the middle of the list, or pods do not come up: the message says what, a second run continues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.cluster import Cluster, Json, namespaces, new_namespace_name, path_of
+from tests.integration.playbook import Player, Run, write_inventory
+
+CONFIG: Json = {"shop": {name: {"enable_keda": True, "min_replicas": 1} for name in ("default", "high", "low")}}
+SHARED: Json = {
+    "celery_workers_broker": {"host": "redis"},
+    "celery_workers_services": {"shop": {"app": "shop.celery", "image": "registry.example/shop:1"}},
+    "celery_workers_config": CONFIG,
+}
+#: Host to how the second Deployment fails. Each Deployment is created by one POST.
+FAILURES: dict[str, dict[str, Any]] = {
+    "forbidden": {"status": 403, "reason": "Forbidden", "message": 'deployments.apps "x" is forbidden: exceeded quota'},
+    "invalid": {
+        "status": 422,
+        "reason": "Invalid",
+        "message": "spec.template.spec.containers[0].image: Required value",
+    },
+    "broken": {"status": 500, "reason": "InternalError", "message": "etcdserver: leader changed"},
+    "dropped": {"drop": True},
+}
+#: Hosts that are deployed again, after an answer and after none.
+CONTINUED = ("forbidden", "dropped")
+OBJECTS = 9
+
+
+@dataclass(frozen=True)
+class Runs:
+    first: Run
+    second: Run
+    third: Run
+    names: dict[str, str]
+    made_first: dict[str, set[str]]
+
+
+class TestFailingInTheMiddle:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def runs(cls, cluster: Cluster, player: Player, folder: Path) -> Iterator[Runs]:
+        emulator = cluster.power
+        names = {host: new_namespace_name(host) for host in FAILURES}
+        hosts = {host: {"celery_workers_namespace": name, "celery_workers_wait": False} for host, name in names.items()}
+        inventory = write_inventory(folder, hosts, SHARED)
+        with namespaces(cluster, *names.values()):
+            for host, failure in FAILURES.items():
+                emulator.fail("POST", f"{path_of('Deployment', names[host])}$", skip=1, **failure)
+            first = player.deploy(inventory)
+            made = {host: cluster.names(name) for host, name in names.items()}
+            second = player.deploy(inventory, f"--limit={','.join(CONTINUED)}")
+            third = player.deploy(inventory, f"--limit={','.join(CONTINUED)}")
+            yield Runs(first, second, third, names, made)
+
+    @pytest.mark.parametrize("host", FAILURES)
+    def test_the_message_names_the_object_and_the_cause(self, runs: Runs, host: str) -> None:
+        message = runs.first.message(host)
+        refused = [line for line in message.splitlines() if "Deployment shop-worker-high" in line]
+        assert len(refused) == 1, message
+        assert FAILURES[host].get("message", "onnection") in refused[0]
+        assert "HTTP response" not in message
+        assert "Traceback" not in runs.first.output
+
+    @pytest.mark.parametrize("host", FAILURES)
+    def test_the_message_counts_what_was_written(self, runs: Runs, host: str) -> None:
+        written = len(runs.made_first[host])
+        assert written < OBJECTS
+        assert f"{written} were written" in runs.first.message(host)
+
+    @pytest.mark.parametrize("host", CONTINUED)
+    def test_a_second_run_finishes(self, cluster: Cluster, runs: Runs, host: str) -> None:
+        assert runs.second.changed(host) > 0
+        assert len(cluster.names(runs.names[host])) == OBJECTS
+
+    def test_a_third_run_is_unchanged(self, runs: Runs) -> None:
+        assert [runs.third.changed(host) for host in CONTINUED] == [0, 0]
+
+
+ROOT_MESSAGE = "container has runAsNonRoot and image will run as root (pod: {pod}, container: worker)"
+
+
+class TestWaiting:
+    """Pods that do not come up."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def run(cls, cluster: Cluster, player: Player, folder: Path) -> Iterator[Run]:
+        emulator = cluster.power
+        names = {host: new_namespace_name(host) for host in ("root", "unwaited", "hopeless")}
+        hosts: dict[str, Json] = {
+            "root": {"celery_workers_wait_timeout": 2},
+            "unwaited": {"celery_workers_wait": False},
+            # Waiting longer than the test may take would be pointless, and the API says so.
+            "hopeless": {"celery_workers_wait_timeout": 900},
+        }
+        for host, name in names.items():
+            hosts[host]["celery_workers_namespace"] = name
+            reason = "ImagePullBackOff" if host == "hopeless" else "CreateContainerConfigError"
+            message = (
+                ROOT_MESSAGE.format(pod=name)
+                if host != "hopeless"
+                else 'Back-off pulling image "registry.example/shop:1"'
+            )
+            emulator.make_unavailable(
+                name, "shop-worker", reason=reason, message=message, deadline_exceeded=host == "hopeless"
+            )
+        config: Json = {"celery_workers_config": {"shop": {"default": {}, "high": {}}}}
+        with namespaces(cluster, *names.values()):
+            yield player.deploy(write_inventory(folder, hosts, SHARED | config))
+
+    def test_an_image_that_runs_as_root_is_explained(self, run: Run) -> None:
+        message = run.message("root")
+        assert "Deployment shop-worker:" in message
+        assert "CreateContainerConfigError" in message
+        assert "root" in message
+        assert "security_context" in message
+        assert "pod_security" in message
+        assert "2 seconds" in message
+        assert "shop-worker-high" not in message
+
+    def test_without_waiting_nobody_looks(self, run: Run) -> None:
+        assert run.changed("unwaited") > 0
+
+    def test_waiting_ends_when_it_is_pointless(self, run: Run) -> None:
+        message = run.message("hopeless")
+        assert "ImagePullBackOff" in message
+        assert "image" in message
+        assert "After 900 seconds" not in message

@@ -1,0 +1,169 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a server would take a manifest: the strict schemas, and the rules that no schema holds."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import quantity
+from jsonschema import Draft202012Validator
+
+Manifest = dict[str, Any]
+
+RELEASE = "1.36"
+#: CRDs are other projects' files, so they are no part of this repository.
+CRDS = Path(__file__).resolve().parents[3] / "shared" / "schemas"
+_CRD_FILES = {
+    "ScaledObject": "keda.sh_scaledobjects.yaml",
+    "TriggerAuthentication": "keda.sh_triggerauthentications.yaml",
+}
+
+needs_crds = pytest.mark.skipif(
+    not all((CRDS / name).is_file() for name in _CRD_FILES.values()),
+    reason="KEDA's CRD files are not in ../shared/schemas",
+)
+
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_LABEL_NAME = re.compile(
+    r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+)
+
+
+def faults_of(manifest: Manifest) -> list[str]:
+    """Why a server would refuse a manifest; empty if it would take it."""
+    # The further checks rely on the types that the schema promises.
+    return _schema_faults(manifest) or [*_name_faults(manifest), *_kind_faults(manifest)]
+
+
+def assert_accepted(manifests: list[Manifest]) -> None:
+    """Every manifest is one that a server takes, and no two are the same object."""
+    faults = {f"{item['kind']} {item['metadata']['name']}": faults_of(item) for item in manifests}
+    assert {name: found for name, found in faults.items() if found} == {}
+    assert len(faults) == len(manifests), f"an object stands twice in {sorted(faults)}"
+
+
+def _schema_faults(manifest: Manifest) -> list[str]:
+    if manifest["kind"] in _CRD_FILES:
+        # Not to be checked is for the tests that are marked with needs_crds; the others check what they can.
+        if not CRDS.is_dir():
+            return []
+        found = _crd_validator(manifest["kind"]).iter_errors(manifest)
+        return [f"{'/'.join(map(str, error.absolute_path))}: {error.message[:300]}" for error in found]
+    try:
+        kubernetes_validate.validate(copy.deepcopy(manifest), RELEASE, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return [f"{'/'.join(map(str, error.path))}: {error.message[:300]}"]
+    return []
+
+
+@functools.cache
+def _crd_validator(kind: str) -> Draft202012Validator:
+    definition = yaml.safe_load((CRDS / _CRD_FILES[kind]).read_text(encoding="utf-8"))
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    _close(schema)
+    # The names and labels of metadata are checked with those of all other kinds.
+    schema["properties"]["metadata"] = {"type": "object"}
+    return Draft202012Validator(schema)
+
+
+def _close(schema: Any) -> None:
+    """Forbid unknown keys everywhere, as a server with strict field validation does."""
+    if isinstance(schema, dict):
+        if "properties" in schema and not {"additionalProperties", "x-kubernetes-preserve-unknown-fields"} & set(
+            schema
+        ):
+            schema["additionalProperties"] = False
+        for value in schema.values():
+            _close(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            _close(value)
+
+
+def _name_faults(manifest: Manifest) -> list[str]:
+    metadata = manifest["metadata"]
+    found = [] if _SUBDOMAIN.fullmatch(metadata["name"]) and len(metadata["name"]) <= 253 else ["no DNS name"]
+    for holder in (metadata, manifest.get("spec", {}).get("template", {}).get("metadata", {})):
+        for name, value in holder.get("labels", {}).items():
+            if not _LABEL_NAME.fullmatch(name) or not _LABEL_VALUE.fullmatch(value):
+                found.append(f"no label: {name}={value}")
+        for name, value in holder.get("annotations", {}).items():
+            if not _LABEL_NAME.fullmatch(name) or not isinstance(value, str):
+                found.append(f"no annotation: {name}={value!r}")
+    return found
+
+
+def _kind_faults(manifest: Manifest) -> list[str]:
+    if manifest["kind"] == "Deployment":
+        return _deployment_faults(manifest)
+    if manifest["kind"] == "ScaledObject":
+        return _scaled_object_faults(manifest)
+    if (
+        manifest["kind"] == "PodDisruptionBudget"
+        and len({"minAvailable", "maxUnavailable"} & set(manifest["spec"])) > 1
+    ):
+        return ["a budget takes minAvailable or maxUnavailable"]
+    return []
+
+
+def _deployment_faults(manifest: Manifest) -> list[str]:
+    """Checks of the API server on a Deployment that its schema does not hold."""
+    spec = manifest["spec"]
+    template = spec["template"]
+    found = []
+    if not spec["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items():
+        found.append("the selector does not match the labels of the template")
+    pod = template["spec"]
+    containers = [*pod["containers"], *pod.get("initContainers", [])]
+    names = [container["name"] for container in containers]
+    if len(set(names)) != len(names):
+        found.append(f"a container name stands twice: {names}")
+    volumes = {volume["name"] for volume in pod.get("volumes", [])}
+    for container in containers:
+        found += _container_faults(container, volumes)
+    return found
+
+
+def _container_faults(container: Manifest, volumes: set[str]) -> list[str]:
+    found = [] if container.get("image") else [f"container {container['name']} has no image"]
+    mounts = container.get("volumeMounts", [])
+    found += [f"{item['mountPath']} mounts no volume" for item in mounts if item["name"] not in volumes]
+    paths = [item["mountPath"] for item in mounts]
+    if len(set(paths)) != len(paths):
+        found.append(f"a mountPath stands twice: {paths}")
+    names = [entry["name"] for entry in container.get("env", [])]
+    if len(set(names)) != len(names):
+        found.append(f"an environment variable stands twice: {names}")
+    for amounts in container.get("resources", {}).values():
+        found += [f"no quantity: {name}={amount!r}" for name, amount in amounts.items() if quantity(amount) is None]
+    return found
+
+
+def _scaled_object_faults(manifest: Manifest) -> list[str]:
+    """KEDA's own admission checks (2.20)."""
+    spec = manifest["spec"]
+    found: list[str] = []
+    if len(f"keda-hpa-{manifest['metadata']['name']}") > 63:
+        found.append("the HPA's name would be too long")
+    if spec.get("minReplicaCount", 0) > spec.get("maxReplicaCount", 100):
+        found.append("minReplicaCount is above maxReplicaCount")
+    if "idleReplicaCount" in spec and spec["idleReplicaCount"] >= spec["minReplicaCount"]:
+        found.append("idleReplicaCount is not below minReplicaCount")
+    names = [trigger["name"] for trigger in spec["triggers"] if "name" in trigger]
+    if len(set(names)) != len(names):
+        found.append(f"a trigger name stands twice: {names}")
+    formula = spec.get("advanced", {}).get("scalingModifiers", {}).get("formula", "")
+    found += [
+        f"the formula names no trigger {name}" for name in re.findall(r"[A-Za-z_]\w*", formula) if name not in names
+    ]
+    return found

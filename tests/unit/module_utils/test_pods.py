@@ -1,0 +1,257 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pods: what their containers run, see and may do, and how Kubernetes learns that they are up."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed, ObservedObject
+
+from tests.unit.inventories import (
+    container_with,
+    deployment_with,
+    manifests_with,
+    of_kind,
+    problems_with,
+)
+
+
+def pod_with(keys: Any = None, **rest: Any) -> dict[str, Any]:
+    spec: dict[str, Any] = deployment_with(keys, **rest)["spec"]["template"]["spec"]
+    return spec
+
+
+def beat_pod_with(service: dict[str, Any], **rest: Any) -> dict[str, Any]:
+    deployments = of_kind(manifests_with({}, service={"beat": True, **service}, **rest), "Deployment")
+    spec: dict[str, Any] = deployments[1]["spec"]["template"]["spec"]
+    return spec
+
+
+def env_of(container: dict[str, Any]) -> dict[str, Any]:
+    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container.get("env", [])}
+
+
+@pytest.mark.parametrize(
+    ("broker", "expected"),
+    [
+        ({"host": "redis", "database": 2}, "redis://redis:6379/2"),
+        ({"host": "redis", "tls": True}, "rediss://redis:6379/0"),
+        ({"host": "fe80::1"}, "redis://[fe80::1]:6379/0"),
+        ({"type": "rabbitmq", "host": "rabbit"}, "amqp://rabbit:5672/%2F"),
+        ({"type": "rabbitmq", "host": "rabbit", "tls": True, "virtual_host": "a/b"}, "amqps://rabbit:5671/a%2Fb"),
+        ({"host": "redis", "password": True}, {"secretKeyRef": {"name": "shop-celery-broker", "key": "url"}}),
+        ({"secret": {"name": "x", "url_key": "u"}}, {"secretKeyRef": {"name": "x", "key": "u"}}),
+    ],
+)
+def test_workers_get_the_broker_by_its_url_or_by_reference(broker: dict[str, Any], expected: Any) -> None:
+    assert env_of(container_with(broker=broker))["CELERY_BROKER_URL"] == expected
+
+
+def test_where_the_app_names_the_broker_only_the_probe_is_told_of_it() -> None:
+    container = container_with(broker={"host": "redis", "inject_env": ""})
+    assert "CELERY_BROKER_URL" not in env_of(container)
+    assert env_of(container)["CELERY_PROBE_BROKER_URL"] == "redis://redis:6379/0"
+    assert 'CELERY_BROKER_URL="$CELERY_PROBE_BROKER_URL"' in container["startupProbe"]["exec"]["command"][2]
+
+
+def test_the_users_own_broker_variable_wins_and_stands_there_once() -> None:
+    container = container_with({"env": {"CELERY_BROKER_URL": "redis://mine"}})
+    assert [entry for entry in container["env"] if entry["name"] == "CELERY_BROKER_URL"] == [
+        {"name": "CELERY_BROKER_URL", "value": "redis://mine"}
+    ]
+
+
+def test_a_secret_environment_is_referenced() -> None:
+    keys = {"secret_env": {"OWN": True, "OTHER": {"secret": "pay", "key": "token"}}}
+    assert env_of(container_with(keys))["OWN"] == {"secretKeyRef": {"name": "billing-worker-env", "key": "OWN"}}
+    assert env_of(container_with(keys))["OTHER"] == {"secretKeyRef": {"name": "pay", "key": "token"}}
+
+
+SECRETS_IN_PLAIN_SIGHT: list[tuple[str, dict[str, Any]]] = [
+    ("env", {"env": {"DB_PASSWORD": "hunter2"}}),
+    ("env by its value", {"env": {"DB": "postgres://me:hunter2@db/x"}}),
+    ("a sidecar", {"sidecars": [{"name": "x", "image": "y", "env": [{"name": "API_TOKEN", "value": "hunter2"}]}]}),
+    (
+        "an init container",
+        {"init_containers": [{"name": "x", "image": "y", "env": [{"name": "API_TOKEN", "value": "hunter2"}]}]},
+    ),
+    (
+        "pod_overrides",
+        {"pod_overrides": {"containers": [{"name": "worker", "env": [{"name": "API_TOKEN", "value": "hunter2"}]}]}},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "keys", [row[1] for row in SECRETS_IN_PLAIN_SIGHT], ids=[row[0] for row in SECRETS_IN_PLAIN_SIGHT]
+)
+def test_an_environment_that_holds_a_secret_in_plain_sight_is_refused(keys: dict[str, Any]) -> None:
+    found = problems_with(keys)
+    assert "looks like a secret" in found[0]
+    assert "hunter2" not in str(found)
+
+
+def test_a_secret_in_the_environment_of_beat_alone_is_refused_too() -> None:
+    service = {"beat": True, "env": {"DB_PASSWORD": "hunter2"}}
+    assert "looks like a secret" in problems_with({"enabled": False}, service=service)[0]
+
+
+@pytest.mark.parametrize("name", ["PASSWORD", "password"])
+def test_a_variable_with_the_name_of_a_secret_key_is_said_to_look_like_a_secret(name: str) -> None:
+    """The role has taken the value out by then, so what arrives is C(true)."""
+    assert "looks like a secret" in problems_with({"env": {name: True}})[0]
+
+
+@pytest.mark.parametrize("name", ["TOKEN_URL_LIST", "PASSWORD_HASHER", "SECRETS_DIR", "KEYBOARD"])
+def test_an_environment_that_only_sounds_like_a_secret_is_taken(name: str) -> None:
+    assert env_of(container_with({"env": {name: "x"}}))[name] == "x"
+
+
+def test_who_accepts_the_risk_may_write_it() -> None:
+    keys = {"env": {"DB_PASSWORD": "none"}, "accept_risks": ["plain-secret"]}
+    assert env_of(container_with(keys))["DB_PASSWORD"] == "none"
+
+
+def test_a_value_that_is_no_text_is_not_shown_where_it_may_be_a_secret() -> None:
+    assert "8431975" not in str(problems_with({"env": {"DB_PASSWORD": 8431975}}))
+
+
+def test_pods_are_restricted_by_default_also_beside_the_worker() -> None:
+    pod = pod_with({"sidecars": [{"name": "x", "image": "y"}], "init_containers": [{"name": "z", "image": "y"}]})
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    for container in [*pod["containers"], *pod["initContainers"]]:
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_a_looser_standard_leaves_the_user_and_the_capabilities_alone() -> None:
+    pod = pod_with({"pod_security": "baseline"})
+    assert "securityContext" not in pod
+    assert pod["containers"][0]["securityContext"] == {"allowPrivilegeEscalation": False}
+    assert "securityContext" not in pod_with({"pod_security": "none"})["containers"][0]
+
+
+def test_a_security_context_of_the_user_is_merged_over_the_standard() -> None:
+    pod = pod_with(
+        {"security_context": {"runAsUser": 1000}, "container_security_context": {"readOnlyRootFilesystem": True}}
+    )
+    assert pod["securityContext"]["runAsUser"] == 1000
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+PROBES: list[tuple[dict[str, Any], set[str]]] = [
+    ({}, {"startupProbe"}),
+    ({"probe": "none"}, set()),
+    ({"probe": False}, set()),
+    ({"pool": "solo"}, set()),
+    ({"extra_params": ["--pool=solo"]}, set()),
+    ({"probe": "heartbeat"}, {"startupProbe", "livenessProbe"}),
+    ({"probe": {"type": "heartbeat", "liveness": False}}, {"startupProbe"}),
+    ({"probe": {"type": "exec", "command": ["true"]}}, {"startupProbe", "livenessProbe"}),
+    ({"probe": {"type": "ping", "liveness": True}}, {"startupProbe", "livenessProbe"}),
+]
+
+
+@pytest.mark.parametrize(("keys", "expected"), PROBES)
+def test_a_worker_has_the_probes_that_fit_it(keys: dict[str, Any], expected: set[str]) -> None:
+    found = {name for name in container_with(keys) if name.endswith("Probe")}
+    assert found == expected
+
+
+@pytest.mark.parametrize("broker", [{}, {"host": "redis", "transport_options": {"global_keyprefix": "x"}}])
+def test_a_worker_that_a_ping_cannot_reach_has_no_probe(broker: dict[str, Any]) -> None:
+    assert not [name for name in container_with(broker=broker) if name.endswith("Probe")]
+
+
+def test_a_worker_has_the_time_to_start_that_it_is_given() -> None:
+    probe = container_with({"probe": {"startup_seconds": 65}})["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 65
+
+
+def test_a_heartbeat_worker_starts_from_a_mounted_file_and_rolls_with_it() -> None:
+    manifests = manifests_with({"probe": "heartbeat"})
+    (config_map,) = of_kind(manifests, "ConfigMap")
+    template = of_kind(manifests, "Deployment")[0]["spec"]["template"]
+    container = template["spec"]["containers"][0]
+    assert container["command"] == ["python", "/celery-heartbeat/start.py"]
+    assert container["args"][0] == "celery"
+    assert set(config_map["data"]) == {"start.py", "check.py"}
+    assert template["spec"]["volumes"][0]["configMap"]["name"] == config_map["metadata"]["name"]
+    assert template["metadata"]["annotations"]["celery.queueops.io/config-hash"]
+    for name, text in config_map["data"].items():
+        compile(text, name, "exec")
+
+
+def test_pods_roll_when_a_secret_of_ours_has_changed_and_only_then() -> None:
+    keys = {"secret_env": {"A": True}}
+
+    def versions(number: str, name: str = "billing-worker-env") -> Any:
+        observed = Observed((ObservedObject("Secret", name, resource_version=number),))
+        template = deployment_with(keys, observed)["spec"]["template"]["metadata"]
+        return json.loads(template.get("annotations", {}).get("celery.queueops.io/secret-versions", "{}"))
+
+    assert versions("7") == {"billing-worker-env": "7"}
+    assert versions("7", "another") == {}
+
+
+def test_pod_overrides_have_the_last_word() -> None:
+    overrides = {
+        "terminationGracePeriodSeconds": 5,
+        "containers": [{"name": "worker", "tty": True}, {"name": "more", "image": "x"}],
+    }
+    pod = pod_with({"pod_overrides": overrides})
+    assert pod["terminationGracePeriodSeconds"] == 5
+    assert [item["name"] for item in pod["containers"]] == ["worker", "more"]
+    assert (pod["containers"][0]["tty"], pod["containers"][0]["image"]) == (True, "registry.example/billing:1.4")
+
+
+UNFINISHED = [
+    {"containers": [{"name": "more"}]},
+    {"initContainers": [{"name": "more"}]},
+    {"topologySpreadConstraints": [{"maxSkew": 1}]},
+    {"containers": [{"name": "worker", "ports": [{"name": "http"}]}]},
+    {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}},
+]
+
+
+@pytest.mark.parametrize("overrides", UNFINISHED)
+def test_pod_overrides_that_give_a_pod_no_server_takes_are_refused(overrides: dict[str, Any]) -> None:
+    assert problems_with({"pod_overrides": overrides})
+
+
+def test_overrides_of_the_workers_container_do_not_reach_beat() -> None:
+    pod = beat_pod_with({"pod_overrides": {"containers": [{"name": "worker", "tty": True}]}})
+    assert [container["name"] for container in pod["containers"]] == ["beat"]
+
+
+def test_beat_keeps_its_schedule_in_the_volume_it_is_given() -> None:
+    volume = {"persistentVolumeClaim": {"claimName": "schedule"}}
+    pod = beat_pod_with({"beat": {"schedule_volume": volume, "schedule_file": "/data/schedule"}})
+    mount = pod["containers"][0]["volumeMounts"][0]
+    assert mount["mountPath"] == "/data"
+    assert pod["volumes"] == [{"name": mount["name"], **volume}]
+    assert "--schedule=/data/schedule" in pod["containers"][0]["args"]
+
+
+def test_beat_with_a_scheduler_of_its_own_needs_no_file() -> None:
+    pod = beat_pod_with({"beat": {"scheduler": "django_celery_beat.schedulers:DatabaseScheduler", "max_interval": 30}})
+    assert pod["containers"][0]["args"][2:] == [
+        "beat",
+        "--loglevel=info",
+        "--pidfile=",
+        "--scheduler=django_celery_beat.schedulers:DatabaseScheduler",
+        "--max-interval=30",
+    ]
+    assert "volumes" not in pod
+
+
+def test_a_spread_without_a_selector_spreads_the_variants_own_pods() -> None:
+    constraint = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+    deployment = deployment_with({"topology_spread_constraints": [constraint]})
+    (found,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert found["labelSelector"] == deployment["spec"]["selector"]

@@ -1,0 +1,186 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a cluster holds: what stands in the way is named with its owner, what nobody asks for is sorted by danger."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._names import ownership_labels
+from ansible_collections.queueops.celery.plugins.module_utils._observed import (
+    LAST_APPLIED,
+    NOTHING,
+    Autoscaler,
+    Observed,
+    ObservedObject,
+    autoscaler,
+    leftovers,
+    observed_from_data,
+    observed_object,
+    removal_order,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._preflight import preflight, wanted_objects
+from ansible_collections.queueops.celery.plugins.module_utils._workers import present_places
+
+from tests.unit.inventories import SCALED, fleet_of, one_variant
+
+
+def item(
+    kind: str, name: str, service: str = "billing", variant: str = "default", fleet: str = "shop", **more: Any
+) -> ObservedObject:
+    return ObservedObject(kind, name, labels=ownership_labels(fleet, service, variant), **more)
+
+
+def problems(fleet: Fleet, *objects: ObservedObject, autoscalers: tuple[Autoscaler, ...] = ()) -> tuple[str, ...]:
+    return preflight(fleet, Observed(objects, autoscalers), False).problems
+
+
+FLEET = fleet_of(**one_variant(SCALED))
+FIXED = fleet_of(**one_variant({"replicas": 2}))
+OPEN = fleet_of(**one_variant({}))
+
+
+def test_nothing_stands_in_the_way_of_a_first_run_or_of_our_own_objects() -> None:
+    assert preflight(FLEET, NOTHING, False).problems == preflight(FLEET, NOTHING, False).missing == ()
+    own = [item(kind, name) for kind, name in wanted_objects(FLEET)]
+    assert problems(FLEET, *own) == ()
+
+
+@pytest.mark.parametrize(("kind", "name"), wanted_objects(FLEET))
+def test_an_object_of_somebody_else_is_never_written(kind: str, name: str) -> None:
+    (problem,) = problems(FLEET, ObservedObject(kind, name, owner="Helm"))
+    assert problem.startswith(f"{kind} {name} in shop exists and is not ours: it belongs to Helm.")
+    (problem,) = problems(FLEET, item(kind, name, fleet="other", owner="the fleet other"))
+    assert "it belongs to the fleet other" in problem
+
+
+@pytest.mark.parametrize(
+    ("fleet", "found", "decides"),
+    [
+        (FLEET, Autoscaler("HorizontalPodAutoscaler", "mine", "billing-worker"), "its ScaledObject"),
+        (FLEET, Autoscaler("ScaledObject", "mine", "billing-worker"), "its ScaledObject"),
+        (FIXED, Autoscaler("HorizontalPodAutoscaler", "mine", "billing-worker"), "the fixed number of replicas"),
+    ],
+)
+def test_a_second_autoscaler_is_found_by_what_it_scales(fleet: Fleet, found: Autoscaler, decides: str) -> None:
+    (problem,) = problems(fleet, autoscalers=(found,))
+    assert problem.startswith(
+        f"{found.kind} mine already scales Deployment billing-worker; {decides} would fight with it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("fleet", "found"),
+    [
+        (FLEET, Autoscaler("ScaledObject", "billing-worker-scaledobject", "billing-worker")),
+        (FLEET, Autoscaler("HorizontalPodAutoscaler", "keda-hpa-x", "billing-worker", "billing-worker-scaledobject")),
+        (FLEET, Autoscaler("HorizontalPodAutoscaler", "mine", "another")),
+        (OPEN, Autoscaler("HorizontalPodAutoscaler", "mine", "billing-worker")),
+    ],
+)
+def test_our_own_scaler_and_one_that_nobody_fights_with_are_no_problem(fleet: Fleet, found: Autoscaler) -> None:
+    assert problems(fleet, item("ScaledObject", "billing-worker-scaledobject"), autoscalers=(found,)) == ()
+
+
+def test_a_deployment_that_would_change_its_variant_is_refused() -> None:
+    variables = one_variant({"name": "billing-worker-high"})
+    (problem,) = problems(fleet_of(**variables), item("Deployment", "billing-worker-high", variant="high"))
+    assert problem.startswith("Deployment billing-worker-high runs variant high of service billing")
+
+
+def test_a_missing_namespace_or_kind_is_what_a_dry_run_can_do_without() -> None:
+    found = preflight(FLEET, Observed(namespace_exists=False, missing_kinds=("ScaledObject",)), False)
+    assert found.problems == ()
+    assert found.missing[0].startswith("The namespace shop does not exist.")
+    assert found.missing[1].startswith(
+        "The cluster does not know ScaledObject (keda.sh/v1alpha1), which billing-worker need"
+    )
+    assert preflight(FIXED, Observed(namespace_exists=False, missing_kinds=("ScaledObject",)), True).missing == ()
+
+
+def test_what_a_variant_does_not_need_any_more_is_retired_and_what_may_hold_work_is_not() -> None:
+    scaler_off = item("ScaledObject", "billing-worker-scaledobject")
+    gone = item("Deployment", "billing-worker-high", variant="high")
+    renamed = item("Deployment", "old-name")
+    other = item("ConfigMap", "x", fleet="other")
+    wanted = item("Deployment", "billing-worker")
+    observed = Observed((scaler_off, gone, renamed, other, wanted))
+    found = leftovers(observed, "shop", wanted_objects(FIXED), present_places(FIXED))
+    assert found.retired == (scaler_off,)
+    assert found.orphans == (gone, renamed)
+
+
+def test_scalers_are_removed_before_what_they_scale() -> None:
+    kinds = ["Secret", "ConfigMap", "Deployment", "TriggerAuthentication", "ScaledObject", "PodDisruptionBudget"]
+    ordered = [found.kind for found in removal_order([item(kind, "x") for kind in kinds])]
+    assert ordered[:2] == ["ScaledObject", "Deployment"]
+    assert ordered[-1] == "Secret"
+
+
+def test_of_an_object_only_what_matters_is_kept() -> None:
+    applied = json.dumps({"spec": {"replicas": 2}})
+    raw = {
+        "metadata": {
+            "name": "x",
+            "labels": {"a": "b"},
+            "annotations": {LAST_APPLIED: applied, "c": "d"},
+            "resourceVersion": "7",
+        },
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}},
+        "data": {"password": "hunter2"},
+    }
+    found = observed_object("Deployment", raw)
+    assert (found.replicas, found.selector, found.last_applied, found.annotations) == (
+        2,
+        {"a": "b"},
+        applied,
+        {"c": "d"},
+    )
+    secret = observed_object("Secret", raw)
+    assert (secret.resource_version, secret.annotations, secret.last_applied) == ("7", {}, "")
+    assert "hunter2" not in str(secret)
+
+
+@pytest.mark.parametrize("record", ["", "no json", "[]", '{"spec": null}', '{"spec": {"paused": true}}'])
+def test_a_record_without_a_number_of_pods_asks_for_no_handover(record: str) -> None:
+    raw = {"metadata": {"name": "x", "annotations": {LAST_APPLIED: record}}, "spec": {"replicas": 2}}
+    assert observed_object("Deployment", raw).last_applied == ""
+
+
+@pytest.mark.parametrize(
+    ("metadata", "owner"),
+    [
+        ({"ownerReferences": [{"kind": "App", "name": "a"}]}, "App a"),
+        ({"labels": {"celery.queueops.io/fleet": "north"}}, "the fleet north"),
+        ({"labels": {"app.kubernetes.io/managed-by": "tutor"}}, "tutor"),
+        ({"managedFields": [{"manager": "kubectl"}]}, "kubectl"),
+        ({}, "somebody else"),
+    ],
+)
+def test_an_owner_is_named_as_well_as_it_can_be(metadata: dict[str, Any], owner: str) -> None:
+    assert observed_object("ConfigMap", {"metadata": {"name": "x", **metadata}}).owner == owner
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ({"name": "x"}, "x"),
+        ({"kind": "Deployment", "apiVersion": "apps/v1", "name": "x"}, "x"),
+        ({"kind": "StatefulSet", "apiVersion": "apps/v1", "name": "x"}, None),
+        ({"kind": "Deployment", "apiVersion": "example.org/v1", "name": "x"}, None),
+    ],
+)
+def test_only_what_scales_a_deployment_counts(target: dict[str, str], expected: str | None) -> None:
+    found = autoscaler("ScaledObject", {"metadata": {"name": "s"}, "spec": {"scaleTargetRef": target}})
+    assert (found.target if found else None) == expected
+
+
+def test_what_was_observed_survives_the_way_through_a_task() -> None:
+    observed = Observed((item("Deployment", "x", replicas=2),), (Autoscaler("ScaledObject", "a", "b"),), False, ("X",))
+    assert observed_from_data(json.loads(json.dumps(asdict(observed)))) == observed
+    assert observed_from_data({}) == observed_from_data(None) == NOTHING

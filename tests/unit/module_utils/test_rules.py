@@ -1,0 +1,199 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules between keys, variants and services: what would lose work or never start is refused before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
+
+from tests.unit.inventories import IMAGE, SCALED, fleet_of, one_variant, problems_of, problems_with, variant_of
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "min_replicas",
+        {"min_replicas": 11},
+        "min_replicas 11 of variant default of service billing is above max_replicas 10",
+    ),
+    ("idle_replicas", {**SCALED, "min_replicas": 0, "idle_replicas": 0}, "idle_replicas must be below min_replicas"),
+    ("fallback", {**SCALED, "fallback": {"replicas": 11}}, "fallback.replicas is above max_replicas 10."),
+    ("scaler", {"scaler": "none", "enable_keda": True}, "scaler is none and enable_keda is true; write one of them."),
+    (
+        "reject_on_worker_lost",
+        {"reject_on_worker_lost": True, "acks_late": False},
+        "it works only with late acknowledgement",
+    ),
+    ("disable_prefetch", {"disable_prefetch": True}, "with early acknowledgement a killed worker of variant default"),
+    ("soft_time_limit", {"soft_time_limit": 60, "time_limit": 60}, "the soft limit 60 must be below time_limit 60"),
+    (
+        "soft_time_limit",
+        {"soft_time_limit": 60, "longest_task_seconds": 60},
+        "the soft limit 60 must be below time_limit 60",
+    ),
+    ("exclude_queues", {"queues": ["a"], "exclude_queues": ["a"]}, "a is consumed and excluded"),
+    ("probe", {"probe": "exec"}, "type exec needs command"),
+    ("probe", {"probe": {"type": "ping", "command": ["x"]}}, "command belongs to type exec, not to ping."),
+    ("probe", {"probe": "ping", "pool": "solo"}, "while a task runs; use exec or none."),
+    ("probe", {"probe": "heartbeat", "extra_params": ["--without-heartbeat"]}, "take --without-heartbeat out"),
+    (
+        "accept_risks",
+        {"accept_risks": ["invisble-work"]},
+        "there is no rule 'invisble-work'; did you mean 'invisible-work'?",
+    ),
+    (
+        "volumes",
+        {"volumes": [{"name": "celery-heartbeat", "emptyDir": {}}]},
+        "the volume name celery-heartbeat is ours",
+    ),
+    (
+        "volume_mounts",
+        {"volume_mounts": [{"name": "x", "mountPath": "/x"}]},
+        "/x mounts the volume 'x', which volumes does not have.",
+    ),
+    ("sidecars", {"sidecars": [{"name": "worker", "image": "x"}]}, "the container name 'worker' is taken"),
+    ("sidecars", {"sidecars": [{"name": "x"}]}, "the container 'x' has no image."),
+    ("env", {"env": {"A": "1"}, "secret_env": {"A": True}}, "A stands in env and in secret_env; write it once."),
+    ("labels", {"labels": {"celery.queueops.io/fleet": "x"}}, "labels of celery.queueops.io/ are ours"),
+    ("pod_labels", {"pod_labels": {"celery.queueops.io/variant": "x"}}, "labels of celery.queueops.io/ are ours"),
+    ("pdb", {"replicas": 2, "pdb": {"min_available": 1, "max_unavailable": 1}}, ""),
+]
+
+
+@pytest.mark.parametrize(("key", "keys", "message"), REFUSED, ids=[f"{row[0]}-{n}" for n, row in enumerate(REFUSED)])
+def test_keys_that_contradict_each_other_are_refused_with_the_mend(
+    key: str, keys: dict[str, Any], message: str
+) -> None:
+    (problem,) = problems_with(keys)
+    path, _colon, text = problem.partition(": ")
+    assert path.startswith(f"celery_workers_config.billing.default.{key}")
+    assert text.startswith(message) or message in text
+
+
+@pytest.mark.parametrize(
+    ("broker", "message"),
+    [
+        ({}, "the scaler of variant default of service billing needs the broker's address"),
+        ({"secret": {"name": "x"}}, "needs the broker's address"),
+        ({"type": "rabbitmq", "host": "rabbit"}, "this release scales on Redis only"),
+    ],
+)
+def test_a_scaler_needs_a_broker_that_it_can_read(broker: dict[str, Any], message: str) -> None:
+    (problem,) = problems_with(SCALED, broker=broker)
+    assert problem.startswith("celery_workers_config.billing.default.enable_keda: ")
+    assert message in problem
+
+
+def test_a_service_without_an_image_is_named_with_its_variants() -> None:
+    (problem,) = problems_of(
+        services={"billing": {"beat": True}}, config={"billing": {"default": {}, "high": {"image": "x"}}}
+    )
+    assert problem.startswith(
+        "celery_workers_services.billing.image: service billing has no image for variant default, beat"
+    )
+
+
+def test_scale_to_zero_with_invisible_work_is_warned_of_until_it_is_accepted() -> None:
+    keys = {"enable_keda": True}
+    (warning,) = fleet_of(**one_variant(keys)).warnings
+    assert warning.startswith(
+        "celery_workers_config.billing.default.min_replicas: variant default of service billing may go to 0"
+    )
+    assert fleet_of(**one_variant({**keys, "accept_risks": ["invisible-work"]})).warnings == ()
+    assert fleet_of(**one_variant({**keys, "min_replicas": 1})).warnings == ()
+    assert fleet_of(**one_variant({})).warnings == ()
+
+
+TWO = {"a": {"image": IMAGE}, "b": {"image": IMAGE}}
+
+
+def two_services(broker: Any = None, keys: Any = None, **services: Any) -> dict[str, Any]:
+    return {
+        "services": {name: {**keys_of, **services.get(name, {})} for name, keys_of in TWO.items()},
+        "config": {"a": {"default": {}}, "b": {"default": keys or {}}},
+        "broker": {"host": "redis"} if broker is None else broker,
+    }
+
+
+def test_two_services_on_one_queue_are_refused_because_tasks_would_be_lost() -> None:
+    (problem,) = problems_of(**two_services())
+    assert problem.startswith(
+        "celery_workers_config.b.default.queues: variant default of service a and variant default of"
+    )
+    assert fleet_of(**two_services(keys={"accept_risks": ["shared-queue"]})).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "services",
+    [
+        {"b": {"queue_name": "b.{variant}"}},
+        {"b": {"broker": {"host": "other"}}},
+        {"b": {"broker": {"host": "redis", "database": 1}}},
+        {"a": {"broker": {"secret": {"name": "one"}}}, "b": {"broker": {"secret": {"name": "two"}}}},
+    ],
+)
+def test_two_services_with_queues_or_brokers_of_their_own_share_nothing(services: dict[str, Any]) -> None:
+    assert len(fleet_of(**two_services(**services)).variants) == 2
+
+
+def test_two_variants_of_one_service_on_one_queue_are_warned_of() -> None:
+    variables = one_variant({"queues": ["a"]})
+    variables["config"]["billing"]["high"] = {"queues": ["a", "b"]}
+    (warning,) = fleet_of(**variables).warnings
+    assert "consume the queue 'a': both count the same messages" in warning
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        one_variant({}, {"known_queues": ["default", "reports"]}),
+        {**one_variant({}), "explicit_queues": {"billing": {"a.task": {"queue": "reports"}}}},
+        {**one_variant({}), "explicit_queues": {"billing": {"a.task": "reports"}}},
+    ],
+)
+def test_a_queue_that_is_known_or_routed_and_that_nobody_consumes_is_refused(variables: dict[str, Any]) -> None:
+    (problem,) = problems_of(**variables)
+    assert "nobody consumes the queue 'reports', so its tasks would wait for ever" in problem
+    variables["config"]["billing"] = {"default": {}, "reports": {}}
+    assert len(fleet_of(**variables).variants) == 2
+
+
+def test_a_known_queue_whose_variant_is_switched_off_is_refused() -> None:
+    variables = one_variant({}, {"known_queues": ["high"]})
+    variables["config"]["billing"]["high"] = {"enabled": False}
+    assert "nobody consumes the queue 'high'" in problems_of(**variables)[0]
+
+
+def test_a_grace_period_below_the_longest_task_is_named() -> None:
+    """Grace period and longest task are one setting: a stopping worker would be killed in the middle of its work."""
+    keys = {"longest_task_seconds": 3600, "termination_grace_period": 60}
+    variables = one_variant(keys)
+    try:
+        found = str(fleet_of(**variables).warnings)
+    except InventoryError as error:
+        found = str(error)
+    assert "termination_grace_period" in found
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({}, (600, 300, 40)),
+        ({"longest_task_seconds": 1800}, (1830, 1800, 40)),
+        ({"longest_task_seconds": 5}, (60, 300, 40)),
+        ({"task_seconds": 20, "max_wait_seconds": 600}, (600, 300, 60)),
+        ({"task_seconds": 20, "concurrency": 4}, (600, 300, 120)),
+        ({"task_seconds": 9000}, (600, 300, 1)),
+        ({"profile": "long"}, (14400, 1800, 1)),
+        ({"profile": "fast"}, (120, 300, 20)),
+        ({"longest_task_seconds": 1800, "termination_grace_period": 2400, "list_length": 3}, (2400, 1800, 3)),
+    ],
+)
+def test_settings_follow_from_known_task_times_unless_given(
+    keys: dict[str, Any], expected: tuple[int, int, int]
+) -> None:
+    variant = variant_of(keys)
+    scaling = variant.scaling
+    assert (variant.pod.termination_grace_period, scaling.cooldown_period, scaling.list_length) == expected

@@ -1,0 +1,159 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ScaledObjects and TriggerAuthentications: KEDA counts the right list with the right credentials and keeps pods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.inventories import (
+    SCALED,
+    fleet_of,
+    manifests_of,
+    manifests_with,
+    of_kind,
+    one_variant,
+    scaled_object_with,
+)
+
+
+def trigger_with(keys: Any = None, **rest: Any) -> dict[str, Any]:
+    found: dict[str, Any] = scaled_object_with(keys, **rest)["spec"]["triggers"][0]
+    return found
+
+
+def test_a_trigger_counts_the_list_that_the_worker_takes_its_messages_from() -> None:
+    broker = {"host": "redis", "database": 3, "transport_options": {"global_keyprefix": "shop_"}}
+    assert trigger_with({"list_length": 7, "activation_list_length": 2, "queues": ["edx.lms"]}, broker=broker) == {
+        "type": "redis",
+        "name": "backlog",
+        "metadata": {
+            "address": "redis.shop.svc:6379",
+            "databaseIndex": "3",
+            "listName": "shop_edx.lms",
+            "listLength": "7",
+            "activationListLength": "2",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("redis", "redis.shop.svc:6379"),
+        ("redis.databases.svc", "redis.databases.svc:6379"),
+        ("10.0.0.7", "10.0.0.7:6379"),
+        ("fe80::1", "[fe80::1]:6379"),
+    ],
+)
+def test_the_address_is_one_that_keda_resolves_in_its_own_namespace(host: str, address: str) -> None:
+    assert trigger_with(broker={"host": host})["metadata"]["address"] == address
+
+
+@pytest.mark.parametrize(
+    ("broker", "references"),
+    [
+        ({"host": "redis"}, None),
+        ({"host": "redis", "password": True}, [("password", "shop-celery-broker", "password")]),
+        (
+            {"host": "redis", "password": True, "username": "me"},
+            [("username", "shop-celery-broker", "username"), ("password", "shop-celery-broker", "password")],
+        ),
+        ({"host": "redis", "secret": {"name": "x", "password_key": "pw"}}, [("password", "x", "pw")]),
+        ({"host": "redis", "secret": {"name": "x"}}, None),
+        ({"host": "redis", "tls": {"ca_secret": "ca"}}, [("ca", "ca", "ca.crt")]),
+    ],
+)
+def test_credentials_are_references_to_secrets(broker: dict[str, Any], references: Any) -> None:
+    manifests = manifests_with(SCALED, broker=broker)
+    found = of_kind(manifests, "TriggerAuthentication")
+    trigger = of_kind(manifests, "ScaledObject")[0]["spec"]["triggers"][0]
+    if references is None:
+        assert found == []
+        assert "authenticationRef" not in trigger
+        return
+    assert trigger["authenticationRef"] == {"name": found[0]["metadata"]["name"]}
+    secrets = found[0]["spec"]["secretTargetRef"]
+    assert [(item["parameter"], item["name"], item["key"]) for item in secrets] == references
+
+
+def test_tls_is_switched_on_and_certificates_are_checked_unless_told_otherwise() -> None:
+    assert trigger_with(broker={"host": "redis", "tls": True})["metadata"]["enableTLS"] == "true"
+    assert "unsafeSsl" not in trigger_with(broker={"host": "redis", "tls": True})["metadata"]
+    unsafe = trigger_with(broker={"host": "redis", "tls": {"insecure_skip_verify": True}})["metadata"]
+    assert unsafe["unsafeSsl"] == "true"
+
+
+def test_several_queues_are_counted_together() -> None:
+    spec = scaled_object_with({"queues": ["a", "b"], "list_length": 5})["spec"]
+    assert [trigger["name"] for trigger in spec["triggers"]] == ["backlog_0", "backlog_1"]
+    assert spec["advanced"]["scalingModifiers"] == {
+        "formula": "backlog_0 + backlog_1",
+        "target": "5",
+        "activationTarget": "0",
+        "metricType": "AverageValue",
+    }
+
+
+def test_a_trigger_of_the_user_is_not_hidden_by_a_formula() -> None:
+    cron = {
+        "type": "cron",
+        "metadata": {"timezone": "UTC", "start": "0 1 * * *", "end": "0 2 * * *", "desiredReplicas": "3"},
+    }
+    spec = scaled_object_with({"queues": ["a", "b"], "extra_triggers": [cron]})["spec"]
+    assert "scalingModifiers" not in spec["advanced"]
+    assert spec["triggers"][2] == cron
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"min_replicas": 0, "accept_risks": ["invisible-work"]}, True),
+        ({"min_replicas": 1}, False),
+        ({"min_replicas": 1, "idle_replicas": 0, "accept_risks": ["invisible-work"]}, True),
+    ],
+)
+def test_keda_polls_and_cools_down_only_where_it_may_go_to_zero(keys: dict[str, Any], expected: bool) -> None:
+    spec = scaled_object_with(keys)["spec"]
+    assert ({"pollingInterval", "cooldownPeriod", "initialCooldownPeriod"} <= set(spec)) is expected
+    assert spec.get("idleReplicaCount") == keys.get("idle_replicas")
+
+
+@pytest.mark.parametrize(
+    ("keys", "replicas"),
+    [({"min_replicas": 0}, 1), ({"min_replicas": 3}, 3), ({"fallback": {"replicas": 6}}, 6)],
+)
+def test_an_outage_of_the_broker_never_scales_to_zero(keys: dict[str, Any], replicas: int) -> None:
+    assert scaled_object_with(keys)["spec"]["fallback"]["replicas"] == replicas
+    assert "fallback" not in scaled_object_with({"fallback": False})["spec"]
+
+
+def test_a_behavior_is_merged_over_the_default() -> None:
+    behavior = {"scaleDown": {"stabilizationWindowSeconds": 60}}
+    found = scaled_object_with({"behavior": behavior})["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert found["scaleDown"]["stabilizationWindowSeconds"] == 60
+    assert found["scaleDown"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 120}]
+    assert found["scaleUp"]["stabilizationWindowSeconds"] == 30
+
+
+@pytest.mark.parametrize(
+    ("paused", "annotation"),
+    [(True, "paused"), ("scale_in", "paused-scale-in"), ("scale_out", "paused-scale-out"), (False, None)],
+)
+def test_scaling_is_paused_by_an_annotation(paused: Any, annotation: str | None) -> None:
+    found = scaled_object_with({"paused": paused})["metadata"].get("annotations", {})
+    assert found == ({f"autoscaling.keda.sh/{annotation}": "true"} if annotation else {})
+
+
+def test_only_variants_that_ask_for_it_are_scaled_and_each_once() -> None:
+    variables = one_variant({})
+    variables["config"]["billing"].update({"high": SCALED, "low": {**SCALED, "scaler": "keda", "enable_keda": False}})
+    scaled = of_kind(manifests_of(fleet_of(**variables)), "ScaledObject")
+    assert [item["spec"]["scaleTargetRef"]["name"] for item in scaled] == ["billing-worker-high", "billing-worker-low"]
+    assert [item["metadata"]["name"] for item in scaled] == [
+        "billing-worker-high-scaledobject",
+        "billing-worker-low-scaledobject",
+    ]

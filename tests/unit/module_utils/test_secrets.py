@@ -1,0 +1,221 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Secret values: in Secrets, and in nothing else, whatever they look like."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
+    redact,
+    redacted_layers,
+    secret_manifests,
+    secret_names,
+    split_url,
+    without_secrets,
+)
+from kombu.utils.url import parse_url
+
+from tests.unit.inventories import IMAGE, fleet_of
+
+PASSWORDS = ["redis", "lms", "a", "p@:/#%", "äß €", "with space", "true", "123"]
+
+
+class Vaulted:
+    """A value as ansible-core before 2.19 hands it over: text that is decrypted when asked for."""
+
+    def __init__(self, text: str) -> None:
+        self._ciphertext = b"3132"
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def layers(broker: Any = None, service: Any = None, keys: Any = None, name: str = "broker") -> list[dict[str, Any]]:
+    return [
+        {"name": f"celery_workers_{name}", "value": broker or {"host": "redis"}},
+        {"name": "celery_workers_services", "value": {"billing": {"image": IMAGE, **(service or {})}}},
+        {"name": "celery_workers_config", "value": {"billing": {"default": keys}}},
+    ]
+
+
+def values_of(found: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    return {
+        item["metadata"]["name"]: {key: base64.b64decode(value).decode() for key, value in item["data"].items()}
+        for item in found
+    }
+
+
+@pytest.mark.parametrize("wrap", [str, Vaulted])
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_a_password_is_in_the_secret_and_nowhere_in_what_modules_see(password: str, wrap: type) -> None:
+    broker = {"host": "example.org", "username": "shop", "password": wrap(password)}
+    written = layers(broker, keys={"secret_env": {"PAY_KEY": wrap(password)}})
+    seen = redacted_layers(written)
+    assert seen[0]["value"] == {"host": "example.org", "username": "shop", "password": True}
+    assert seen[2]["value"] == {"billing": {"default": {"secret_env": {"PAY_KEY": True}}}}
+    found = values_of(secret_manifests(written, "shop"))
+    assert found["shop-celery-broker"]["password"] == password
+    assert found["billing-worker-env"] == {"PAY_KEY": password}
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_kombu_reads_the_url_of_the_secret_as_it_was_meant(password: str) -> None:
+    broker = {"host": "redis", "port": 6380, "database": 3, "username": "me@shop", "password": password}
+    url = values_of(secret_manifests(layers(broker), "shop"))["shop-celery-broker"]["url"]
+    parts = parse_url(url)
+    assert (parts["hostname"], parts["port"], parts["virtual_host"]) == ("redis", 6380, "3")
+    assert (parts["userid"], parts["password"]) == ("me@shop", password)
+
+
+@pytest.mark.parametrize("virtual_host", ["/", "shop", "/shop", "a b"])
+def test_kombu_reads_the_virtual_host_as_it_was_meant(virtual_host: str) -> None:
+    broker = {"type": "rabbitmq", "host": "rabbit", "virtual_host": virtual_host, "username": "me", "password": "x"}
+    url = values_of(secret_manifests(layers(broker), "shop"))["shop-celery-broker"]["url"]
+    assert parse_url(url)["virtual_host"] == virtual_host
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "password"),
+    [
+        ("redis://redis:6379/0", "redis://redis:6379/0", None),
+        ("redis://:pw@redis/0", "redis://redis/0", "pw"),
+        ("redis://me:pw@redis/0", "redis://me@redis/0", "pw"),
+        ("redis://me:p%40%3A%2F%23%25@redis/0", "redis://me@redis/0", "p@:/#%"),
+        ("redis://me:p@ss:w/rd@redis/0", "redis://me@redis/0", "p@ss:w/rd"),
+        ("redis://me@redis/0", "redis://me@redis/0", None),
+        ("redis://redis:6379/0?client=a@b", "redis://redis:6379/0?client=a@b", None),
+        (None, None, None),
+    ],
+)
+def test_a_url_is_split_into_what_may_be_seen_and_the_password(url: Any, shown: Any, password: str | None) -> None:
+    assert split_url(url) == (shown, password)
+
+
+def test_a_password_in_a_url_reaches_the_secret() -> None:
+    found = values_of(secret_manifests(layers({"url": Vaulted("redis://me:p%40ss@redis:6379/1")}), "shop"))
+    assert found == {
+        "shop-celery-broker": {"url": "redis://me:p%40ss@redis:6379/1", "username": "me", "password": "p@ss"}
+    }
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        {"url": "redis:/:hunter2@redis"},
+        {"url": "me:hunter2@redis:6379"},
+        {"ulr": "redis://me:hunter2@redis"},
+        {"host": "redis", "passwrd": "hunter2"},
+        {"host": "redis", "secret": "hunter2"},
+        {"url": "redis://me:x@hunter2@redis"},
+    ],
+)
+def test_a_mistyped_broker_still_shows_no_password(broker: dict[str, Any]) -> None:
+    assert "hunter2" not in json.dumps(redacted_layers(layers(broker)))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"billing": {"default": {"settings": {"result_backend": "redis://me:hunter2@redis"}}}},
+        {"billing": {"default": {"settings": {"result_backend": "redis://me:x@hunter2@redis"}}}},
+        {"billing": {"default": {"secret_evn": {"A": "hunter2"}}}},
+        {"billing": {"default": {"env": [{"name": "URL", "value": "amqp://me:hunter2@rabbit"}]}}},
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_shown_either(value: dict[str, Any]) -> None:
+    assert "hunter2" not in json.dumps(redacted_layers([{"name": "celery_workers_config", "value": value}]))
+
+
+def test_what_is_no_secret_stays_as_it_is() -> None:
+    value = {
+        "env": {"MODE": "a:b@c"},
+        "secret_env": {"A": {"secret": "pay", "key": "token"}, "B": None},
+        "broker": {"secret": {"name": "x", "password_key": "p"}},
+        "numbers": [1, 2.5, True, None],
+    }
+    assert without_secrets(value) == value
+
+
+def test_a_reference_to_an_existing_secret_makes_no_secret() -> None:
+    written = layers(
+        {"host": "redis", "secret": {"name": "broker"}}, keys={"secret_env": {"A": {"secret": "s", "key": "k"}}}
+    )
+    assert secret_manifests(written, "shop") == []
+
+
+def test_a_mistyped_reference_to_a_secret_is_refused_and_not_taken_for_a_value() -> None:
+    written = layers(keys={"secret_env": {"A": {"secret": "pay", "keey": "token"}}})
+    with pytest.raises(InventoryError, match=r"secret_env\.A"):
+        secret_manifests(written, "shop")
+
+
+def test_an_empty_password_is_none_or_refused_but_never_another_one() -> None:
+    """C({{ redis_password | default('') }}) is how people write a broker with an optional password."""
+    problem, found = "", {}
+    try:
+        found = values_of(secret_manifests(layers({"host": "redis", "password": ""}), "shop"))
+    except InventoryError as error:
+        problem = str(error)
+    assert "celery_workers_broker.password" in problem or found in (
+        {},
+        {"shop-celery-broker": {"url": "redis://:@redis:6379/0", "password": ""}},
+    )
+
+
+def test_a_password_in_a_numbered_layer_is_kept_too() -> None:
+    written = [*layers(), {"name": "celery_workers_broker__90_host", "value": {"password": "mine"}}]
+    assert redacted_layers(written)[-1]["value"] == {"password": True}
+    assert values_of(secret_manifests(written, "shop"))["shop-celery-broker"]["password"] == "mine"
+
+
+def test_a_services_own_broker_has_a_secret_of_its_own() -> None:
+    service = {"broker": {"host": "other", "password": "own"}}
+    found = values_of(secret_manifests(layers({"host": "redis", "password": "fleet"}, service), "shop"))
+    assert {name: data["password"] for name, data in found.items()} == {"billing-worker-broker": "own"}
+
+
+def test_beat_and_workers_get_their_secret_environment_from_their_layers() -> None:
+    written = layers(service={"beat": True, "secret_env": {"A": "1", "B": "2"}}, keys={"secret_env": {"B": "3"}})
+    written.append({"name": "celery_workers_queue_defaults", "value": {"secret_env": {"A": "0", "C": "9"}}})
+    assert values_of(secret_manifests(written, "shop")) == {
+        "billing-worker-env": {"A": "1", "B": "3", "C": "9"},
+        "billing-beat-env": {"A": "1", "B": "2", "C": "9"},
+    }
+
+
+def test_the_names_of_secrets_are_those_that_are_made() -> None:
+    written = layers({"host": "redis", "password": "x"}, {"beat": True, "secret_env": {"A": "1"}})
+    variables = {layer["name"].removeprefix("celery_workers_"): layer["value"] for layer in redacted_layers(written)}
+    assert secret_names(fleet_of(**variables)) == list(values_of(secret_manifests(written, "shop")))
+
+
+@pytest.mark.parametrize("password", ["redis", "p@:/#%", "lms", "a", 'with "quotes"', "line\nbreak"])
+def test_a_message_is_redacted_of_every_form_of_a_value(password: str) -> None:
+    secrets = secret_manifests(layers({"host": "h", "password": password}), "shop")
+    (secret,) = secrets
+    encoded = secret["data"]["password"]
+    url = base64.b64decode(secret["data"]["url"]).decode()
+    text = redact(f"refused {encoded} and <{password}> and {url}", secrets)
+    assert encoded not in text
+    assert f"<{password}>" not in text
+    assert url not in text
+    assert text.startswith("refused ********")
+
+
+def test_redaction_of_a_short_value_leaves_words_readable() -> None:
+    secrets = secret_manifests(layers({"host": "h", "password": "a"}), "shop")
+    assert redact("cannot handle data", secrets) == "cannot handle data"
+
+
+@pytest.mark.parametrize("fleet", ["n" * 60, "Shop_1"])
+def test_any_id_of_a_fleet_gives_a_secret_that_a_server_takes(fleet: str) -> None:
+    (secret,) = secret_manifests(layers({"host": "redis", "password": "x"}), "shop", fleet)
+    assert secret["metadata"]["name"] == secret["metadata"]["name"].lower().replace("_", "-")
+    assert not [value for value in secret["metadata"]["labels"].values() if len(value) > 63]
