@@ -87,12 +87,18 @@ def refused_secrets(result: dict[str, Any], secrets: Objects) -> list[str]:
     """Each Secret that the API refused, with its first cause, from which every value is taken out."""
     items = list_results(result)
     if not items and result.get("msg") and not result.get("skipped"):
-        return [f"The Secrets were not sent: {redact(first_cause(result), secrets)}"]
+        return [f"The Secrets were not sent: {_cause(result, secrets)}"]
     return [
-        f"{identity(secret)} was refused: {redact(first_cause(item['error']), secrets)}"
+        f"{identity(secret)} was refused: {_cause(item['error'], secrets)}"
         for secret, item in zip(secrets, items, strict=False)
         if item.get("error")
     ]
+
+
+def _cause(error: Any, secrets: Objects) -> str:
+    """The first cause, cleaned before it is shortened and after."""
+    text = str(error.get("msg") or error.get("reason") or "") if isinstance(error, dict) else str(error)
+    return redact(first_cause({"msg": redact(text, secrets)}), secrets)
 
 
 def with_secret_versions(observed: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:

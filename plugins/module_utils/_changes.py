@@ -52,7 +52,7 @@ def report(
     sent: list[dict[str, Any]],
     result: dict[str, Any],
     not_sent: list[dict[str, Any]],
-    existing: Collection[str],
+    existing: Collection[str] | None,
     shows_diff: bool = True,
 ) -> Report:
     """Match the results of a list task with what was sent.
@@ -60,12 +60,15 @@ def report(
     :param sent: definitions, in the order sent.
     :param result: the registered result; one object gives another shape than several.
     :param not_sent: definitions that a dry run could not send, because their namespace or kind does not exist yet.
-    :param existing: kind and name of the objects that existed before.
+    :param existing: kind and name of the objects that existed before; None if that is not known.
     :param shows_diff: whether anybody will see the diffs, which take most of the time.
     """
     found = Report()
-    for definition, item in zip(sent, list_results(result), strict=False):
-        existed = identity(definition) in existing
+    results = list_results(result)
+    if result.get("failed") and not results:
+        found.failed.append(f"the whole task: {first_cause(result)}")
+    for definition, item in zip(sent, results, strict=False):
+        existed = _existed(item) if existing is None else identity(definition) in existing
         _note(found, definition, item, existed)
         if shows_diff and item.get("changed") and not item.get("error"):
             found.diff.append(_diff(definition, *_sides(definition, item, existed)))
@@ -74,6 +77,12 @@ def report(
         if shows_diff:
             found.diff.append(_diff(definition, {}, readable(definition)))
     return found
+
+
+def _existed(item: dict[str, Any]) -> bool:
+    """Whether an object was there before, as far as its result tells: a diff of a new one has nothing before."""
+    diff = item.get("diff")
+    return item.get("method") != "create" and not (isinstance(diff, dict) and "before" in diff and not diff["before"])
 
 
 def list_results(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -104,10 +113,10 @@ def _sides(definition: dict[str, Any], item: dict[str, Any], existed: bool) -> t
         return readable(definition), {}
     if not existed:
         return {}, readable(definition)
-    diff = item.get("diff")
+    diff, kind = item.get("diff"), str(definition.get("kind", ""))
     if not isinstance(diff, dict):
-        return {}, readable(item.get("result") or {})
-    return readable(diff.get("before") or {}), readable(diff.get("after") or {})
+        return {}, readable(item.get("result") or {}, kind)
+    return readable(diff.get("before") or {}, kind), readable(diff.get("after") or {}, kind)
 
 
 def _diff(definition: dict[str, Any], before: Any, after: Any) -> dict[str, str]:
@@ -126,7 +135,7 @@ def identity(definition: dict[str, Any]) -> str:
     return f"{definition.get('kind', 'object')} {definition.get('metadata', {}).get('name', '')}"
 
 
-def readable(value: Any) -> Any:
+def readable(value: Any, kind: str = "") -> Any:
     """An object without what no person wrote: status, server metadata, the last apply. Of a Secret only its keys."""
     if not isinstance(value, dict):
         return value
@@ -138,7 +147,7 @@ def readable(value: Any) -> Any:
         shown["metadata"] = {**metadata, **({"annotations": notes} if notes else {})}
         if not shown["metadata"]:
             del shown["metadata"]
-    if value.get("kind") == "Secret":
+    if "Secret" in (kind, value.get("kind")):
         for key in ("data", "stringData"):
             if isinstance(shown.get(key), dict):
                 shown[key] = dict.fromkeys(shown[key], "(not shown)")

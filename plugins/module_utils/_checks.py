@@ -96,9 +96,11 @@ class Integer:
 
 @dataclass(frozen=True)
 class Number:
-    """A positive number, with or without a fraction."""
+    """A positive number, with or without a fraction: from a thousandth to about three years of seconds."""
 
     unit: str
+    minimum: float = 0.001
+    maximum: float = 1e8
 
     def __call__(self, node: Node, problems: Problems) -> float | Invalid:
         """The number."""
@@ -107,13 +109,13 @@ class Number:
             number = math.nan if isinstance(value, bool) or value is None else float(value)
         except (TypeError, ValueError, OverflowError):
             number = math.nan
-        if not (math.isfinite(number) and 0 < number < 2**31):
+        if not (math.isfinite(number) and self.minimum <= number <= self.maximum):
             return refuse(self, node, problems)
         return number
 
     def describe(self) -> str:
         """Unit."""
-        return f"a number above 0 ({self.unit})"
+        return f"a number from {self.minimum:g} to {self.maximum:.0f} ({self.unit})"
 
 
 @dataclass(frozen=True)

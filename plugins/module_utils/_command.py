@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._model import Consumption, Process
+from ansible_collections.queueops.celery.plugins.module_utils._model import POOLS, Consumption, Process
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 
 #: Options of C(celery worker) that take a value, by every name they have (Celery 5.4 to 5.7).
@@ -156,8 +156,10 @@ def check_extra_params(process: Process, has_scaler: bool, path: str, problems: 
             problems.add(path, f"{written!r} beside a scaler is two control loops on one pool; leave it out.")
         elif option.name == "concurrency" and not re.fullmatch(r"[1-9]\d{0,4}", option.value or ""):
             problems.add(path, f"{written!r} needs a number above 0; the scaler counts with it.")
-        elif option.name == "autoscale" and not re.fullmatch(r"\d+(,\d+)?", option.value or ""):
-            problems.add(path, f"{written!r} needs MAX or MAX,MIN.")
+        elif option.name == "autoscale" and not re.fullmatch(r"[1-9]\d{0,4}(,\d{1,5})?", option.value or ""):
+            problems.add(path, f"{written!r} needs MAX or MAX,MIN, with MAX above 0.")
+        elif option.name == "pool" and option.value not in POOLS:
+            problems.add(path, f"{written!r} names no pool; {suggest(option.value or '', POOLS)}")
     names = [option.name for option in options]
     for name in sorted({name for name in names if names.count(name) > 1 and name != "include"}):
         problems.add(path, f"--{name} stands there more than once; write it once.")
@@ -284,7 +286,8 @@ def _cast(value: Any) -> str:
     if isinstance(value, float):
         return f"(float){value}"
     if isinstance(value, str):
-        return f"(string){value}"
+        # Kubernetes would put a variable's value in place of $(NAME).
+        return f"(string){value.replace('$(', '$$(')}"
     kind = "dict" if isinstance(value, dict) else "list"
     return f"({kind}){json.dumps(value, sort_keys=True, separators=(',', ':'))}"
 
@@ -299,7 +302,6 @@ def slots_of(args: Iterable[str]) -> int:
     found = {option.name: option.value for option in read_arguments(words)[0]}
     if found.get("pool") == "solo":
         return 1
-    autoscale = found.get("autoscale")
-    if autoscale:
-        return max(int(number) for number in autoscale.split(","))
-    return int(found.get("concurrency") or 1)
+    # Values that are no numbers are refused elsewhere; until then one slot is the safe reading.
+    numbers = re.findall(r"\d+", found.get("autoscale") or found.get("concurrency") or "")
+    return max([1, *(int(number) for number in numbers[:2])])

@@ -24,7 +24,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._command import (
     worker_args,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names, read, refuse_unknown
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import DNS_LABEL, LABEL_VALUE, is_address
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import DNS_LABEL, Kubernetes, is_address
 from ansible_collections.queueops.celery.plugins.module_utils._layers import (
     EMPTY,
     LAYER_NAME,
@@ -58,6 +58,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     fleet_broker_secret_name,
     service_broker_secret_name,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING
+from ansible_collections.queueops.celery.plugins.module_utils._pods import PodContext, worker_pod
 from ansible_collections.queueops.celery.plugins.module_utils._presets import PRESETS, PROFILES, Preset
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 from ansible_collections.queueops.celery.plugins.module_utils._rules import check_fleet, check_variant
@@ -139,7 +141,7 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
         )
     namespace = DNS_LABEL(Leaf(inventory.namespace, f"{PREFIX}namespace"), problems)
     name = inventory.fleet or inventory.namespace
-    LABEL_VALUE(Leaf(name, f"{PREFIX}fleet"), problems)
+    DNS_LABEL(Leaf(name, f"{PREFIX}fleet"), problems)
     fleet_broker = _read_broker(
         stack(nested(preset.broker, f"preset {inventory.preset}"), reader.tree("broker")),
         bool(reader.tree("broker").children) or bool(preset.broker),
@@ -350,8 +352,21 @@ def _read_variant(
         written=frozenset(child.path for child in tree.children.values()),
     )
     if consumption.enabled:
+        _check_overrides(variant, service, _path_of(complete, "pod_overrides", path), problems)
         check_variant(variant, service, lambda key: _path_of(complete, key, path), problems)
     return variant
+
+
+def _check_overrides(variant: Variant, service: Service, path: str, problems: Problems) -> None:
+    """What pod_overrides leave out, the rest of the pod must have: the finished pod is checked as a whole."""
+    if not variant.pod.pod_overrides or not variant.pod.image:
+        return
+    context = PodContext(service, variant.deployment, {}, {}, NOTHING)
+    spec = worker_pod(variant, context)["spec"]
+    Kubernetes("PodSpec")(nested(spec, path), problems)
+    for container in [*spec["containers"], *spec.get("initContainers", [])]:
+        if not container.get("image"):
+            problems.add(path, f"the container {container['name']!r} has no image; the worker's is named worker.")
 
 
 def _path_of(tree: Branch, key: str, path: str) -> str:
@@ -472,12 +487,12 @@ def _from_url(broker: Broker, tree: Branch, problems: Problems) -> Broker:
         tls=broker.tls or (Tls() if encrypted else None),
     )
     tail = unquote(url.path.removeprefix("/"))
-    if kind == "rabbitmq":
-        return replace(parts, virtual_host=tail or "/")
-    if tail and not tail.isdigit():
+    if url.query:
+        problems.add(path, "options after '?' are not taken over; write them under transport_options.")
+    if kind == "redis" and tail and not (re.fullmatch(r"[0-9]{1,5}", tail) and int(tail) < 65536):
         problems.add(path, f"a Redis URL ends in the database's number, not in {tail!r}.")
         return parts
-    return replace(parts, database=int(tail or 0))
+    return replace(parts, virtual_host=tail or "/") if kind == "rabbitmq" else replace(parts, database=int(tail or 0))
 
 
 def _written(tree: Branch) -> set[str]:

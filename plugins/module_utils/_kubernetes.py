@@ -29,7 +29,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._checks import (
     unknown_key,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._kubernetes_types import TYPES
-from ansible_collections.queueops.celery.plugins.module_utils._layers import Leaf, Node, elements, items, plain
+from ansible_collections.queueops.celery.plugins.module_utils._layers import Branch, Leaf, Node, elements, items, plain
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
 
 #: Our own label domain. Users do not write into it: selectors and prune depend on it.
@@ -58,7 +58,9 @@ QUOTED_TEXT = Text("text, in quotes if it looks like a number or boolean", r".*"
 IMAGE = Text("an image reference such as registry.example/app:1.4", r"\S+")
 SECRET_KEY = Text("a key of letters, digits, '-', '_' and '.'", r"[-._a-zA-Z0-9]+", 253)
 
-_QUANTITY = re.compile(r"^([+-]?(?:\d+(?:\.\d*)?|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|m|u|n|k|M|G|T|P|E|[eE][+-]?\d{1,3})?$")
+_QUANTITY = re.compile(
+    r"([+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30}))(Ki|Mi|Gi|Ti|Pi|Ei|m|u|n|k|M|G|T|P|E|[eE][+-]?[0-9]{1,2})?"
+)
 _SUFFIXES: dict[str, Decimal] = {
     "": Decimal(1),
     **{unit: Decimal(1024) ** power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
@@ -192,7 +194,7 @@ def quantity(value: Any) -> Decimal | None:
     """What a Kubernetes quantity stands for, in bytes or cores; None if it is none."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
-    match = _QUANTITY.match(str(value))
+    match = _QUANTITY.fullmatch(str(value))
     if not match:
         return None
     number, suffix = Decimal(match[1]), match[2] or ""
@@ -278,6 +280,26 @@ class Kubernetes:
         if self.type_name.startswith("["):
             return f"a list of Kubernetes {self.type_name.strip('[]').partition('@')[0]}"
         return f"a Kubernetes {self.type_name}"
+
+
+@dataclass(frozen=True)
+class VolumeSource:
+    """What a volume is made of, without its name."""
+
+    def __call__(self, node: Node, problems: Problems) -> Any:
+        """The source as plain data."""
+        if not isinstance(node, Branch):
+            return refuse(self, node, problems)
+        if "name" in node.children:
+            problems.add(node.children["name"].path, "the volume's name is ours; leave it out.")
+            return INVALID
+        named = Branch({**node.children, "name": Leaf("volume", node.path)}, node.path)
+        volume = Kubernetes("Volume")(named, problems)
+        return volume if isinstance(volume, Invalid) else {key: item for key, item in volume.items() if key != "name"}
+
+    def describe(self) -> str:
+        """Always the same."""
+        return "one source of a Kubernetes Volume, such as {emptyDir: {}}"
 
 
 @dataclass(frozen=True)
@@ -371,6 +393,8 @@ def _consistent(kind: str, value: dict[str, Any], node: Node, problems: Problems
         message = "tolerationSeconds needs effect: NoExecute."
     if kind in ("LabelSelectorRequirement", "NodeSelectorRequirement"):
         message = _selector_values(value)
+    if kind == "HPAScalingRules" and value.get("policies") == []:
+        message = "write at least one policy, or leave policies out."
     if kind == "ResourceRequirements":
         message = _requests_within_limits(value)
     if kind == "DeploymentStrategy" and value.get("type") == "Recreate" and value.get("rollingUpdate"):

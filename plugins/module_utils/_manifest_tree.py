@@ -21,6 +21,10 @@ INDEX = ".celery-manifests.json"
 KUSTOMIZATION = "kustomization.yaml"
 
 
+class OutsideError(ValueError):
+    """A file would leave its tree."""
+
+
 @dataclass(frozen=True)
 class TreePlan:
     """What writing a tree would do.
@@ -56,6 +60,9 @@ def plan_tree(root: Path, manifests: Iterable[Mapping[str, Any]], extra_files: I
     :param extra_files: files below the root that somebody else writes and that belong to it.
     """
     files = {file_name(manifest): as_yaml(manifest) for manifest in manifests}
+    outside = sorted(name for name in files if not is_inside(root, name))
+    if outside:
+        raise OutsideError(f"{', '.join(outside)} would be written outside of {root}; check its labels and links.")
     extra = sorted(extra_files)
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -120,15 +127,20 @@ def _indexed(root: Path) -> set[str]:
         names = json.loads(content)["files"]
     except (ValueError, KeyError, TypeError):
         return set()
+    if not isinstance(names, list):
+        return set()
     # An index is a file like any other: nothing in it may lead out of the tree.
-    return {
-        name for name in names if isinstance(name, str) and not name.startswith("/") and ".." not in Path(name).parts
-    }
+    return {name for name in names if isinstance(name, str) and is_inside(root, name)}
+
+
+def is_inside(root: Path, name: str) -> bool:
+    """Whether a path below the tree stays there, links included."""
+    return root.resolve() in (root / name).resolve().parents
 
 
 def _content(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
 

@@ -36,6 +36,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import
     SECRET_NAMES,
     CountOrPercent,
     Kubernetes,
+    VolumeSource,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._values import (
     EnvSection,
@@ -47,6 +48,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._values import (
 
 QUEUE = Text("a queue name without white space, ',' and control characters", r"[^\s,\x00-\x1f]+", 255)
 SECONDS = "seconds"
+
+#: Celery's execution pools.
+POOLS = ("prefork", "threads", "gevent", "eventlet", "solo")
 
 #: kombu 5.7 transports that this release scales on, and those that workers may use without a scaler.
 BROKER_TYPES = ("redis", "rabbitmq")
@@ -152,7 +156,7 @@ class Process:
     concurrency: int = key(
         Integer(1, 10000), "Tasks a pod runs at once. Celery's own default is the node's CPU count, never the limit.", 2
     )
-    pool: str = key(Choice(("prefork", "threads", "gevent", "eventlet", "solo")), "Celery's execution pool.", "prefork")
+    pool: str = key(Choice(POOLS), "Celery's execution pool.", "prefork")
     prefetch_multiplier: int = key(
         Integer(1, 10000), "Messages a worker reserves per slot. Reserved work is hidden from a backlog scaler.", 1
     )
@@ -442,7 +446,7 @@ class Beat:
         Text("a path"), "Schedule file of Celery's own scheduler.", "/var/run/celery-beat/schedule"
     )
     schedule_volume: dict[str, Any] = key(
-        Kubernetes("Volume", partial=True),
+        VolumeSource(),
         "Source of the volume that keeps the schedule file, without a name. A claim keeps it over restarts.",
         {"emptyDir": {}},
     )

@@ -82,8 +82,6 @@ def ownership_labels(fleet: str, service: str = "", variant: str = "", component
 
 def people_labels(fleet: str, name: str, component: str) -> dict[str, str]:
     """Recommended labels, for people and their dashboards. Nothing of ours selects by them."""
-    return {
-        "app.kubernetes.io/name": name,
-        "app.kubernetes.io/component": component,
-        "app.kubernetes.io/part-of": fleet,
-    }
+    labels = {"app.kubernetes.io/component": component, "app.kubernetes.io/part-of": fleet}
+    # A name may be longer than a label may.
+    return {"app.kubernetes.io/name": name, **labels} if len(name) <= 63 else labels

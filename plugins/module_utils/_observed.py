@@ -184,13 +184,16 @@ def leftovers(
     """
     names = set(wanted)
     unwanted = [item for item in observed.ours(fleet) if (item.kind, item.name) not in names]
-    retired: list[ObservedObject] = []
-    orphans: list[ObservedObject] = []
-    for item in unwanted:
-        place = (item.labels.get(SERVICE_LABEL, ""), item.labels.get(VARIANT_LABEL, ""))
-        # A Deployment that is not wanted is never just retired: it may hold work.
-        (retired if place in present and item.kind != "Deployment" else orphans).append(item)
-    return Leftovers(tuple(retired), tuple(orphans))
+    gone = [item for item in unwanted if item.kind == "Deployment" or _place(item) not in present]
+    # What a whole service shares stays as long as something of that service runs that nobody asks for any more.
+    busy = {_place(item)[0] for item in gone}
+    kept = [item for item in unwanted if item not in gone and not _place(item)[1] and _place(item)[0] in busy]
+    retired = [item for item in unwanted if item not in gone and item not in kept]
+    return Leftovers(tuple(retired), (*gone, *kept))
+
+
+def _place(item: ObservedObject) -> tuple[str, str]:
+    return item.labels.get(SERVICE_LABEL, ""), item.labels.get(VARIANT_LABEL, "")
 
 
 #: Scalers go first, so that nothing brings back what is removed; then what they scaled, then the rest.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -26,7 +26,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     secret_env_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
-from ansible_collections.queueops.celery.plugins.module_utils._rules import WORKER_CONTAINER
+
+#: The worker's own container, which pod_overrides and kubectl logs name.
+WORKER_CONTAINER = "worker"
 
 #: Environment of the ping probe where the broker is not in the worker's own environment.
 PROBE_BROKER_ENV = "CELERY_PROBE_BROKER_URL"
@@ -92,7 +94,14 @@ def beat_pod(beat: Beat, context: PodContext) -> dict[str, Any]:
         folder = beat.schedule_file.rpartition("/")[0] or "/"
         container.setdefault("volumeMounts", []).append({"name": "celery-schedule", "mountPath": folder})
         spec["volumes"] = [*spec.get("volumes", []), {"name": "celery-schedule", **beat.schedule_volume}]
-    return _template(spec, pod, context)
+    return _template(spec, replace(pod, pod_overrides=_for_beat(pod.pod_overrides)), context)
+
+
+def _for_beat(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Overrides of the pod, without those of containers that only a worker's pod has."""
+    containers = [item for item in overrides.get("containers", []) if item["name"] == "beat"]
+    kept = {key: item for key, item in overrides.items() if key != "containers"}
+    return {**kept, "containers": containers} if containers else kept
 
 
 def _container(name: str, args: list[str], pod: Pod, broker: Broker | None, context: PodContext) -> dict[str, Any]:

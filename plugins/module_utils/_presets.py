@@ -45,7 +45,7 @@ OPENEDX = Preset(
         "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "3Gi"}},
     },
     # The platform's own settings name the broker, so nothing is injected.
-    broker={"type": "redis", "host": "redis", "port": 6379, "database": 0, "inject_env": ""},
+    broker={"type": "redis", "host": "redis", "database": 0, "inject_env": ""},
     env={
         name: {"SERVICE_VARIANT": name, "DJANGO_SETTINGS_MODULE": f"{name}.envs.tutor.production"}
         for name in ("lms", "cms")

@@ -20,6 +20,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     beat_name,
     scaled_object_name,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 from ansible_collections.queueops.celery.plugins.module_utils._values import looks_secret
 
@@ -31,8 +32,7 @@ RISKS = {
     "plain-secret": "an environment value that looks like a secret",
 }
 
-#: The worker's own container, and volumes that the collection mounts itself.
-WORKER_CONTAINER = "worker"
+#: Volumes that the collection mounts itself.
 OWN_VOLUMES = ("celery-heartbeat", "celery-schedule")
 
 PathOf = Callable[[str], str]
@@ -67,10 +67,13 @@ def check_fleet(fleet: Fleet, routes: dict[str, str], problems: Problems) -> Non
     _check_shared_queues(fleet, problems)
     _check_consumers(fleet, routes, problems)
     for service in fleet.services:
-        _check_images(service, problems)
+        _check_service(service, problems)
 
 
-def _check_images(service: Service, problems: Problems) -> None:
+def _check_service(service: Service, problems: Problems) -> None:
+    if service.beat is not None:
+        accepted = any("plain-secret" in variant.knowledge.accept_risks for variant in service.variants)
+        check_pod(service.pod, lambda key: f"{service.path}.{key}", problems, accepted)
     without = [f"variant {variant.name}" for variant in service.variants if not variant.pod.image]
     if service.beat is not None and not service.pod.image:
         without.append("beat")
@@ -135,9 +138,17 @@ def _check_scaling(variant: Variant, path_of: PathOf, problems: Problems) -> Non
     if scaling.fallback and (scaling.fallback.replicas or 0) > scaling.max_replicas:
         problems.add(path_of("fallback"), f"fallback.replicas is above max_replicas {scaling.max_replicas}.")
     _warn_without_effect(variant, path_of, problems)
+    eta, accepted = variant.knowledge.longest_eta_seconds, "invisible-work" in variant.knowledge.accept_risks
     goes_to_zero = scaling.min_replicas == 0 or scaling.idle_replicas == 0
     mend = "Set min_replicas: 1" if scaling.min_replicas == 0 else "Leave idle_replicas out"
-    if variant.has_scaler and goes_to_zero and "invisible-work" not in variant.knowledge.accept_risks:
+    if variant.has_scaler and goes_to_zero and eta and not accepted:
+        problems.add(
+            path_of("min_replicas"),
+            f"{_who(variant)} has tasks with an ETA of up to {eta:g} s, which leave the queue at once: it would go to "
+            f"0 pods and back once per cooldown of {scaling.cooldown_period} s until they are due. {mend}, or "
+            "accept_risks: [invisible-work].",
+        )
+    elif variant.has_scaler and goes_to_zero and not accepted:
         problems.warn(
             path_of("min_replicas"),
             f"{_who(variant)} may go to 0 pods while tasks still run: its scaler sees waiting messages only, not "
@@ -242,18 +253,39 @@ def _check_containers(path: str, containers: Iterable[dict[str, Any]], problems:
 
 
 def _check_env(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool) -> None:
-    for entry in pod.env:
-        if looks_secret(entry["name"], entry.get("value")) and not accepted:
-            problems.add(
-                path_of("env"),
-                f"{entry['name']} looks like a secret, and everybody who may read Deployments would read it; move it "
-                "to secret_env, or accept_risks: [plain-secret] if it is none.",
-            )
-        if entry["name"] in pod.secret_env:
-            problems.add(path_of("env"), f"{entry['name']} stands in env and in secret_env; write it once.")
+    for key, entries in _environments(pod):
+        for entry in entries:
+            if looks_secret(entry["name"], entry.get("value")) and not accepted:
+                problems.add(
+                    path_of(key),
+                    f"{entry['name']} looks like a secret, and everybody who may read Deployments would read it; move "
+                    "it to secret_env, or accept_risks: [plain-secret] if it is none.",
+                )
+    for name in sorted({entry["name"] for entry in pod.env} & set(pod.secret_env)):
+        problems.add(path_of("env"), f"{name} stands in env and in secret_env; write it once.")
+
+
+def _environments(pod: Pod) -> Iterable[tuple[str, list[dict[str, Any]]]]:
+    """Every list of environment entries that the user wrote, with the key it stands under."""
+    yield "env", list(pod.env)
+    places = (
+        ("init_containers", pod.init_containers),
+        ("sidecars", pod.sidecars),
+        ("pod_overrides", pod.pod_overrides.get("containers", ())),
+        ("pod_overrides", pod.pod_overrides.get("initContainers", ())),
+    )
+    for key, containers in places:
+        for container in containers:
+            yield key, container.get("env", [])
 
 
 def _check_unique_names(fleet: Fleet, problems: Problems) -> None:
+    alike: dict[str, list[str]] = defaultdict(list)
+    for service in fleet.services:
+        alike[service.name.replace("_", "-")].append(service.name)
+        if len(alike[service.name.replace("_", "-")]) > 1:
+            names = " and ".join(alike[service.name.replace("_", "-")])
+            problems.add(service.path, f"the services {names} differ in '_' and '-' only, and their objects would not.")
     taken: dict[str, list[str]] = defaultdict(list)
     paths: dict[str, str] = {}
     for variant in fleet.variants:
@@ -275,7 +307,7 @@ def _check_shared_queues(fleet: Fleet, problems: Problems) -> None:
     consumers: dict[tuple[str, str], list[Variant]] = defaultdict(list)
     for variant in fleet.variants:
         broker = fleet.service_of(variant).broker
-        place = f"{broker.type} {broker.host}:{broker.port}/{broker.database}{broker.virtual_host}" if broker else ""
+        place = _place_of(broker)
         for queue in variant.queues:
             consumers[(place, queue)].append(variant)
     for (_place, queue), variants in consumers.items():
@@ -294,6 +326,14 @@ def _check_shared_queues(fleet: Fleet, problems: Problems) -> None:
             problems.warn(
                 path, f"{names} consume the queue {queue!r}: both count the same messages, so it is scaled twice."
             )
+
+
+def _place_of(broker: Broker | None) -> str:
+    """What tells brokers apart."""
+    if broker is None:
+        return ""
+    secret = broker.secret.name if broker.secret is not None and not broker.host else ""
+    return f"{broker.type} {secret}{broker.host}:{broker.port}/{broker.database}{broker.virtual_host}"
 
 
 def _check_consumers(fleet: Fleet, routes: dict[str, str], problems: Problems) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import difflib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -68,8 +69,8 @@ def _masked(key: str, value: Any, masks_env: bool) -> Any:
 
 def _marker(value: Any) -> Any:
     """What stands for a secret value. References to existing Secrets and nulls are no secrets."""
-    if isinstance(value, Mapping) and set(value) <= {"secret", "key"}:
-        return {_text(name): _text(item) for name, item in value.items()}
+    if isinstance(value, Mapping):
+        return {_text(name): _text(item) if name in ("secret", "key") else MISPLACED for name, item in value.items()}
     return None if value is None else True
 
 
@@ -91,7 +92,7 @@ def _env_entry(entry: Mapping[Any, Any], masks_env: bool) -> dict[str, Any]:
 
 
 def _env_value(name: str, value: Any, masks_env: bool) -> Any:
-    if masks_env and (isinstance(value, str) or _is_vaulted(value)) and looks_secret(name, _text(value)):
+    if masks_env and value is not None and looks_secret(name, _text(value)):
         return MISPLACED
     return without_secrets(value, masks_env)
 
@@ -102,6 +103,9 @@ def broker_without_secrets(value: Any, masks_env: bool = True) -> Any:
         return without_secrets(value, masks_env)
     kept = {key: item for key, item in value.items() if key not in ("url", "password")}
     result = without_secrets(kept, masks_env)
+    if isinstance(result.get("secret"), str):
+        # Whoever writes a text here may have meant the password itself.
+        result["secret"] = MISPLACED
     if "url" in value:
         shown, password = split_url(value["url"])
         result["url"] = shown
@@ -113,6 +117,10 @@ def broker_without_secrets(value: Any, masks_env: bool = True) -> Any:
     return result
 
 
+#: A host, perhaps a port, and then the rest of the URL: an @ that follows belongs to no login.
+_ADDRESS_ONLY = re.compile(r"[^/@:?#]+(:[0-9]+)?([/?#]|$)")
+
+
 def split_url(url: Any) -> tuple[Any, str | None]:
     """A URL without its password, and the password."""
     if url is None:
@@ -120,12 +128,12 @@ def split_url(url: Any) -> tuple[Any, str | None]:
     text = _text(url)
     scheme, separator, rest = text.partition("://")
     if not separator:
+        return (MISPLACED if "@" in text else text), None
+    if _ADDRESS_ONLY.match(rest) or "@" not in rest:
         return text, None
-    # The last @ ends the login, so that a password with an unescaped @ in it does not show.
-    login, at, address = rest.rpartition("@")
+    # The last @ ends the login, so that a password with an unescaped @ or / in it does not show.
+    login, _at, address = rest.rpartition("@")
     user, colon, password = login.partition(":")
-    if not at:
-        return text, None
     shown = f"{scheme}://{user}@{address}" if user else f"{scheme}://{address}"
     return shown, unquote(password) if colon and password else None
 
@@ -290,7 +298,8 @@ def _secret_strings(secrets: list[dict[str, Any]]) -> set[str]:
     for secret in secrets:
         for encoded in secret.get("data", {}).values():
             value = base64.b64decode(encoded).decode()
-            found |= {encoded, value}
+            # As it is, and as JSON and Python write it inside of a text.
+            found |= {encoded, value, json.dumps(value)[1:-1], repr(value)[1:-1]}
             password = urlsplit(value).netloc.rpartition("@")[0].partition(":")[2] if "://" in value else ""
             found |= {password} if password else set()
     return {value for value in found if value}

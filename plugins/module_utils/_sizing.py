@@ -26,7 +26,9 @@ def sized(knowledge: Knowledge, slots: int) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     if knowledge.task_seconds:
-        found["list_length"] = max(1, math.floor(knowledge.max_wait_seconds * slots / knowledge.task_seconds))
+        found["list_length"] = min(
+            2**31 - 1, max(1, math.floor(knowledge.max_wait_seconds * slots / knowledge.task_seconds))
+        )
     if knowledge.longest_task_seconds:
         longest = math.ceil(knowledge.longest_task_seconds)
         found["termination_grace_period"] = max(60, longest + SHUTDOWN_RESERVE)

@@ -33,7 +33,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._layers import Bra
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
 
 #: A URL that carries a password: C(redis://user:password@host), C(amqp://:password@host).
-URL_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s@]+@", re.IGNORECASE)
+#: A port is no password, so C(http://host:80/?mail=a@b) is none of these.
+URL_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://(?![^\s/@:]+:[0-9]+[/?#])[^\s/@:]*:[^\s]+@", re.IGNORECASE)
 
 #: Stands for a secret at a place where none belongs. Whatever holds it is refused.
 MISPLACED = "REMOVED:SECRET"
@@ -51,6 +52,10 @@ def looks_secret(name: str, value: Any) -> bool:
     return bool(text) and bool(_SECRET_NAME.search(name) or URL_WITH_PASSWORD.search(text))
 
 
+def _is_text(node: Node) -> bool:
+    return isinstance(node, Leaf) and isinstance(node.value, str)
+
+
 @dataclass(frozen=True)
 class EnvSection:
     """Environment of a container: Kubernetes' list, or a dict of name to text."""
@@ -59,7 +64,10 @@ class EnvSection:
         """Kubernetes' list."""
         if isinstance(node, Leaf) and isinstance(node.value, (list, tuple)):
             return Kubernetes("[EnvVar@name]")(node, problems)
-        values = MapOf(ENV_NAME, QUOTED_TEXT)(node, problems)
+        hidden = [child for name, child in items(node) if _SECRET_NAME.search(name) and not _is_text(child)]
+        for child in hidden:
+            problems.add(child.path, "this looks like a secret; move it to secret_env, where its value is not shown.")
+        values = INVALID if hidden else MapOf(ENV_NAME, QUOTED_TEXT)(node, problems)
         if isinstance(values, Invalid):
             return INVALID
         return [{"name": name, "value": value} for name, value in values.items()]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,10 @@ except ImportError:  # ansible-core needs PyYAML itself, so this is for remote i
     HAS_YAML = False
 else:
     HAS_YAML = True
+
+
+#: Texts that YAML 1.2 reads as numbers and PyYAML, which speaks 1.1, leaves bare: a short commit hash such as 12e45.
+_NUMBER_1_2 = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+")
 
 
 def as_yaml(value: Any) -> str:
@@ -28,7 +33,8 @@ def as_yaml(value: Any) -> str:
 
     def text(dumper: Any, data: str) -> Any:
         """Lines as lines."""
-        return dumper.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
+        style = "|" if "\n" in data else "'" if _NUMBER_1_2.fullmatch(data) else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
     Dumper.add_representer(str, text)
     return str(

@@ -44,10 +44,11 @@ options:
     elements: dict
     default: []
   existing:
-    description: Kind and name of the objects that existed before, so that created and changed ones are told apart.
+    description:
+      - Kind and name of the objects that existed before, so that created and changed ones are told apart.
+      - Without it an object counts as created only if its result says so, which takes diff mode.
     type: list
     elements: str
-    default: []
 requirements:
   - python >= 3.11
   - PyYAML
@@ -113,14 +114,14 @@ def main() -> None:
             "sent": {"type": "list", "elements": "dict", "required": True},
             "result": {"type": "dict", "default": {}},
             "not_sent": {"type": "list", "elements": "dict", "default": []},
-            "existing": {"type": "list", "elements": "str", "default": []},
+            "existing": {"type": "list", "elements": "str"},
         },
         supports_check_mode=True,
     )
     if not HAS_YAML:
         module.fail_json(msg=missing_required_lib("PyYAML"))
     params = module.params
-    found = report(params["sent"], params["result"], params["not_sent"], set(params["existing"]), module._diff)
+    found = report(params["sent"], params["result"], params["not_sent"], params["existing"], module._diff)
     for warning in found.warnings:
         module.warn(warning)
     outcome = {

@@ -99,12 +99,15 @@ removed:
   elements: str
 """
 
+import re
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.queueops.celery.plugins.module_utils._changes import identity
 from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree import (
     INDEX,
+    OutsideError,
     empty_tree,
     file_name,
     plan_tree,
@@ -112,6 +115,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree imp
     write_tree,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._yaml import HAS_YAML
+
+
+def _name_of(item: dict[str, Any]) -> str:
+    metadata = item.get("metadata")
+    return str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
 
 
 def main() -> None:
@@ -133,6 +141,11 @@ def main() -> None:
         module.fail_json(
             msg="resources holds a Secret; write Secrets with a task of their own that has no_log and mode 0600."
         )
+    nameless = [n for n, item in enumerate(resources) if not item.get("kind") or not _name_of(item)]
+    if nameless:
+        module.fail_json(msg=f"resources[{nameless[0]}] is no Kubernetes object; it needs kind and metadata.name.")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", module.params["name"]):
+        module.fail_json(msg=f"{module.params['name']!r} is no folder name; write letters, digits, '.', '-' and '_'.")
     root = Path(module.params["path"]) / module.params["name"]
     try:
         wanted = module.params["state"] == "present"
@@ -145,6 +158,8 @@ def main() -> None:
         diff = tree_diff(root, plan)
         if not module.check_mode:
             write_tree(root, plan)
+    except OutsideError as error:
+        module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or root} cannot be written: {error.strerror}. Choose another folder.")
     module.exit_json(

@@ -34,7 +34,7 @@ def pytest(suite: str, *options: str) -> list[str]:
 # Longest first, so that none of them starts last.
 CHECKS: dict[str, list[list[str]]] = {
     "sanity": [["python", "-m", "tests.sanity.run"]],
-    "integration": [pytest("integration")],
+    "integration": [pytest("integration", "-n", "2")],
     "molecule": [["molecule", "test", "--all"]],
     "unit": [pytest("unit", "-n", "auto")],
     "package": [["python", "-m", "tests.checks.package"]],

@@ -92,9 +92,9 @@ def test_a_diff_of_a_secret_shows_names_of_keys_only() -> None:
 
 
 def test_an_update_is_no_creation_also_where_nobody_looked_before() -> None:
-    """C(observed) is optional: kubernetes.core's own diff says that the object existed."""
+    """C(existing) is optional: kubernetes.core's own diff says that the object existed."""
     diff = {"before": {"data": {"x": "0"}}, "after": {"data": {"x": "1"}}}
-    assert report([MAP], done(MAP, diff=diff), [], set()).changed == ["ConfigMap a"]
+    assert report([MAP], done(MAP, diff=diff), [], None).changed == ["ConfigMap a"]
 
 
 def test_what_no_person_wrote_is_not_shown() -> None:

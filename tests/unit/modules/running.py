@@ -27,6 +27,7 @@ def run(name: str, /, check: bool = False, **options: Any) -> dict[str, Any]:
     arguments = {
         **options,
         "_ansible_check_mode": check,
+        "_ansible_diff": True,
         "_ansible_remote_tmp": "/tmp",
         "_ansible_keep_remote_files": False,
     }

@@ -14,7 +14,9 @@ MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data
 
 @pytest.mark.parametrize("check", [False, True])
 def test_what_was_created_is_told_with_a_diff(check: bool) -> None:
-    result = run("change_report", check, sent=[MAP], result={"changed": True, "result": MAP, "method": "apply"})
+    result = run(
+        "change_report", check, sent=[MAP], result={"changed": True, "result": MAP, "method": "apply"}, existing=[]
+    )
     assert (result["changed"], result["created"], result["summary"]) == (True, ["ConfigMap a"], "1 created")
     assert result["diff"][0]["after_header"] == "ConfigMap a"
     assert not result.get("warnings")
@@ -29,7 +31,7 @@ def test_a_refused_object_fails_the_task_and_keeps_the_rest_of_the_report() -> N
     refused = {"changed": False, "result": {}, "error": {"msg": "boom"}}
     sent = [MAP, {**MAP, "metadata": {"name": "b"}}]
     results = {"result": {"results": [{"changed": True, "result": MAP, "method": "apply"}, refused]}}
-    result = run("change_report", sent=sent, result=results)
+    result = run("change_report", sent=sent, result=results, existing=[])
     assert result["msg"].startswith("The API refused 1 of 2 objects; 1 were written")
     assert result["failed_objects"] == ["ConfigMap b: boom"]
     assert result["created"] == ["ConfigMap a"]
