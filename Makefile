@@ -11,7 +11,7 @@ EXEC := $(VENV_TEST)/bin/python -m tests.checks.run_checks --exec
 export PYTHON
 unexport PYTHONPATH PYTHONHOME
 
-CHECKS := lint sanity unit schema integration molecule package
+CHECKS := lint pages sanity unit schema integration molecule package
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test $(CHECKS) test-cluster bench docs compat requirements clean $(VENV) $(VENV_TEST)
@@ -26,6 +26,9 @@ test: $(VENV) $(VENV_TEST) ## Run every check below, side by side, and the demo
 	@$(RUN) all
 
 lint: $(VENV_TEST) ## ruff, mypy (strict), yamllint and ansible-lint (production profile)
+	@$(RUN) $@
+
+pages: $(VENV_TEST) ## Generated pages and files are up to date, and every example inventory in the docs works
 	@$(RUN) $@
 
 sanity: $(VENV_TEST) ## ansible-test sanity on ansible-core 2.19 and 2.21, without ignores

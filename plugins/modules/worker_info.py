@@ -129,9 +129,14 @@ waiting:
   returned: when O(wait=true)
   type: list
   elements: str
+waited:
+  description: Time that was waited, in seconds.
+  returned: when O(wait=true)
+  type: int
 """
 
 import copy
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -226,7 +231,9 @@ def main() -> None:
         fleet = parse_fleet(inventory_from(params), may_be_empty=not params["variable_names"])
         cluster = open_cluster(lambda: get_api_client(module), fleet.namespace)
         if params["wait"]:
-            module.exit_json(changed=False, waiting=[] if module.check_mode else wait(cluster, fleet, params))
+            start = time.monotonic()
+            waiting = [] if module.check_mode else wait(cluster, fleet, params)
+            module.exit_json(changed=False, waiting=waiting, waited=round(time.monotonic() - start))
         observed = read_observed(cluster, fleet.name, set(wanted_objects(fleet)))
     except InventoryError as error:
         module.fail_json(msg=str(error), problems=[str(problem) for problem in error.problems])

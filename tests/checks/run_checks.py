@@ -31,6 +31,11 @@ def pytest(suite: str, *options: str) -> list[str]:
     return ["python", "-m", "pytest", f"tests/{suite}", *options]
 
 
+def script(name: str) -> list[str]:
+    """One that imports the collection, in the environment that has it."""
+    return ["python", "-m", "tests.checks.run_checks", "--exec", "python", f"tests/checks/{name}.py"]
+
+
 # Longest first, so that none of them starts last.
 CHECKS: dict[str, list[list[str]]] = {
     "sanity": [["python", "-m", "tests.sanity.run"]],
@@ -45,6 +50,7 @@ CHECKS: dict[str, list[list[str]]] = {
         ["yamllint", "--strict", "."],
         ["ansible-lint", "--offline", "--profile", "production", "--strict", "--nocolor"],
     ],
+    "pages": [script("key_reference"), script("examples"), script("kubernetes_types")],
     "schema": [pytest("schema", "-n", "auto")],
     "demo": [["make", "--no-print-directory", "demo"]],
 }

@@ -64,8 +64,13 @@ class Run:
 
     @property
     def warnings(self) -> str:
-        """Warnings as one line, without the breaks that ansible puts between words."""
-        return " ".join(self.stderr.split())
+        """Warnings as one line, without the breaks that ansible puts between words.
+
+        The json callback keeps those of a module in its result, others print them.
+        """
+        tasks = [one for play in self.data["plays"] for one in play["tasks"]] if "{\n" in self.stdout else []
+        kept = [text for one in tasks for result in one["hosts"].values() for text in result.get("warnings") or []]
+        return " ".join(" ".join([*map(str, kept), self.stderr]).split())
 
     def changed(self, host: str) -> int:
         """The number after `changed=` in the recap; the host must not have failed."""

@@ -142,9 +142,8 @@ class TestRemovalWithoutKeda:
             cluster = Cluster(kubeconfig, emulator)
             name = new_namespace_name("stuck")
             player.kubeconfig = kubeconfig
-            inventory = write_inventory(
-                folder, {"one": fleet("one", {"high": SCALED})}, {"celery_workers_namespace": name}
-            )
+            variables = {"celery_workers_namespace": name, "celery_workers_wait_timeout": 5}
+            inventory = write_inventory(folder, {"one": fleet("one", {"high": SCALED})}, variables)
             with namespaces(cluster, name):
                 assert player.deploy(inventory).changed("one") > 0
                 emulator.stop_keda()

@@ -61,6 +61,7 @@ _SPECIAL: dict[type, Values] = {
     Number: st.one_of(st.floats(0.1, 5000), st.integers(1, 5000), st.just("30")),
     Plain: _JSON,
     kubernetes.CountOrPercent: st.sampled_from([1, 2, "25%", "100%"]),
+    kubernetes.VolumeSource: st.sampled_from([{"emptyDir": {}}, {"persistentVolumeClaim": {"claimName": "beat"}}]),
     kubernetes.Quantity: st.sampled_from(["100m", 1, "2", "64Mi", "1.5Gi"]),
     values.EnvSection: _ENV,
     values.SecretEnv: st.sampled_from([True, {"secret": "pay", "key": "token"}]),
