@@ -221,7 +221,7 @@ def group_rows(group: Group) -> Iterator[tuple[str, ...]]:
         if found is not None:
             yield code(item.name), what(found), default(found, default_of(item)), prose(found.doc)
     if group.cls is model.ServiceKeys:
-        broker = next(item for item in GROUPS if item.cls is model.Broker)
+        [broker] = [item for item in GROUPS if item.cls is model.Broker]
         link = f"a dict of the keys of [{broker.title}](#{broker.anchor})"
         yield "`broker`", link, "the broker of all services", "A broker of this service's own."
 
