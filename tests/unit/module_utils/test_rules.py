@@ -197,3 +197,10 @@ def test_settings_follow_from_known_task_times_unless_given(
     variant = variant_of(keys)
     scaling = variant.scaling
     assert (variant.pod.termination_grace_period, scaling.cooldown_period, scaling.list_length) == expected
+
+
+@pytest.mark.parametrize("key", ["in_flight", "inherit_from", "idempotent"])
+def test_a_key_of_a_later_release_says_what_to_write_meanwhile(key: str) -> None:
+    (problem,) = problems_with({}, service={key: "x"})
+    assert "not part of this release" in problem
+    assert "write" in problem or "min_replicas" in problem
