@@ -12,24 +12,30 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.queueops.celery.plugins.module_utils._changes import (
     first_cause,
     identity,
+    is_change,
     list_results,
     readable,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._observed import observed_from_data
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
     redact,
     redacted_layers,
     secret_manifests,
+    without_stale_keys,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
 
 Objects = list[dict[str, Any]]
 
 
-def manifests_of_secrets(layers: Objects, namespace: str, fleet: str = "", preset: str = "") -> Objects:
-    """Secret objects of a fleet, with their values."""
+def manifests_of_secrets(
+    layers: Objects, namespace: str, fleet: str = "", preset: str = "", observed: dict[str, Any] | None = None
+) -> Objects:
+    """Secret objects of a fleet, with their values, and a null for each key that only an earlier run wrote."""
     try:
-        return secret_manifests(layers, str(namespace), str(fleet), str(preset))
+        secrets = secret_manifests(layers, str(namespace), str(fleet), str(preset))
+        return without_stale_keys(secrets, observed_from_data(observed))
     except InventoryError as error:
         raise AnsibleFilterError(str(error)) from None
 
@@ -71,11 +77,11 @@ def report_of(
 def _trimmed(
     definition: dict[str, Any], item: dict[str, Any], shows_diff: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    if shows_diff and item.get("changed"):
+    if shows_diff and is_change(item):
         return definition, item
     name = {"kind": definition["kind"], "metadata": {"name": definition["metadata"]["name"]}}
     kept: dict[str, Any] = {key: item[key] for key in ("changed", "error", "method", "warnings") if key in item}
-    return name, {"result": {}, **kept}
+    return name, {"result": {}, **kept, "changed": is_change(item)}
 
 
 def _without_values(item: dict[str, Any]) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def report(
     for definition, item in zip(sent, results, strict=False):
         existed = _existed(item) if existing is None else identity(definition) in existing
         _note(found, definition, item, existed)
-        if shows_diff and item.get("changed") and not item.get("error"):
+        if shows_diff and is_change(item) and not item.get("error"):
             found.diff.append(_diff(definition, *_sides(definition, item, existed)))
     for definition in not_sent:
         found.created.append(identity(definition))
@@ -83,6 +83,27 @@ def _existed(item: dict[str, Any]) -> bool:
     """Whether an object was there before, as far as its result tells: a diff of a new one has nothing before."""
     diff = item.get("diff")
     return item.get("method") != "create" and not (isinstance(diff, dict) and "before" in diff and not diff["before"])
+
+
+#: What changes by itself between two readings of an object.
+_MOVING_METADATA = {"resourceVersion", "generation", "managedFields"}
+_MOVING_ANNOTATIONS = {"deployment.kubernetes.io/revision"}
+
+
+def is_change(item: dict[str, Any]) -> bool:
+    """Whether a result is a change of ours: kubernetes.core also counts a status that moved meanwhile."""
+    diff = item.get("diff")
+    if not item.get("changed") or not isinstance(diff, dict) or not diff.get("before"):
+        return bool(item.get("changed"))
+    return any(_is_ours(diff.get(side) or {}) for side in ("before", "after"))
+
+
+def _is_ours(side: dict[str, Any]) -> bool:
+    if set(side) - {"metadata", "status"}:
+        return True
+    metadata = side.get("metadata") or {}
+    annotations = set(metadata.get("annotations") or {})
+    return bool(set(metadata) - _MOVING_METADATA - {"annotations"}) or bool(annotations - _MOVING_ANNOTATIONS)
 
 
 def list_results(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -99,7 +120,7 @@ def _note(found: Report, definition: dict[str, Any], item: dict[str, Any], exist
     found.warnings.extend(f"{name}: {text}" for text in item.get("warnings") or [])
     if item.get("error"):
         found.failed.append(f"{name}: {first_cause(item['error'])}")
-    elif not item.get("changed"):
+    elif not is_change(item):
         found.unchanged.append(name)
     elif item.get("method") == "delete":
         found.deleted.append(name)

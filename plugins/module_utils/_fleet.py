@@ -72,6 +72,8 @@ _ONE_VARIANT_KEYS = {"name", "queues"}
 _SERVICE_ONLY_KEYS = {*key_names(ServiceKeys), "broker"}
 
 PREFIX = "celery_workers_"
+#: How many levels of a variable name services and variants, below which a null is no value but one without keys.
+NULL_DEPTH = {"services": 1, "config": 2}
 LAYERED = ("services", "config", "queue_defaults", "broker")
 
 _NAME = Text("lower case letters and digits, with '-' or '_' between them", r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?", 63)
@@ -112,16 +114,15 @@ class _Reader:
             if not isinstance(layer.value, Mapping):
                 self.problems.add(layer.name, "this is not a dict; write keys and values under it.")
                 continue
-            depth = {"services": 1, "config": 2}.get(name, 0)
-            node = overlay(node, _without_nulls(layer.value, depth), layer.name)
+            node = overlay(node, without_nulls(layer.value, NULL_DEPTH.get(name, 0)), layer.name)
         return node if isinstance(node, Branch) else EMPTY
 
 
-def _without_nulls(value: Any, depth: int) -> Any:
+def without_nulls(value: Any, depth: int) -> Any:
     """A service or variant that is null is one without keys of its own; C(high:) is the natural way to write it."""
     if depth == 0 or not isinstance(value, Mapping):
         return value
-    return {key: _without_nulls({} if item is None else item, depth - 1) for key, item in value.items()}
+    return {key: without_nulls({} if item is None else item, depth - 1) for key, item in value.items()}
 
 
 def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
@@ -161,6 +162,14 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
     return replace(fleet, warnings=tuple(dict.fromkeys(problems.warnings)))
 
 
+#: Variables that the design has and this release does not read.
+_LATER_VARIABLES = {
+    PREFIX + name + end
+    for name in ("flower", "service_monitor", "prometheus_rule", "dashboard")
+    for end in ("", "_enabled")
+}
+
+
 def _check_variables(inventory: Inventory, problems: Problems) -> None:
     """Every C(celery_workers_*) variable must be one that something reads."""
     known = set(inventory.known_variables)
@@ -170,6 +179,8 @@ def _check_variables(inventory: Inventory, problems: Problems) -> None:
         base, is_layer, _rest = name.partition("__")
         if is_layer and base in {PREFIX + layered for layered in LAYERED}:
             problems.add(name, f"a layer's name is {base}__<two digits>_<name>, for example {base}__50_campus.")
+        elif name in _LATER_VARIABLES:
+            problems.add(name, "this is not part of this release; leave it out.")
         elif is_layer:
             problems.add(name, f"only {', '.join(PREFIX + layered for layered in LAYERED)} have layers.")
         else:
@@ -349,6 +360,7 @@ def _read_variant(
         args=args,
         slots=slots_of(args),
         path=path,
+        written_keys=frozenset(name for name in tree.children if tree.get(name) is not None),
         written=frozenset(child.path for child in tree.children.values()),
     )
     if consumption.enabled:

@@ -332,11 +332,11 @@ def _list(element: str, field: tuple[str, str], node: Node, problems: Problems, 
     values = [_value(element, field, child, problems, partial) for child in elements(node)]
     if any(isinstance(value, Invalid) for value in values):
         return INVALID
-    merge_key = kind.rstrip("]").partition("@")[2]
+    # kubernetes.core merges ports by their number alone, so that a second protocol would go at the second run.
+    merge_key = "containerPort" if element == "ContainerPort" else kind.rstrip("]").partition("@")[2]
     names = [value.get(merge_key) for value in values if isinstance(value, dict)] if merge_key else []
     twice = sorted({str(name) for name in names if name is not None and names.count(name) > 1})
-    # The same port may stand twice with different protocols.
-    if twice and element != "ContainerPort":
+    if twice:
         problems.add(node.path, f"{merge_key} {', '.join(twice)} stands here more than once; write it once.")
         return INVALID
     return values
@@ -461,11 +461,19 @@ def _scalar(kind: str, field: tuple[str, str], node: Node, problems: Problems) -
 
 def _bounded(field: tuple[str, str], node: Node, problems: Problems) -> Any:
     low, high = _BOUNDS.get(field, (-(2**31), 2**63 - 1))
-    number = as_integer(node)
+    number = _octal(node) if field[1] in ("defaultMode", "mode") else as_integer(node)
     if number is None or not low <= number <= high:
         rule = f"a whole number from {low} to {high}" if field in _BOUNDS else "a whole number"
         return refuse(_Raw(rule), node, problems)
     return number
+
+
+def _octal(node: Node) -> int | None:
+    """A file mode. Text such as "0440" is octal, as chmod and Ansible's own modules read it."""
+    value = node.value if isinstance(node, Leaf) else None
+    if isinstance(value, str) and re.fullmatch(r"0o?[0-7]{3,4}", value):
+        return int(value.replace("o", ""), 8)
+    return as_integer(node)
 
 
 def merge(type_name: str, lower: Any, upper: Any) -> Any:

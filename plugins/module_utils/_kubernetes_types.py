@@ -101,7 +101,7 @@ TYPES: dict[str, dict[str, str]] = {
         "lifecycle": "Lifecycle",
         "livenessProbe": "Probe",
         "name": "str!",
-        "ports": "[ContainerPort@containerPort]",
+        "ports": "[ContainerPort]",
         "readinessProbe": "Probe",
         "resizePolicy": "[ContainerResizePolicy]",
         "resources": "ResourceRequirements",
@@ -482,7 +482,7 @@ TYPES: dict[str, dict[str, str]] = {
         "subdomain": "str",
         "terminationGracePeriodSeconds": "int",
         "tolerations": "[Toleration]",
-        "topologySpreadConstraints": "[TopologySpreadConstraint@topologyKey]",
+        "topologySpreadConstraints": "[TopologySpreadConstraint]",
         "volumes": "[Volume@name]",
     },
     "PortworxVolumeSource": {

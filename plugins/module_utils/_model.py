@@ -192,7 +192,7 @@ class Process:
         Choice(("debug", "info", "warning", "error", "critical", "fatal")), "Log level of the worker.", "info"
     )
     settings: dict[str, Any] = key(
-        MapOf(Text("a Celery setting such as task_track_started", r"[a-zA-Z]+[._][a-zA-Z0-9_.]+"), Plain()),
+        MapOf(Text("a Celery setting such as task_track_started", r"[a-zA-Z][a-zA-Z0-9]*[._][a-zA-Z0-9_.]+"), Plain()),
         "Celery settings of this variant's workers only, set on their command line over the app's own.",
         {},
     )
@@ -479,7 +479,8 @@ class Variant:
     args: tuple[str, ...] = ()
     slots: int = 1
     path: str = ""
-    #: Paths of the keys that the inventory wrote.
+    #: Keys that the inventory or the preset wrote, and the paths where.
+    written_keys: frozenset[str] = frozenset()
     written: frozenset[str] = frozenset()
 
     @property

@@ -20,6 +20,8 @@ COMPONENT_LABEL = f"{OWN_DOMAIN}component"
 SECRETS_ANNOTATION = f"{OWN_DOMAIN}secret-versions"
 #: Annotation of a pod template: the content of the ConfigMaps it reads.
 CONFIG_ANNOTATION = f"{OWN_DOMAIN}config-hash"
+#: Annotation of a Secret of ours: the names of its keys, so that one that is not wanted any more can be taken away.
+KEYS_ANNOTATION = f"{OWN_DOMAIN}keys"
 REVISION_ANNOTATION = f"{OWN_DOMAIN}secret-revision"
 
 #: KEDA 2.20 refuses a ScaledObject whose HPA C(keda-hpa-<name>) would have more than 63 characters.
@@ -57,6 +59,11 @@ def heartbeat_name(service: str) -> str:
 def secret_env_name(deployment: str) -> str:
     """Secret with the secret environment of one Deployment."""
     return f"{deployment}-env"
+
+
+def attached_names(deployment: str) -> tuple[str, ...]:
+    """Names of what belongs to one Deployment alone, beside those that are its own."""
+    return scaled_object_name(deployment), secret_env_name(deployment)
 
 
 def fleet_broker_secret_name(fleet: str) -> str:

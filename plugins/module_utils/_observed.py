@@ -13,10 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import OWN_DOMAIN
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     FLEET_LABEL,
     SERVICE_LABEL,
     VARIANT_LABEL,
+    attached_names,
 )
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -49,11 +51,19 @@ class ObservedObject:
     selector: dict[str, str] = field(default_factory=dict)
     #: The last applied configuration of a Deployment that had C(spec.replicas) applied.
     last_applied: str = ""
+    #: Labels of the last applied configuration: those that we wrote ourselves.
+    applied_labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
         """Kind and name, as messages write them."""
         return f"{self.kind} {self.name}"
+
+    @property
+    def applied_replicas(self) -> int | None:
+        """The number of replicas that was applied last."""
+        number = _applied(self.last_applied, "spec").get("replicas")
+        return number if isinstance(number, int) else None
 
     def is_ours(self, fleet: str) -> bool:
         """Whether it carries the ownership label of a fleet."""
@@ -110,16 +120,18 @@ def observed_object(kind: str, raw: dict[str, Any]) -> ObservedObject:
     spec = raw.get("spec") or {}
     annotations = dict(metadata.get("annotations") or {})
     last_applied = annotations.pop(LAST_APPLIED, "")
+    own = {name: value for name, value in annotations.items() if name.startswith(OWN_DOMAIN)}
     return ObservedObject(
         kind=kind,
         name=metadata["name"],
         labels=dict(metadata.get("labels") or {}),
-        annotations=annotations if kind == "Deployment" else {},
+        annotations=annotations if kind == "Deployment" else own,
         resource_version=metadata.get("resourceVersion", "") if kind == "Secret" else "",
         owner=_owner(metadata),
         replicas=spec.get("replicas") if kind == "Deployment" else None,
         selector=dict((spec.get("selector") or {}).get("matchLabels") or {}) if kind == "Deployment" else {},
-        last_applied=last_applied if kind == "Deployment" and "replicas" in _applied_spec(last_applied) else "",
+        last_applied=last_applied if kind == "Deployment" and "replicas" in _applied(last_applied, "spec") else "",
+        applied_labels=dict(_applied(last_applied, "metadata").get("labels") or {}),
     )
 
 
@@ -140,12 +152,13 @@ def without_replicas(last_applied: str) -> str:
     return json.dumps(applied, separators=(",", ":"), sort_keys=True)
 
 
-def _applied_spec(last_applied: str) -> dict[str, Any]:
+def _applied(last_applied: str, part: str) -> dict[str, Any]:
+    """One part of a last applied configuration; empty if there is none that can be read."""
     try:
-        spec = json.loads(last_applied or "{}").get("spec")
+        found = json.loads(last_applied or "{}").get(part)
     except (ValueError, AttributeError):
         return {}
-    return spec if isinstance(spec, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _owner(metadata: dict[str, Any]) -> str:
@@ -184,7 +197,10 @@ def leftovers(
     """
     names = set(wanted)
     unwanted = [item for item in observed.ours(fleet) if (item.kind, item.name) not in names]
-    gone = [item for item in unwanted if item.kind == "Deployment" or _place(item) not in present]
+    # A Deployment that is not wanted any more may hold work, and what scales and guards it stays with it.
+    left = [item.name for item in unwanted if item.kind == "Deployment"]
+    with_it = {name for deployment in left for name in (deployment, *attached_names(deployment))}
+    gone = [item for item in unwanted if item.name in with_it or _place(item) not in present]
     # What a whole service shares stays as long as something of that service runs that nobody asks for any more.
     busy = {_place(item)[0] for item in gone}
     kept = [item for item in unwanted if item not in gone and not _place(item)[1] and _place(item)[0] in busy]

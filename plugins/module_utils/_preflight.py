@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     COMPONENT_LABEL,
     SERVICE_LABEL,
     VARIANT_LABEL,
+    ownership_labels,
     scaled_object_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import KEDA_KINDS, Observed, ObservedObject
@@ -40,10 +41,11 @@ def wanted_objects(fleet: Fleet) -> list[tuple[str, str]]:
     return [*secrets, *((item["kind"], item["metadata"]["name"]) for item in manifests)]
 
 
-def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool) -> Findings:
+def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes: bool = False) -> Findings:
     """Check a fleet against the cluster, before anything is sent.
 
     :param creates_namespace: whether the role may create the namespace.
+    :param prunes: whether the role will remove what the inventory does not ask for.
     """
     missing = []
     if not observed.namespace_exists and not creates_namespace:
@@ -58,7 +60,10 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool) -> Find
             f"The cluster does not know {' and '.join(absent)} (keda.sh/v1alpha1), which {_some(scaled)} need. Install "
             "KEDA, or set enable_keda: false for them."
         )
-    return Findings((*_foreign(fleet, observed), *_second_autoscalers(fleet, observed)), tuple(missing))
+    problems = [*_foreign(fleet, observed), *_second_autoscalers(fleet, observed)]
+    if not prunes:
+        problems += _renamed(fleet, observed)
+    return Findings(tuple(problems), tuple(missing))
 
 
 def _some(names: list[str]) -> str:
@@ -92,6 +97,25 @@ def _exchanged(fleet: Fleet, observed: Observed) -> Iterable[str]:
                 f"name to variant {variant.name} of service {variant.service}. Set name on the new variant, or remove "
                 "the old Deployment first (celery_workers_prune)."
             )
+
+
+def _renamed(fleet: Fleet, observed: Observed) -> Iterable[str]:
+    """A variant under a new name beside its old Deployment: both would have one selector, and no HPA would scale."""
+    for variant in fleet.variants:
+        for item in observed.ours(fleet.name):
+            place = (item.labels.get(SERVICE_LABEL, ""), item.labels.get(VARIANT_LABEL, ""))
+            if item.kind != "Deployment" or item.name == variant.deployment or COMPONENT_LABEL in item.labels:
+                continue
+            if place == (variant.service, variant.name) and item.selector == _selector_of(fleet, variant):
+                yield (
+                    f"variant {variant.name} of service {variant.service} runs as Deployment {item.name} and would run "
+                    f"as {variant.deployment} beside it. Keep its name, or run with celery_workers_prune: true, which "
+                    "removes the old one once the new one is up."
+                )
+
+
+def _selector_of(fleet: Fleet, variant: Variant) -> dict[str, str]:
+    return ownership_labels(fleet.name, variant.service, variant.name)
 
 
 def _second_autoscalers(fleet: Fleet, observed: Observed) -> Iterable[str]:

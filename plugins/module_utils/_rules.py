@@ -218,6 +218,17 @@ def _check_scaled_broker(variant: Variant, broker: Broker | None, path_of: PathO
             f"this release scales on Redis only, and the broker of {_who(variant)} is {broker.type}; set "
             "enable_keda: false.",
         )
+    else:
+        _warn_of_missing_login(variant, broker, path_of, problems)
+
+
+def _warn_of_missing_login(variant: Variant, broker: Broker, path_of: PathOf, problems: Problems) -> None:
+    if broker.secret is not None and broker.secret.password_key is None:
+        problems.warn(
+            path_of("enable_keda"),
+            f"the scaler of {_who(variant)} reads the broker without a password, because secret names none; add "
+            "password_key to celery_workers_broker.secret if the broker wants one.",
+        )
 
 
 def check_pod(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool) -> None:

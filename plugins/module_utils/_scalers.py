@@ -64,10 +64,13 @@ def _scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: O
         "maxReplicaCount": scaling.max_replicas,
     }
     # With one pod always up KEDA polls and cools down for nothing, and its webhook warns of both (2.20).
-    if goes_idle:
-        spec["pollingInterval"] = scaling.polling_interval
-        spec["cooldownPeriod"] = scaling.cooldown_period
-        spec["initialCooldownPeriod"] = scaling.initial_cooldown_period
+    # Who writes them gets them all the same.
+    times = {
+        "polling_interval": ("pollingInterval", scaling.polling_interval),
+        "cooldown_period": ("cooldownPeriod", scaling.cooldown_period),
+        "initial_cooldown_period": ("initialCooldownPeriod", scaling.initial_cooldown_period),
+    }
+    spec.update({name: value for key, (name, value) in times.items() if goes_idle or key in variant.written_keys})
     if scaling.idle_replicas is not None:
         spec["idleReplicaCount"] = scaling.idle_replicas
     if scaling.fallback is not None:

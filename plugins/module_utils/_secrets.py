@@ -18,26 +18,36 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import PREFIX, Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._fleet import (
+    NULL_DEPTH,
+    PREFIX,
+    Inventory,
+    parse_fleet,
+    without_nulls,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names
 from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer, layers_of, overlay, plain, stack
 from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Service
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    KEYS_ANNOTATION,
     beat_name,
     ownership_labels,
     people_labels,
     secret_env_name,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
 from ansible_collections.queueops.celery.plugins.module_utils._pods import broker_url
 from ansible_collections.queueops.celery.plugins.module_utils._values import (
     MISPLACED,
     URL_WITH_PASSWORD,
     looks_secret,
+    names_secret,
 )
 
 #: A key that is nearly one of these is masked too: it is one typing mistake away.
 _SECRET_KEYS = ("secret_env", "password")
 #: Keys of that look that hold names.
-_NAMES_ONLY = {"password_key"}
+_NAMES_ONLY = {"url_key", "username_key", "password_key", "ca_key", "ca_secret"}
 
 
 def without_secrets(value: Any, masks_env: bool = True) -> Any:
@@ -60,11 +70,13 @@ def without_secrets(value: Any, masks_env: bool = True) -> Any:
 def _masked(key: str, value: Any, masks_env: bool) -> Any:
     if key == "env":
         return _env_masked(value, masks_env)
-    if key in _NAMES_ONLY or not difflib.get_close_matches(key.lower(), _SECRET_KEYS, n=1, cutoff=0.8):
-        return without_secrets(value, masks_env)
+    near = difflib.get_close_matches(key.lower(), _SECRET_KEYS, n=1, cutoff=0.8)
     if key == "secret_env" and isinstance(value, Mapping):
         return {_text(name): _marker(item) for name, item in value.items()}
-    return None if value is None else MISPLACED
+    if value is None or key in _NAMES_ONLY:
+        return without_secrets(value, masks_env)
+    holds_text = not isinstance(value, (Mapping, list, tuple, bool))
+    return MISPLACED if near or (holds_text and names_secret(key)) else without_secrets(value, masks_env)
 
 
 def _marker(value: Any) -> Any:
@@ -97,15 +109,19 @@ def _env_value(name: str, value: Any, masks_env: bool) -> Any:
     return without_secrets(value, masks_env)
 
 
+_BROKER_KEYS = key_names(Broker)
+
+
 def broker_without_secrets(value: Any, masks_env: bool = True) -> Any:
     """The same for a broker, whose URL is taken apart: user name and address stay. An empty password is none."""
     if not isinstance(value, Mapping):
-        return without_secrets(value, masks_env)
+        return None if value is None else MISPLACED
     kept = {key: item for key, item in value.items() if key not in ("url", "password")}
     result = without_secrets(kept, masks_env)
-    if isinstance(result.get("secret"), str):
-        # Whoever writes a text here may have meant the password itself.
-        result["secret"] = MISPLACED
+    for key, item in result.items():
+        # A text under secret, or under a name that nothing reads, may well be the password itself.
+        if isinstance(item, (str, int)) and not isinstance(item, bool) and (key == "secret" or key not in _BROKER_KEYS):
+            result[key] = MISPLACED
     if "url" in value:
         shown, password = split_url(value["url"])
         result["url"] = shown
@@ -113,7 +129,8 @@ def broker_without_secrets(value: Any, masks_env: bool = True) -> Any:
             result["password"] = True
     if "password" in value:
         given = value["password"]
-        result["password"] = None if given is None or not _text(given) else True
+        empty = given is None or not _text(given)
+        result["password"] = (result.get("password") if given is None else None) if empty else True
     return result
 
 
@@ -140,21 +157,36 @@ def split_url(url: Any) -> tuple[Any, str | None]:
 
 def redacted_layers(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Base variables and layers as modules may see them."""
-    masks_env = not any(_mentions(layer["value"], "plain-secret") for layer in layers)
-    return [{"name": _text(layer["name"]), "value": _redacted(layer, masks_env)} for layer in layers]
+    accepting = _accepting(layers)
+    return [{"name": _text(layer["name"]), "value": _redacted(layer, accepting)} for layer in layers]
 
 
-def _redacted(layer: dict[str, Any], masks_env: bool) -> Any:
-    base, value = _text(layer["name"]).partition("__")[0], layer["value"]
-    if base == f"{PREFIX}broker":
-        return broker_without_secrets(value, masks_env)
-    if base != f"{PREFIX}services" or not isinstance(value, Mapping):
-        return without_secrets(value, masks_env)
-    safe = without_secrets(value, masks_env)
+def _redacted(layer: dict[str, Any], accepting: set[str]) -> Any:
+    base, value = _text(layer["name"]).partition("__")[0].removeprefix(PREFIX), layer["value"]
+    if base == "broker":
+        return broker_without_secrets(value)
+    if base not in ("services", "config") or not isinstance(value, Mapping):
+        return without_secrets(value, masks_env="" not in accepting)
+    safe = {
+        _text(name): without_secrets(service, masks_env=not {"", _text(name)} & accepting)
+        for name, service in value.items()
+    }
     for name, service in value.items():
-        if isinstance(service, Mapping) and "broker" in service:
-            safe[_text(name)]["broker"] = broker_without_secrets(service["broker"], masks_env)
+        if base == "services" and isinstance(service, Mapping) and "broker" in service:
+            safe[_text(name)]["broker"] = broker_without_secrets(service["broker"])
     return safe
+
+
+def _accepting(layers: list[dict[str, Any]]) -> set[str]:
+    """Services that accept secrets in their environment; an empty name stands for all."""
+    found: set[str] = set()
+    for layer in layers:
+        base, value = _text(layer["name"]).partition("__")[0], layer["value"]
+        if base == f"{PREFIX}queue_defaults" and _mentions(value, "plain-secret"):
+            found.add("")
+        elif isinstance(value, Mapping):
+            found |= {_text(name) for name, service in value.items() if _mentions(service, "plain-secret")}
+    return found
 
 
 def _mentions(value: Any, risk: str) -> bool:
@@ -193,7 +225,7 @@ class _Values:
         node = stack()
         for layer in layers_of(PREFIX + name, layers):
             if isinstance(layer.value, Mapping):
-                node = stack(overlay(node, _emptied(layer.value), layer.name))
+                node = stack(overlay(node, without_nulls(layer.value, NULL_DEPTH.get(name, 0)), layer.name))
         return plain(node)
 
     def broker(self, service: str | None) -> dict[str, Any]:
@@ -210,18 +242,6 @@ class _Values:
         for place in places:
             found.update(place.get("secret_env") or {})
         return found
-
-
-def _emptied(value: Any) -> Any:
-    """Nulls of services and variants as empty dicts, so that they do not wipe out what lies below."""
-    return {
-        key: (
-            {name: ({} if item is None else item) for name, item in child.items()}
-            if isinstance(child, Mapping)
-            else (child or {})
-        )
-        for key, child in value.items()
-    }
 
 
 def _broker_secrets(fleet: Fleet, values: _Values) -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -268,10 +288,29 @@ def _secret(fleet: Fleet, name: str, service: str, data: dict[str, str]) -> dict
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": name, "namespace": fleet.namespace, "labels": labels},
+        "metadata": {
+            "name": name,
+            "namespace": fleet.namespace,
+            "labels": labels,
+            "annotations": {KEYS_ANNOTATION: ",".join(sorted(data))},
+        },
         "type": "Opaque",
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
     }
+
+
+def without_stale_keys(secrets: list[dict[str, Any]], observed: Observed) -> list[dict[str, Any]]:
+    """The same Secrets, with a null for each key that an earlier run wrote and nobody asks for any more.
+
+    They are sent as a merge patch, which takes away only what it names.
+    """
+    found = []
+    for secret in secrets:
+        live = observed.find("Secret", secret["metadata"]["name"])
+        written = set((live.annotations.get(KEYS_ANNOTATION) or "").split(",")) - {""} if live else set()
+        stale = dict.fromkeys(sorted(written - set(secret["data"])))
+        found.append({**secret, "data": {**secret["data"], **stale}})
+    return found
 
 
 def secret_names(fleet: Fleet) -> list[str]:
@@ -296,7 +335,7 @@ def redact(text: str, secrets: list[dict[str, Any]]) -> str:
 def _secret_strings(secrets: list[dict[str, Any]]) -> set[str]:
     found: set[str] = set()
     for secret in secrets:
-        for encoded in secret.get("data", {}).values():
+        for encoded in filter(None, secret.get("data", {}).values()):
             value = base64.b64decode(encoded).decode()
             # As it is, and as JSON and Python write it inside of a text.
             found |= {encoded, value, json.dumps(value)[1:-1], repr(value)[1:-1]}

@@ -46,6 +46,11 @@ _SECRET_NAME = re.compile(
 )
 
 
+def names_secret(name: str) -> bool:
+    """Whether a name is one of a secret: C(redis_password), C(sentinelPassword), C(API_TOKEN)."""
+    return bool(_SECRET_NAME.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)))
+
+
 def looks_secret(name: str, value: Any) -> bool:
     """Whether an environment entry carries a secret in plain sight: by its name, or by a password in a URL."""
     text = value if isinstance(value, str) else ""

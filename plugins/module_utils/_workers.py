@@ -57,7 +57,7 @@ def worker_deployment(
     context = PodContext(service, variant.deployment, people, {**labels, **selector}, observed, files_hash())
     spec: dict[str, Any] = {}
     replicas = fixed_replicas(variant, live)
-    if dry_run and variant.has_scaler and live is not None and live.last_applied:
+    if dry_run and live is not None and needs_handover(variant, live):
         replicas = live.replicas
     if replicas is not None:
         spec["replicas"] = replicas
@@ -89,26 +89,34 @@ def beat_deployment(fleet: Fleet, service: Service, beat: Beat, observed: Observ
 def fixed_replicas(variant: Variant, live: ObservedObject | None) -> int | None:
     """The number to write, or None to leave it to whoever else decides.
 
-    A number once applied cannot just be dropped: a client-side apply would then reset it to 1 (measured on 1.36).
+    A number once applied cannot just be dropped: a client-side apply would then reset it to 1 (measured on 1.36). It
+    stays while it is still true, and is handed over where somebody has changed it.
     """
     if variant.has_scaler:
         return None
     if variant.scaling.replicas is not None:
         return variant.scaling.replicas
-    if live is not None and (live.last_applied or not live.replicas):
-        return max(live.replicas or 0, 1)
-    return None
+    if live is None or live.replicas is None:
+        return None
+    if live.replicas == 0:
+        return 1
+    return live.replicas if live.replicas == live.applied_replicas else None
+
+
+def needs_handover(variant: Variant, live: ObservedObject | None) -> bool:
+    """Whether an applied number of replicas must be forgotten, because somebody else decides on it now."""
+    return live is not None and bool(live.last_applied) and fixed_replicas(variant, live) is None
 
 
 def handovers(fleet: Fleet, observed: Observed) -> list[dict[str, Any]]:
-    """Patches that make Deployments forget an applied number of replicas before a scaler takes over.
+    """Patches that make Deployments forget an applied number of replicas, before a scaler takes over.
 
     Only the record of the last apply is changed, so the running workers stay as they are.
     """
     found = []
     for variant in fleet.variants:
         live = observed.find("Deployment", variant.deployment)
-        if variant.has_scaler and live is not None and live.last_applied and live.is_ours(fleet.name):
+        if live is not None and needs_handover(variant, live) and live.is_ours(fleet.name):
             metadata = {
                 "name": variant.deployment,
                 "namespace": fleet.namespace,
@@ -163,10 +171,15 @@ def resource(
 ) -> dict[str, Any]:
     """One object with our labels.
 
-    :param live: the object that exists; labels for people that it has stay as they are, unless the user sets them.
+    :param live: the object that exists; labels for people that somebody else has set stay as they are, unless the
+        user sets them.
     """
     people = people_labels(fleet.name, name, component)
-    kept = {key: value for key, value in (live.labels if live else {}).items() if key in people}
+    kept = {
+        key: value
+        for key, value in (live.labels.items() if live else ())
+        if key in people and live is not None and live.applied_labels.get(key) != value
+    }
     metadata: dict[str, Any] = {
         "name": name,
         "namespace": fleet.namespace,

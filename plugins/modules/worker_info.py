@@ -38,8 +38,10 @@ options:
     description: Whether the namespace will be created, so that its absence is no problem.
     type: bool
     default: false
-  warn_orphans:
-    description: Warn of objects that the inventory does not ask for.
+  prune:
+    description:
+      - Whether objects that the inventory does not ask for will be removed.
+      - Without it they are named in a warning, and a variant cannot change its name while its old Deployment stays.
     type: bool
     default: false
   wait:
@@ -184,16 +186,16 @@ def argument_spec() -> dict[str, Any]:
         **copy.deepcopy(AUTH_ARG_SPEC),
         **fleet_options(),
         "create_namespace": {"type": "bool", "default": False},
-        "warn_orphans": {"type": "bool", "default": False},
+        "prune": {"type": "bool", "default": False},
         "wait": {"type": "bool", "default": False},
         "wait_timeout": {"type": "int", "default": 300},
         "wait_sleep": {"type": "int", "default": 5},
     }
 
 
-def describe(fleet: Fleet, observed: Observed, creates_namespace: bool) -> dict[str, Any]:
+def describe(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes: bool) -> dict[str, Any]:
     """What the module returns of a fleet and its cluster."""
-    findings = preflight(fleet, observed, creates_namespace)
+    findings = preflight(fleet, observed, creates_namespace, prunes)
     unwanted = leftovers(observed, fleet.name, wanted_objects(fleet), present_places(fleet))
     return {
         "observed": asdict(observed),
@@ -239,8 +241,8 @@ def main() -> None:
         module.fail_json(msg=str(error), problems=[str(problem) for problem in error.problems])
     except ClusterError as error:
         module.fail_json(msg=str(error))
-    found = describe(fleet, observed, params["create_namespace"])
-    if params["warn_orphans"] and found["orphan_names"]:
+    found = describe(fleet, observed, params["create_namespace"], params["prune"])
+    if fleet.services and found["orphan_names"] and not params["prune"]:
         module.warn(
             f"The inventory does not ask for {', '.join(found['orphan_names'])} of fleet {fleet.name}, so nobody looks "
             "after them. Remove them with celery_workers_prune: true."

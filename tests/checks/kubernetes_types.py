@@ -117,7 +117,9 @@ def type_of(schema: dict[str, Any]) -> str | None:
     kind = next(k for k in ([kinds] if isinstance(kinds, str) else kinds) if k != "null")
     if kind == "array":
         element = type_of(schema["items"])
-        key = schema.get("x-kubernetes-patch-merge-key")
+        # A list that is kept by two keys cannot be merged by one.
+        single = len(schema.get("x-kubernetes-list-map-keys", [""])) == 1
+        key = schema.get("x-kubernetes-patch-merge-key") if single else None
         return None if element is None else f"[{element}@{key}]" if key else f"[{element}]"
     if kind == "object":
         return f"map {type_of(schema.get('additionalProperties', {'type': 'string'}))}"

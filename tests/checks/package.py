@@ -101,8 +101,8 @@ def main() -> int:
         check_documentation(installed)
         check_playbooks(installed)
 
-    # This linter sees no other collection, so its copy of worker_info does without the fragment of kubernetes.core. That
-    # fragment is read by ansible-doc above and by ansible-test.
+    # This linter sees no other collection, so its copy of worker_info does without the fragment of kubernetes.core,
+    # which is read by ansible-doc above and by ansible-test.
     module = source / "plugins" / "modules" / "worker_info.py"
     module.write_text(module.read_text().replace("  - kubernetes.core.k8s_auth_options\n", ""))
     refs = "--validate-collection-refs=self"

@@ -178,7 +178,7 @@ def _check(fleet: Fleet, observed: Observed) -> list[Manifest]:
     assert "".join(as_yaml(item) for item in manifests_of(fleet, observed)) == text
     assert SECRET not in text
     for patch in handovers(fleet, observed):
-        assert patch["metadata"]["name"] in scaled
+        assert "replicas" not in deployments[patch["metadata"]["name"]]["spec"]
     return manifests
 
 

@@ -147,3 +147,15 @@ def test_a_failure_names_each_object_and_how_many_were_written() -> None:
 
 def test_warnings_of_the_api_are_told_with_their_object() -> None:
     assert report([MAP], done(MAP, warnings=["deprecated"]), [], set()).warnings == ["ConfigMap a: deprecated"]
+
+
+def test_a_status_that_moves_by_itself_is_no_change() -> None:
+    moved = {"status": {"lastActiveTime": "t"}, "metadata": {"resourceVersion": "2"}}
+    result = done(MAP, diff={"before": moved, "after": moved})
+    assert report([MAP], result, [], {"ConfigMap a"}).unchanged == ["ConfigMap a"]
+
+
+def test_a_change_beside_a_moving_status_is_one() -> None:
+    moved = {"status": {"x": 1}, "metadata": {"labels": {"a": "b"}}}
+    result = done(MAP, diff={"before": moved, "after": {**moved, "metadata": {"labels": {"a": "c"}}}})
+    assert report([MAP], result, [], {"ConfigMap a"}).changed == ["ConfigMap a"]

@@ -152,3 +152,17 @@ def test_a_value_that_a_server_refuses_is_refused_before(kind: str, value: Any, 
 )
 def test_values_merge_as_a_strategic_merge_does(kind: str, lower: Any, upper: Any, expected: Any) -> None:
     assert merge(kind, lower, upper) == expected
+
+
+@pytest.mark.parametrize(("written", "mode"), [("0440", 0o440), ("0o400", 0o400), (0o640, 0o640), (256, 256)])
+def test_a_file_mode_in_quotes_is_octal(written: Any, mode: int) -> None:
+    volume = {"name": "x", "secret": {"secretName": "y", "defaultMode": written}}
+    checked = Kubernetes("Volume")(nested(volume, "p"), Problems())
+    assert checked["secret"]["defaultMode"] == mode
+
+
+def test_one_port_number_stands_once_because_a_second_run_would_drop_the_other() -> None:
+    problems = Problems()
+    ports = [{"containerPort": 53, "protocol": "TCP"}, {"containerPort": 53, "protocol": "UDP"}]
+    Kubernetes("Container")(nested({"name": "dns", "ports": ports}, "p"), problems)
+    assert "53" in str(problems.found)

@@ -184,3 +184,13 @@ def test_what_was_observed_survives_the_way_through_a_task() -> None:
     observed = Observed((item("Deployment", "x", replicas=2),), (Autoscaler("ScaledObject", "a", "b"),), False, ("X",))
     assert observed_from_data(json.loads(json.dumps(asdict(observed)))) == observed
     assert observed_from_data({}) == observed_from_data(None) == NOTHING
+
+
+def test_a_variant_is_not_renamed_beside_its_old_deployment_unless_that_goes() -> None:
+    """Both would have one selector, and an HPA whose pods two select does nothing."""
+    labels = ownership_labels("shop", "billing", "default")
+    old = ObservedObject("Deployment", "old-name", labels, selector=labels)
+    (problem,) = preflight(FIXED, Observed((old,)), False).problems
+    assert "old-name" in problem
+    assert "celery_workers_prune: true" in problem
+    assert preflight(FIXED, Observed((old,)), False, prunes=True).problems == ()

@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed, ObservedObject
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
     redact,
@@ -18,6 +19,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
     secret_names,
     split_url,
     without_secrets,
+    without_stale_keys,
 )
 from kombu.utils.url import parse_url
 
@@ -218,3 +220,44 @@ def test_the_longest_id_of_a_fleet_gives_a_secret_that_a_server_takes() -> None:
     (secret,) = secret_manifests(layers({"host": "redis", "password": "x"}), "shop", "n" * 63)
     assert secret["metadata"]["name"] == secret["metadata"]["name"].lower().replace("_", "-")
     assert not [value for value in secret["metadata"]["labels"].values() if len(value) > 63]
+
+
+def test_a_null_password_leaves_the_one_in_the_url() -> None:
+    written = layers({"url": "redis://:hunter2@redis:6379/0", "password": None})
+    (secret,) = secret_manifests(written, "shop")
+    assert base64.b64decode(secret["data"]["password"]).decode() == "hunter2"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"settings": {"redis_password": "hunter2"}},
+        {"settings": {"result_backend_transport_options": {"sentinelPassword": "hunter2"}}},
+        {"extra_triggers": [{"type": "redis", "metadata": {"token": "hunter2"}}]},
+    ],
+)
+def test_a_password_under_any_name_of_one_reaches_no_module(keys: dict[str, Any]) -> None:
+    assert "hunter2" not in str(redacted_layers(layers({"host": "redis"}, keys=keys)))
+
+
+@pytest.mark.parametrize(
+    "value", ["hunter2", {"host": "redis", "pass": "hunter2"}, {"host": "redis", "secret": "hunter2"}]
+)
+def test_a_broker_that_is_written_wrong_keeps_its_password_too(value: Any) -> None:
+    assert "hunter2" not in str(redacted_layers([{"name": "celery_workers_broker__50_x", "value": value}]))
+
+
+def test_who_accepts_the_risk_for_one_service_does_not_accept_it_for_another() -> None:
+    accepting = {"a": {"x": {"env": {"TOKEN": "shown"}, "accept_risks": ["plain-secret"]}}}
+    other = {"b": {"y": {"env": {"TOKEN": "hunter2"}}}}
+    shown = str(redacted_layers([{"name": "celery_workers_config", "value": {**accepting, **other}}]))
+    assert "shown" in shown
+    assert "hunter2" not in shown
+
+
+def test_a_key_that_nobody_wants_any_more_is_taken_out_of_its_secret() -> None:
+    (secret,) = secret_manifests(layers({"host": "redis"}, keys={"secret_env": {"A": "1"}}), "shop")
+    name = secret["metadata"]["name"]
+    live = ObservedObject("Secret", name, annotations={"celery.queueops.io/keys": "A,B"})
+    (sent,) = without_stale_keys([secret], Observed((live,)))
+    assert sent["data"] == {**secret["data"], "B": None}

@@ -58,7 +58,8 @@ NUMBER_OF_PODS: list[tuple[str, dict[str, Any], Observed, int | None]] = [
     ("a number of 0 is a number", {"replicas": 0}, running(3), 0),
     ("under a scaler there is never a number", {**SCALED, "replicas": 4}, running(3, applied=4), None),
     ("without a number what runs stays", {}, running(3), None),
-    ("a number that was applied cannot be dropped, so what runs is written", {}, running(3, applied=5), 3),
+    ("a number that was applied and still holds stays", {}, running(5, applied=5), 5),
+    ("a number that somebody has changed since is left to them", {}, running(3, applied=5), None),
     ("a variant that a scaler left at zero comes back", {}, running(0), 1),
     ("a variant at zero with an applied number comes back", {}, running(0, applied=5), 1),
 ]
@@ -85,12 +86,18 @@ def test_before_a_scaler_takes_over_the_deployment_forgets_the_number_that_was_a
     [
         (SCALED, NOTHING),
         (SCALED, running(3)),
-        ({}, running(3, applied=5)),
+        ({}, running(5, applied=5)),
         (SCALED, running(3, applied=5, labels={"app": "somebody"})),
     ],
 )
 def test_nothing_is_handed_over_where_nothing_was_applied_or_nothing_is_ours(keys: Any, observed: Observed) -> None:
     assert handovers(fleet_of(**one_variant(keys)), observed) == []
+
+
+def test_who_scales_without_us_is_not_overruled_by_a_number_that_was_applied_once() -> None:
+    """Dropping it from the manifest alone would set one pod; the record of the last apply has to go first."""
+    (patch,) = handovers(fleet_of(**one_variant({})), running(3, applied=5))
+    assert "replicas" not in json.loads(patch["metadata"]["annotations"][LAST_APPLIED])["spec"]
 
 
 def test_a_dry_run_shows_the_number_that_runs_where_a_handover_will_be_sent() -> None:

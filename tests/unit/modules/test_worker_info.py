@@ -51,7 +51,7 @@ def test_what_is_ours_is_returned_in_the_order_of_its_removal() -> None:
         item("ScaledObject", "old-scaledobject"),
         item("Secret", "s", variant="gone"),
     )
-    found: dict[str, Any] = describe(fleet, Observed(objects), False)
+    found: dict[str, Any] = describe(fleet, Observed(objects), False, False)
     assert [entry["kind"] for entry in found["owned"]] == ["ScaledObject", "Deployment", "Secret"]
     assert found["retired"] == [
         {
