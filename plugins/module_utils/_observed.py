@@ -51,8 +51,6 @@ class ObservedObject:
     selector: dict[str, str] = field(default_factory=dict)
     #: The last applied configuration of a Deployment that had C(spec.replicas) applied.
     last_applied: str = ""
-    #: Labels of the last applied configuration: those that we wrote ourselves.
-    applied_labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
@@ -62,7 +60,7 @@ class ObservedObject:
     @property
     def applied_replicas(self) -> int | None:
         """The number of replicas that was applied last."""
-        number = _applied(self.last_applied, "spec").get("replicas")
+        number = _applied_spec(self.last_applied).get("replicas")
         return number if isinstance(number, int) else None
 
     def is_ours(self, fleet: str) -> bool:
@@ -130,8 +128,7 @@ def observed_object(kind: str, raw: dict[str, Any]) -> ObservedObject:
         owner=_owner(metadata),
         replicas=spec.get("replicas") if kind == "Deployment" else None,
         selector=dict((spec.get("selector") or {}).get("matchLabels") or {}) if kind == "Deployment" else {},
-        last_applied=last_applied if kind == "Deployment" and "replicas" in _applied(last_applied, "spec") else "",
-        applied_labels=dict(_applied(last_applied, "metadata").get("labels") or {}),
+        last_applied=last_applied if kind == "Deployment" and "replicas" in _applied_spec(last_applied) else "",
     )
 
 
@@ -152,10 +149,10 @@ def without_replicas(last_applied: str) -> str:
     return json.dumps(applied, separators=(",", ":"), sort_keys=True)
 
 
-def _applied(last_applied: str, part: str) -> dict[str, Any]:
-    """One part of a last applied configuration; empty if there is none that can be read."""
+def _applied_spec(last_applied: str) -> dict[str, Any]:
+    """The spec of a last applied configuration; empty if there is none that can be read."""
     try:
-        found = json.loads(last_applied or "{}").get(part)
+        found = json.loads(last_applied or "{}").get("spec")
     except (ValueError, AttributeError):
         return {}
     return found if isinstance(found, dict) else {}

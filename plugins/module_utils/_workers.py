@@ -171,15 +171,10 @@ def resource(
 ) -> dict[str, Any]:
     """One object with our labels.
 
-    :param live: the object that exists; labels for people that somebody else has set stay as they are, unless the
-        user sets them.
+    :param live: the object that exists; labels for people that it has stay as they are, unless the user sets them.
     """
     people = people_labels(fleet.name, name, component)
-    kept = {
-        key: value
-        for key, value in (live.labels.items() if live else ())
-        if key in people and live is not None and live.applied_labels.get(key) != value
-    }
+    kept = {key: value for key, value in (live.labels if live else {}).items() if key in people}
     metadata: dict[str, Any] = {
         "name": name,
         "namespace": fleet.namespace,
