@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -128,10 +129,15 @@ def with_secret_versions(observed: dict[str, Any], result: dict[str, Any]) -> di
 
 
 def with_files(rows: Objects, tree: dict[str, Any]) -> Objects:
-    """Rows of workers, each with the file of its Deployment."""
-    return [
-        {**row, "file": f"{tree['path']}/{tree['files'].get('Deployment ' + row['deployment'], '')}"} for row in rows
-    ]
+    """Rows of workers, each with the file of its Deployment, as seen from where the run was started."""
+    folder = near_path(tree["path"])
+    return [{**row, "file": f"{folder}/{tree['files'].get('Deployment ' + row['deployment'], '')}"} for row in rows]
+
+
+def near_path(path: str) -> str:
+    """A path as a person would type it: relative where that leads down, absolute otherwise."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
 
 
 def table(rows: Objects, columns: list[str]) -> list[str]:
@@ -159,6 +165,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """All of them."""
         return {
+            "near_path": near_path,
             "refused_secrets": refused_secrets,
             "report_of": report_of,
             "secret_manifests": manifests_of_secrets,

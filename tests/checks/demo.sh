@@ -35,4 +35,4 @@ if [ "$count" -eq 0 ]; then
     echo "The demo wrote no files into build/manifests." >&2
     exit 1
 fi
-echo "The demo wrote $count files into build/manifests."
+echo "Wrote $count files. Apply them to a cluster: kubectl apply --kustomize build/manifests/openedx, or run the playbook without celery_workers_output=manifests"

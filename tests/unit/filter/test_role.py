@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,3 +103,11 @@ def test_a_table_has_its_columns_one_under_the_other() -> None:
 
 def test_several_objects_are_one_file_of_several_documents() -> None:
     assert list(yaml.safe_load_all(FILTERS["yaml_documents"](SECRETS * 2))) == SECRETS * 2
+
+
+def test_a_file_is_shown_as_a_person_would_type_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree = {"path": str(tmp_path / "manifests" / "shop"), "files": {"Deployment billing-worker": "billing/x.yaml"}}
+    (row,) = FILTERS["with_files"]([{"deployment": "billing-worker"}], tree)
+    assert row["file"] == "manifests/shop/billing/x.yaml"
+    assert FILTERS["near_path"]("/elsewhere/manifests") == "/elsewhere/manifests"
