@@ -234,22 +234,6 @@ class MapOf:
 
 
 @dataclass(frozen=True)
-class Scalar:
-    """A text, number or boolean that is handed on as it is."""
-
-    def __call__(self, node: Node, problems: Problems) -> str | int | float | bool | Invalid:
-        """The value."""
-        value = node.value if isinstance(node, Leaf) else None
-        if not isinstance(value, (str, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
-            return refuse(self, node, problems)
-        return value
-
-    def describe(self) -> str:
-        """Always the same."""
-        return "text, a number, or true or false"
-
-
-@dataclass(frozen=True)
 class Plain:
     """Plain data of any shape that JSON can hold."""
 

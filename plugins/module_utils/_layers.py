@@ -47,12 +47,6 @@ class Branch:
         child = self.children.get(key)
         return None if isinstance(child, Leaf) and child.value is None else child
 
-    def branches(self) -> Iterator[tuple[str, Branch]]:
-        """The children that are dicts, in the order written."""
-        for key, child in self.children.items():
-            if isinstance(child, Branch):
-                yield key, child
-
 
 Node: TypeAlias = Leaf | Branch
 

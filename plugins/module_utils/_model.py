@@ -125,11 +125,6 @@ class Broker:
     #: Name of the Secret that the role makes for the credentials; computed.
     own_secret: str = ""
 
-    @property
-    def has_credentials(self) -> bool:
-        """Whether some Secret holds something about this broker."""
-        return self.password or self.secret is not None
-
 
 @dataclass(frozen=True)
 class Consumption:

@@ -34,6 +34,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     ownership_labels,
     people_labels,
     secret_env_name,
+    service_broker_secret_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
 from ansible_collections.queueops.celery.plugins.module_utils._pods import broker_url
@@ -251,7 +252,7 @@ def _broker_secrets(fleet: Fleet, values: _Values) -> Iterator[tuple[str, str, d
         if broker is None or not broker.password or broker.own_secret in seen:
             continue
         seen.add(broker.own_secret)
-        shared = broker.own_secret not in (f"{service.name}-worker-broker".replace("_", "-"),)
+        shared = broker.own_secret != service_broker_secret_name(service.name)
         raw = values.broker(None if shared else service.name)
         password = _text(raw["password"]) if raw.get("password") is not None else split_url(raw.get("url"))[1] or ""
         yield broker.own_secret, "" if shared else service.name, _broker_data(broker, password)
