@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED, PREFIX, Inventory
+from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED, PREFIX, Inventory, parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer
+from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
 
 
 def fleet_options(required: bool = True) -> dict[str, Any]:
@@ -55,3 +57,16 @@ def inventory_from(params: Mapping[str, Any]) -> Inventory:
         known_variables=tuple(params["known_variables"]),
         variable_names=tuple(params["variable_names"]),
     )
+
+
+def read_fleet(module: Any, may_be_empty: bool = False) -> Fleet:
+    """The fleet that a module's parameters describe. With problems the module fails and names them all.
+
+    :param module: the AnsibleModule.
+    :param may_be_empty: as for L(parse_fleet).
+    """
+    try:
+        return parse_fleet(inventory_from(module.params), may_be_empty)
+    except InventoryError as error:
+        module.fail_json(msg=str(error), problems=[str(problem) for problem in error.problems])
+        raise

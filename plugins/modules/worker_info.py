@@ -161,7 +161,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
     read_observed,
     wait_for_fleet,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._names import scaled_object_name
 from ansible_collections.queueops.celery.plugins.module_utils._observed import (
@@ -170,13 +169,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._observed import (
     leftovers,
     removal_order,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._options import fleet_options, inventory_from
+from ansible_collections.queueops.celery.plugins.module_utils._options import fleet_options, read_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._preflight import (
     describe_object,
     preflight,
     wanted_objects,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._workers import present_places
 
 
@@ -228,17 +226,15 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib("the collection kubernetes.core", reason="to read a cluster"))
     module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=argument_spec(), supports_check_mode=True)
     params = module.params
+    # The inventory first: its problems are reported with or without a cluster.
+    fleet = read_fleet(module, may_be_empty=not params["variable_names"])
     try:
-        # The inventory first: its problems are reported with or without a cluster.
-        fleet = parse_fleet(inventory_from(params), may_be_empty=not params["variable_names"])
         cluster = open_cluster(lambda: get_api_client(module), fleet.namespace)
         if params["wait"]:
             start = time.monotonic()
             waiting = [] if module.check_mode else wait(cluster, fleet, params)
             module.exit_json(changed=False, waiting=waiting, waited=round(time.monotonic() - start))
         observed = read_observed(cluster, fleet.name, set(wanted_objects(fleet)))
-    except InventoryError as error:
-        module.fail_json(msg=str(error), problems=[str(problem) for problem in error.problems])
     except ClusterError as error:
         module.fail_json(msg=str(error))
     found = describe(fleet, observed, params["create_namespace"], params["prune"])

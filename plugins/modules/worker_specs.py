@@ -118,14 +118,12 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._observed import observed_from_data
 from ansible_collections.queueops.celery.plugins.module_utils._options import (
     fleet_options,
-    inventory_from,
     observed_option,
+    read_fleet,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import secret_names
 from ansible_collections.queueops.celery.plugins.module_utils._workers import (
     handovers,
@@ -137,10 +135,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._workers import (
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(argument_spec={**fleet_options(), **observed_option()}, supports_check_mode=True)
-    try:
-        fleet = parse_fleet(inventory_from(module.params))
-    except InventoryError as error:
-        module.fail_json(msg=str(error), problems=[str(problem) for problem in error.problems])
+    fleet = read_fleet(module)
     observed = observed_from_data(module.params["observed"])
     for warning in fleet.warnings:
         module.warn(warning)

@@ -57,6 +57,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="class")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster | None]:
+    """A cluster that KEDA was never installed in; none where the tests run on a real one."""
+    if REAL_CLUSTER:
+        yield None
+        return
+    with Emulator(without_kinds=["ScaledObject", "TriggerAuthentication"]) as emulator:
+        kubeconfig = emulator.write_kubeconfig(tmp_path_factory.mktemp("bare") / "kubeconfig")
+        yield Cluster(kubeconfig, emulator)
+
+
+@pytest.fixture(scope="class")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("story")
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cluster import REAL_CLUSTER, Cluster, Json, namespaces, new_namespace_name
+from tests.integration.cluster import Cluster, Json, namespaces, new_namespace_name
 from tests.integration.playbook import Player, Run, write_inventory
-from tests.support.kubernetes_emulator import Emulator
 
 CONFIG: Json = {
     "billing": {"default": {"replicas": 2}, "mail": {"enable_keda": True, "min_replicas": 1, "max_replicas": 7}}
@@ -33,17 +32,6 @@ class DryRun:
 
 class TestFirstRun:
     """An empty namespace, one that the run would create, and a cluster without KEDA."""
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def bare(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster | None]:
-        """A cluster that KEDA was never installed in."""
-        if REAL_CLUSTER:
-            yield None
-            return
-        with Emulator(without_kinds=["ScaledObject", "TriggerAuthentication"]) as emulator:
-            kubeconfig = emulator.write_kubeconfig(tmp_path_factory.mktemp("bare") / "kubeconfig")
-            yield Cluster(kubeconfig, emulator)
 
     @pytest.fixture(scope="class")
     @classmethod

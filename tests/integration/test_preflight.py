@@ -14,7 +14,6 @@ import pytest
 
 from tests.integration.cluster import (
     FLEET_LABEL,
-    REAL_CLUSTER,
     Cluster,
     Json,
     namespaces,
@@ -23,7 +22,7 @@ from tests.integration.cluster import (
     with_token,
 )
 from tests.integration.playbook import Player, Run, write_inventory
-from tests.support.kubernetes_emulator import FORBIDDEN_TOKEN, Emulator
+from tests.support.kubernetes_emulator import FORBIDDEN_TOKEN
 
 SHARED: Json = {
     "celery_workers_wait": False,
@@ -132,17 +131,6 @@ def host_variables(names: dict[str, str], cluster: Cluster, bare: Cluster | None
 
 
 class TestReasonsToStop:
-    @pytest.fixture(scope="class")
-    @classmethod
-    def bare(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster | None]:
-        """A cluster without KEDA."""
-        if REAL_CLUSTER:
-            yield None
-            return
-        with Emulator(without_kinds=["ScaledObject", "TriggerAuthentication"]) as emulator:
-            kubeconfig = emulator.write_kubeconfig(tmp_path_factory.mktemp("bare") / "kubeconfig")
-            yield Cluster(kubeconfig, emulator)
-
     @pytest.fixture(scope="class")
     @classmethod
     def outcome(cls, cluster: Cluster, bare: Cluster | None, player: Player, folder: Path) -> Iterator[Outcome]:
