@@ -48,6 +48,29 @@ options:
     description: Service to task to C({queue}), as in C(celery_workers_explicit_queues).
     type: dict
     default: {}
+  versions:
+    description:
+      - What is installed, as far as it is known. What a version does not have is refused.
+      - A version that is left empty counts as new enough.
+    type: dict
+    default: {}
+    suboptions:
+      celery:
+        description: Celery in the images, such as C(5.6).
+        type: str
+        default: ""
+      kombu:
+        description: kombu in the images, such as C(5.6.2).
+        type: str
+        default: ""
+      keda:
+        description: KEDA in the cluster, such as C(2.20).
+        type: str
+        default: ""
+      kubernetes:
+        description: Kubernetes of the cluster, such as C(1.36).
+        type: str
+        default: ""
   layers:
     description:
       - Further inventory variables by name. C(celery_workers_config__50_campus) is laid over C(celery_workers_config).

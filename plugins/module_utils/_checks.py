@@ -96,7 +96,7 @@ class Integer:
 
 @dataclass(frozen=True)
 class Number:
-    """A positive number, with or without a fraction: from a thousandth to about three years of seconds."""
+    """A number with or without a fraction: from a thousandth, or 0 where that is said, to three years of seconds."""
 
     unit: str
     minimum: float = 0.001
@@ -259,9 +259,7 @@ def _is_json(value: Any) -> bool:
 
 #: Names that the design has and this release does not read, and what does the work meanwhile.
 _NOT_YET = {
-    "in_flight": "keep a pod up with min_replicas: 1 where running work must be seen",
     "inherit_from": "write image, env and volumes on the service",
-    "idempotent": "write acks_late: true and reject_on_worker_lost: true where tasks are safe to run twice",
 }
 
 

@@ -134,7 +134,7 @@ def read_observed(cluster: Cluster, fleet: str, names: Collection[tuple[str, str
     autoscalers: list[Autoscaler | None] = []
     missing: list[str] = []
     refused: list[str] = []
-    for kind, api_version in {**API_VERSIONS, "HorizontalPodAutoscaler": "autoscaling/v2"}.items():
+    for kind, api_version in API_VERSIONS.items():
         try:
             listed = cluster.list_objects(kind, api_version, kind in METADATA_ONLY)
         except ClusterError as error:
@@ -145,9 +145,8 @@ def read_observed(cluster: Cluster, fleet: str, names: Collection[tuple[str, str
             continue
         if kind in ("ScaledObject", "HorizontalPodAutoscaler"):
             autoscalers.extend(autoscaler(kind, raw) for raw in listed)
-        if kind in API_VERSIONS:
-            found = (observed_object(kind, raw) for raw in listed)
-            objects.extend(item for item in found if item.is_ours(fleet) or (item.kind, item.name) in names)
+        found = (observed_object(kind, raw) for raw in listed)
+        objects.extend(item for item in found if item.is_ours(fleet) or (item.kind, item.name) in names)
     if refused:
         raise ClusterError("\n".join(dict.fromkeys(refused)))
     return Observed(tuple(objects), tuple(item for item in autoscalers if item is not None), exists, tuple(missing))
@@ -182,13 +181,14 @@ def _look(cluster: Cluster, fleet: str, deployments: Collection[str], scaled_obj
     found = cluster.list_objects("Deployment", "apps/v1", selector=selector) or []
     behind = [item for item in found if item["metadata"]["name"] in deployments and deployment_waits(item, [])]
     pods = cluster.list_objects("Pod", "v1", selector=selector) or [] if behind else []
-    waits = [deployment_waits(item, _pods_of(item, pods)) for item in behind]
+    waits = [deployment_waits(item, pods_of(item, pods)) for item in behind]
     if scaled_objects:
         listed = cluster.list_objects("ScaledObject", API_VERSIONS[KEDA_KINDS[1]], selector=selector) or []
         waits += [scaled_object_waits(item) for item in listed if item["metadata"]["name"] in scaled_objects]
     return [item for item in waits if item is not None]
 
 
-def _pods_of(deployment: dict[str, Any], pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def pods_of(deployment: dict[str, Any], pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The pods that a Deployment selects."""
     wanted = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
     return [pod for pod in pods if wanted.items() <= (pod["metadata"].get("labels") or {}).items()]

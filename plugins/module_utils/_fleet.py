@@ -13,18 +13,30 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import (
+    answers_ping,
+    read_broker,
+    transport_options,
+    use_ssl,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._checks import Text
 from ansible_collections.queueops.celery.plugins.module_utils._command import (
     check_extra_params,
     check_settings,
     effective_pool,
+    held_by,
     slots_of,
     worker_args,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._in_flight import (
+    blind_reason,
+    unacked_keys,
+    visibility_timeout,
+    with_late_acknowledgement,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names, read, refuse_unknown
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import DNS_LABEL, Kubernetes, is_address
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import DNS_LABEL, Kubernetes
 from ansible_collections.queueops.celery.plugins.module_utils._layers import (
     EMPTY,
     LAYER_NAME,
@@ -50,7 +62,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import (
     Scaling,
     Service,
     ServiceKeys,
-    Tls,
+    UnackedKeys,
     Variant,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
@@ -63,8 +75,15 @@ from ansible_collections.queueops.celery.plugins.module_utils._pods import PodCo
 from ansible_collections.queueops.celery.plugins.module_utils._presets import PRESETS, PROFILES, Preset
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 from ansible_collections.queueops.celery.plugins.module_utils._rules import check_fleet, check_variant
-from ansible_collections.queueops.celery.plugins.module_utils._sizing import memory_per_child, sized
+from ansible_collections.queueops.celery.plugins.module_utils._safety import check_safety, check_safety_of_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
+    Sizing,
+    memory_per_child,
+    sized,
+    soft_shutdown,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._values import MISPLACED, URL_WITH_PASSWORD
+from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions, read_versions
 
 VARIANT_CLASSES = (Consumption, Process, Pod, Scaling, Knowledge)
 #: Keys that only one variant can have.
@@ -84,6 +103,7 @@ class Inventory:
     """The raw variables of one host, as the modules get them.
 
     :param variables: base variables and layers by name, with the C(celery_workers_) prefix.
+    :param versions: what is installed, name to version, as far as the user says so.
     :param known_variables: names of all variables that a role may have; empty where nobody checks.
     :param variable_names: names of all C(celery_workers_*) variables that are defined.
     """
@@ -93,6 +113,7 @@ class Inventory:
     preset: str = ""
     layers: tuple[Layer, ...] = ()
     explicit_queues: Any = None
+    versions: Mapping[str, Any] = field(default_factory=dict)
     known_variables: tuple[str, ...] = ()
     variable_names: tuple[str, ...] = ()
 
@@ -104,6 +125,12 @@ class _Reader:
     inventory: Inventory
     preset: Preset
     problems: Problems = field(default_factory=Problems)
+    versions: Versions = field(default_factory=Versions)
+
+    @property
+    def fleet(self) -> str:
+        """The fleet's id."""
+        return self.inventory.fleet or self.inventory.namespace
 
     def tree(self, name: str) -> Branch:
         """One variable with its layers merged, variants and services that are null made empty."""
@@ -141,9 +168,10 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
             f"there is no preset {inventory.preset!r}; {suggest(inventory.preset, filter(None, PRESETS))}",
         )
     namespace = DNS_LABEL(Leaf(inventory.namespace, f"{PREFIX}namespace"), problems)
-    name = inventory.fleet or inventory.namespace
+    name = reader.fleet
+    reader.versions = read_versions(inventory.versions, PREFIX, problems)
     DNS_LABEL(Leaf(name, f"{PREFIX}fleet"), problems)
-    fleet_broker = _read_broker(
+    fleet_broker = read_broker(
         stack(nested(preset.broker, f"preset {inventory.preset}"), reader.tree("broker")),
         bool(reader.tree("broker").children) or bool(preset.broker),
         fleet_broker_secret_name(name),
@@ -156,8 +184,9 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
             "there is no service, so nothing would run. Name one, or remove a fleet with celery_workers_state: absent.",
         )
     _refuse_misplaced_secrets(inventory, problems)
-    fleet = Fleet(name, namespace if isinstance(namespace, str) else "", services)
+    fleet = Fleet(name, namespace if isinstance(namespace, str) else "", services, versions=reader.versions)
     check_fleet(fleet, _routes(inventory, services, problems), problems)
+    check_safety_of_fleet(fleet, problems)
     problems.raise_any()
     return replace(fleet, warnings=tuple(dict.fromkeys(problems.warnings)))
 
@@ -260,6 +289,7 @@ def _read_service(
         beat=keys.beat if keys.beat and keys.beat.enabled else None,
         pod=_with_preset_env(read(Pod, _complete(stack(below, above), {}), problems), reader.preset.env.get(name, {})),
         known_queues=keys.known_queues,
+        database=keys.database,
         path=path,
     )
     variants = []
@@ -318,7 +348,9 @@ def _complete(tree: Branch, defaults: dict[str, Any]) -> Branch:
     """Lay a tree over the defaults. A null on top resets to the default, so it must not hide it."""
     kept = {key: child for key, child in tree.children.items() if not (isinstance(child, Leaf) and child.value is None)}
     strategy = kept.get("strategy")
-    below = {"resources": DEFAULT_RESOURCES, "behavior": DEFAULT_BEHAVIOR, "strategy": DEFAULT_STRATEGY, **defaults}
+    below = {"resources": DEFAULT_RESOURCES, "strategy": DEFAULT_STRATEGY, **defaults}
+    # Both directions stay complete, whichever of them a profile or a task time has changed.
+    below["behavior"] = {**DEFAULT_BEHAVIOR, **defaults.get("behavior", {})}
     kind = strategy.get("type") if isinstance(strategy, Branch) else None
     if isinstance(kind, Leaf) and kind.value != DEFAULT_STRATEGY["type"]:
         # Recreate takes no rollingUpdate, and ours is for the default type.
@@ -331,22 +363,30 @@ def _read_variant(
 ) -> Variant:
     problems = reader.problems
     refuse_unknown("a variant", tree, key_names(*VARIANT_CLASSES), problems)
-    silent = Problems()
-    profile = PROFILES.get(read(Knowledge, tree, silent).profile or "", {})
-    defaults: dict[str, Any] = {"max_replicas": 10 if name == "default" else 30, **profile}
     knowledge = read(Knowledge, tree, problems)
+    blind = _blind_reason(service.broker, tree, knowledge)
+    defaults = _variant_defaults(name, knowledge, blind)
     process = read(Process, _complete(tree, defaults), problems)
-    estimate = _args(service, name, (), Consumption(), process, None)
-    complete = _complete(tree, {**defaults, **sized(knowledge, slots_of(estimate))})
+    estimate = _args(service, name, (), Consumption(), process, None, {})
+    sizing = sized(knowledge, slots_of(estimate), not blind)
+    complete = _complete(tree, {**defaults, **sizing.keys})
     consumption = read(Consumption, complete, problems)
     queues = consumption.queues or (queue_template.replace("{service}", service.name).replace("{variant}", name),)
     pod = _with_preset_env(read(Pod, complete, problems), reader.preset.env.get(service.name, {}))
     scaling = _resolved_scaling(read(Scaling, complete, problems), path, problems)
-    check_extra_params(process, scaling.scaler == "keda", _path_of(complete, "extra_params", path), problems)
+    check_extra_params(process, _path_of(complete, "extra_params", path), problems)
     check_settings(process, _path_of(complete, "settings", path), problems)
-    process = _with_time_limit(process, knowledge)
+    process = _with_shutdown(process, knowledge, pod.termination_grace_period, sizing, blind)
+    unacked = None
+    if not blind and service.broker is not None:
+        visibility = visibility_timeout(process, knowledge, pod.termination_grace_period, service.broker)
+        process = replace(process, visibility_timeout=visibility if service.broker.type != "rabbitmq" else None)
+        if service.broker.is_redis:
+            unacked = unacked_keys(reader.fleet, service.name, name, service.broker)
     memory = memory_per_child(process, pod.resources, slots_of(estimate))
-    args = _args(service, name, queues, consumption, process, memory)
+    settings = _broker_settings(reader.preset, service.broker, unacked, process.visibility_timeout)
+    args = _args(service, name, queues, consumption, process, memory, settings)
+    written = frozenset(name for name in tree.children if tree.get(name) is not None)
     variant = Variant(
         service=service.name,
         name=name,
@@ -359,14 +399,68 @@ def _read_variant(
         knowledge=knowledge,
         args=args,
         slots=slots_of(args),
+        held=held_by(args),
         path=path,
-        written_keys=frozenset(name for name in tree.children if tree.get(name) is not None),
+        written_keys=written,
         written=frozenset(child.path for child in tree.children.values()),
+        sees_in_flight=not blind,
+        blind_reason=blind,
+        unacked=unacked,
+        sizing=_explained(sizing, written),
     )
     if consumption.enabled:
         _check_overrides(variant, service, _path_of(complete, "pod_overrides", path), problems)
         check_variant(variant, service, lambda key: _path_of(complete, key, path), problems)
+        check_safety(variant, service, reader.versions, lambda key: _path_of(complete, key, path), problems)
     return variant
+
+
+def _blind_reason(broker: Broker | None, tree: Branch, knowledge: Knowledge) -> str:
+    """Why the scaler would not see what workers hold, from the keys as far as they are known so early."""
+    silent = Problems()
+    scaling = _resolved_scaling(read(Scaling, tree, silent), "", silent)
+    if read(Process, tree, silent).acks_late is False and scaling.in_flight is None:
+        return "acks_late is false, so running work is invisible"
+    return blind_reason(broker, scaling, knowledge)
+
+
+def _variant_defaults(name: str, knowledge: Knowledge, blind: str) -> dict[str, Any]:
+    profile = PROFILES.get(knowledge.profile or "", {})
+    # Only who sees running work may take the last pod away.
+    return {"max_replicas": 10 if name == "default" else 30, "min_replicas": 1 if blind else 0, **profile}
+
+
+def _with_shutdown(process: Process, knowledge: Knowledge, grace: int, sizing: Sizing, blind: str) -> Process:
+    """What follows for the end of a task and of a pod, where it is not written by hand."""
+    process = replace(process, time_limit=process.time_limit or sizing.keys.get("time_limit"))
+    if not blind:
+        process = with_late_acknowledgement(process)
+    timeout = soft_shutdown(process, knowledge, grace)
+    if timeout and timeout != process.soft_shutdown_timeout:
+        sizing.set("soft_shutdown_timeout", timeout, f"the grace period of {grace} s is below longest_task_seconds")
+    return replace(process, soft_shutdown_timeout=timeout)
+
+
+def _explained(sizing: Sizing, written: frozenset[str]) -> tuple[str, ...]:
+    """What was worked out and holds, because nobody wrote it by hand."""
+    shown = {name: value for name, value in sizing.keys.items() if name not in written}
+    return tuple(
+        f"{name}: {sizing.reasons[name]}" if isinstance(value, dict) else f"{name} {value}: {sizing.reasons[name]}"
+        for name, value in shown.items()
+    )
+
+
+def _broker_settings(
+    preset: Preset, broker: Broker | None, unacked: UnackedKeys | None, visibility: int | None
+) -> dict[str, Any]:
+    """Settings of a worker that follow from its broker.
+
+    What the preset knows of the app's own options is repeated only where ours replace them.
+    """
+    options = transport_options(broker, unacked, visibility)
+    if unacked is not None:
+        options = {**preset.transport_options, **options}
+    return {"broker_use_ssl": use_ssl(broker), "broker_transport_options": options}
 
 
 def _check_overrides(variant: Variant, service: Service, path: str, problems: Problems) -> None:
@@ -388,17 +482,15 @@ def _path_of(tree: Branch, key: str, path: str) -> str:
 
 
 def _args(
-    service: Service, name: str, queues: tuple[str, ...], consumption: Consumption, process: Process, memory: int | None
+    service: Service,
+    name: str,
+    queues: tuple[str, ...],
+    consumption: Consumption,
+    process: Process,
+    memory: int | None,
+    settings: dict[str, Any],
 ) -> tuple[str, ...]:
-    options = service.broker.transport_options if service.broker else {}
-    return worker_args(service.app, f"{service.name}.{name}", queues, consumption, process, memory, options)
-
-
-def _with_time_limit(process: Process, knowledge: Knowledge) -> Process:
-    """The longest task is also the longest that may run, unless a limit is given by hand."""
-    if process.time_limit or not knowledge.longest_task_seconds:
-        return process
-    return replace(process, time_limit=int(knowledge.longest_task_seconds + 0.999))
+    return worker_args(service.app, f"{service.name}.{name}", queues, consumption, process, memory, settings)
 
 
 def _with_preset_env(pod: Pod, preset_env: dict[str, str]) -> Pod:
@@ -412,12 +504,7 @@ def _with_probe(pod: Pod, process: Process, broker: Broker | None) -> Pod:
     """Settle on a probe. A ping needs a broker it reaches as the worker does, and a worker that listens while busy."""
     if pod.probe.type is not None:
         return pod
-    reachable = (
-        broker is not None
-        and bool(broker.host or broker.secret)
-        and not broker.transport_options.get("global_keyprefix")
-    )
-    kind = "ping" if reachable and effective_pool(process) != "solo" else "none"
+    kind = "ping" if broker is not None and answers_ping(broker) and effective_pool(process) != "solo" else "none"
     return replace(pod, probe=replace(pod.probe, type=kind))
 
 
@@ -434,82 +521,7 @@ def _service_broker(merged: Branch, fleet_broker: Broker | None, name: str, prob
     if isinstance(own, Leaf):
         problems.add(own.path, "a broker is a dict of keys such as type, host and port.")
         return fleet_broker
-    return _read_broker(own, True, service_broker_secret_name(name), problems)
-
-
-def _read_broker(tree: Branch, described: bool, own_secret: str, problems: Problems) -> Broker | None:
-    if not described:
-        return None
-    refuse_unknown("a broker", tree, key_names(Broker), problems)
-    broker = read(Broker, tree, problems, own_secret=own_secret)
-    path, before = tree.path, len(problems.found)
-    if broker.url is not None:
-        broker = _from_url(broker, tree, problems)
-    defaults = {"redis": 6379, "rabbitmq": 5671 if broker.tls else 5672}
-    broker = replace(broker, port=broker.port or defaults[broker.type], username=broker.username or None)
-    if not broker.host and not broker.secret and len(problems.found) == before:
-        problems.add(f"{path}.host", "name the broker's host (or give url, or secret).")
-    if ":" in broker.host and not is_address(broker.host):
-        problems.add(f"{path}.host", f"{broker.host!r} is not a host name; write the port under port.")
-    if broker.password and broker.secret:
-        problems.add(f"{path}.secret", "secret names an existing Secret and password makes one; write one of them.")
-    if broker.username and not broker.password and broker.secret is None:
-        problems.add(f"{path}.username", "a user name needs a password beside it, or secret.")
-    if broker.secret is not None and not broker.secret.name:
-        problems.add(f"{path}.secret.name", "name the existing Secret.")
-    return broker
-
-
-_SCHEMES = {
-    "redis": ("redis", False),
-    "rediss": ("redis", True),
-    "amqp": ("rabbitmq", False),
-    "amqps": ("rabbitmq", True),
-}
-
-
-def _from_url(broker: Broker, tree: Branch, problems: Problems) -> Broker:
-    """Take a URL apart. The role has taken a password out of it before; one that is still there is refused unseen."""
-    path = tree.children["url"].path
-    try:
-        url = urlsplit(broker.url or "")
-        port = url.port
-    except ValueError:
-        problems.add(path, "this is not a URL; write for example redis://redis:6379/0.")
-        return broker
-    if url.password:
-        problems.add(
-            path,
-            "a password must not reach a module; let the role take it out, or name an existing Secret with secret.",
-        )
-        return broker
-    if url.scheme not in _SCHEMES:
-        problems.add(path, f"{url.scheme}:// is not supported; {suggest(url.scheme, _SCHEMES)}")
-        return broker
-    twice = sorted({"type", "host", "port", "database", "virtual_host", "username"} & _written(tree))
-    if twice:
-        problems.add(path, f"url stands beside {', '.join(twice)}; write the URL or its parts.")
-    kind, encrypted = _SCHEMES[url.scheme]
-    parts = replace(
-        broker,
-        type=kind,
-        host=url.hostname or "",
-        port=port,
-        username=unquote(url.username) if url.username else None,
-        tls=broker.tls or (Tls() if encrypted else None),
-    )
-    tail = unquote(url.path.removeprefix("/"))
-    if url.query:
-        problems.add(path, "options after '?' are not taken over; write them under transport_options.")
-    if kind == "redis" and tail and not (re.fullmatch(r"[0-9]{1,5}", tail) and int(tail) < 65536):
-        problems.add(path, f"a Redis URL ends in the database's number, not in {tail!r}.")
-        return parts
-    return replace(parts, virtual_host=tail or "/") if kind == "rabbitmq" else replace(parts, database=int(tail or 0))
-
-
-def _written(tree: Branch) -> set[str]:
-    """Keys that the inventory wrote, not the preset."""
-    return {key for key, child in tree.children.items() if child.path.startswith(PREFIX) and tree.get(key) is not None}
+    return read_broker(own, True, service_broker_secret_name(name), problems)
 
 
 def _routes(inventory: Inventory, services: tuple[Service, ...], problems: Problems) -> dict[str, str]:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: the heartbeat probe: two small files that a ConfigMap brings into the worker's container.
+"""PRIVATE: two small files that a ConfigMap brings into the worker's container, for the heartbeat and for sentinels.
 
 The worker is started by one of them and not by an environment variable: an injected PYTHONPATH would replace the
 image's own.
@@ -11,14 +11,22 @@ from __future__ import annotations
 
 import hashlib
 
-from ansible_collections.queueops.celery.plugins.module_utils._model import Broker
+from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Probe
 
 HEARTBEAT_MOUNT = "/celery-heartbeat"
 _BEAT_FILE = "/tmp/celery-heartbeat"
 
-START_SCRIPT = f'''\
-"""Starts Celery as its own command does, and touches a file at every worker heartbeat."""
+#: Environment in which the credentials of sentinels reach the worker.
+SENTINEL_USERNAME = "CELERY_SENTINEL_USERNAME"
+SENTINEL_PASSWORD = "CELERY_SENTINEL_PASSWORD"
 
+START_SCRIPT = f'''\
+"""Starts Celery as its own command does, and touches a file at every worker heartbeat.
+
+The password of Redis sentinels goes from the environment into the settings, because a command line would show it.
+"""
+
+import os
 import pathlib
 import sys
 
@@ -40,6 +48,14 @@ def alive(**_):
 @signals.worker_shutting_down.connect(weak=False)
 def leaving(**_):
     LEAVING.touch()
+
+
+@signals.celeryd_init.connect(weak=False)
+def let_into_sentinels(conf=None, **_):
+    login = {{"username": os.environ.get("{SENTINEL_USERNAME}"), "password": os.environ.get("{SENTINEL_PASSWORD}")}}
+    if login["password"]:
+        given = {{name: value for name, value in login.items() if value}}
+        conf.broker_transport_options = {{**conf.broker_transport_options, "sentinel_kwargs": given}}
 
 
 if __name__ == "__main__":
@@ -92,6 +108,20 @@ def files_hash() -> str:
     """Changes when the files change, so that pods roll with them."""
     content = "\0".join(f"{name}\0{text}" for name, text in sorted(FILES.items()))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def needs_launcher(probe: Probe, broker: Broker | None) -> bool:
+    """Whether the worker is started by one of our files."""
+    return probe.type == "heartbeat" or bool(sentinel_password(broker))
+
+
+def sentinel_password(broker: Broker | None) -> tuple[str, str] | None:
+    """Secret and key with the password of the sentinels themselves."""
+    if broker is None or broker.type != "redis-sentinel":
+        return None
+    if broker.secret is not None and broker.secret.sentinel_password_key:
+        return broker.secret.name, broker.secret.sentinel_password_key
+    return (broker.own_secret, "sentinel_password") if broker.sentinel_password else None
 
 
 def start_command(python: str) -> list[str]:

@@ -45,6 +45,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._values import (
     SecretEnv,
     SecretValue,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions
 
 QUEUE = Text("a queue name without white space, ',' and control characters", r"[^\s,\x00-\x1f]+", 255)
 SECONDS = "seconds"
@@ -52,8 +53,10 @@ SECONDS = "seconds"
 #: Celery's execution pools.
 POOLS = ("prefork", "threads", "gevent", "eventlet", "solo")
 
-#: kombu 5.7 transports that this release scales on, and those that workers may use without a scaler.
-BROKER_TYPES = ("redis", "rabbitmq")
+#: kombu 5.7 transports that work is scaled on.
+BROKER_TYPES = ("redis", "redis-sentinel", "rabbitmq", "sqs")
+
+HOST = Text("a host name or address", r"[A-Za-z0-9]([-A-Za-z0-9._:]*[A-Za-z0-9])?", 253)
 
 
 @dataclass(frozen=True)
@@ -68,15 +71,50 @@ class SecretReference:
     password_key: str | None = key(
         SECRET_KEY, "Key that holds the password for the scaler. Leave out if the broker has none."
     )
+    sentinel_password_key: str | None = key(SECRET_KEY, "Key that holds the password of the sentinels themselves.")
+    tls_key: str | None = key(
+        SECRET_KEY, "RabbitMQ with certificates: key that holds the word C(enable), which KEDA asks for."
+    )
+    access_key_id_key: str | None = key(SECRET_KEY, "Key that holds the AWS access key id (SQS).")
+    secret_access_key_key: str | None = key(SECRET_KEY, "Key that holds the AWS secret access key (SQS).")
 
 
 @dataclass(frozen=True)
 class Tls:
-    """How the connection to the broker is encrypted."""
+    """How the connection to the broker is encrypted, for workers and scaler alike."""
 
-    ca_secret: str | None = key(DNS_SUBDOMAIN, "Secret with the broker's CA certificate, for the scaler.")
+    ca_secret: str | None = key(
+        DNS_SUBDOMAIN, "Secret with the CA certificate of the broker. Without it the system's certificates count."
+    )
     ca_key: str = key(SECRET_KEY, "Key in O(ca_secret).", "ca.crt")
-    insecure_skip_verify: bool = key(Flag(), "The scaler accepts any certificate (KEDA's C(unsafeSsl)).", False)
+    certificate_secret: str | None = key(DNS_SUBDOMAIN, "Secret with a client certificate and its private key.")
+    certificate_key: str = key(SECRET_KEY, "Key of the certificate in O(certificate_secret).", "tls.crt")
+    private_key_key: str = key(SECRET_KEY, "Key of the private key in O(certificate_secret).", "tls.key")
+    insecure_skip_verify: bool = key(
+        Flag(),
+        "Accept any certificate (KEDA's C(unsafeSsl)). Anybody between pod and broker can then read along.",
+        False,
+    )
+
+
+@dataclass(frozen=True)
+class Management:
+    """RabbitMQ's HTTP management API, which tells the scaler what waits and what is being worked on."""
+
+    host: str | None = key(HOST, "Host name of the API.", default_text="the broker's host")
+    port: int | None = key(Integer(1, 65535), "Port of the API.", default_text="15672, or 15671 with TLS")
+    tls: bool | None = key(Flag(), "Whether the API speaks HTTPS.", default_text="as the broker")
+
+
+@dataclass(frozen=True)
+class ScalerLogin:
+    """Credentials of the scaler, where they are not those of the workers."""
+
+    username: str | None = key(Text("a user name"), "User name.")
+    password: bool = key(SecretValue(), "Password; kept in the Secret that the role makes.", False, "none")
+    secret: SecretReference | None = key(
+        Section(SecretReference, switchable=False), "An existing Secret that holds the credentials."
+    )
 
 
 @dataclass(frozen=True)
@@ -85,12 +123,19 @@ class Broker:
 
     type: str = key(Choice(BROKER_TYPES), "Kind of broker.", "redis")
     host: str = key(
-        Text("a host name or address", r"[A-Za-z0-9]([-A-Za-z0-9._:]*[A-Za-z0-9])?", 253),
+        HOST,
         "Host name of the broker. A name without a dot is a Service of the fleet's namespace.",
         "",
     )
+    hosts: tuple[str, ...] = key(
+        ListOf(HOST, unique=True, minimum=1),
+        "Redis Sentinel: host names of the sentinels, each with C(:port) if wanted.",
+        (),
+    )
     port: int | None = key(
-        Integer(1, 65535), "Port of the broker.", default_text="6379 for redis, 5672 for rabbitmq (5671 with TLS)"
+        Integer(1, 65535),
+        "Port of the broker.",
+        default_text="6379 for redis, 26379 for redis-sentinel, 5672 for rabbitmq (5671 with TLS)",
     )
     database: int = key(Integer(0, 65535), "Redis database of the queues.", 0)
     virtual_host: str = key(Text("a virtual host"), "RabbitMQ virtual host of the queues.", "/")
@@ -121,9 +166,100 @@ class Broker:
         "kombu transport options. They replace the app's own as a whole (Celery 5.6), so repeat what the app needs.",
         {},
     )
+    priority_steps: tuple[int, ...] | None = key(
+        ListOf(Integer(0, 255), unique=True, minimum=1),
+        "Redis: the priority steps of the app. Each is a list of its own, and the scaler counts all of them. V([0]) "
+        "where "
+        "no task has a priority saves the scaler three readings per queue.",
+        default_text="kombu's: 0, 3, 6, 9",
+    )
+    sep: str | None = key(
+        Text("a separator", r"[\s\S]+", 16),
+        "Redis: what stands between queue and step in the name of a list.",
+        default_text="kombu's: the characters 0x06 0x16",
+    )
+    global_keyprefix: str | None = key(
+        Text("a prefix", r"[^\x00-\x1f]*", 128),
+        "Redis: the prefix that the app gives to every key.",
+        default_text="none",
+    )
+    master_name: str | None = key(Text("a name"), "Redis Sentinel: name of the master.")
+    sentinel_username: str | None = key(Text("a user name"), "Redis Sentinel: user name for the sentinels themselves.")
+    sentinel_password: bool = key(
+        SecretValue(), "Redis Sentinel: password of the sentinels themselves; kept in a Secret.", False, "none"
+    )
+    management: Management = key(
+        Section(Management, switchable=False),
+        "RabbitMQ: where its management API is.",
+        Management(),
+        "port 15672 of host",
+    )
+    queue_type: str = key(
+        Choice(("classic", "quorum")), "RabbitMQ: type of the queues, as the app declares them.", "classic"
+    )
+    delivery_limit: int | None = key(
+        Integer(0),
+        "RabbitMQ quorum queues: deliveries after which the broker drops a message, as your policy sets it; 0 is "
+        "never.",
+        default_text="20 (RabbitMQ 4)",
+    )
+    consumer_timeout: int = key(
+        Integer(0, unit=SECONDS),
+        "RabbitMQ: C(consumer_timeout) of the server in seconds, after which it takes a message away from its "
+        "worker; 0 is "
+        "never.",
+        1800,
+    )
+    region: str | None = key(Text("an AWS region", r"[a-z0-9-]+"), "SQS: region of the queues.")
+    account: str | None = key(
+        Text("an AWS account number", r"[0-9]{12}"), "SQS: account of the queues, where it is not the credentials' own."
+    )
+    pod_identity: bool = key(Flag(), "SQS: KEDA uses the identity of its own pod (C(aws)) instead of keys.", False)
+    access_key_id: bool = key(SecretValue(), "SQS: access key id; kept in a Secret.", False, "none")
+    secret_access_key: bool = key(SecretValue(), "SQS: secret access key; kept in a Secret.", False, "none")
+    scaler: ScalerLogin | None = key(
+        Section(ScalerLogin, switchable=False),
+        "Credentials of the scaler, which only reads.",
+        default_text="those of the workers",
+    )
+    max_connections: int | None = key(
+        Integer(1),
+        "Connections that the broker accepts. A fleet that could need more is refused.",
+        default_text="not checked",
+    )
 
     #: Name of the Secret that the role makes for the credentials; computed.
     own_secret: str = ""
+
+    @property
+    def is_redis(self) -> bool:
+        """Whether queues are Redis lists."""
+        return self.type in ("redis", "redis-sentinel")
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a scaler can find it."""
+        return bool(self.host or self.hosts or self.region)
+
+    @property
+    def has_own_secret(self) -> bool:
+        """Whether the role makes a Secret for it."""
+        return (
+            self.password
+            or self.sentinel_password
+            or self.secret_access_key
+            or (self.scaler is not None and self.scaler.password)
+        )
+
+
+@dataclass(frozen=True)
+class Database:
+    """The database that tasks of a service work on."""
+
+    name: str = key(Text("a name"), "Services with the same name share the database.", "default")
+    max_connections: int | None = key(
+        Integer(1), "Connections that it accepts. A fleet that could need more is refused.", default_text="not checked"
+    )
 
 
 @dataclass(frozen=True)
@@ -174,12 +310,25 @@ class Process:
     acks_late: bool | None = key(
         Flag(),
         "Acknowledge after the task, not before. Tasks must then be safe to run twice.",
-        default_text="as the app has it",
+        default_text="true where in-flight work is tracked, else as the app has it",
     )
     reject_on_worker_lost: bool | None = key(
         Flag(),
         "Requeue the task of a child that was killed. Needs late acknowledgement.",
-        default_text="as the app has it",
+        default_text="true where in-flight work is tracked, else as the app has it",
+    )
+    visibility_timeout: int | None = key(
+        Integer(1, unit=SECONDS),
+        "Redis and SQS: time after which a message that nobody acknowledged goes to another worker. Set where "
+        "in-flight "
+        "work is tracked.",
+        default_text="the most of 3600, twice longest_task_seconds, longest_eta_seconds and the grace period",
+    )
+    soft_shutdown_timeout: int | None = key(
+        Integer(0, unit=SECONDS),
+        "Time that a stopping worker waits for its tasks before it gives them back (Celery 5.5 or later). Needs late "
+        "acknowledgement. 0 waits for them without end.",
+        default_text="0, or the grace period less 30 where longest_task_seconds is above that",
     )
     without_gossip: bool = key(Flag(), "No worker-to-worker chatter; it grows with the square of the pods.", True)
     without_mingle: bool = key(Flag(), "No synchronisation at start; a mass scale-up would send N² messages.", True)
@@ -196,6 +345,8 @@ class Process:
         "Further arguments of C(celery worker), in this order. One that a key of its own exists for replaces that key.",
         (),
     )
+    #: Stop a task whose message the broker has given to somebody else (Celery 5.1 and later); computed.
+    cancel_on_connection_loss: bool = False
 
 
 @dataclass(frozen=True)
@@ -334,7 +485,7 @@ class Fallback:
     """What KEDA asks for while it cannot read the broker."""
 
     failure_threshold: int = key(Integer(0), "Failed readings after which the fallback holds.", 3)
-    replicas: int | None = key(Integer(1, 10000), "Replicas in fallback.", default_text="min_replicas, at least 1")
+    replicas: int | None = key(Integer(0, 10000), "Replicas in fallback.", default_text="min_replicas, at least 1")
     behavior: str = key(
         Choice(("static", "currentReplicas", "currentReplicasIfHigher", "currentReplicasIfLower")),
         "How V(replicas) combines with what runs (KEDA 2.17 or later; older ones take it as V(static)).",
@@ -368,9 +519,25 @@ class Scaling:
     replicas: int | None = key(
         Integer(0, 10000), "Pods of a variant without a scaler.", default_text="1 at first, then the number that runs"
     )
-    scaler: str | None = key(Choice(("none", "keda")), "Who decides on the number of pods.", default_text="none")
+    scaler: str | None = key(
+        Choice(("none", "keda", "hpa")),
+        "Who decides on the number of pods: nobody, KEDA by the queue, or Kubernetes by CPU and memory.",
+        default_text="none",
+    )
     enable_keda: bool = key(Flag(), "The same as O(scaler) V(keda).", False)
-    min_replicas: int = key(Integer(0, 10000), "Fewest pods.", 0)
+    in_flight: bool | None = key(
+        Flag(),
+        "Whether the scaler sees messages that a worker holds, running ones included. Needs O(idempotent).",
+        default_text="true with KEDA where idempotent is true",
+    )
+    hold: str = key(
+        Choice(("slots", "pods")),
+        "What in-flight work holds: V(slots) as many pods as its tasks fill, V(pods) no fewer pods than tasks, so that "
+        "no busy pod is ever taken.",
+        "slots",
+        "slots; pods in the profile long",
+    )
+    min_replicas: int = key(Integer(0, 10000), "Fewest pods.", 0, "0 where the scaler sees in-flight work, else 1")
     max_replicas: int = key(Integer(1, 10000), "Most pods.", 30, "30; 10 for the variant default")
     list_length: int = key(
         Integer(1), "Waiting messages per pod.", 40, "40, or what task_seconds and max_wait_seconds ask for"
@@ -379,9 +546,9 @@ class Scaling:
     polling_interval: int = key(Integer(1, unit=SECONDS), "Time between two readings while at zero pods.", 15)
     cooldown_period: int = key(
         Integer(0, unit=SECONDS),
-        "Time without a waiting message after which the variant goes to min_replicas 0.",
+        "Time without work that the scaler sees after which the variant goes to min_replicas 0.",
         300,
-        "300, or longest_task_seconds if that is more",
+        "300; without sight of in-flight work at least longest_task_seconds",
     )
     initial_cooldown_period: int = key(
         Integer(0, unit=SECONDS), "Time after creation in which it does not go to zero (KEDA 2.14 or later).", 300
@@ -396,7 +563,15 @@ class Scaling:
         Kubernetes("HorizontalPodAutoscalerBehavior", partial=True),
         "Speed of scaling, merged over the default.",
         {},
-        "up: after 30 s, by 4 pods or 100 % a minute; down: after 600 s, 1 pod in 120 s",
+        "up: after 30 s, by 4 pods or 100 % a minute; down: after 600 s, 1 pod in 120 s, slower for long tasks",
+    )
+    cpu_utilization: int | None = key(
+        Integer(1, 1000),
+        "O(scaler) V(hpa): CPU in percent of the request that pods should use.",
+        default_text="80, unless memory_utilization is given",
+    )
+    memory_utilization: int | None = key(
+        Integer(1, 1000), "O(scaler) V(hpa): memory in percent of the request that pods should use."
     )
     paused: str | None = key(
         PausedWord(),
@@ -404,7 +579,11 @@ class Scaling:
         default_text="false",
     )
     extra_triggers: tuple[dict[str, Any], ...] = key(
-        ExtraTriggers(), "Further KEDA triggers beside the queues', verbatim. KEDA takes the highest demand.", ()
+        ExtraTriggers(),
+        "Further KEDA triggers beside the queues'. The highest demand counts. Types cron, prometheus, cpu and memory "
+        "go "
+        "with every variant, others only where the queues need no formula.",
+        (),
     )
     scaled_object_annotations: dict[str, str] = key(ANNOTATIONS, "Further annotations of the ScaledObject.", {})
 
@@ -419,7 +598,20 @@ class Knowledge:
     task_seconds: float | None = key(Number(SECONDS), "Time an average task takes.")
     longest_task_seconds: float | None = key(Number(SECONDS), "Time the longest task may take.")
     longest_eta_seconds: float | None = key(
-        Number(SECONDS), "Longest ETA or countdown a task is sent with. Such tasks leave the queue at once."
+        Number(SECONDS, 0.0),
+        "Longest ETA, countdown or retry delay a task is sent with. Such tasks leave the queue at once. V(0) says that "
+        "there are none.",
+    )
+    idempotent: bool = key(
+        Flag(),
+        "Whether every task may run twice. Late acknowledgement, and with it the sight of in-flight work and the way "
+        "to 0 "
+        "pods, depends on it.",
+        False,
+        "false; true in the preset openedx",
+    )
+    accept_early_ack_tasks: tuple[str, ...] = key(
+        ListOf(Text("a task name"), unique=True), "Tasks that keep early acknowledgement, for verify.", ()
     )
     max_wait_seconds: float = key(Number(SECONDS), "Time a message may wait before more pods should start.", 600.0)
     accept_risks: tuple[str, ...] = key(
@@ -458,6 +650,26 @@ class Beat:
 
 
 @dataclass(frozen=True)
+class UnackedKeys:
+    """Where kombu's Redis transport keeps what a variant's workers hold.
+
+    The names begin with kombu's own, so that an ACL pattern C(~unacked*) covers them.
+
+    :param place: broker, database and prefix, without credentials.
+    """
+
+    hash: str
+    index: str
+    mutex: str
+    place: str
+
+    @property
+    def identity(self) -> str:
+        """What must stay the same for a worker to find what an earlier one held."""
+        return f"{self.place} {self.hash}"
+
+
+@dataclass(frozen=True)
 class Variant:
     """One worker group of a service."""
 
@@ -473,15 +685,44 @@ class Variant:
     #: Final arguments of the container, and how many tasks they let a pod run at once.
     args: tuple[str, ...] = ()
     slots: int = 1
+    #: Messages that a busy pod holds, reserved ones included.
+    held: int = 1
     path: str = ""
     #: Keys that the inventory or the preset wrote, and the paths where.
     written_keys: frozenset[str] = frozenset()
     written: frozenset[str] = frozenset()
+    #: Whether the scaler sees what workers hold, and why not.
+    sees_in_flight: bool = False
+    blind_reason: str = ""
+    #: Redis keys of its own for unacknowledged messages; None where it shares the broker's.
+    unacked: UnackedKeys | None = None
+    #: How settings were worked out, for people.
+    sizing: tuple[str, ...] = ()
 
     @property
     def has_scaler(self) -> bool:
         """Whether something else than us decides on the number of pods."""
+        return self.scaling.scaler in ("keda", "hpa")
+
+    @property
+    def uses_keda(self) -> bool:
+        """Whether KEDA scales it by its queues."""
         return self.scaling.scaler == "keda"
+
+    @property
+    def acknowledges_late(self) -> bool:
+        """Whether messages are acknowledged after the task, as far as the inventory says so."""
+        return self.process.acks_late is True
+
+    @property
+    def goes_to_zero(self) -> bool:
+        """Whether its scaler may leave no pod."""
+        return self.uses_keda and (self.scaling.min_replicas == 0 or self.scaling.idle_replicas == 0)
+
+    @property
+    def most_pods(self) -> int:
+        """Pods that it can have."""
+        return self.scaling.max_replicas if self.has_scaler else (self.scaling.replicas or 1)
 
 
 @dataclass(frozen=True)
@@ -496,6 +737,7 @@ class Service:
     #: Pod keys written on the service itself; beat takes them.
     pod: Pod
     known_queues: tuple[str, ...] = ()
+    database: Database = field(default_factory=Database)
     path: str = ""
 
 
@@ -520,6 +762,9 @@ class ServiceKeys:
         ListOf(QUEUE, unique=True), "Queues the app sends to. Each must have a consumer, or the run fails.", ()
     )
     beat: Beat | None = key(Section(Beat), "The scheduler.", default_text="false")
+    database: Database = key(
+        Section(Database, switchable=False), "The database of its tasks.", Database(), "not checked"
+    )
 
 
 @dataclass(frozen=True)
@@ -530,6 +775,7 @@ class Fleet:
     namespace: str
     services: tuple[Service, ...]
     warnings: tuple[str, ...] = field(default=())
+    versions: Versions = field(default_factory=Versions)
 
     @property
     def variants(self) -> tuple[Variant, ...]:

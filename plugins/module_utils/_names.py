@@ -22,7 +22,12 @@ SECRETS_ANNOTATION = f"{OWN_DOMAIN}secret-versions"
 CONFIG_ANNOTATION = f"{OWN_DOMAIN}config-hash"
 #: Annotation of a Secret of ours: the names of its keys, so that one that is not wanted any more can be taken away.
 KEYS_ANNOTATION = f"{OWN_DOMAIN}keys"
+#: Annotation of a Deployment: where its workers keep what they hold, which must not change while they hold something.
+UNACKED_ANNOTATION = f"{OWN_DOMAIN}unacked"
 REVISION_ANNOTATION = f"{OWN_DOMAIN}secret-revision"
+
+#: Component of a worker that is left on an old key until that is empty.
+DRAIN = "drain"
 
 #: KEDA 2.20 refuses a ScaledObject whose HPA C(keda-hpa-<name>) would have more than 63 characters.
 LONGEST_SCALED_OBJECT = 54
@@ -46,9 +51,19 @@ def scaled_object_name(deployment: str) -> str:
     return f"{deployment}-scaledobject"
 
 
+def pod_autoscaler_name(deployment: str) -> str:
+    """HorizontalPodAutoscaler of a Deployment that KEDA does not scale."""
+    return f"{deployment}-hpa"
+
+
 def trigger_authentication_name(service: str) -> str:
     """TriggerAuthentication of a service's scalers."""
     return f"{service}-worker-trigger-auth".replace("_", "-")
+
+
+def drain_name(deployment: str) -> str:
+    """Deployment that looks after what a Deployment's workers held under an old key."""
+    return f"{deployment}-{DRAIN}"
 
 
 def heartbeat_name(service: str) -> str:
@@ -63,7 +78,7 @@ def secret_env_name(deployment: str) -> str:
 
 def attached_names(deployment: str) -> tuple[str, ...]:
     """Names of what belongs to one Deployment alone, beside those that are its own."""
-    return scaled_object_name(deployment), secret_env_name(deployment)
+    return scaled_object_name(deployment), pod_autoscaler_name(deployment), secret_env_name(deployment)
 
 
 def fleet_broker_secret_name(fleet: str) -> str:

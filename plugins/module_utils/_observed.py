@@ -31,6 +31,7 @@ API_VERSIONS: dict[str, str] = {
     "Deployment": "apps/v1",
     "PodDisruptionBudget": "policy/v1",
     "ScaledObject": "keda.sh/v1alpha1",
+    "HorizontalPodAutoscaler": "autoscaling/v2",
 }
 KEDA_KINDS = ("TriggerAuthentication", "ScaledObject")
 #: Kinds of which only the metadata is read: nobody needs their content, and Secrets' must not travel.
@@ -49,6 +50,8 @@ class ObservedObject:
     owner: str = ""
     replicas: int | None = None
     selector: dict[str, str] = field(default_factory=dict)
+    #: Seconds that a Deployment's pods have to stop.
+    grace: int | None = None
     #: The last applied configuration of a Deployment that had C(spec.replicas) applied.
     last_applied: str = ""
 
@@ -64,8 +67,9 @@ class ObservedObject:
         return number if isinstance(number, int) else None
 
     def is_ours(self, fleet: str) -> bool:
-        """Whether it carries the ownership label of a fleet."""
-        return self.labels.get(FLEET_LABEL) == fleet
+        """Whether it carries the ownership label of a fleet. KEDA copies labels to its HPAs, which stay KEDA's."""
+        made_by_keda = self.kind == "HorizontalPodAutoscaler" and self.owner.startswith("ScaledObject ")
+        return self.labels.get(FLEET_LABEL) == fleet and not made_by_keda
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,15 @@ def observed_object(kind: str, raw: dict[str, Any]) -> ObservedObject:
         owner=_owner(metadata),
         replicas=spec.get("replicas") if kind == "Deployment" else None,
         selector=dict((spec.get("selector") or {}).get("matchLabels") or {}) if kind == "Deployment" else {},
+        grace=_grace(spec) if kind == "Deployment" else None,
         last_applied=last_applied if kind == "Deployment" and "replicas" in _applied_spec(last_applied) else "",
     )
+
+
+def _grace(spec: dict[str, Any]) -> int | None:
+    pod = (spec.get("template") or {}).get("spec") or {}
+    found = pod.get("terminationGracePeriodSeconds", 30)
+    return found if isinstance(found, int) else None
 
 
 def autoscaler(kind: str, raw: dict[str, Any]) -> Autoscaler | None:
@@ -210,7 +221,15 @@ def _place(item: ObservedObject) -> tuple[str, str]:
 
 
 #: Scalers go first, so that nothing brings back what is removed; then what they scaled, then the rest.
-_REMOVAL_ORDER = ("ScaledObject", "Deployment", "PodDisruptionBudget", "TriggerAuthentication", "ConfigMap", "Secret")
+_REMOVAL_ORDER = (
+    "ScaledObject",
+    "HorizontalPodAutoscaler",
+    "Deployment",
+    "PodDisruptionBudget",
+    "TriggerAuthentication",
+    "ConfigMap",
+    "Secret",
+)
 
 
 def removal_order(objects: Iterable[ObservedObject]) -> list[ObservedObject]:

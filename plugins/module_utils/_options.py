@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED, PREFIX, Inventory, parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions
 
 
 def fleet_options(required: bool = True) -> dict[str, Any]:
@@ -28,6 +30,11 @@ def fleet_options(required: bool = True) -> dict[str, Any]:
         "queue_defaults": {"type": "dict", "default": {}},
         "broker": {"type": "dict", "default": {}},
         "explicit_queues": {"type": "dict", "default": {}},
+        "versions": {
+            "type": "dict",
+            "default": {},
+            "options": {item.name: {"type": "str", "default": ""} for item in fields(Versions)},
+        },
         "layers": {
             "type": "list",
             "elements": "dict",
@@ -54,6 +61,7 @@ def inventory_from(params: Mapping[str, Any]) -> Inventory:
         preset=params["preset"],
         layers=base + layers,
         explicit_queues=params["explicit_queues"],
+        versions=params["versions"],
         known_variables=tuple(params["known_variables"]),
         variable_names=tuple(params["variable_names"]),
     )

@@ -9,11 +9,15 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote
 
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import TLS_MOUNT, broker_url, tls_files
 from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import (
     HEARTBEAT_MOUNT,
+    SENTINEL_PASSWORD,
+    SENTINEL_USERNAME,
     check_command,
+    needs_launcher,
+    sentinel_password,
     start_command,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import merge
@@ -32,6 +36,12 @@ WORKER_CONTAINER = "worker"
 
 #: Environment of the ping probe where the broker is not in the worker's own environment.
 PROBE_BROKER_ENV = "CELERY_PROBE_BROKER_URL"
+
+#: Volume with the certificates of the broker.
+TLS_VOLUME = "celery-broker-tls"
+
+#: Environment variable that tells Celery what a SIGTERM means.
+REMAP = "REMAP_SIGTERM"
 
 _RESTRICTED_POD: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 _RESTRICTED_CONTAINER: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
@@ -58,7 +68,7 @@ def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
     """Pod template of a variant."""
     pod, broker = variant.pod, context.service.broker
     container = _container(WORKER_CONTAINER, list(variant.args), pod, broker, context)
-    if pod.probe.type == "heartbeat":
+    if needs_launcher(pod.probe, broker):
         container["command"] = start_command(pod.probe.python)
         container.setdefault("volumeMounts", []).append(
             {"name": "celery-heartbeat", "mountPath": HEARTBEAT_MOUNT, "readOnly": True}
@@ -66,9 +76,13 @@ def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
     container.update(_probes(variant, broker))
     if pod.lifecycle:
         container["lifecycle"] = pod.lifecycle
+    if variant.process.soft_shutdown_timeout and not any(entry["name"] == REMAP for entry in container.get("env", [])):
+        # Without it Celery's SIGTERM waits for tasks without end, and soft shutdown never begins (5.5 and later).
+        container["env"] = [*container.get("env", []), {"name": REMAP, "value": "SIGQUIT"}]
     spec = _spec(pod, [container, *(_hardened(item, pod) for item in pod.sidecars)], context)
+    _mount_certificates(spec, container, broker)
     spec["terminationGracePeriodSeconds"] = pod.termination_grace_period
-    if pod.probe.type == "heartbeat":
+    if needs_launcher(pod.probe, broker):
         volume = {
             "name": "celery-heartbeat",
             "configMap": {"name": heartbeat_name(variant.service), "defaultMode": 0o444},
@@ -90,11 +104,32 @@ def beat_pod(beat: Beat, context: PodContext) -> dict[str, Any]:
     container = _container("beat", [*args, *beat.extra_params], pod, service.broker, context)
     container["resources"] = _without_empty(beat.resources)
     spec = _spec(pod, [container], context)
+    _mount_certificates(spec, container, service.broker)
     if not beat.scheduler:
         folder = beat.schedule_file.rpartition("/")[0] or "/"
         container.setdefault("volumeMounts", []).append({"name": "celery-schedule", "mountPath": folder})
         spec["volumes"] = [*spec.get("volumes", []), {"name": "celery-schedule", **beat.schedule_volume}]
     return _template(spec, replace(pod, pod_overrides=_for_beat(pod.pod_overrides)), context)
+
+
+def _mount_certificates(spec: dict[str, Any], container: dict[str, Any], broker: Broker | None) -> None:
+    """The files that the worker's command line names for an encrypted broker."""
+    files = tls_files(broker)
+    if not files:
+        return
+    sources: dict[str, list[dict[str, str]]] = {}
+    for path, (secret, key) in files.items():
+        sources.setdefault(secret, []).append({"key": key, "path": path})
+    volume = {
+        "name": TLS_VOLUME,
+        "projected": {
+            "defaultMode": 0o444,
+            "sources": [{"secret": {"name": name, "items": items}} for name, items in sources.items()],
+        },
+    }
+    spec["volumes"] = [*spec.get("volumes", []), volume]
+    mount = {"name": TLS_VOLUME, "mountPath": TLS_MOUNT, "readOnly": True}
+    container["volumeMounts"] = [*container.get("volumeMounts", []), mount]
 
 
 def _for_beat(overrides: dict[str, Any]) -> dict[str, Any]:
@@ -135,26 +170,55 @@ def _broker_env(broker: Broker | None, pod: Pod) -> list[dict[str, Any]]:
     names = [broker.inject_env] if broker.inject_env else []
     if pod.probe.type == "ping" and broker.inject_env != "CELERY_BROKER_URL":
         names.append(PROBE_BROKER_ENV)
-    return [{"name": name, **_broker_url_source(broker)} for name in names]
+    env = [{"name": name, **_broker_url_source(broker)} for name in names]
+    env += _sentinel_env(broker)
+    return [*env, *_aws_env(broker)] if broker.inject_env else env
+
+
+def _sentinel_env(broker: Broker) -> list[dict[str, Any]]:
+    """Credentials of the sentinels, for the launcher that puts them into the settings."""
+    place = sentinel_password(broker)
+    if place is None:
+        return []
+    user = [{"name": SENTINEL_USERNAME, "value": broker.sentinel_username}] if broker.sentinel_username else []
+    return [*user, {"name": SENTINEL_PASSWORD, **_from_secret(*place)}]
 
 
 def _broker_url_source(broker: Broker) -> dict[str, Any]:
-    if broker.secret is not None:
-        return {"valueFrom": {"secretKeyRef": {"name": broker.secret.name, "key": broker.secret.url_key}}}
+    if broker.secret is not None and broker.type != "sqs":
+        return _from_secret(broker.secret.name, broker.secret.url_key)
     if broker.password:
-        return {"valueFrom": {"secretKeyRef": {"name": broker.own_secret, "key": "url"}}}
+        return _from_secret(broker.own_secret, "url")
     return {"value": broker_url(broker)}
 
 
-def broker_url(broker: Broker, password: str | None = None) -> str:
-    """The broker's URL with its parts percent-encoded, so that C(@ : / #) in a password do not end the host."""
-    scheme = {"redis": "redis", "rabbitmq": "amqp"}[broker.type] + ("s" if broker.tls else "")
-    login = ""
-    if password is not None:
-        login = f"{quote(broker.username or '', safe='')}:{quote(password, safe='')}@"
-    host = f"[{broker.host}]" if ":" in broker.host else broker.host
-    tail = str(broker.database) if broker.type == "redis" else quote(broker.virtual_host, safe="")
-    return f"{scheme}://{login}{host}:{broker.port}/{tail}"
+def _aws_env(broker: Broker) -> list[dict[str, Any]]:
+    """Region and keys as boto3 reads them. Without keys it takes those of the pod's service account."""
+    if broker.type != "sqs":
+        return []
+    env: list[dict[str, Any]] = [{"name": "AWS_DEFAULT_REGION", "value": broker.region or ""}]
+    for name, (secret, key) in aws_keys(broker).items():
+        env.append({"name": name, **_from_secret(secret, key)})
+    return env
+
+
+def aws_keys(broker: Broker) -> dict[str, tuple[str, str]]:
+    """Environment variables of AWS credentials, each with its Secret and key."""
+    if broker.secret is not None and broker.secret.access_key_id_key and broker.secret.secret_access_key_key:
+        return {
+            "AWS_ACCESS_KEY_ID": (broker.secret.name, broker.secret.access_key_id_key),
+            "AWS_SECRET_ACCESS_KEY": (broker.secret.name, broker.secret.secret_access_key_key),
+        }
+    if broker.secret_access_key:
+        return {
+            "AWS_ACCESS_KEY_ID": (broker.own_secret, "access_key_id"),
+            "AWS_SECRET_ACCESS_KEY": (broker.own_secret, "secret_access_key"),
+        }
+    return {}
+
+
+def _from_secret(name: str, key: str) -> dict[str, Any]:
+    return {"valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
 
 
 def _secret_env(pod: Pod, deployment: str) -> list[dict[str, Any]]:
@@ -262,7 +326,7 @@ def _roll_annotations(pod: Pod, context: PodContext) -> dict[str, str]:
     }
     found = {
         SECRETS_ANNOTATION: json.dumps(versions, sort_keys=True, separators=(",", ":")) if versions else "",
-        CONFIG_ANNOTATION: context.config_hash if pod.probe.type == "heartbeat" else "",
+        CONFIG_ANNOTATION: context.config_hash if needs_launcher(pod.probe, context.service.broker) else "",
         REVISION_ANNOTATION: pod.secret_revision or "",
     }
     return {name: value for name, value in found.items() if value}
@@ -270,10 +334,15 @@ def _roll_annotations(pod: Pod, context: PodContext) -> dict[str, str]:
 
 def own_secrets(pod: Pod, broker: Broker | None, deployment: str) -> Iterable[str]:
     """Names of the Secrets of ours that a pod reads."""
-    if broker is not None and broker.password and any(entry for entry in _broker_env(broker, pod)):
+    env = _broker_env(broker, pod)
+    if broker is not None and any(_secret_of(entry) == broker.own_secret for entry in env):
         yield broker.own_secret
     if any(not reference for reference in pod.secret_env.values()):
         yield secret_env_name(deployment)
+
+
+def _secret_of(entry: dict[str, Any]) -> str:
+    return str(entry.get("valueFrom", {}).get("secretKeyRef", {}).get("name", ""))
 
 
 def _without_empty(value: dict[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
             f"The namespace {fleet.namespace} does not exist. Create it, correct celery_workers_namespace, or set "
             "celery_workers_create_namespace: true."
         )
-    scaled = [variant.deployment for variant in fleet.variants if variant.has_scaler]
+    scaled = [variant.deployment for variant in fleet.variants if variant.uses_keda]
     absent = sorted(set(KEDA_KINDS) & set(observed.missing_kinds))
     if scaled and absent:
         missing.append(
@@ -124,13 +124,15 @@ def _second_autoscalers(fleet: Fleet, observed: Observed) -> Iterable[str]:
         own = scaled_object_name(variant.deployment)
         live = observed.find("ScaledObject", own)
         is_own_live = live is not None and live.is_ours(fleet.name)
+        ours = {item.name for item in observed.ours(fleet.name) if item.kind == "HorizontalPodAutoscaler"}
         for item in observed.autoscalers:
             belongs = own in (item.scaled_object, item.name) and (is_own_live or item.kind == "ScaledObject")
+            belongs = belongs or (item.kind == "HorizontalPodAutoscaler" and item.name in ours)
             if item.target != variant.deployment or belongs:
                 continue
             if not variant.has_scaler and variant.scaling.replicas is None:
                 continue
-            decides = "its ScaledObject" if variant.has_scaler else "the fixed number of replicas"
+            decides = "its scaler" if variant.has_scaler else "the fixed number of replicas"
             yield (
                 f"{item.kind} {item.name} already scales Deployment {variant.deployment}; {decides} would fight with "
                 f"it. Delete that {item.kind}, or leave the number of pods to it: enable_keda: false and no replicas "

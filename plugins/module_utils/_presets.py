@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.queueops.celery.plugins.module_utils._sizing import NO_EVICTION
+
 
 @dataclass(frozen=True)
 class Preset:
     """The lowest layers of an inventory.
 
     :param env: environment per service that its image cannot start without; it is added unless the inventory names it.
+    :param transport_options: what the app's own settings say, for workers whose command line replaces it.
     """
 
     services: dict[str, Any] = field(default_factory=dict)
@@ -21,11 +24,14 @@ class Preset:
     queue_defaults: dict[str, Any] = field(default_factory=dict)
     broker: dict[str, Any] = field(default_factory=dict)
     env: dict[str, dict[str, str]] = field(default_factory=dict)
+    transport_options: dict[str, Any] = field(default_factory=dict)
 
 
 def _openedx_service(name: str, variants: tuple[str, ...]) -> dict[str, Any]:
     return {
         "app": f"{name}.celery",
+        # The Tutor plugin forces late acknowledgement on every task, so each has to bear a second run there too.
+        "idempotent": True,
         "queue_name": "edx.{service}.core.{variant}",
         # CELERY_QUEUES of edx-platform, Verawood release.
         "known_queues": [f"edx.{name}.core.{variant}" for variant in variants],
@@ -38,7 +44,11 @@ _CMS = ("default", "high", "low")
 #: Open edX as Tutor 22 runs it: two services, their queues, Tutor's Redis, user 1000.
 OPENEDX = Preset(
     services={"lms": _openedx_service("lms", _LMS), "cms": _openedx_service("cms", _CMS)},
-    config={"lms": {variant: {} for variant in _LMS}, "cms": {variant: {} for variant in _CMS}},
+    config={
+        # Grade reports and the like: an hour of work each, with much memory.
+        "lms": {variant: {"profile": "long"} if variant == "high_mem" else {} for variant in _LMS},
+        "cms": {variant: {} for variant in _CMS},
+    },
     queue_defaults={
         "security_context": {"runAsUser": 1000, "runAsGroup": 1000},
         # Three quarters of the limit for two children at their usual peak; idle workers of 16 processes took 2 GB.
@@ -50,6 +60,8 @@ OPENEDX = Preset(
         name: {"SERVICE_VARIANT": name, "DJANGO_SETTINGS_MODULE": f"{name}.envs.tutor.production"}
         for name in ("lms", "cms")
     },
+    # CELERY_BROKER_TRANSPORT_OPTIONS of edx-platform, Verawood release.
+    transport_options={"fanout_patterns": True, "fanout_prefix": True},
 )
 
 PRESETS: dict[str, Preset] = {"": Preset(), "openedx": OPENEDX}
@@ -70,6 +82,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "standard": {"list_length": 10, "max_replicas": 10},
     "long": {
         "concurrency": 1,
+        "hold": "pods",
         "list_length": 1,
         "max_replicas": 5,
         "max_tasks_per_child": 1,
@@ -77,10 +90,6 @@ PROFILES: dict[str, dict[str, Any]] = {
         "polling_interval": 30,
         "cooldown_period": 1800,
         "behavior": _scale_down(3600, 1800),
-        # Node scale-down must not end an hour of work; both annotations are read by their autoscaler alone.
-        "pod_annotations": {
-            "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
-            "karpenter.sh/do-not-disrupt": "true",
-        },
+        "pod_annotations": dict(NO_EVICTION),
     },
 }

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE: rules between the keys of a variant, and between variants.
 
-A rule that a user may accept has an id, named in its message and taken by accept_risks.
+What concerns work that could be lost is in _safety.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import scaler_tls, tls_files
 from ansible_collections.queueops.celery.plugins.module_utils._command import effective_pool
 from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Pod, Service, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
@@ -20,20 +21,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     beat_name,
     scaled_object_name,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER
+from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER, aws_keys
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 from ansible_collections.queueops.celery.plugins.module_utils._values import looks_secret
 
-#: Rules that accept_risks may name.
-RISKS = {
-    "invisible-work": "scale to zero while running work is invisible to the scaler",
-    "disable-prefetch": "disable_prefetch with early acknowledgement",
-    "shared-queue": "two variants consume one queue",
-    "plain-secret": "an environment value that looks like a secret",
-}
-
 #: Volumes that the collection mounts itself.
-OWN_VOLUMES = ("celery-heartbeat", "celery-schedule")
+OWN_VOLUMES = ("celery-heartbeat", "celery-schedule", "celery-broker-tls")
 
 PathOf = Callable[[str], str]
 
@@ -44,9 +37,7 @@ def check_variant(variant: Variant, service: Service, path_of: PathOf, problems:
     :param path_of: where a key of this variant was written.
     """
     for check in (
-        _check_risks,
         _check_process,
-        _check_grace,
         _check_scaling,
         _check_names,
         _check_queues,
@@ -54,7 +45,7 @@ def check_variant(variant: Variant, service: Service, path_of: PathOf, problems:
     ):
         check(variant, path_of, problems)
     check_pod(variant.pod, path_of, problems, accepted="plain-secret" in variant.knowledge.accept_risks)
-    if variant.has_scaler:
+    if variant.uses_keda:
         _check_scaled_broker(variant, service.broker, path_of, problems)
 
 
@@ -64,7 +55,6 @@ def check_fleet(fleet: Fleet, routes: dict[str, str], problems: Problems) -> Non
     :param routes: routed queues, each with the path of its route.
     """
     _check_unique_names(fleet, problems)
-    _check_shared_queues(fleet, problems)
     _check_consumers(fleet, routes, problems)
     for service in fleet.services:
         _check_service(service, problems)
@@ -88,38 +78,15 @@ def _who(variant: Variant) -> str:
     return f"variant {variant.name} of service {variant.service}"
 
 
-def _check_risks(variant: Variant, path_of: PathOf, problems: Problems) -> None:
-    for risk in variant.knowledge.accept_risks:
-        if risk not in RISKS:
-            problems.add(path_of("accept_risks"), f"there is no rule {risk!r}; {suggest(risk, RISKS)}")
-
-
 def _check_process(variant: Variant, path_of: PathOf, problems: Problems) -> None:
-    process, accepted = variant.process, variant.knowledge.accept_risks
-    late = process.acks_late
-    if process.reject_on_worker_lost and late is False:
+    process = variant.process
+    if process.reject_on_worker_lost and process.acks_late is False:
         problems.add(path_of("reject_on_worker_lost"), "it works only with late acknowledgement; set acks_late: true.")
-    if process.disable_prefetch and not late and "disable-prefetch" not in accepted:
-        problems.add(
-            path_of("disable_prefetch"),
-            f"with early acknowledgement a killed worker of {_who(variant)} loses its tasks without trace; set "
-            "acks_late: true, leave disable_prefetch out, or accept_risks: [disable-prefetch].",
-        )
     if process.time_limit and process.soft_time_limit and process.soft_time_limit >= process.time_limit:
         problems.add(
             path_of("soft_time_limit"),
             f"the soft limit {process.soft_time_limit} must be below time_limit {process.time_limit}; "
             "the task needs the time between them to end by itself.",
-        )
-
-
-def _check_grace(variant: Variant, path_of: PathOf, problems: Problems) -> None:
-    longest, grace = variant.knowledge.longest_task_seconds, variant.pod.termination_grace_period
-    if longest and grace < longest:
-        problems.warn(
-            path_of("termination_grace_period"),
-            f"a pod of {_who(variant)} is killed {grace} s after it was told to stop, and its longest task takes "
-            f"{longest:g} s; set termination_grace_period to {int(longest) + 30} or more.",
         )
 
 
@@ -138,23 +105,8 @@ def _check_scaling(variant: Variant, path_of: PathOf, problems: Problems) -> Non
     if scaling.fallback and (scaling.fallback.replicas or 0) > scaling.max_replicas:
         problems.add(path_of("fallback"), f"fallback.replicas is above max_replicas {scaling.max_replicas}.")
     _warn_without_effect(variant, path_of, problems)
-    eta, accepted = variant.knowledge.longest_eta_seconds, "invisible-work" in variant.knowledge.accept_risks
-    goes_to_zero = scaling.min_replicas == 0 or scaling.idle_replicas == 0
-    mend = "Set min_replicas: 1" if scaling.min_replicas == 0 else "Leave idle_replicas out"
-    if variant.has_scaler and goes_to_zero and eta and not accepted:
-        problems.add(
-            path_of("min_replicas"),
-            f"{_who(variant)} has tasks with an ETA of up to {eta:g} s, which leave the queue at once: it would go to "
-            f"0 pods and back once per cooldown of {scaling.cooldown_period} s until they are due. {mend}, or "
-            "accept_risks: [invisible-work].",
-        )
-    elif variant.has_scaler and goes_to_zero and not accepted:
-        problems.warn(
-            path_of("min_replicas"),
-            f"{_who(variant)} may go to 0 pods while tasks still run: its scaler sees waiting messages only, not "
-            f"running, reserved or ETA ones. {mend}, or accept_risks: [invisible-work] where every task is "
-            f"shorter than the cooldown of {scaling.cooldown_period} s and none has an ETA.",
-        )
+    if scaling.scaler == "hpa":
+        _check_pod_autoscaler(variant, path_of, problems)
 
 
 def _warn_without_effect(variant: Variant, path_of: PathOf, problems: Problems) -> None:
@@ -171,9 +123,9 @@ def _warn_without_effect(variant: Variant, path_of: PathOf, problems: Problems) 
 
 def _check_names(variant: Variant, path_of: PathOf, problems: Problems) -> None:
     name = variant.deployment
-    longest = LONGEST_SCALED_OBJECT - len(scaled_object_name("")) if variant.has_scaler else LONGEST_DEPLOYMENT
+    longest = LONGEST_SCALED_OBJECT - len(scaled_object_name("")) if variant.uses_keda else LONGEST_DEPLOYMENT
     if len(name) > longest:
-        reason = f", because KEDA takes ScaledObjects of {LONGEST_SCALED_OBJECT}" if variant.has_scaler else ""
+        reason = f", because KEDA takes ScaledObjects of {LONGEST_SCALED_OBJECT}" if variant.uses_keda else ""
         problems.add(
             path_of("name"),
             f"the Deployment name {name!r} has {len(name)} characters, {longest} are allowed{reason}; set a "
@@ -199,35 +151,50 @@ def _check_probe(variant: Variant, path_of: PathOf, problems: Problems) -> None:
         problems.warn(
             path, "with ping as liveness check a broker outage restarts all workers together; heartbeat does not."
         )
-    if probe.type == "heartbeat" and "--without-heartbeat" in variant.args:
-        problems.add(
-            path, "the heartbeat file is touched by worker heartbeats; take --without-heartbeat out of extra_params."
-        )
+
+
+def _check_pod_autoscaler(variant: Variant, path_of: PathOf, problems: Problems) -> None:
+    """Kubernetes measures against the request, and needs one of every container."""
+    wanted = {"cpu": variant.scaling.cpu_utilization, "memory": variant.scaling.memory_utilization}
+    names = [name for name, percent in wanted.items() if percent] or ["cpu"]
+    requests = {**variant.pod.resources.get("limits", {}), **variant.pod.resources.get("requests", {})}
+    for name in names:
+        if not requests.get(name):
+            problems.add(
+                path_of("scaler"),
+                f"the HPA of {_who(variant)} measures {name} against its request; set resources.requests.{name}.",
+            )
+    if "min_replicas" in variant.written_keys and variant.scaling.min_replicas == 0:
+        problems.add(path_of("min_replicas"), "an HPA keeps at least one pod; write 1 or more, or scaler: keda.")
 
 
 def _check_scaled_broker(variant: Variant, broker: Broker | None, path_of: PathOf, problems: Problems) -> None:
-    if broker is None or not broker.host:
+    if broker is None or not broker.is_known:
         problems.add(
             path_of("enable_keda"),
             f"the scaler of {_who(variant)} needs the broker's address; set celery_workers_broker, "
             "for example {type: redis, host: redis}.",
         )
-    elif broker.type != "redis":
+        return
+    if broker.type == "sqs" and not broker.pod_identity and not aws_keys(broker):
         problems.add(
             path_of("enable_keda"),
-            f"this release scales on Redis only, and the broker of {_who(variant)} is {broker.type}; set "
-            "enable_keda: false.",
+            f"the scaler of {_who(variant)} needs to be let into SQS: set pod_identity: true, or access_key_id and "
+            "secret_access_key, on celery_workers_broker.",
         )
-    else:
-        _warn_of_missing_login(variant, broker, path_of, problems)
-
-
-def _warn_of_missing_login(variant: Variant, broker: Broker, path_of: PathOf, problems: Problems) -> None:
-    if broker.secret is not None and broker.secret.password_key is None:
+    reference = broker.scaler.secret if broker.scaler is not None else None if broker.scaler else broker.secret
+    if broker.type != "sqs" and reference is not None and reference.password_key is None:
         problems.warn(
             path_of("enable_keda"),
             f"the scaler of {_who(variant)} reads the broker without a password, because secret names none; add "
             "password_key to celery_workers_broker.secret if the broker wants one.",
+        )
+    if broker.type == "rabbitmq" and tls_files(broker) and scaler_tls(broker) is None:
+        problems.add(
+            path_of("enable_keda"),
+            "KEDA takes certificates for RabbitMQ only with the word enable from a Secret: put it into your Secret "
+            "and name "
+            "its key as celery_workers_broker.secret.tls_key.",
         )
 
 
@@ -311,40 +278,6 @@ def _check_unique_names(fleet: Fleet, problems: Problems) -> None:
             problems.add(
                 paths[name], f"{' and '.join(owners)} would share the Deployment {name!r}; set name on one of them."
             )
-
-
-def _check_shared_queues(fleet: Fleet, problems: Problems) -> None:
-    """A queue with two consumers is scaled twice, and a task that reaches an app without it is discarded by Celery."""
-    consumers: dict[tuple[str, str], list[Variant]] = defaultdict(list)
-    for variant in fleet.variants:
-        broker = fleet.service_of(variant).broker
-        place = _place_of(broker)
-        for queue in variant.queues:
-            consumers[(place, queue)].append(variant)
-    for (_place, queue), variants in consumers.items():
-        if len(variants) < 2 or any("shared-queue" in variant.knowledge.accept_risks for variant in variants):
-            continue
-        names = " and ".join(_who(variant) for variant in variants)
-        path = f"{variants[-1].path}.queues"
-        if len({variant.service for variant in variants}) > 1:
-            problems.add(
-                path,
-                f"{names} consume the queue {queue!r} of one broker: a worker discards tasks that its app does not "
-                "have, so they would be lost. Give each service queues of its own, for example "
-                "celery_workers_services.<service>.queue_name: '{service}.{variant}', or accept_risks: [shared-queue].",
-            )
-        else:
-            problems.warn(
-                path, f"{names} consume the queue {queue!r}: both count the same messages, so it is scaled twice."
-            )
-
-
-def _place_of(broker: Broker | None) -> str:
-    """What tells brokers apart."""
-    if broker is None:
-        return ""
-    secret = broker.secret.name if broker.secret is not None and not broker.host else ""
-    return f"{broker.type} {secret}{broker.host}:{broker.port}/{broker.database}{broker.virtual_host}"
 
 
 def _check_consumers(fleet: Fleet, routes: dict[str, str], problems: Problems) -> None:

@@ -1,34 +1,57 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: KEDA's ScaledObjects and TriggerAuthentications. Pure functions of Fleet and Observed.
+"""PRIVATE: ScaledObjects, TriggerAuthentications and HorizontalPodAutoscalers. Pure functions of Fleet and Observed.
 
 Sources: KEDA 2.20 for trigger fields, defaults and limits.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Service, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import scaler_tls, tls_files
+from ansible_collections.queueops.celery.plugins.module_utils._demand import Demand, demand_of
+from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import sentinel_password
+from ansible_collections.queueops.celery.plugins.module_utils._model import (
+    Broker,
+    Fallback,
+    Fleet,
+    Scaling,
+    SecretReference,
+    Service,
+    Variant,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     ownership_labels,
+    pod_autoscaler_name,
     scaled_object_name,
     trigger_authentication_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
-from ansible_collections.queueops.celery.plugins.module_utils._workers import resource
+from ansible_collections.queueops.celery.plugins.module_utils._pods import aws_keys
+from ansible_collections.queueops.celery.plugins.module_utils._workers import (
+    resource,
+    seen_by,
+    selector_of,
+    zero_reason,
+)
+
+#: Percent of the CPU request, where a variant of scaler hpa names no target.
+DEFAULT_CPU_UTILIZATION = 80
 
 
 def scaler_resources(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[str, Any]]:
-    """TriggerAuthentications and ScaledObjects of a fleet, in the order in which they are applied."""
+    """TriggerAuthentications, ScaledObjects and HPAs of a fleet, in the order in which they are applied."""
     found: list[dict[str, Any]] = []
     for service in fleet.services:
-        scaled = [variant for variant in service.variants if variant.has_scaler]
-        if scaled and service.broker is not None and _authentication_references(service.broker):
+        scaled = [variant for variant in service.variants if variant.uses_keda]
+        if scaled and service.broker is not None and _authentication(service.broker):
             found.append(_trigger_authentication(fleet, service, service.broker, observed))
         found.extend(_scaled_object(fleet, service, variant, observed) for variant in scaled)
+        found.extend(
+            _pod_autoscaler(fleet, variant, observed) for variant in service.variants if variant.scaling.scaler == "hpa"
+        )
     return found
 
 
@@ -36,22 +59,58 @@ def _trigger_authentication(fleet: Fleet, service: Service, broker: Broker, obse
     name = trigger_authentication_name(service.name)
     labels = ownership_labels(fleet.name, service.name)
     live = observed.find("TriggerAuthentication", name)
-    spec = {"secretTargetRef": _authentication_references(broker)}
-    return resource("TriggerAuthentication", fleet, name, labels, "scaler", live, spec)
+    return resource("TriggerAuthentication", fleet, name, labels, "scaler", live, _authentication(broker))
 
 
-def _authentication_references(broker: Broker) -> list[dict[str, str]]:
-    """Which Secret keys KEDA reads. Credentials never stand in trigger metadata, which everybody may read."""
-    found = []
+def _authentication(broker: Broker) -> dict[str, Any]:
+    """How KEDA gets its credentials. They never stand in trigger metadata, which everybody may read."""
+    if broker.type == "sqs" and broker.pod_identity:
+        return {"podIdentity": {"provider": "aws"}}
+    references = [
+        {"parameter": parameter, "name": name, "key": key} for parameter, (name, key) in _secret_keys(broker).items()
+    ]
+    return {"secretTargetRef": references} if references else {}
+
+
+def _secret_keys(broker: Broker) -> dict[str, tuple[str, str]]:
+    """KEDA's authentication parameters, each with the Secret and the key that hold it."""
+    if broker.type == "sqs":
+        names = {"AWS_ACCESS_KEY_ID": "awsAccessKeyID", "AWS_SECRET_ACCESS_KEY": "awsSecretAccessKey"}
+        return {names[name]: place for name, place in aws_keys(broker).items()}
+    return {**_login(broker), **_sentinel_login(broker), **_certificates(broker)}
+
+
+def _login(broker: Broker) -> dict[str, tuple[str, str]]:
+    """The scaler's own login if it has one, else the workers'."""
+    own = broker.scaler
+    if own is not None and own.secret is not None:
+        return _referenced(own.secret)
+    if own is not None and own.password:
+        login = {"password": (broker.own_secret, "scaler_password")}
+        return {"username": (broker.own_secret, "scaler_username"), **login} if own.username else login
     if broker.secret is not None:
-        keys = (("username", broker.secret.username_key), ("password", broker.secret.password_key))
-        found = [{"parameter": name, "name": broker.secret.name, "key": key} for name, key in keys if key]
-    elif broker.password:
-        names = ["username"] if broker.username else []
-        found = [{"parameter": name, "name": broker.own_secret, "key": name} for name in [*names, "password"]]
-    if broker.tls is not None and broker.tls.ca_secret:
-        found.append({"parameter": "ca", "name": broker.tls.ca_secret, "key": broker.tls.ca_key})
-    return found
+        return _referenced(broker.secret)
+    if broker.password:
+        login = {"password": (broker.own_secret, "password")}
+        return {"username": (broker.own_secret, "username"), **login} if broker.username else login
+    return {}
+
+
+def _referenced(secret: SecretReference) -> dict[str, tuple[str, str]]:
+    keys = {"username": secret.username_key, "password": secret.password_key}
+    return {parameter: (secret.name, key) for parameter, key in keys.items() if key}
+
+
+def _sentinel_login(broker: Broker) -> dict[str, tuple[str, str]]:
+    place = sentinel_password(broker)
+    return {"sentinelPassword": place} if place else {}
+
+
+def _certificates(broker: Broker) -> dict[str, tuple[str, str]]:
+    names = {"ca.crt": "ca", "tls.crt": "cert", "tls.key": "key"}
+    found = {names[file]: place for file, place in tls_files(broker).items()}
+    switch = scaler_tls(broker) if found and broker.type == "rabbitmq" else None
+    return {**found, "tls": switch} if switch else found
 
 
 def _scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: Observed) -> dict[str, Any]:
@@ -76,102 +135,89 @@ def _scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: O
     if scaling.fallback is not None:
         spec["fallback"] = {
             "failureThreshold": scaling.fallback.failure_threshold,
-            # 0 would let an outage scale to zero before the threshold is reached.
-            "replicas": scaling.fallback.replicas or max(1, scaling.min_replicas),
+            "replicas": _fallback_replicas(scaling, scaling.fallback),
             "behavior": scaling.fallback.behavior,
         }
-    spec["advanced"] = {"horizontalPodAutoscalerConfig": {"behavior": scaling.behavior}, **_sum_of_queues(variant)}
-    spec["triggers"] = [*_backlog_triggers(fleet, service, variant), *scaling.extra_triggers]
+    demand = _demand(fleet, service, variant, observed)
+    spec["advanced"] = {"horizontalPodAutoscalerConfig": {"behavior": scaling.behavior}, **_modifiers(demand)}
+    spec["triggers"] = list(demand.triggers)
     labels = ownership_labels(fleet.name, service.name, variant.name)
     annotations = {**_pause(scaling.paused), **scaling.scaled_object_annotations}
     live = observed.find("ScaledObject", name)
     return resource("ScaledObject", fleet, name, labels, "scaler", live, spec, variant.pod.labels, annotations)
 
 
+def _fallback_replicas(scaling: Scaling, fallback: Fallback) -> int:
+    """At least one: with 0 an outage would scale to zero before the threshold is reached (KEDA 2.20)."""
+    return max(1, scaling.min_replicas) if fallback.replicas is None else fallback.replicas
+
+
 def _pause(paused: str | None) -> dict[str, str]:
     return {f"autoscaling.keda.sh/{paused}": "true"} if paused else {}
 
 
-def _backlog_triggers(fleet: Fleet, service: Service, variant: Variant) -> list[dict[str, Any]]:
-    """One trigger a queue. Priority lists and in-flight work are not seen by it."""
-    broker = service.broker
-    if broker is None:
-        return []
-    prefix = str(broker.transport_options.get("global_keyprefix", ""))
-    triggers = []
-    for number, queue in enumerate(variant.queues):
-        trigger: dict[str, Any] = {
-            "type": "redis",
-            "name": "backlog" if len(variant.queues) == 1 else f"backlog_{number}",
-            "metadata": {
-                "address": f"{resolvable(broker.host, fleet.namespace)}:{broker.port}",
-                "databaseIndex": str(broker.database),
-                "listName": f"{prefix}{queue}",
-                "listLength": str(variant.scaling.list_length),
-                "activationListLength": str(variant.scaling.activation_list_length),
-                **_encryption(broker),
-            },
-        }
-        if _authentication_references(broker):
-            trigger["authenticationRef"] = {"name": trigger_authentication_name(service.name)}
-        triggers.append(trigger)
-    return triggers
+def _demand(fleet: Fleet, service: Service, variant: Variant, observed: Observed) -> Demand:
+    selector = selector_of(fleet, variant, observed)
+    authenticated = service.broker is not None and bool(_authentication(service.broker))
+    reference = trigger_authentication_name(service.name) if authenticated else ""
+    return demand_of(variant, service, fleet.namespace, selector, reference)
 
 
-def _sum_of_queues(variant: Variant) -> dict[str, Any]:
-    """Several queues are counted together; without a formula (KEDA 2.12) the HPA would take the longest one only.
-
-    A formula hides every other external metric from the HPA, so there is none beside triggers of that kind.
-    """
-    if len(variant.queues) == 1 or not counts_together(variant):
+def _modifiers(demand: Demand) -> dict[str, Any]:
+    """The formula in units of pods. Only with a whole number as target does KEDA's fallback work (2.20)."""
+    if not demand.formula:
         return {}
+    return {"scalingModifiers": {"formula": demand.formula, "target": "1", "metricType": "AverageValue"}}
+
+
+def _pod_autoscaler(fleet: Fleet, variant: Variant, observed: Observed) -> dict[str, Any]:
+    """Kubernetes' own autoscaler (autoscaling/v2). It sees no queue."""
     scaling = variant.scaling
-    return {
-        "scalingModifiers": {
-            "formula": " + ".join(f"backlog_{number}" for number in range(len(variant.queues))),
-            "target": str(scaling.list_length),
-            "activationTarget": str(scaling.activation_list_length),
-            "metricType": "AverageValue",
+    wanted = {"cpu": scaling.cpu_utilization, "memory": scaling.memory_utilization}
+    if not any(wanted.values()):
+        wanted["cpu"] = DEFAULT_CPU_UTILIZATION
+    metrics = [
+        {
+            "type": "Resource",
+            "resource": {"name": name, "target": {"type": "Utilization", "averageUtilization": percent}},
         }
+        for name, percent in wanted.items()
+        if percent
+    ]
+    spec = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": variant.deployment},
+        "minReplicas": max(1, scaling.min_replicas),
+        "maxReplicas": scaling.max_replicas,
+        "metrics": metrics,
+        "behavior": scaling.behavior,
     }
-
-
-def counts_together(variant: Variant) -> bool:
-    """Whether a formula may sum the variant's queues."""
-    return all(trigger["type"] in ("cpu", "memory") for trigger in variant.scaling.extra_triggers)
-
-
-def _encryption(broker: Broker) -> dict[str, str]:
-    if broker.tls is None:
-        return {}
-    return {"enableTLS": "true", **({"unsafeSsl": "true"} if broker.tls.insecure_skip_verify else {})}
-
-
-def resolvable(host: str, namespace: str) -> str:
-    """The host as KEDA's own namespace resolves it: a bare Service name is known in its namespace only."""
-    if ":" in host:
-        return f"[{host}]"
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return host if "." in host or host == "localhost" else f"{host}.{namespace}.svc"
-    return host
+    name = pod_autoscaler_name(variant.deployment)
+    labels = ownership_labels(fleet.name, variant.service, variant.name)
+    live = observed.find("HorizontalPodAutoscaler", name)
+    return resource("HorizontalPodAutoscaler", fleet, name, labels, "scaler", live, spec, variant.pod.labels)
 
 
 def scaler_table(fleet: Fleet) -> list[dict[str, Any]]:
-    """One row per scaled variant, for people: what its scaler sees."""
-    rows = []
-    for variant in fleet.variants:
-        if variant.has_scaler:
-            rows.append(
-                {
-                    "service": variant.service,
-                    "variant": variant.name,
-                    "scaled_object": scaled_object_name(variant.deployment),
-                    "deployment": variant.deployment,
-                    "min_replicas": variant.scaling.min_replicas,
-                    "max_replicas": variant.scaling.max_replicas,
-                    "sees": [f"{queue} (waiting messages)" for queue in variant.queues],
-                }
-            )
-    return rows
+    """One row per scaled variant, for people: what its scaler sees, and why it may or may not go to zero."""
+    return [
+        _row(fleet, service, variant)
+        for service in fleet.services
+        for variant in service.variants
+        if variant.has_scaler
+    ]
+
+
+def _row(fleet: Fleet, service: Service, variant: Variant) -> dict[str, Any]:
+    keda = variant.uses_keda
+    demand = _demand(fleet, service, variant, NOTHING) if keda else Demand(())
+    return {
+        "service": variant.service,
+        "variant": variant.name,
+        "scaled_object": scaled_object_name(variant.deployment) if keda else pod_autoscaler_name(variant.deployment),
+        "deployment": variant.deployment,
+        "min_replicas": variant.scaling.min_replicas if keda else max(1, variant.scaling.min_replicas),
+        "max_replicas": variant.scaling.max_replicas,
+        "sees": seen_by(variant),
+        "formula": demand.formula,
+        "to_zero": zero_reason(variant),
+    }

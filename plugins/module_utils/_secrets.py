@@ -15,9 +15,11 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import broker_url, tls_files
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import (
     NULL_DEPTH,
     PREFIX,
@@ -27,7 +29,13 @@ from ansible_collections.queueops.celery.plugins.module_utils._fleet import (
 )
 from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names
 from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer, layers_of, overlay, plain, stack
-from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Service
+from ansible_collections.queueops.celery.plugins.module_utils._model import (
+    Broker,
+    Fleet,
+    SecretReference,
+    Service,
+    Tls,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     KEYS_ANNOTATION,
     beat_name,
@@ -37,7 +45,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     service_broker_secret_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
-from ansible_collections.queueops.celery.plugins.module_utils._pods import broker_url
 from ansible_collections.queueops.celery.plugins.module_utils._values import (
     MISPLACED,
     URL_WITH_PASSWORD,
@@ -48,7 +55,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._values import (
 #: A key that is nearly one of these is masked too: it is one typing mistake away.
 _SECRET_KEYS = ("secret_env", "password")
 #: Keys of that look that hold names.
-_NAMES_ONLY = {"url_key", "username_key", "password_key", "ca_key", "ca_secret"}
+_NAMES_ONLY = {item.name for cls in (SecretReference, Tls) for item in fields(cls)}
 
 
 def without_secrets(value: Any, masks_env: bool = True) -> Any:
@@ -113,11 +120,15 @@ def _env_value(name: str, value: Any, masks_env: bool) -> Any:
 _BROKER_KEYS = key_names(Broker)
 
 
+#: Keys of a broker that hold a secret, which the role keeps in one Secret.
+BROKER_SECRETS = ("password", "sentinel_password", "access_key_id", "secret_access_key")
+
+
 def broker_without_secrets(value: Any, masks_env: bool = True) -> Any:
     """The same for a broker, whose URL is taken apart: user name and address stay. An empty password is none."""
     if not isinstance(value, Mapping):
         return None if value is None else MISPLACED
-    kept = {key: item for key, item in value.items() if key not in ("url", "password")}
+    kept = {key: item for key, item in value.items() if key not in ("url", "scaler", *BROKER_SECRETS)}
     result = without_secrets(kept, masks_env)
     for key, item in result.items():
         # A text under secret, or under a name that nothing reads, may well be the password itself.
@@ -128,11 +139,30 @@ def broker_without_secrets(value: Any, masks_env: bool = True) -> Any:
         result["url"] = shown
         if password is not None:
             result["password"] = True
-    if "password" in value:
-        given = value["password"]
-        empty = given is None or not _text(given)
-        result["password"] = (result.get("password") if given is None else None) if empty else True
+    for key in BROKER_SECRETS:
+        if key in value:
+            result[key] = _secret_marker(value[key], result.get(key))
+    if "scaler" in value:
+        result["scaler"] = _login_without_secrets(value["scaler"], masks_env)
     return result
+
+
+def _secret_marker(given: Any, otherwise: Any) -> Any:
+    """What stands for a secret of a broker. Empty text is none; null leaves it to what else says so."""
+    if given is None:
+        return otherwise
+    return True if _text(given) else None
+
+
+def _login_without_secrets(value: Any, masks_env: bool) -> Any:
+    if not isinstance(value, Mapping):
+        return None if value is None else MISPLACED
+    rest = {key: item for key, item in value.items() if key != "password"}
+    shown = {
+        key: MISPLACED if not isinstance(item, Mapping) and key != "username" else item
+        for key, item in without_secrets(rest, masks_env).items()
+    }
+    return {**shown, "password": _secret_marker(value["password"], None)} if "password" in value else shown
 
 
 #: A host, perhaps a port, and then the rest of the URL: an @ that follows belongs to no login.
@@ -249,18 +279,33 @@ def _broker_secrets(fleet: Fleet, values: _Values) -> Iterator[tuple[str, str, d
     seen: set[str] = set()
     for service in fleet.services:
         broker = service.broker
-        if broker is None or not broker.password or broker.own_secret in seen:
+        if broker is None or not broker.has_own_secret or broker.own_secret in seen:
             continue
         seen.add(broker.own_secret)
         shared = broker.own_secret != service_broker_secret_name(service.name)
         raw = values.broker(None if shared else service.name)
+        yield broker.own_secret, "" if shared else service.name, _broker_data(broker, raw)
+
+
+def _broker_data(broker: Broker, raw: dict[str, Any]) -> dict[str, str]:
+    """Everything that workers and scaler read of one broker's credentials."""
+    found: dict[str, str] = {}
+    if broker.password:
         password = _text(raw["password"]) if raw.get("password") is not None else split_url(raw.get("url"))[1] or ""
-        yield broker.own_secret, "" if shared else service.name, _broker_data(broker, password)
-
-
-def _broker_data(broker: Broker, password: str) -> dict[str, str]:
-    user = {"username": broker.username} if broker.username else {}
-    return {"url": broker_url(broker, password), **user, "password": password}
+        found = {"url": broker_url(broker, password), "password": password}
+        if broker.username:
+            found["username"] = broker.username
+    for key in BROKER_SECRETS[1:]:
+        if raw.get(key) is not None and _text(raw[key]):
+            found[key] = _text(raw[key])
+    if broker.scaler is not None and broker.scaler.password:
+        found["scaler_password"] = _text(raw["scaler"]["password"])
+        if broker.scaler.username:
+            found["scaler_username"] = broker.scaler.username
+    if broker.type == "rabbitmq" and tls_files(broker):
+        # KEDA's RabbitMQ scaler uses certificates only where a Secret says so (2.20).
+        found["scaler_tls"] = "enable"
+    return found
 
 
 def _env_secrets(fleet: Fleet, values: _Values) -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -316,7 +361,9 @@ def without_stale_keys(secrets: list[dict[str, Any]], observed: Observed) -> lis
 
 def secret_names(fleet: Fleet) -> list[str]:
     """Names of the Secrets that the role makes for a fleet."""
-    names = [service.broker.own_secret for service in fleet.services if service.broker and service.broker.password]
+    names = [
+        service.broker.own_secret for service in fleet.services if service.broker and service.broker.has_own_secret
+    ]
     for service in fleet.services:
         for deployment, variant in _deployments(service):
             wanted = service.pod.secret_env if variant is None else _variant_env(service, variant)

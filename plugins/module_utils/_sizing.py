@@ -1,11 +1,12 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: settings that follow from what people know of their tasks."""
+"""PRIVATE: settings that follow from what people know of their tasks, each with the sentence that explains it."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -14,26 +15,95 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import Know
 
 #: Time beyond the longest task in which a stopping worker returns what it holds and says goodbye.
 SHUTDOWN_RESERVE = 30
+#: The least reserve after a soft shutdown; below it the kubelet kills the worker while it gives its tasks back.
+SOFT_SHUTDOWN_RESERVE = 15
+
+#: Seconds that the cluster autoscaler gives a pod at most (--max-graceful-termination-sec).
+NODE_GRACE = 600
+SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+#: Node scale-down must not end an hour of work; each annotation is read by its autoscaler alone.
+NO_EVICTION = {SAFE_TO_EVICT: "false", "karpenter.sh/do-not-disrupt": "true"}
+
+#: Limits of the HPA's behavior in seconds (autoscaling/v2).
+_LONGEST_WINDOW, _LONGEST_PERIOD = 3600, 1800
 
 
-def sized(knowledge: Knowledge, slots: int) -> dict[str, Any]:
-    """Defaults that replace the profile's and the collection's.
+@dataclass
+class Sizing:
+    """Keys of a variant that were worked out.
+
+    :param keys: defaults that replace the profile's and the collection's.
+    :param reasons: key to the sentence that says where its value comes from.
+    """
+
+    keys: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def set(self, name: str, value: Any, reason: str) -> None:
+        """Note a value and why."""
+        self.keys[name] = value
+        self.reasons[name] = reason
+
+
+def sized(knowledge: Knowledge, slots: int, sees_in_flight: bool) -> Sizing:
+    """What follows from task times.
 
     :param slots: tasks a pod runs at once.
-    :returns: keys of a variant. list_length is what one pod works off within max_wait_seconds; the grace period
-        covers the longest task (Celery's warm shutdown waits for it); without sight of running work the cooldown
-        must too.
+    :param sees_in_flight: whether the scaler sees running work; a short cooldown then harms nothing (measured).
     """
-    found: dict[str, Any] = {}
+    found = Sizing()
     if knowledge.task_seconds:
-        found["list_length"] = min(
-            2**31 - 1, max(1, math.floor(knowledge.max_wait_seconds * slots / knowledge.task_seconds))
+        length = math.floor(knowledge.max_wait_seconds * slots / knowledge.task_seconds)
+        found.set(
+            "list_length",
+            min(2**31 - 1, max(1, length)),
+            f"{slots} slots * max_wait_seconds {knowledge.max_wait_seconds:g} / task_seconds "
+            f"{knowledge.task_seconds:g}",
         )
     if knowledge.longest_task_seconds:
         longest = math.ceil(knowledge.longest_task_seconds)
-        found["termination_grace_period"] = max(60, longest + SHUTDOWN_RESERVE)
-        found["cooldown_period"] = max(300, longest)
+        found.set("time_limit", longest, f"longest_task_seconds {longest}")
+        found.set(
+            "termination_grace_period",
+            max(60, longest + SHUTDOWN_RESERVE),
+            f"longest_task_seconds {longest} + {SHUTDOWN_RESERVE} to say goodbye",
+        )
+        if longest + SHUTDOWN_RESERVE > NODE_GRACE:
+            found.set(
+                "pod_annotations", dict(NO_EVICTION), f"longest_task_seconds {longest}: no node goes under its task"
+            )
+        if not sees_in_flight:
+            found.set(
+                "cooldown_period", max(300, longest), f"longest_task_seconds {longest}, which the scaler does not see"
+            )
+        if longest > 600:
+            found.set(
+                "behavior", _slow_scale_down(longest), f"longest_task_seconds {longest}: a pod that goes ends a task"
+            )
     return found
+
+
+def _slow_scale_down(longest: int) -> dict[str, Any]:
+    """No pod goes before the longest task could have ended, and one at a time."""
+    return {
+        "scaleDown": {
+            "stabilizationWindowSeconds": min(_LONGEST_WINDOW, longest),
+            "selectPolicy": "Max",
+            "policies": [{"type": "Pods", "value": 1, "periodSeconds": min(_LONGEST_PERIOD, max(120, longest // 2))}],
+        }
+    }
+
+
+def soft_shutdown(process: Process, knowledge: Knowledge, grace: int) -> int | None:
+    """Seconds of soft shutdown where the grace period cannot cover the longest task; None where it can.
+
+    Only with late acknowledgement: the tasks that it cuts short must go back to the queue.
+    """
+    longest = knowledge.longest_task_seconds
+    if process.soft_shutdown_timeout is not None or not longest or grace >= longest or process.acks_late is not True:
+        return process.soft_shutdown_timeout
+    timeout = grace - SHUTDOWN_RESERVE
+    return timeout if timeout > 0 else None
 
 
 def memory_per_child(process: Process, resources: dict[str, Any], children: int) -> int | None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import FILES, files_hash
+from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import FILES, files_hash, needs_launcher
 from ansible_collections.queueops.celery.plugins.module_utils._model import Beat, Fleet, Service, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    UNACKED_ANNOTATION,
     beat_name,
     heartbeat_name,
     ownership_labels,
@@ -34,7 +35,7 @@ def worker_resources(fleet: Fleet, observed: Observed = NOTHING, dry_run: bool =
     """
     found: list[dict[str, Any]] = []
     for service in fleet.services:
-        if any(variant.pod.probe.type == "heartbeat" for variant in service.variants):
+        if any(needs_launcher(variant.pod.probe, service.broker) for variant in service.variants):
             found.append(_heartbeat_files(fleet, service))
         for variant in service.variants:
             found.append(worker_deployment(fleet, service, variant, observed, dry_run))
@@ -65,9 +66,19 @@ def worker_deployment(
     spec["strategy"] = variant.pod.strategy
     spec["template"] = worker_pod(variant, context)
     extra = variant.pod.labels
-    return resource(
-        "Deployment", fleet, variant.deployment, labels, "worker", live, spec, extra, variant.pod.annotations
-    )
+    annotations = {**variant.pod.annotations, **_unacked_annotation(variant)}
+    return resource("Deployment", fleet, variant.deployment, labels, "worker", live, spec, extra, annotations)
+
+
+def _unacked_annotation(variant: Variant) -> dict[str, str]:
+    """Says on the Deployment where its workers keep what they hold, for the run that would change it."""
+    return {UNACKED_ANNOTATION: variant.unacked.identity} if variant.unacked is not None else {}
+
+
+def selector_of(fleet: Fleet, variant: Variant, observed: Observed = NOTHING) -> dict[str, str]:
+    """The labels that select a variant's pods."""
+    labels = ownership_labels(fleet.name, variant.service, variant.name)
+    return _selector(observed.find("Deployment", variant.deployment), labels)
 
 
 def beat_deployment(fleet: Fleet, service: Service, beat: Beat, observed: Observed) -> dict[str, Any]:
@@ -128,8 +139,8 @@ def handovers(fleet: Fleet, observed: Observed) -> list[dict[str, Any]]:
 
 def disruption_budget(fleet: Fleet, variant: Variant, observed: Observed) -> dict[str, Any] | None:
     """One pod at a time during a node drain. None where there is one pod, which a budget would nail to its node."""
-    budget, scaling = variant.pod.pdb, variant.scaling
-    most = scaling.max_replicas if variant.has_scaler else (scaling.replicas or 1)
+    budget = variant.pod.pdb
+    most = variant.most_pods
     given = budget is not None and (budget.max_unavailable is not None or budget.min_available is not None)
     if budget is None or (most < 2 and not given):
         return None
@@ -204,10 +215,34 @@ def worker_table(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[str, A
                 else str(running if fixed is None else fixed),
                 "list_length": scaling.list_length if variant.has_scaler else None,
                 "scaler": scaling.scaler or "none",
+                "sees": ", ".join(seen_by(variant)),
+                "to_zero": zero_reason(variant),
                 "slots": variant.slots,
+                "sizing": [f"{variant.service}.{variant.name}: {reason}" for reason in variant.sizing],
             }
         )
     return rows
+
+
+def seen_by(variant: Variant) -> list[str]:
+    """What the scaler of a variant reads, in words."""
+    scaling = variant.scaling
+    if scaling.scaler == "hpa":
+        names = {"CPU": scaling.cpu_utilization or not scaling.memory_utilization, "memory": scaling.memory_utilization}
+        return [name for name, wanted in names.items() if wanted]
+    if not variant.uses_keda:
+        return []
+    found = ["backlog", "in-flight"] if variant.sees_in_flight else ["backlog"]
+    return [*found, *(trigger["type"] for trigger in scaling.extra_triggers)]
+
+
+def zero_reason(variant: Variant) -> str:
+    """Why a variant may go to zero pods, or why not."""
+    if not variant.uses_keda:
+        return "no, only KEDA goes to 0"
+    if variant.goes_to_zero:
+        return "yes, in-flight work is seen" if variant.sees_in_flight else "yes, invisible-work is accepted"
+    return f"no, {variant.blind_reason}" if variant.blind_reason else f"no, min_replicas {variant.scaling.min_replicas}"
 
 
 def present_places(fleet: Fleet) -> set[tuple[str, str]]:

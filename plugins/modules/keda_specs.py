@@ -8,12 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: keda_specs
-short_description: Compute KEDA ScaledObjects for Celery workers
+short_description: Compute KEDA ScaledObjects and other scalers for Celery workers
 version_added: 1.0.0
 description:
   - Turns the same inventory as M(queueops.celery.worker_specs) into one ScaledObject per variant with C(enable_keda),
     and the TriggerAuthentications that they read the broker with.
-  - Several queues of a variant are summed by a formula (KEDA 2.12 or later).
+  - Where the service is C(idempotent), the scaler sees what workers hold as well. In-flight work holds pods and wakes
+    one, and never adds any. That, priorities and several queues are put together by a formula (KEDA 2.12 or later).
+  - A variant with C(scaler=hpa) gets a HorizontalPodAutoscaler by CPU or memory instead.
   - Checks the whole inventory first and reports every problem in one message. Computes only.
 author:
   - queueops (@queueops)
@@ -73,7 +75,7 @@ scalers:
       type: str
       sample: default
     scaled_object:
-      description: Name of the ScaledObject.
+      description: Name of the ScaledObject, or of the HorizontalPodAutoscaler.
       type: str
       sample: billing-worker-scaledobject
     deployment:
@@ -92,7 +94,15 @@ scalers:
       description: What it measures.
       type: list
       elements: str
-      sample: ["default (waiting messages)"]
+      sample: [backlog, in-flight]
+    formula:
+      description: Pods that the work asks for, as KEDA computes it. Empty where one trigger says it by itself.
+      type: str
+      sample: max((backlog_0 + backlog_1) / 20, min(inflight / 2, max(pods, 1)))
+    to_zero:
+      description: Whether it may go to zero pods, and why or why not.
+      type: str
+      sample: no, idempotent is false, so running work is invisible
 problems:
   description: Everything that is wrong with the inventory, each with the path where it was written.
   returned: failure

@@ -44,6 +44,15 @@ options:
       - Without it they are named in a warning, and a variant cannot change its name while its old Deployment stays.
     type: bool
     default: false
+  key_change:
+    description:
+      - What becomes of work that running workers hold under a Redis key that would change, or that old pods have too
+        short a grace period for. A pod of theirs is asked how much that is, with a command in its container.
+      - V(stop) reports it in RV(problems), V(drain) returns in RV(drains) a worker that stays on the old key,
+        V(accept) asks nobody.
+    type: str
+    choices: [stop, drain, accept]
+    default: stop
   wait:
     description:
       - Wait until every Deployment of the inventory is up and KEDA scales by every ScaledObject.
@@ -121,6 +130,16 @@ orphans:
   returned: when O(wait=false)
   type: list
   elements: dict
+drains:
+  description: Deployments of one worker each that look after an old key, to be applied before anything else.
+  returned: when O(wait=false)
+  type: list
+  elements: dict
+draining:
+  description: Workers of earlier runs that still look after an old key, each with what is left.
+  returned: when O(wait=false)
+  type: list
+  elements: str
 orphan_names:
   description: The same, for people.
   returned: when O(wait=false)
@@ -154,6 +173,7 @@ except ImportError:
 else:
     HAS_KUBERNETES_CORE = True
 
+from ansible_collections.queueops.celery.plugins.module_utils._asking import AtRisk, work_at_risk
 from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
     Cluster,
     ClusterError,
@@ -161,6 +181,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
     read_observed,
     wait_for_fleet,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._key_changes import POLICIES
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._names import scaled_object_name
 from ansible_collections.queueops.celery.plugins.module_utils._observed import (
@@ -185,19 +206,23 @@ def argument_spec() -> dict[str, Any]:
         **fleet_options(),
         "create_namespace": {"type": "bool", "default": False},
         "prune": {"type": "bool", "default": False},
+        "key_change": {"type": "str", "choices": list(POLICIES), "default": "stop"},
         "wait": {"type": "bool", "default": False},
         "wait_timeout": {"type": "int", "default": 300},
         "wait_sleep": {"type": "int", "default": 5},
     }
 
 
-def describe(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes: bool) -> dict[str, Any]:
+def describe(fleet: Fleet, observed: Observed, risk: AtRisk, creates_namespace: bool, prunes: bool) -> dict[str, Any]:
     """What the module returns of a fleet and its cluster."""
     findings = preflight(fleet, observed, creates_namespace, prunes)
-    unwanted = leftovers(observed, fleet.name, wanted_objects(fleet), present_places(fleet))
+    wanted = [*wanted_objects(fleet), *(("Deployment", name) for name in risk.busy)]
+    unwanted = leftovers(observed, fleet.name, wanted, present_places(fleet))
     return {
         "observed": asdict(observed),
-        "problems": list(findings.problems),
+        "problems": [*findings.problems, *risk.problems],
+        "drains": risk.drains,
+        "draining": list(risk.busy.values()),
         "missing": list(findings.missing),
         "owned": [definition(item, fleet.namespace) for item in removal_order(observed.ours(fleet.name))],
         "retired": [definition(item, fleet.namespace) for item in removal_order(unwanted.retired)],
@@ -212,7 +237,7 @@ def wait(cluster: Cluster, fleet: Fleet, params: dict[str, Any]) -> list[str]:
         cluster,
         fleet.name,
         {name for kind, name in wanted_objects(fleet) if kind == "Deployment"},
-        {scaled_object_name(variant.deployment) for variant in fleet.variants if variant.has_scaler},
+        {scaled_object_name(variant.deployment) for variant in fleet.variants if variant.uses_keda},
         params["wait_timeout"],
         params["wait_sleep"],
     )
@@ -235,9 +260,12 @@ def main() -> None:
             waiting = [] if module.check_mode else wait(cluster, fleet, params)
             module.exit_json(changed=False, waiting=waiting, waited=round(time.monotonic() - start))
         observed = read_observed(cluster, fleet.name, set(wanted_objects(fleet)))
+        risk = work_at_risk(cluster, fleet, observed, params["key_change"])
     except ClusterError as error:
         module.fail_json(msg=str(error))
-    found = describe(fleet, observed, params["create_namespace"], params["prune"])
+    for warning in risk.warnings:
+        module.warn(warning)
+    found = describe(fleet, observed, risk, params["create_namespace"], params["prune"])
     if fleet.services and found["orphan_names"] and not params["prune"]:
         module.warn(
             f"The inventory does not ask for {', '.join(found['orphan_names'])} of fleet {fleet.name}, so nobody looks "

@@ -101,10 +101,23 @@ workers:
       description: Who decides on the number of pods.
       type: str
       sample: keda
+    sees:
+      description: What its scaler sees.
+      type: str
+      sample: backlog, in-flight
+    to_zero:
+      description: Whether it may go to zero pods, and why or why not.
+      type: str
+      sample: yes, in-flight work is seen
     slots:
       description: Tasks that a pod runs at once.
       type: int
       sample: 2
+    sizing:
+      description: Settings that follow from the task times, each with the reason.
+      type: list
+      elements: str
+      sample: ["billing.reports: time_limit 3600: longest_task_seconds 3600"]
 secrets:
   description: Names of the Secrets that the role makes for this fleet. Their values never pass through a module.
   returned: success

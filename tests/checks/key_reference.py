@@ -20,7 +20,7 @@ from ansible_collections.queueops.celery.plugins.module_utils import _model as m
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED, PREFIX
 from ansible_collections.queueops.celery.plugins.module_utils._keys import Key, Section, default_of, key_of
 from ansible_collections.queueops.celery.plugins.module_utils._presets import OPENEDX, PROFILES
-from ansible_collections.queueops.celery.plugins.module_utils._rules import RISKS
+from ansible_collections.queueops.celery.plugins.module_utils._safety import RULES
 from ansible_collections.queueops.celery.plugins.module_utils._values import SecretValue
 
 from tests.checks import layout
@@ -94,6 +94,9 @@ GROUPS = (
     Group(
         model.Tls, "TLS", "Below `tls` of a broker. `tls: true` is encryption with a certificate of a public authority."
     ),
+    Group(model.Management, "RabbitMQ management", "Below `management` of a broker.", False),
+    Group(model.ScalerLogin, "Scaler login", "Below `scaler` of a broker.", False),
+    Group(model.Database, "Database", "Below `database` of a service.", False),
     Group(
         model.SecretReference, "Secret reference", "Below `secret` of a broker: a Secret that exists already.", False
     ),
@@ -130,7 +133,7 @@ For each variant the later wins:
 
 1. defaults of the collection (this page),
 2. the [profile](#profiles), if the variant has one,
-3. what follows from `task_seconds` and `longest_task_seconds`,
+3. what follows from `task_seconds`, `longest_task_seconds` and `longest_eta_seconds`,
 4. the [preset](#preset-openedx), if there is one,
 5. `{PREFIX}queue_defaults`,
 6. the service in `{PREFIX}services`,
@@ -269,7 +272,7 @@ def render() -> str:
         lines += table(("key", "what", "default", "meaning"), group_rows(group))
         if group.cls is model.Knowledge:
             lines += ["## Accepted risks", "", "Rule ids that `accept_risks` takes.", ""]
-            lines += table(("id", "what is accepted"), ((code(name), prose(text)) for name, text in RISKS.items()))
+            lines += table(("id", "what is accepted"), ((code(name), prose(text)) for name, text in RULES.items()))
     lines += ["## Profiles", "", "Values of `profile`. Each sets defaults; the rest keeps the collection's.", ""]
     lines += table(("key", *(code(name) for name in PROFILES)), profile_rows())
     lines += [

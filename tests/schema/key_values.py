@@ -23,7 +23,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._checks import (
 )
 from ansible_collections.queueops.celery.plugins.module_utils._keys import Section, key_of
 from ansible_collections.queueops.celery.plugins.module_utils._kubernetes_types import TYPES
-from ansible_collections.queueops.celery.plugins.module_utils._rules import RISKS
+from ansible_collections.queueops.celery.plugins.module_utils._safety import RULES
 from hypothesis import strategies as st
 
 Values = st.SearchStrategy[Any]
@@ -109,7 +109,7 @@ def keys_of(cls: type, most: int = 3, chaos: bool = False, without: frozenset[st
     known = {item.name: found for item in fields(cls) if (found := key_of(item)) is not None}
     choices = {name: valid_value(item.check) for name, item in known.items() if name not in without}
     if "accept_risks" in choices:
-        choices["accept_risks"] = st.lists(st.sampled_from(sorted(RISKS)), unique=True)
+        choices["accept_risks"] = st.lists(st.sampled_from(sorted(RULES)), unique=True)
     if chaos:
         choices = {name: st.one_of(JUNK, strategy) for name, strategy in choices.items()}
 

@@ -1,0 +1,172 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: asks a question in a running pod. Reads only; nothing is written to the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._changes import first_cause
+from ansible_collections.queueops.celery.plugins.module_utils._cluster import Cluster, ClusterError, pods_of
+from ansible_collections.queueops.celery.plugins.module_utils._inquiry import (
+    Answer,
+    Question,
+    answer_from,
+    command_of,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._key_changes import (
+    KeyChange,
+    drain_worker,
+    draining,
+    key_changes,
+    question_about,
+    question_to,
+    refusal,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._names import FLEET_LABEL
+from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
+from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER
+
+try:
+    from kubernetes.client import CoreV1Api
+    from kubernetes.stream import stream
+except ImportError:
+    # Who reads a cluster at all has the library: opening the cluster has failed before.
+    CoreV1Api = stream = None
+
+#: Seconds that the import of an app and the question may take together.
+_LONGEST = 120
+
+
+def ready_pod(pods: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """A pod whose worker answers: running, ready and not about to go."""
+    for pod in sorted(pods, key=lambda item: str(item["metadata"]["name"])):
+        status = pod.get("status") or {}
+        ready = any(
+            item.get("type") == "Ready" and item.get("status") == "True" for item in status.get("conditions") or []
+        )
+        if ready and status.get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp"):
+            return pod
+    return None
+
+
+def worker_args_of(deployment: Mapping[str, Any]) -> list[str]:
+    """Arguments of the worker in a Deployment or pod as the API server returned it."""
+    spec = deployment.get("spec") or {}
+    containers = (spec.get("template") or {}).get("spec", spec).get("containers") or [{}]
+    worker = next((item for item in containers if item.get("name") == WORKER_CONTAINER), containers[0])
+    return list(worker.get("args") or [])
+
+
+def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
+    """Run the question in a pod's worker container.
+
+    :returns: the answer; one with an error where there is none.
+    """
+    containers = [item["name"] for item in pod["spec"].get("containers", [])]
+    container = WORKER_CONTAINER if WORKER_CONTAINER in containers else containers[0]
+    name = pod["metadata"]["name"]
+    try:
+        output, errors = _execute(cluster, name, container, command_of(question))
+    except Exception as error:  # the client raises one class per status, and others for the network
+        return Answer(error=f"{name} could not be asked: {first_cause({'msg': str(error)})}")
+    answer = answer_from(output)
+    if answer is None:
+        last = (errors.strip().splitlines() or ["no output"])[-1]
+        return Answer(error=f"{name} gave no answer: {last[:200]}")
+    return answer
+
+
+def _execute(cluster: Cluster, pod: str, container: str, command: list[str]) -> tuple[str, str]:
+    """Standard output and standard error of a command in a container."""
+    if stream is None:
+        raise ClusterError("the Python library kubernetes is missing")
+    session = stream(
+        CoreV1Api(cluster.client.client.client).connect_get_namespaced_pod_exec,
+        pod,
+        cluster.namespace,
+        container=container,
+        command=command,
+        stdin=False,
+        stdout=True,
+        stderr=True,
+        tty=False,
+        _preload_content=False,
+    )
+    try:
+        session.run_forever(timeout=_LONGEST)
+        return _read(session)
+    finally:
+        session.close()
+
+
+def _read(session: Any) -> tuple[str, str]:
+    return session.read_stdout(timeout=0) or "", session.read_stderr(timeout=0) or ""
+
+
+@dataclass
+class AtRisk:
+    """What a run would leave behind, and what becomes of it.
+
+    :param problems: why the run stops.
+    :param drains: workers that are left on an old key.
+    :param busy: workers of an earlier run that still drain, each with what it says.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    drains: list[dict[str, Any]] = field(default_factory=list)
+    busy: dict[str, str] = field(default_factory=dict)
+
+
+def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str) -> AtRisk:
+    """Ask the pods whose key or grace period would change, and those that drain.
+
+    :param policy: one of L(POLICIES).
+    """
+    found = AtRisk()
+    changes = [] if policy == "accept" else key_changes(fleet, observed)
+    drains = draining(fleet.name, observed)
+    if not changes and not drains:
+        return found
+    deployments = {item["metadata"]["name"]: item for item in cluster.list_objects("Deployment", "apps/v1") or []}
+    pods = cluster.list_objects("Pod", "v1", selector=f"{FLEET_LABEL}={fleet.name}") or []
+    for change in changes:
+        live = deployments.get(change.deployment)
+        if live is not None:
+            answer = _asked(cluster, live, pods, partial(question_about, change))
+            _settle(found, fleet, change, live, answer, policy)
+    for item in drains:
+        live = deployments.get(item.name)
+        if live is not None:
+            answer = _asked(cluster, live, pods, partial(question_to, item))
+            if answer.held != 0:
+                left = f"{answer.held} messages" if answer.held is not None else f"not known: {answer.error}"
+                found.busy[item.name] = f"Deployment {item.name} stays until its old key is empty ({left})."
+    return found
+
+
+def _asked(
+    cluster: Cluster, live: dict[str, Any], pods: list[dict[str, Any]], question: Callable[[Iterable[str]], Question]
+) -> Answer:
+    pod = ready_pod(pods_of(live, pods))
+    if pod is None:
+        return Answer(error="no pod is ready")
+    return ask(cluster, pod, question(worker_args_of(live)))
+
+
+def _settle(found: AtRisk, fleet: Fleet, change: KeyChange, live: dict[str, Any], answer: Answer, policy: str) -> None:
+    if answer.held == 0:
+        return
+    message = refusal(change, answer.held, answer.error)
+    if policy == "stop":
+        found.problems.append(message)
+    elif change.moves_key:
+        found.drains.append(drain_worker(fleet, change, live))
+    else:
+        found.warnings.append(message)

@@ -1,0 +1,84 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: how the messages that a variant's workers hold become visible to its scaler.
+
+kombu's Redis transport keeps every message that is delivered and not acknowledged in a hash, which all workers of a
+database share. Each variant gets a hash of its own through its command line; KEDA counts it. With late acknowledgement
+running tasks are in it as well (measured: Celery 5.6, kombu 5.7, KEDA 2.20). RabbitMQ and SQS tell the same themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import place_of
+from ansible_collections.queueops.celery.plugins.module_utils._model import (
+    Broker,
+    Knowledge,
+    Process,
+    Scaling,
+    UnackedKeys,
+)
+
+#: The key that workers use which nobody gave one.
+SHARED_HASH = "unacked"
+
+#: A setting that the user may have written by hand.
+_CANCEL = "worker_cancel_long_running_tasks_on_connection_loss"
+
+#: kombu's own visibility timeouts, in seconds (5.7).
+DEFAULT_VISIBILITY = {"redis": 3600, "redis-sentinel": 3600, "sqs": 1800}
+
+
+def blind_reason(broker: Broker | None, scaling: Scaling, knowledge: Knowledge) -> str:
+    """Why a scaler does not see what workers hold; empty where it does."""
+    if scaling.in_flight is False:
+        return "in_flight is false"
+    if broker is None or not broker.is_known:
+        return "the broker is not known"
+    if not knowledge.idempotent:
+        return "idempotent is false, so running work is invisible"
+    if scaling.scaler != "keda" and scaling.in_flight is None:
+        return "no scaler asks"
+    return ""
+
+
+def unacked_keys(fleet: str, service: str, variant: str, broker: Broker) -> UnackedKeys:
+    """The keys of one variant. They hold the fleet's name, because fleets may share a database."""
+    own = f"{fleet}.{service}.{variant}"
+    return UnackedKeys(
+        hash=f"{SHARED_HASH}:{own}", index=f"unacked_index:{own}", mutex=f"unacked_mutex:{own}", place=place_of(broker)
+    )
+
+
+def with_late_acknowledgement(process: Process) -> Process:
+    """The process with the three settings that keep running tasks visible, unless the user has written others.
+
+    Acknowledge after the task; give back the task of a child that was killed; stop a task whose message the broker has
+    given to somebody else, or it would run twice (measured: Celery 5.6 after its connections were cut).
+    """
+    late = process.acks_late is not False
+    written = {name.lower().replace(".", "_") for name in process.settings}
+    return replace(
+        process,
+        acks_late=late,
+        reject_on_worker_lost=late if process.reject_on_worker_lost is None else process.reject_on_worker_lost,
+        cancel_on_connection_loss=late and _CANCEL not in written,
+    )
+
+
+def visibility_timeout(process: Process, knowledge: Knowledge, grace: int, broker: Broker) -> int:
+    """Seconds after which a message that nobody acknowledged goes to another worker.
+
+    One below the longest task would start it twice, one below the longest ETA would deliver it twice; twice the longest
+    task leaves room for a message that waits behind another one in the same worker.
+    """
+    if process.visibility_timeout is not None:
+        return process.visibility_timeout
+    written = broker.transport_options.get("visibility_timeout")
+    if isinstance(written, int) and not isinstance(written, bool):
+        return written
+    longest = knowledge.longest_task_seconds or 0.0
+    return math.ceil(max(3600, 2 * longest, knowledge.longest_eta_seconds or 0.0, grace))

@@ -1,0 +1,197 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: the question that is asked in a running worker's container, and its answer.
+
+It runs with the image's own Python and the app's own settings, because nobody else can reach every broker and because
+only the app knows its tasks. Nothing secret is in the answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+#: Stands before the answer, since apps print what they like while they are imported.
+_MARK = "celery-worker-answer:"
+
+#: Transport options that decide where messages are, so that a worker without them is deaf. Only their values are told.
+PLACE_OPTIONS = ("global_keyprefix", "sep", "priority_steps", "queue_name_prefix", "master_name", "region")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked.
+
+    :param settings: the worker's settings as its command line has them.
+    :param hash: Redis key of the messages that are held, with its prefix; empty for none.
+    :param queues: queues of the variant. Of a shared hash only their messages count.
+    :param canary: whether a harmless message is sent through the queue to see where it shows.
+    :param inspects: whether the worker is asked over remote control.
+    """
+
+    app: str
+    group: str
+    settings: tuple[str, ...] = ()
+    hash: str = ""
+    is_shared: bool = False
+    queues: tuple[str, ...] = ()
+    canary: bool = False
+    inspects: bool = False
+    timeout: int = 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back; None and empty where it was not asked.
+
+    :param held: messages in the hash.
+    :param own_options: names of the transport options in the app's own settings.
+    :param own_places: those of them that decide where messages are, with their values.
+    :param tasks: registered task to whether it acknowledges late, and whether it is given back when its child dies.
+    :param canary: C(held) once it was seen in the hash, C(waiting) while nobody took it, C(elsewhere) otherwise.
+    """
+
+    held: int | None = None
+    own_options: tuple[str, ...] = ()
+    own_places: dict[str, Any] = field(default_factory=dict)
+    tasks: dict[str, tuple[bool, bool]] = field(default_factory=dict)
+    consumed: tuple[str, ...] = ()
+    answered: bool = False
+    canary: str = ""
+    error: str = ""
+
+
+SCRIPT = r"""
+import json, os, socket, sys, time, uuid
+question = json.loads(sys.argv[1])
+answer = {}
+sys.path.insert(0, os.getcwd())
+
+
+def told(value):
+    return list(value) if isinstance(value, (tuple, set)) else value
+
+
+def raw_client(connection):
+    import redis
+
+    return redis.Redis(connection_pool=connection.default_channel.client.connection_pool)
+
+
+def texts(values):
+    return [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
+
+
+def held(client):
+    if not question["is_shared"]:
+        return client.hlen(question["hash"])
+    count = 0
+    for _tag, value in client.hscan_iter(question["hash"]):
+        count += json.loads(value)[2] in question["queues"]
+    return count
+
+
+def in_hash(client, name):
+    return any(name in text for text in texts(value for _tag, value in client.hscan_iter(question["hash"])))
+
+
+def canary(app):
+    name = str(uuid.uuid4())
+    queue = question["queues"][0]
+    app.send_task("celery.accumulate", args=(1,), task_id=name, queue=queue, countdown=question["timeout"], expires=120,
+                  ignore_result=True)
+    return name
+
+
+def look_for(app, name):
+    end = time.time() + question["timeout"]
+    with app.connection_for_read() as connection:
+        client = raw_client(connection)
+        while time.time() < end:
+            if in_hash(client, name):
+                return "held"
+            time.sleep(0.5)
+    return "elsewhere"
+
+
+def tasks_of(replies):
+    found = {}
+    for line in (replies or {}).get(node, []):
+        name, _space, flags = line.partition(" [")
+        found[name] = ["acks_late=True" in flags, "reject_on_worker_lost=True" in flags]
+    return found
+
+
+try:
+    from celery.app.utils import find_app
+
+    app = find_app(question["app"])
+    own = dict(app.conf.broker_transport_options or {})
+    answer["own_options"] = sorted(own)
+    answer["own_places"] = {name: told(own[name]) for name in question["places"] if name in own}
+    sent = canary(app) if question["canary"] else None
+    if question["settings"]:
+        app.config_from_cmdline(list(question["settings"]), namespace="worker")
+    if os.environ.get("CELERY_SENTINEL_PASSWORD"):
+        names = {"username": "CELERY_SENTINEL_USERNAME", "password": "CELERY_SENTINEL_PASSWORD"}
+        given = {key: os.environ[name] for key, name in names.items() if os.environ.get(name)}
+        app.conf.broker_transport_options = {**app.conf.broker_transport_options, "sentinel_kwargs": given}
+    if question["hash"]:
+        with app.connection_for_read() as connection:
+            answer["held"] = held(raw_client(connection))
+    if sent:
+        answer["canary"] = look_for(app, sent)
+    if question["inspects"]:
+        node = question["group"] + "@" + socket.gethostname()
+        inspect = app.control.inspect(destination=[node], timeout=question["timeout"])
+        answer["tasks"] = tasks_of(inspect.registered("acks_late", "reject_on_worker_lost"))
+        queues = (inspect.active_queues() or {}).get(node)
+        answer["answered"] = queues is not None
+        answer["consumed"] = sorted(queue["name"] for queue in queues or [])
+except Exception as error:
+    answer["error"] = type(error).__name__ + ": " + str(error).split("\n")[0].split("://")[0][:200]
+print("MARK" + json.dumps(answer))
+""".replace("MARK", _MARK)
+
+#: Finds the interpreter that the image's own celery command runs with.
+_SHELL = (
+    'found=$(command -v celery) && found=$(sed -n "1s/^#!//p" "$found"); '
+    'case "$found" in *python*) ;; *) found=$(command -v python || command -v python3);; esac; '
+    'exec $found -c "$0" "$1"'
+)
+
+
+def command_of(question: Question) -> list[str]:
+    """The command that asks a question in a container."""
+    return ["sh", "-c", _SHELL, SCRIPT, json.dumps({**asdict(question), "places": PLACE_OPTIONS}, sort_keys=True)]
+
+
+def answer_from(output: str) -> Answer | None:
+    """The answer in what the command printed; None if there is none."""
+    line = next((line for line in reversed(output.splitlines()) if line.startswith(_MARK)), None)
+    if line is None:
+        return None
+    try:
+        data = json.loads(line.removeprefix(_MARK))
+    except ValueError:
+        return None
+    tasks = {name: (bool(flags[0]), bool(flags[1])) for name, flags in data.get("tasks", {}).items()}
+    return Answer(
+        held=data.get("held"),
+        own_options=tuple(data.get("own_options", ())),
+        own_places=data.get("own_places", {}),
+        tasks=tasks,
+        consumed=tuple(data.get("consumed", ())),
+        answered=bool(data.get("answered", False)),
+        canary=data.get("canary", ""),
+        error=data.get("error", ""),
+    )
+
+
+def settings_in(args: Iterable[str]) -> tuple[str, ...]:
+    """The settings that a worker's arguments give after C(--)."""
+    words = list(args)
+    return tuple(words[words.index("--") + 1 :]) if "--" in words else ()

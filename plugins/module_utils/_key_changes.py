@@ -1,0 +1,201 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: runs that would leave behind what running workers hold.
+
+Only workers of a key restore what that key holds, so a worker on a new key strands the old one's messages (measured),
+and a pod that is replaced dies under its own grace period, not under the new one. Both are found before anything is
+sent.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import key_prefix
+from ansible_collections.queueops.celery.plugins.module_utils._command import written_options
+from ansible_collections.queueops.celery.plugins.module_utils._in_flight import SHARED_HASH
+from ansible_collections.queueops.celery.plugins.module_utils._inquiry import Question, settings_in
+from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Service, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    COMPONENT_LABEL,
+    DRAIN,
+    SERVICE_LABEL,
+    UNACKED_ANNOTATION,
+    VARIANT_LABEL,
+    drain_name,
+    ownership_labels,
+    people_labels,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed, ObservedObject
+
+#: What a run may do about it.
+POLICIES = ("stop", "drain", "accept")
+
+
+@dataclass(frozen=True)
+class KeyChange:
+    """A Deployment whose running workers hold messages that the next ones would not look after.
+
+    :param before: identity of the old key; empty where workers use the broker's shared one.
+    :param after: identity of the new key; empty where it is tracked no more.
+    :param old_grace: seconds of the running pods, where only that is too short.
+    """
+
+    service: str
+    variant: str
+    deployment: str
+    before: str
+    after: str
+    old_hash: str
+    is_shared: bool
+    queues: tuple[str, ...]
+    old_grace: int | None = None
+    new_grace: int = 0
+
+    @property
+    def moves_key(self) -> bool:
+        """Whether the key changes, and not only the grace period."""
+        return self.before != self.after
+
+
+def key_changes(fleet: Fleet, observed: Observed) -> list[KeyChange]:
+    """Every Deployment with pods whose key or grace period this run would change."""
+    found = []
+    for service in fleet.services:
+        for variant in service.variants:
+            live = observed.find("Deployment", variant.deployment)
+            change = _change(fleet, service, variant, live)
+            if change is not None:
+                found.append(change)
+    return found
+
+
+def _change(fleet: Fleet, service: Service, variant: Variant, live: ObservedObject | None) -> KeyChange | None:
+    # Without a pod nobody holds anything: a scaler that sees the hash goes to zero only once it is empty.
+    if live is None or not live.is_ours(fleet.name) or not live.replicas or service.broker is None:
+        return None
+    before = live.annotations.get(UNACKED_ANNOTATION, "")
+    after = variant.unacked.identity if variant.unacked is not None else ""
+    grace = variant.pod.termination_grace_period
+    shorter = live.grace is not None and live.grace < grace
+    if before == after and not (after and shorter):
+        return None
+    if not service.broker.is_redis and not before:
+        return None
+    old_hash = before.rpartition(" ")[2] if before else f"{key_prefix(service.broker)}{SHARED_HASH}"
+    return KeyChange(
+        variant.service,
+        variant.name,
+        variant.deployment,
+        before,
+        after,
+        _with_prefix(before, old_hash),
+        is_shared=not before,
+        queues=variant.queues,
+        old_grace=live.grace if before == after else None,
+        new_grace=grace,
+    )
+
+
+def _with_prefix(identity: str, name: str) -> str:
+    """The hash as Redis has it. A place ends in C(/<database> <prefix>) where there is a prefix."""
+    parts = identity.split(" ")
+    return f"{parts[2]}{name}" if len(parts) == 4 else name
+
+
+def question_about(change: KeyChange, args: Iterable[str]) -> Question:
+    """What is asked in a pod that runs: how much its key still holds."""
+    words = tuple(args)
+    app = next((word.partition("=")[2] for word in words if word.startswith("--app=")), "")
+    group = (written_options(words).get("hostname") or "").partition("@")[0]
+    return Question(
+        app=app,
+        group=group,
+        settings=settings_in(words),
+        hash=change.old_hash,
+        is_shared=change.is_shared,
+        queues=change.queues,
+    )
+
+
+def refusal(change: KeyChange, held: int | None, reason: str) -> str:
+    """Why the run stops, and the ways on.
+
+    :param held: messages in the old hash; None if that could not be found out.
+    :param reason: why it could not.
+    """
+    who = f"variant {change.variant} of service {change.service}"
+    what = f"hold {held} messages" if held is not None else f"may hold messages (not found out: {reason})"
+    if not change.moves_key:
+        return (
+            f"{who}: the pods of Deployment {change.deployment} {what}, and they are killed {change.old_grace} s "
+            "after they "
+            f"are replaced, although termination_grace_period is {change.new_grace} s from now on. Run again when "
+            "they are "
+            "idle, or with celery_workers_key_change: accept; their tasks then start again on the new pods."
+        )
+    after = f"'{change.after}'" if change.after else "none of their own"
+    return (
+        f"{who}: the workers of Deployment {change.deployment} {what} under '{change.before or change.old_hash}', "
+        "and the "
+        f"key would become {after}. Nobody would restore what is left there. Run again when they are idle, or with "
+        "celery_workers_key_change: drain, which leaves one worker on the old key until it is empty, or accept."
+    )
+
+
+def draining(fleet: str, observed: Observed) -> list[ObservedObject]:
+    """Workers that an earlier run has left on an old key."""
+    return [
+        item for item in observed.ours(fleet) if item.kind == "Deployment" and item.labels.get(COMPONENT_LABEL) == DRAIN
+    ]
+
+
+def question_to(item: ObservedObject, args: Iterable[str]) -> Question:
+    """What is asked in a worker that drains."""
+    told = json.loads(item.annotations.get(f"{UNACKED_ANNOTATION}-drain") or "{}")
+    change = KeyChange(
+        "", "", item.name, "", "", str(told.get("hash", "")), bool(told.get("shared")), tuple(told.get("queues", ()))
+    )
+    return question_about(change, args)
+
+
+def drain_worker(fleet: Fleet, change: KeyChange, live: Mapping[str, Any]) -> dict[str, Any]:
+    """One worker that looks after the old key: the live Deployment, on a queue that nobody sends to.
+
+    kombu puts a message that it restores back into its own queue, whatever queues the worker consumes (5.7).
+
+    :param live: the Deployment as the API server returned it.
+    """
+    name = drain_name(change.deployment)
+    labels = ownership_labels(fleet.name, change.service, component=DRAIN)
+    selector = {**labels, VARIANT_LABEL: f"{change.variant}-{DRAIN}"}
+    template = copy.deepcopy(dict(live["spec"]["template"]))
+    worker = template["spec"]["containers"][0]
+    queue = f"{fleet.name}.{change.service}.{change.variant}.{DRAIN}"
+    worker["args"] = [f"--queues={queue}" if word.startswith("--queues=") else word for word in worker.get("args", [])]
+    metadata = template.setdefault("metadata", {})
+    metadata.pop("creationTimestamp", None)
+    own = metadata.get("labels") or {}
+    metadata["labels"] = {**{key: value for key, value in own.items() if key != SERVICE_LABEL}, **selector}
+    told = {"hash": change.old_hash, "shared": change.is_shared, "queues": list(change.queues)}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": name,
+            "namespace": fleet.namespace,
+            "labels": {**people_labels(fleet.name, name, DRAIN), **labels},
+            "annotations": {f"{UNACKED_ANNOTATION}-drain": json.dumps(told, sort_keys=True)},
+        },
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": selector},
+            "strategy": {"type": "Recreate"},
+            "template": template,
+        },
+    }

@@ -1,0 +1,56 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: versions of what the fleet works with, and what needs which.
+
+A version that nobody gives counts as new enough: the collection cannot look into an image.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
+
+Version = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What is installed; None where nobody says."""
+
+    celery: Version | None = None
+    kombu: Version | None = None
+    keda: Version | None = None
+    kubernetes: Version | None = None
+
+
+def read_versions(written: Mapping[str, Any], prefix: str, problems: Problems) -> Versions:
+    """Versions from their variables, C(5.6) or C(v1.36.2).
+
+    :param written: name of the software to its version; empty is not known.
+    """
+    found = {}
+    for name in (item.name for item in fields(Versions)):
+        text = "" if written.get(name) is None else str(written[name]).strip()
+        if not text:
+            continue
+        match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text)
+        if match is None:
+            problems.add(f"{prefix}{name}_version", f"{text!r} is no version; write it as '5.6' or '5.6.3', in quotes.")
+        else:
+            found[name] = tuple(int(part) for part in match.groups() if part is not None)
+    return Versions(**found)
+
+
+def older(version: Version | None, wanted: str) -> bool:
+    """Whether a version is known and older than the one that is wanted."""
+    return version is not None and version < tuple(int(part) for part in wanted.split("."))
+
+
+def as_text(version: Version | None) -> str:
+    """A version as people write it."""
+    return ".".join(str(part) for part in version or ())
