@@ -3,31 +3,42 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from kubernetes import config as kubernetes_config
+from kubernetes.client import CoreV1Api
+from kubernetes.client.exceptions import ApiException
+from kubernetes.stream import stream
+from websocket import ABNF, WebSocket, WebSocketBadStatusException
 
+from tests.support._local_exec import run_locally
 from tests.support._quantity import canonical
 from tests.support.api_client import STRATEGIC_PATCH, ApiClient
-from tests.support.kubernetes_emulator import DEFAULT_TOKEN, FORBIDDEN_TOKEN, Emulator
+from tests.support.kubernetes_emulator import DEFAULT_TOKEN, FORBIDDEN_TOKEN, Emulator, ExecRequest, ExecResult
 
 Json = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
+LIVE_AUTOSCALERS = ROOT.parent / "shared" / "fixtures" / "live-hpa-list.json"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/shop/deployments"
 SCALED_OBJECTS = "/apis/keda.sh/v1alpha1/namespaces/shop/scaledobjects"
 HPAS = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
 CONFIG_MAPS = "/api/v1/namespaces/shop/configmaps"
 PODS = "/api/v1/namespaces/shop/pods"
+REPLICA_SETS = "/apis/apps/v1/namespaces/shop/replicasets"
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +90,10 @@ def config_map(name: str, labels: dict[str, str] | None = None) -> Json:
 
 def names(body: Json) -> list[str]:
     return [item["metadata"]["name"] for item in body["items"]]
+
+
+def uids(body: Json) -> set[str]:
+    return {item["metadata"]["uid"] for item in body["items"]}
 
 
 def stored(emulator: Emulator, kind: str, name: str) -> Json:
@@ -338,7 +353,49 @@ class TestControllers:
 
         emulator.make_available("shop", "worker")
         assert client.get(f"{DEPLOYMENTS}/worker").body["status"]["availableReplicas"] == 2
-        assert client.get(PODS).body["items"] == []
+        assert {pod["status"]["phase"] for pod in client.get(PODS).body["items"]} == {"Running"}
+
+    def test_an_available_deployment_has_running_pods(self, client: ApiClient) -> None:
+        obj = deployment(replicas=3)
+        owner = client.post(DEPLOYMENTS, obj).body["metadata"]
+        client.post(DEPLOYMENTS, deployment("other"))
+        pods = client.get(f"{PODS}?labelSelector=tier%3Dworker").body["items"]
+        assert len(pods) == 3
+        pod, container = pods[0], obj["spec"]["template"]["spec"]["containers"][0]
+        assert container.items() <= pod["spec"]["containers"][0].items()
+        assert pod["status"]["phase"] == "Running"
+        assert {c["type"]: c["status"] for c in pod["status"]["conditions"]}["Ready"] == "True"
+        state = pod["status"]["containerStatuses"][0]
+        assert (state["name"], state["ready"], list(state["state"])) == ("worker", True, ["running"])
+
+        reference = pod["metadata"]["ownerReferences"][0]
+        assert (reference["kind"], reference["controller"]) == ("ReplicaSet", True)
+        replica_set = client.get(f"{REPLICA_SETS}/{reference['name']}").body
+        assert replica_set["metadata"]["uid"] == reference["uid"]
+        assert replica_set["metadata"]["ownerReferences"][0]["uid"] == owner["uid"]
+
+    def test_pods_stay_when_their_number_changes(self, client: ApiClient) -> None:
+        client.post(DEPLOYMENTS, deployment(replicas=3))
+        before = uids(client.get(PODS).body)
+        for replicas in (5, 2, 0):
+            client.patch(f"{DEPLOYMENTS}/worker/scale", {"spec": {"replicas": replicas}})
+            now = uids(client.get(PODS).body)
+            assert (len(now), len(now & before)) == (replicas, min(replicas, 3))
+
+    def test_a_new_template_brings_new_pods(self, client: ApiClient) -> None:
+        client.post(DEPLOYMENTS, deployment(replicas=2))
+        before = uids(client.get(PODS).body)
+        patch = {"spec": {"template": {"spec": {"containers": [{"name": "worker", "image": "shop:2"}]}}}}
+        client.patch(f"{DEPLOYMENTS}/worker", patch, STRATEGIC_PATCH)
+        pods = client.get(PODS).body
+        assert {pod["spec"]["containers"][0]["image"] for pod in pods["items"]} == {"shop:2"}
+        assert (len(pods["items"]), uids(pods) & before) == (2, set())
+        assert len(client.get(REPLICA_SETS).body["items"]) == 1
+
+    def test_a_deleted_deployment_takes_its_pods_along(self, emulator: Emulator, client: ApiClient) -> None:
+        client.post(DEPLOYMENTS, deployment(replicas=2))
+        client.delete(f"{DEPLOYMENTS}/worker")
+        assert (emulator.objects("ReplicaSet"), emulator.objects("Pod")) == ([], [])
 
     def test_keda_takes_a_scaled_object_over(self, client: ApiClient) -> None:
         client.post(DEPLOYMENTS, deployment())
@@ -401,6 +458,136 @@ class TestControllers:
         client.post(DEPLOYMENTS, deployment())
         emulator.set_status("Deployment", "worker", {"replicas": 9}, "shop")
         assert client.get(f"{DEPLOYMENTS}/worker").body["status"] == {"replicas": 9}
+
+
+def autoscaler(**spec: Any) -> Json:
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "scaler", "namespace": "shop"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "worker"},
+            "maxReplicas": 5,
+            **spec,
+        },
+    }
+
+
+def resource_metric(type_: str = "Utilization", **target: Any) -> Json:
+    return {"type": "Resource", "resource": {"name": "cpu", "target": {"type": type_, **target}}}
+
+
+def policy(seconds: int = 60, value: int = 1, type_: str = "Pods") -> Json:
+    return {"type": type_, "value": value, "periodSeconds": seconds}
+
+
+class TestAutoscalers:
+    def test_a_plain_one_gets_the_servers_defaults(self, client: ApiClient) -> None:
+        spec = client.post(HPAS, autoscaler()).body["spec"]
+        assert spec["minReplicas"] == 1
+        assert spec["metrics"] == [resource_metric(averageUtilization=80)]
+        assert "behavior" not in spec
+        assert names(client.get(HPAS).body) == ["scaler"]
+
+    def test_behavior_is_filled_in_where_it_is_present(self, client: ApiClient) -> None:
+        given = {"scaleUp": {"policies": [policy()], "tolerance": "0.050"}}
+        behavior = client.post(HPAS, autoscaler(behavior=given)).body["spec"]["behavior"]
+        assert behavior == {
+            "scaleUp": {
+                "policies": [policy()],
+                "selectPolicy": "Max",
+                "stabilizationWindowSeconds": 0,
+                "tolerance": "50m",
+            },
+            "scaleDown": {"policies": [policy(15, 100, "Percent")], "selectPolicy": "Max"},
+        }
+        client.delete(f"{HPAS}/scaler")
+        up = client.post(HPAS, autoscaler(behavior={"scaleDown": {"selectPolicy": "Disabled"}})).body
+        assert up["spec"]["behavior"]["scaleUp"]["policies"] == [policy(15, 4), policy(15, 100, "Percent")]
+        assert up["spec"]["behavior"]["scaleDown"]["selectPolicy"] == "Disabled"
+
+    def test_patch_and_delete(self, client: ApiClient) -> None:
+        created = client.post(HPAS, autoscaler(metrics=[resource_metric(averageUtilization=60)])).body
+        path = f"{HPAS}/scaler"
+        assert client.patch(path, autoscaler(metrics=[resource_metric(averageUtilization=60)])).body == created
+        change = {"spec": {"minReplicas": 2, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}}}
+        patched = client.patch(path, change).body["spec"]
+        assert (patched["minReplicas"], patched["behavior"]["scaleDown"]["stabilizationWindowSeconds"]) == (2, 60)
+        assert "behavior" not in client.patch(path, {"spec": {"behavior": None}}).body["spec"]
+        assert client.delete(path).body["status"] == "Success"
+        assert client.get(HPAS).body["items"] == []
+
+    @pytest.mark.parametrize(
+        ("spec", "field", "message"),
+        [
+            ({"minReplicas": 0}, "spec.minReplicas", "Invalid value: 0: must be greater than or equal to 1"),
+            (
+                {"minReplicas": 6},
+                "spec.maxReplicas",
+                "Invalid value: 5: must be greater than or equal to `minReplicas`",
+            ),
+            (
+                {"scaleTargetRef": {"kind": "Deployment", "name": "worker"}},
+                "spec.scaleTargetRef.apiVersion",
+                'Invalid value: "": apiVersion must specify API group',
+            ),
+            (
+                {"metrics": [resource_metric()]},
+                "spec.metrics[0].resource.target.averageUtilization",
+                "Required value: must set either a target raw value or a target utilization",
+            ),
+            (
+                {"metrics": [resource_metric("AverageValue", averageValue="0")]},
+                "spec.metrics[0].resource.target.averageValue",
+                'Invalid value: "0": must be positive',
+            ),
+            (
+                {"metrics": [{"type": "External", "resource": resource_metric(averageUtilization=1)["resource"]}]},
+                "spec.metrics[0].external",
+                "Required value: must populate information for the given metric source",
+            ),
+            (
+                {"behavior": {"scaleUp": {"policies": [policy(1801)]}}},
+                "spec.behavior.scaleUp.policies[0].periodSeconds",
+                "Invalid value: 1801: must be less than or equal to 1800",
+            ),
+            (
+                {"behavior": {"scaleUp": {"policies": [policy(0)]}}},
+                "spec.behavior.scaleUp.policies[0].periodSeconds",
+                "Invalid value: 0: must be greater than zero",
+            ),
+            (
+                {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 3601}}},
+                "spec.behavior.scaleDown.stabilizationWindowSeconds",
+                "Invalid value: 3601: must be less than or equal to 3600",
+            ),
+            (
+                {"behavior": {"scaleDown": {"selectPolicy": "Least"}}},
+                "spec.behavior.scaleDown.selectPolicy",
+                'Unsupported value: "Least": supported values: "Disabled", "Max", "Min"',
+            ),
+        ],
+    )
+    def test_common_mistakes_are_refused(self, client: ApiClient, spec: Json, field: str, message: str) -> None:
+        reply = client.post(HPAS, autoscaler(**spec))
+        assert reply.status == 422
+        causes = [(cause["field"], cause["message"]) for cause in reply.body["details"]["causes"]]
+        assert causes == [(field, message)]
+
+    def test_a_real_one_is_accepted_unchanged(self, client: ApiClient) -> None:
+        if not LIVE_AUTOSCALERS.is_file():
+            pytest.skip(f"no recorded objects at {LIVE_AUTOSCALERS}")
+        for live in json.loads(LIVE_AUTOSCALERS.read_text(encoding="utf-8"))["items"]:
+            metadata = {"name": live["metadata"]["name"], "namespace": "shop"}
+            assert client.post(HPAS, {**live, "metadata": metadata}).body["spec"] == live["spec"]
+
+    def test_keda_writes_its_own_through_the_same_defaults(self, client: ApiClient) -> None:
+        client.post(DEPLOYMENTS, deployment())
+        config = {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}}
+        client.post(SCALED_OBJECTS, scaled_object(advanced={"horizontalPodAutoscalerConfig": config}))
+        behavior = client.get(f"{HPAS}/keda-hpa-scaler").body["spec"]["behavior"]
+        assert behavior["scaleDown"]["policies"] == [policy(15, 100, "Percent")]
+        assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 0
 
 
 class TestAdmission:
@@ -550,3 +737,271 @@ class TestServer:
             finally:
                 process.kill()
         assert not pid_file.exists()
+
+
+@dataclass
+class Ran:
+    """What a client saw of one command."""
+
+    stdout: str
+    stderr: str
+    status: Json
+
+    @property
+    def exit_code(self) -> int:
+        if self.status["status"] == "Success":
+            return 0
+        return int(self.status["details"]["causes"][0]["message"])
+
+
+BROKER: Json = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "broker", "namespace": "shop"},
+    "stringData": {"url": "redis://:p@ss@broker/0"},
+}
+
+
+@pytest.fixture
+def kube(emulator: Emulator, client: ApiClient, tmp_path: Path) -> CoreV1Api:
+    """The kubernetes client, on a cluster with one worker that runs as two pods."""
+    obj = deployment(replicas=2)
+    secret = {"name": "BROKER", "valueFrom": {"secretKeyRef": {"name": "broker", "key": "url"}}}
+    name = {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['tier']"}}}
+    both = {"name": "BOTH", "value": "$(A) $(BROKER) $(UNKNOWN) $$(A)"}
+    obj["spec"]["template"]["spec"]["containers"][0]["env"] += [secret, name, both]
+    client.post("/api/v1/namespaces/shop/secrets", BROKER)
+    client.post(DEPLOYMENTS, obj)
+    kubeconfig = emulator.write_kubeconfig(tmp_path / "kubeconfig")
+    return CoreV1Api(kubernetes_config.new_client_from_config(str(kubeconfig)))
+
+
+def opened(kube: CoreV1Api, pod: str, *command: str, **options: Any) -> Any:
+    """The open connection of a command, as kubernetes.core.k8s_exec makes it."""
+    settings = {"stdout": True, "stderr": True, "stdin": False, "tty": False, **options}
+    connect = kube.connect_get_namespaced_pod_exec
+    return stream(connect, pod, "shop", command=list(command), _preload_content=False, **settings)
+
+
+def finished(connection: Any) -> Ran:
+    connection.run_forever(timeout=20)
+    assert not connection.is_open()
+    status = json.loads(connection.read_channel(3))
+    return Ran(connection.read_channel(1), connection.read_channel(2), status)
+
+
+def run(kube: CoreV1Api, pod: str, *command: str, **options: Any) -> Ran:
+    return finished(opened(kube, pod, *command, **options))
+
+
+def first_pod(emulator: Emulator) -> str:
+    return str(emulator.objects("Pod")[0]["metadata"]["name"])
+
+
+class TestExec:
+    def test_the_handler_gets_the_command_and_its_output_comes_back(self, emulator: Emulator, kube: CoreV1Api) -> None:
+        seen: list[ExecRequest] = []
+
+        def handler(request: ExecRequest) -> ExecResult:
+            seen.append(request)
+            return ExecResult("out ä\n", "err\n", 0)
+
+        emulator.exec_handler = handler
+        pod = first_pod(emulator)
+        assert run(kube, pod, "echo", "a b", "") == Ran("out ä\n", "err\n", {"metadata": {}, "status": "Success"})
+        environment = {
+            "A": "1",
+            "BROKER": "redis://:p@ss@broker/0",
+            "NAME": "worker",
+            "BOTH": "1 redis://:p@ss@broker/0 $(UNKNOWN) $(A)",
+        }
+        assert seen == [ExecRequest("shop", pod, "worker", ("echo", "a b", ""), environment)]
+        recorded = emulator.requests[-1]
+        assert (recorded.method, recorded.path, recorded.status) == ("GET", f"{PODS}/{pod}/exec", 101)
+
+    def test_the_simple_form_returns_all_output(self, emulator: Emulator, kube: CoreV1Api) -> None:
+        emulator.exec_handler = lambda _request: ExecResult("out", "err")
+        connect = kube.connect_get_namespaced_pod_exec
+        text = stream(connect, first_pod(emulator), "shop", command=["x"], stdout=True, stderr=True)
+        assert text == "outerr"
+
+    def test_the_exit_code_is_a_status(self, emulator: Emulator, kube: CoreV1Api) -> None:
+        emulator.exec_handler = lambda _request: ExecResult(exit_code=3)
+        ran = run(kube, first_pod(emulator), "false")
+        assert (ran.exit_code, ran.status["status"], ran.status["reason"]) == (3, "Failure", "NonZeroExitCode")
+        assert ran.status["details"]["causes"] == [{"reason": "ExitCode", "message": "3"}]
+
+    def test_without_a_handler_nothing_runs(self, emulator: Emulator, kube: CoreV1Api) -> None:
+        ran = run(kube, first_pod(emulator), "true")
+        assert (ran.exit_code, ran.stdout) == (126, "")
+        assert "nothing runs in the pods of the emulator" in ran.stderr
+
+    def test_only_the_streams_that_were_asked_for_come(self, emulator: Emulator, kube: CoreV1Api) -> None:
+        emulator.exec_handler = lambda _request: ExecResult("out", "err")
+        ran = run(kube, first_pod(emulator), "x", stderr=False)
+        assert (ran.stdout, ran.stderr) == ("out", "")
+
+    def test_large_output_arrives_whole(self, emulator: Emulator, kube: CoreV1Api) -> None:
+        emulator.exec_handler = lambda _request: ExecResult("x" * 300_000)
+        assert len(run(kube, first_pod(emulator), "x").stdout) == 300_000
+
+    @pytest.mark.parametrize("length", [3, 300, 70_000])
+    def test_input_up_to_its_end(self, emulator: Emulator, kube: CoreV1Api, length: int) -> None:
+        emulator.exec_handler = lambda request: ExecResult(str(len(request.stdin)))
+        connection = opened(kube, first_pod(emulator), "wc", stdin=True)
+        connection.write_stdin("a" * length)
+        connection.write_stdin("b")
+        connection.close_channel(0)
+        assert finished(connection).stdout == str(length + 1)
+
+    def test_pings_are_answered(self, emulator: Emulator, kube: CoreV1Api) -> None:
+        connection = opened(kube, first_pod(emulator), "cat", stdin=True)
+        connection.sock.recv_data_frame()  # the empty message that comes first
+        connection.sock.ping("still there?")
+        opcode, frame = connection.sock.recv_data_frame(control_frame=True)
+        assert (opcode, frame.data) == (ABNF.OPCODE_PONG, b"still there?")
+        connection.close()
+
+    def test_the_emulator_answers_others_meanwhile(
+        self, emulator: Emulator, client: ApiClient, kube: CoreV1Api
+    ) -> None:
+        def handler(_request: ExecRequest) -> ExecResult:
+            return ExecResult(str(client.get(f"{DEPLOYMENTS}/worker").status))
+
+        emulator.exec_handler = handler
+        assert run(kube, first_pod(emulator), "x").stdout == "200"
+
+    def test_clients_that_know_version_4_only(self, emulator: Emulator) -> None:
+        emulator.add(pod_of("one"))
+        emulator.exec_handler = lambda _request: ExecResult("out")
+        messages = messages_of_version_4(emulator, "one")
+        assert messages[:2] == [b"\x01", b"\x01out"]
+        assert json.loads(messages[2][1:])["status"] == "Success"
+        assert len(messages) == 3
+
+    @pytest.mark.parametrize(
+        ("pod", "options", "status", "message"),
+        [
+            ("none", {}, 404, 'pods \\"none\\" not found'),
+            ("two", {}, 400, "a container name must be specified for pod two, choose one of: [c1 c2]"),
+            ("one", {"container": "c2"}, 400, "container c2 is not valid for pod one"),
+            ("unscheduled", {}, 400, "pod unscheduled does not have a host assigned"),
+            ("one", {"stdout": False, "stderr": False}, 400, "you must specify at least 1 of stdin, stdout, stderr"),
+        ],
+    )
+    def test_refusals(
+        self, emulator: Emulator, kube: CoreV1Api, pod: str, options: Json, status: int, message: str
+    ) -> None:
+        emulator.add(pod_of("one"), pod_of("two", "c1", "c2"), {**pod_of("unscheduled"), "status": {}})
+        with pytest.raises(ApiException) as raised:
+            run(kube, pod, "true", **options)
+        assert f"Handshake status {status}" in str(raised.value)
+        assert message in str(raised.value)
+
+    def test_a_container_can_be_chosen(self, emulator: Emulator, kube: CoreV1Api) -> None:
+        emulator.add(pod_of("two", "c1", "c2"))
+        emulator.exec_handler = lambda request: ExecResult(request.container)
+        assert run(kube, "two", "x", container="c2").stdout == "c2"
+
+    def test_a_container_that_does_not_run(self, emulator: Emulator, kube: CoreV1Api) -> None:
+        emulator.make_unavailable("shop", "worker", reason="CrashLoopBackOff")
+        status = run(kube, first_pod(emulator), "true").status
+        why = 'unable to upgrade connection: container not found ("worker")'
+        assert (status["code"], status["message"]) == (500, f"Internal error occurred: {why}")
+        with pytest.raises(WebSocketBadStatusException, match=r"Handshake status 500.*container not found"):
+            messages_of_version_4(emulator, first_pod(emulator))
+
+    def test_a_container_whose_secret_is_missing_does_not_run(
+        self, emulator: Emulator, client: ApiClient, kube: CoreV1Api
+    ) -> None:
+        client.delete("/api/v1/namespaces/shop/secrets/broker")
+        assert "container not found" in run(kube, first_pod(emulator), "true").status["message"]
+
+    def test_a_forbidden_user_runs_nothing(self, emulator: Emulator, kube: CoreV1Api) -> None:
+        with ApiClient(emulator.url, FORBIDDEN_TOKEN) as client:
+            reply = client.get(f"{PODS}/{first_pod(emulator)}/exec?command=true")
+        assert reply.status == 403
+        assert 'cannot get resource "pods/exec"' in reply.body["message"]
+
+    def test_it_needs_a_websocket(self, emulator: Emulator, client: ApiClient, kube: CoreV1Api) -> None:
+        reply = client.post(f"{PODS}/{first_pod(emulator)}/exec?command=true", {})
+        assert (reply.status, reply.body["message"]) == (400, "Upgrade request required")
+
+    def test_a_handler_that_fails_is_reported(self, emulator: Emulator, kube: CoreV1Api) -> None:
+        def handler(_request: ExecRequest) -> ExecResult:
+            raise RuntimeError("boom")
+
+        emulator.exec_handler = handler
+        status = run(kube, first_pod(emulator), "x").status
+        assert status["reason"] == "InternalError"
+        assert "boom" in status["message"]
+
+
+class TestLocalExec:
+    @pytest.fixture(autouse=True)
+    def _local(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.exec_handler = functools.partial(run_locally, folder=tmp_path, path=os.environ["PATH"])
+
+    def test_the_command_has_the_containers_environment(
+        self, emulator: Emulator, kube: CoreV1Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OF_THE_TEST", "1")
+        script = "import json, os; print(json.dumps([os.getcwd(), dict(os.environ)]))"
+        pod = first_pod(emulator)
+        folder, environment = json.loads(run(kube, pod, sys.executable, "-c", script).stdout)
+        assert Path(folder) == tmp_path
+        # The C locale makes Python itself add one.
+        environment.pop("LC_CTYPE", None)
+        expected = {"A", "BROKER", "NAME", "BOTH", "PATH", "HOSTNAME"}
+        assert (set(environment), environment["HOSTNAME"]) == (expected, pod)
+
+    def test_output_input_and_exit_code(self, emulator: Emulator, kube: CoreV1Api) -> None:
+        connection = opened(kube, first_pod(emulator), "sh", "-c", "cat; echo wrong >&2; exit 4", stdin=True)
+        connection.write_stdin("in\n")
+        connection.close_channel(0)
+        ran = finished(connection)
+        assert (ran.stdout, ran.stderr, ran.exit_code) == ("in\n", "wrong\n", 4)
+
+    def test_a_signal_is_an_exit_code(self, emulator: Emulator, kube: CoreV1Api) -> None:
+        assert run(kube, first_pod(emulator), "sh", "-c", "kill -TERM $$").exit_code == 143
+
+    def test_a_command_that_is_not_there(self, emulator: Emulator, kube: CoreV1Api) -> None:
+        status = run(kube, first_pod(emulator), "no-such-command").status
+        assert status["reason"] == "InternalError"
+        assert 'exec: "no-such-command": executable file not found in $PATH' in status["message"]
+
+    def test_what_takes_too_long_is_killed_with_its_children(self, tmp_path: Path) -> None:
+        request = ExecRequest("shop", "p", "c", ("sh", "-c", "echo begun; sleep 60 & sleep 60"), {})
+        started = time.monotonic()
+        result = run_locally(request, tmp_path, os.environ["PATH"], time_limit=0.5)
+        assert (result.stdout, result.exit_code) == ("begun\n", 137)
+        assert "killed after 0.5 seconds" in result.stderr
+        assert time.monotonic() - started < 10
+
+
+def pod_of(name: str, *containers: str) -> Json:
+    """A pod that runs without a Deployment."""
+    every = containers or ("c1",)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"containers": [{"name": one, "image": "i:1"} for one in every]},
+        "status": {"containerStatuses": [{"name": one, "state": {"running": {}}} for one in every]},
+    }
+
+
+def messages_of_version_4(emulator: Emulator, pod: str) -> list[bytes]:
+    """The messages up to the server's close, for a client as they were before version 5."""
+    headers = [f"Authorization: Bearer {DEFAULT_TOKEN}", "Sec-WebSocket-Protocol: v4.channel.k8s.io"]
+    url = f"ws{emulator.url.removeprefix('http')}{PODS}/{pod}/exec?command=x&stdout=true&stderr=true"
+    connection: Any = WebSocket()
+    connection.connect(url, header=headers)
+    try:
+        assert connection.getheaders()["sec-websocket-protocol"] == "v4.channel.k8s.io"
+        messages = []
+        while (received := connection.recv_data())[0] != ABNF.OPCODE_CLOSE:
+            messages.append(received[1])
+        return messages
+    finally:
+        connection.close()

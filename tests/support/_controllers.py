@@ -14,28 +14,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._admission import target_of
-from ._kinds import BY_PATH, CRD, DEPLOYMENT, HPA, NAMESPACE, POD, SCALED_OBJECT, Kind
+from ._defaults import apply_defaults
+from ._kinds import BY_PATH, CRD, DEPLOYMENT, HPA, NAMESPACE, POD, REPLICA_SET, SCALED_OBJECT, Kind
 from ._status import Json
 from ._store import Key, Store, clone, now, seeded
+from ._workloads import REVISION, Unavailable, is_ready, pod, pod_names, replica_set, replica_set_name
 
 FINALIZER = "finalizer.keda.sh"
-REVISION = "deployment.kubernetes.io/revision"
 _LABEL = "scaledobject.keda.sh/name"
 _PAUSED = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas")
 _NOT_IN_METRIC_NAMES = re.compile(r"[/.:%()]")
 # The trigger metadata that names what is measured, and the one that holds the target value with its default.
 _SUBJECTS = ("listName", "queueName", "metricName", "queueURL")
 _TARGETS = {"redis": ("listLength", "5"), "rabbitmq": ("value", "20"), "aws-sqs-queue": ("queueLength", "5")}
-
-
-@dataclass(frozen=True)
-class Unavailable:
-    """Why a Deployment gets no ready pods."""
-
-    reason: str
-    message: str
-    pods: bool
-    deadline_exceeded: bool
 
 
 @dataclass
@@ -57,7 +48,8 @@ class Controllers:
             self._drop_instances(obj["spec"])
         if kind is NAMESPACE:
             self._empty_namespace(obj["metadata"]["name"])
-        if not orphan:
+        # Nothing belongs to a pod, and there may be many of them.
+        if not orphan and kind is not POD:
             self._collect(obj["metadata"]["uid"])
 
     # Deployments
@@ -67,11 +59,10 @@ class Controllers:
         template, revision = self._revision(obj)
         status = _deployment_status(obj, template, self.unavailable.get(key))
         annotations = {**obj["metadata"].get("annotations", {}), REVISION: str(revision)}
-        if status == obj.get("status") and annotations == obj["metadata"].get("annotations"):
-            return
         synced = clone(obj)
         synced["status"], synced["metadata"]["annotations"] = status, annotations
-        self.store.put(DEPLOYMENT, synced)
+        if synced != obj:
+            self.store.put(DEPLOYMENT, synced)
         self._sync_pods(synced, template, self.unavailable.get(key))
 
     def _revision(self, obj: Json) -> tuple[str, int]:
@@ -85,13 +76,27 @@ class Controllers:
         return template, revision
 
     def _sync_pods(self, deployment: Json, template: str, why: Unavailable | None) -> None:
-        uid = deployment["metadata"]["uid"]
-        for pod in self.store.select(POD, deployment["metadata"]["namespace"]):
-            if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences", [])):
-                self.store.remove(POD, pod)
-        if why is not None and why.pods:
-            for number in range(deployment["spec"]["replicas"]):
-                self.store.put(POD, _waiting_pod(deployment, template, number, why))
+        owner = self._sync_replica_set(deployment, template, why)
+        count = deployment["spec"]["replicas"] if why is None or why.pods else 0
+        missing = dict.fromkeys(pod_names(owner, count))
+        for one in _owned(self.store.select(POD, owner["metadata"]["namespace"]), owner["metadata"]["uid"]):
+            if why is None and is_ready(one) and one["metadata"]["name"] in missing:
+                del missing[one["metadata"]["name"]]
+            else:
+                self.store.remove(POD, one)
+        for name in missing:
+            self.store.put(POD, pod(owner, name, why))
+
+    def _sync_replica_set(self, deployment: Json, template: str, why: Unavailable | None) -> Json:
+        namespace, name = deployment["metadata"]["namespace"], replica_set_name(deployment, template)
+        for old in _owned(self.store.select(REPLICA_SET, namespace), deployment["metadata"]["uid"]):
+            if old["metadata"]["name"] != name:
+                self._delete(REPLICA_SET, old)
+        wanted, live = replica_set(deployment, template, why), self.store.get(REPLICA_SET, namespace, name)
+        if live is None:
+            return self.store.put(REPLICA_SET, seeded(REPLICA_SET, wanted))
+        changed = {**live, **wanted, "metadata": {**live["metadata"], **wanted["metadata"]}}
+        return live if changed == live else self.store.put(REPLICA_SET, changed)
 
     # KEDA
 
@@ -99,7 +104,7 @@ class Controllers:
         """KEDA tries again when a missing target appears."""
         name = deployment["metadata"]["name"]
         for obj in self.store.select(SCALED_OBJECT, deployment["metadata"]["namespace"]):
-            if target_of(obj["spec"]["scaleTargetRef"])[1:] == ("Deployment", name) and not _is_ready(obj):
+            if target_of(obj["spec"]["scaleTargetRef"])[1:] == ("Deployment", name) and not is_ready(obj):
                 self.sync_scaled_object(obj)
 
     def sync_scaled_object(self, obj: Json) -> None:
@@ -247,33 +252,6 @@ def _with_times(condition: Json, old: Json) -> Json:
     return condition | {"lastTransitionTime": transition, "lastUpdateTime": update}
 
 
-def _waiting_pod(deployment: Json, template: str, number: int, why: Unavailable) -> Json:
-    spec = clone(deployment["spec"]["template"]["spec"])
-    name = deployment["metadata"]["name"]
-    waiting = {"waiting": {"reason": why.reason, "message": why.message}}
-    statuses = [
-        {"name": c["name"], "image": c["image"], "imageID": "", "ready": False, "restartCount": 0, "started": False}
-        | {"lastState": {}, "state": waiting}
-        for c in spec["containers"]
-    ]
-    owner = {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.name, "name": name, "controller": True}
-    metadata = {
-        "name": f"{name}-{template}-{number:05d}",
-        "namespace": deployment["metadata"]["namespace"],
-        "labels": {**deployment["spec"]["template"]["metadata"].get("labels", {}), "pod-template-hash": template},
-        "ownerReferences": [owner | {"uid": deployment["metadata"]["uid"], "blockOwnerDeletion": True}],
-    }
-    unready = {"status": "False", "reason": "ContainersNotReady", "lastTransitionTime": now()}
-    conditions = [{"type": "Ready", **unready}, {"type": "ContainersReady", **unready}]
-    status = {"phase": "Pending", "conditions": conditions, "containerStatuses": statuses}
-    return seeded(POD, {"metadata": metadata, "spec": spec, "status": status})
-
-
-def _is_ready(obj: Json) -> bool:
-    conditions = obj.get("status", {}).get("conditions", [])
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
 def _is_paused(obj: Json) -> bool:
     annotations = obj["metadata"].get("annotations", {})
     return annotations.get(_PAUSED[0]) == "true" or _PAUSED[1] in annotations
@@ -356,7 +334,9 @@ def _hpa(obj: Json, target: Json) -> Json:
     replicas = target["spec"]["replicas"]
     able = _condition("AbleToScale", "True", "ReadyForNewScale", "recommended size matches current size")
     status = {"conditions": [able], "currentReplicas": replicas, "desiredReplicas": replicas, "currentMetrics": None}
-    return {"metadata": hpa_metadata, "spec": hpa_spec, "status": status}
+    hpa = {"kind": HPA.name, "metadata": hpa_metadata, "spec": hpa_spec, "status": status}
+    apply_defaults(hpa, None)
+    return hpa
 
 
 def _hpa_metrics(obj: Json) -> list[Json]:

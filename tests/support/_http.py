@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ._status import Json
+from ._websocket import WebSocket, accept_key
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class HttpRequest:
     accept: str
     authorization: str
     data: bytes
+    # Set where the client asks for a WebSocket.
+    websocket_key: str = ""
+    protocols: tuple[str, ...] = ()
 
     def parameter(self, name: str) -> str:
         return self.query.get(name, [""])[-1]
@@ -52,8 +56,27 @@ class HttpResponse:
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
 
 
+@dataclass(frozen=True)
+class Upgrade:
+    """The connection becomes a WebSocket, and ends when it was served."""
+
+    protocol: str
+    serve: Callable[[WebSocket], None]
+    status: int = 101
+
+    def encoded(self, key: str) -> bytes:
+        lines = [
+            "HTTP/1.1 101 Switching Protocols",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Accept: {accept_key(key)}",
+            f"Sec-WebSocket-Protocol: {self.protocol}",
+        ]
+        return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
 # None as an answer means: close the connection without one.
-Handle = Callable[[HttpRequest], HttpResponse | None]
+Handle = Callable[[HttpRequest], HttpResponse | Upgrade | None]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -64,9 +87,24 @@ class _Handler(BaseHTTPRequestHandler):
     server: HttpServer
 
     def _answer(self) -> None:
+        request = self._request()
+        response = self.server.handle(request)
+        if isinstance(response, HttpResponse):
+            self.wfile.write(response.encoded())
+            self.wfile.flush()
+            return
+        self.close_connection = True
+        if response is not None:
+            self._serve(response, request.websocket_key)
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _request(self) -> HttpRequest:
         length = int(self.headers.get("Content-Length") or 0)
         url = urlsplit(self.path)
-        request = HttpRequest(
+        is_websocket = (self.headers.get("Upgrade") or "").lower() == "websocket"
+        protocols = (self.headers.get("Sec-WebSocket-Protocol") or "").split(",")
+        return HttpRequest(
             method=self.command,
             path=url.path,
             query=parse_qs(url.query, keep_blank_values=True),
@@ -74,15 +112,14 @@ class _Handler(BaseHTTPRequestHandler):
             accept=self.headers.get("Accept") or "",
             authorization=self.headers.get("Authorization") or "",
             data=self.rfile.read(length) if length else b"",
+            websocket_key=(self.headers.get("Sec-WebSocket-Key") or "") if is_websocket else "",
+            protocols=tuple(name.strip() for name in protocols if name.strip()),
         )
-        response = self.server.handle(request)
-        if response is None:
-            self.close_connection = True
-            with contextlib.suppress(OSError):
-                self.connection.shutdown(socket.SHUT_RDWR)
-            return
-        self.wfile.write(response.encoded())
+
+    def _serve(self, upgrade: Upgrade, key: str) -> None:
+        self.wfile.write(upgrade.encoded(key))
         self.wfile.flush()
+        upgrade.serve(WebSocket(self.rfile, self.wfile))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer
 

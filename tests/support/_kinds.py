@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ._status import Json
 
@@ -60,7 +60,10 @@ DEPLOYMENT = Kind(
     "apps", "v1", "Deployment", "deployments", True, ("deploy",), ("all",), ("scale", "status"), False, True
 )
 NAMESPACE = _core("Namespace", "namespaces", "ns", namespaced=False, status=True)
-POD = _core("Pod", "pods", "po", status=True)
+POD = replace(_core("Pod", "pods", "po"), subresources=("exec", "status"))
+SECRET = _core("Secret", "secrets")
+CONFIG_MAP = _core("ConfigMap", "configmaps", "cm")
+REPLICA_SET = Kind("apps", "v1", "ReplicaSet", "replicasets", True, ("rs",), ("all",), ("scale", "status"), False, True)
 HPA = Kind(
     "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", True, ("hpa",), ("all",), ("status",)
 )
@@ -80,14 +83,14 @@ CRD = Kind(
 KINDS: tuple[Kind, ...] = (
     NAMESPACE,
     POD,
-    _core("Secret", "secrets"),
-    _core("ConfigMap", "configmaps", "cm"),
+    SECRET,
+    CONFIG_MAP,
     _core("Service", "services", "svc", status=True),
     _core("ServiceAccount", "serviceaccounts", "sa"),
     _core("Event", "events", "ev"),
     _core("PersistentVolumeClaim", "persistentvolumeclaims", "pvc", status=True),
     DEPLOYMENT,
-    Kind("apps", "v1", "ReplicaSet", "replicasets", True, ("rs",), ("all",), ("scale", "status"), False, True),
+    REPLICA_SET,
     Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", True, ("pdb",), (), ("status",), False, True),
     HPA,
     Kind("networking.k8s.io", "v1", "Ingress", "ingresses", True, ("ing",), (), ("status",), False, True),
@@ -183,6 +186,8 @@ def _resources(kind: Kind) -> list[Json]:
 
 def _subresource(kind: Kind, name: str) -> Json:
     entry: Json = {"name": f"{kind.plural}/{name}", "singularName": "", "namespaced": kind.namespaced}
+    if name == "exec":
+        return entry | {"kind": "PodExecOptions", "verbs": ["create", "get"]}
     if name == "scale":
         entry |= {"group": "autoscaling", "version": "v1", "kind": "Scale"}
     else:

@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 from . import _kinds
 from ._api import Answer, Api, Place, WriteOptions
-from ._http import HttpRequest
+from ._exec import Execution
+from ._http import HttpRequest, Upgrade
 from ._kinds import BY_PATH, KINDS, NAMESPACE, Kind
 from ._status import ApiError, Json, PageNotFound, bad_request, not_implemented, object_details
 from ._store import Store
@@ -59,13 +60,14 @@ class Users:
 
 
 class Router:
-    def __init__(self, store: Store, api: Api, users: Users, address: str) -> None:
+    def __init__(self, store: Store, api: Api, execution: Execution, users: Users, address: str) -> None:
         self._store = store
         self._api = api
+        self._execution = execution
         self._users = users
         self._address = address
 
-    def answer(self, request: HttpRequest) -> Answer:
+    def answer(self, request: HttpRequest) -> Answer | Upgrade:
         user = self._users.user(request.authorization)
         path = request.path.rstrip("/")
         if path in _PUBLIC:
@@ -76,6 +78,8 @@ class Router:
         place = self._place(segments)
         if user is not None:
             raise _forbidden(place, _verb(request.method, place), user)
+        if place.subresource == "exec":
+            return self._exec(request, place)
         return _represented(self._operation(request, place), request.accept)
 
     # Discovery
@@ -157,6 +161,11 @@ class Router:
                 raise not_implemented(f"patches of type {request.content_type}")
             return self._api.patch(place, _parsed(request.data), request.content_type, options)
         raise _method_not_allowed()
+
+    def _exec(self, request: HttpRequest, place: Place) -> Answer | Upgrade:
+        if request.method not in ("GET", "POST"):
+            raise _method_not_allowed()
+        return self._execution.answer(request, place.namespace, place.name)
 
     def _read(self, request: HttpRequest, place: Place) -> Answer:
         if request.parameter("watch") in ("1", "true"):

@@ -106,7 +106,11 @@ HorizontalPodAutoscaler: metadata=ObjectMeta spec=HorizontalPodAutoscalerSpec st
 HorizontalPodAutoscalerSpec: scaleTargetRef=CrossVersionObjectReference minReplicas=int maxReplicas=int
   metrics=[]MetricSpec behavior=HorizontalPodAutoscalerBehavior
 CrossVersionObjectReference: kind=string name=string apiVersion=string?
-MetricSpec: type=string object=any pods=any resource=ResourceMetric containerResource=any external=ExternalMetric
+MetricSpec: type=string object=ObjectMetric pods=PodsMetric resource=ResourceMetric
+  containerResource=ContainerResourceMetric external=ExternalMetric
+ObjectMetric: describedObject=CrossVersionObjectReference target=MetricTarget metric=MetricIdentifier
+PodsMetric: metric=MetricIdentifier target=MetricTarget
+ContainerResourceMetric: name=string container=string target=MetricTarget
 ResourceMetric: name=string target=MetricTarget
 ExternalMetric: metric=MetricIdentifier target=MetricTarget
 MetricIdentifier: name=string selector=LabelSelector

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,25 @@ class FieldError:
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"
+
+
+def wrong(field: str, value: Any, why: str) -> FieldError:
+    shown = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    # Names are shown with their escapes as written; only the quotes of JSON are wanted.
+    return FieldError(field, "FieldValueInvalid", f"Invalid value: {shown}: {why}")
+
+
+def required(field: str, why: str = "") -> FieldError:
+    return FieldError(field, "FieldValueRequired", f"Required value: {why}" if why else "Required value")
+
+
+def unsupported(field: str, value: str, supported: Iterable[str]) -> FieldError:
+    names = ", ".join(f'"{name}"' for name in supported)
+    return FieldError(field, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {names}')
+
+
+def forbidden(field: str, why: str) -> FieldError:
+    return FieldError(field, "FieldValueForbidden", f"Forbidden: {why}")
 
 
 class ApiError(Exception):

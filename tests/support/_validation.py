@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from . import _quantity
+from ._autoscalers import autoscaler_errors
 from ._defaults import pod_specs
 from ._kinds import Kind
 from ._selectors import matches_label_selector
-from ._status import FieldError, Json, invalid
+from ._status import FieldError, Json, forbidden, invalid, required, unsupported, wrong
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
@@ -49,26 +48,11 @@ def validate(kind: Kind, obj: Json, live: Json | None) -> None:
         raise invalid(kind.qualified_kind, obj["metadata"].get("name", ""), errors)
 
 
-def wrong(field: str, value: Any, why: str) -> FieldError:
-    shown = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    # Names are shown with their escapes as written; only the quotes of JSON are wanted.
-    return FieldError(field, "FieldValueInvalid", f"Invalid value: {shown}: {why}")
-
-
-def _required(field: str, why: str = "") -> FieldError:
-    return FieldError(field, "FieldValueRequired", f"Required value: {why}" if why else "Required value")
-
-
-def _unsupported(field: str, value: str, supported: Iterable[str]) -> FieldError:
-    names = ", ".join(f'"{name}"' for name in supported)
-    return FieldError(field, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {names}')
-
-
 def _metadata(kind: Kind, metadata: Json) -> Errors:
     name = metadata.get("name", "")
     pattern, longest, message = _NAME_RULES.get(kind.name, _TYPICAL_NAME)
     if not name:
-        yield _required("metadata.name", "name or generateName is required")
+        yield required("metadata.name", "name or generateName is required")
     elif not re.fullmatch(pattern, name):
         yield wrong("metadata.name", name, message)
     elif len(name) > longest:
@@ -90,7 +74,7 @@ def _by_kind(obj: Json, live: Json | None) -> Errors:
     elif obj["kind"] == "ScaledObject":
         yield from _scaled_object(obj.get("spec", {}))
     elif obj["kind"] == "HorizontalPodAutoscaler":
-        yield from _hpa(obj["spec"])
+        yield from autoscaler_errors(obj["spec"], live)
     elif obj["kind"] == "Service":
         yield from _service(obj["spec"])
     if live is not None and live.get("immutable"):
@@ -103,17 +87,17 @@ def _deployment(spec: Json, live: Json | None) -> Errors:
     if spec["replicas"] < 0:
         yield wrong("spec.replicas", spec["replicas"], "must be greater than or equal to 0")
     if spec["strategy"]["type"] not in ("Recreate", "RollingUpdate"):
-        yield _unsupported("spec.strategy.type", spec["strategy"]["type"], ("Recreate", "RollingUpdate"))
+        yield unsupported("spec.strategy.type", spec["strategy"]["type"], ("Recreate", "RollingUpdate"))
     if spec["strategy"]["type"] == "Recreate" and "rollingUpdate" in spec["strategy"]:
         why = "may not be specified when strategy `type` is 'Recreate'"
-        yield FieldError("spec.strategy.rollingUpdate", "FieldValueForbidden", f"Forbidden: {why}")
+        yield forbidden("spec.strategy.rollingUpdate", why)
     yield from _selector(spec, template_labels, live)
 
 
 def _selector(spec: Json, template_labels: dict[str, str], live: Json | None) -> Errors:
     selector = spec.get("selector")
     if selector is None:
-        yield _required("spec.selector")
+        yield required("spec.selector")
         return
     if not selector:
         yield wrong("spec.selector", selector, "empty selector is invalid for deployment")
@@ -132,12 +116,12 @@ def _pods(obj: Json) -> Errors:
 def _pod(path: str, spec: Json, kind: str) -> Errors:
     policies = ("Always", "OnFailure", "Never") if kind == "Pod" else ("Always",)
     if spec["restartPolicy"] not in policies:
-        yield _unsupported(f"{path}.restartPolicy", spec["restartPolicy"], policies)
+        yield unsupported(f"{path}.restartPolicy", spec["restartPolicy"], policies)
     dns = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
     if spec["dnsPolicy"] not in dns:
-        yield _unsupported(f"{path}.dnsPolicy", spec["dnsPolicy"], dns)
+        yield unsupported(f"{path}.dnsPolicy", spec["dnsPolicy"], dns)
     if not spec.get("containers"):
-        yield _required(f"{path}.containers")
+        yield required(f"{path}.containers")
     volumes = {volume.get("name") for volume in spec.get("volumes", [])}
     seen: set[str] = set()
     for field in ("containers", "initContainers"):
@@ -151,16 +135,16 @@ def _pod(path: str, spec: Json, kind: str) -> Errors:
 
 def _container(at: str, container: Json, volumes: set[str | None]) -> Errors:
     if not container.get("name"):
-        yield _required(f"{at}.name")
+        yield required(f"{at}.name")
     elif not re.fullmatch(_LABEL, container["name"]):
         yield wrong(f"{at}.name", container["name"], _LABEL_MESSAGE)
     if not container.get("image"):
-        yield _required(f"{at}.image")
+        yield required(f"{at}.image")
     if container["imagePullPolicy"] not in _PULL_POLICIES:
-        yield _unsupported(f"{at}.imagePullPolicy", container["imagePullPolicy"], _PULL_POLICIES)
+        yield unsupported(f"{at}.imagePullPolicy", container["imagePullPolicy"], _PULL_POLICIES)
     for index, entry in enumerate(container.get("env", [])):
         if not entry.get("name"):
-            yield _required(f"{at}.env[{index}].name")
+            yield required(f"{at}.env[{index}].name")
     for index, mount in enumerate(container.get("volumeMounts", [])):
         if mount.get("name") not in volumes:
             message = f'Not found: "{mount.get("name", "")}"'
@@ -176,37 +160,29 @@ def _resources(at: str, resources: Json) -> Errors:
             yield wrong(f"{at}.requests", request, f"must be less than or equal to {name} limit of {limit}")
 
 
-def _hpa(spec: Json) -> Errors:
-    if spec.get("maxReplicas", 0) < 1:
-        yield wrong("spec.maxReplicas", spec.get("maxReplicas", 0), "must be greater than 0")
-    elif spec["maxReplicas"] < spec["minReplicas"]:
-        yield wrong("spec.maxReplicas", spec["maxReplicas"], "must be greater than or equal to `minReplicas`")
-
-
 def _service(spec: Json) -> Errors:
     types = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
     if spec["type"] not in types:
-        yield _unsupported("spec.type", spec["type"], types)
+        yield unsupported("spec.type", spec["type"], types)
     if not spec.get("ports") and spec["type"] != "ExternalName" and spec.get("clusterIP") != "None":
-        yield _required("spec.ports")
+        yield required("spec.ports")
 
 
 def _immutable_data(obj: Json, live: Json) -> Errors:
     for field in ("data", "binaryData"):
         if obj.get(field) != live.get(field):
-            why = "Forbidden: field is immutable when `immutable` is set"
-            yield FieldError(field, "FieldValueForbidden", why)
+            yield forbidden(field, "field is immutable when `immutable` is set")
 
 
 def _scaled_object(spec: Json) -> Errors:
     if not spec.get("scaleTargetRef", {}).get("name"):
-        yield _required("spec.scaleTargetRef.name" if "scaleTargetRef" in spec else "spec.scaleTargetRef")
+        yield required("spec.scaleTargetRef.name" if "scaleTargetRef" in spec else "spec.scaleTargetRef")
     if "triggers" not in spec:
-        yield _required("spec.triggers")
+        yield required("spec.triggers")
     for index, trigger in enumerate(spec.get("triggers", [])):
         for field in ("metadata", "type"):
             if field not in trigger:
-                yield _required(f"spec.triggers[{index}].{field}")
+                yield required(f"spec.triggers[{index}].{field}")
     for field in ("minReplicaCount", "idleReplicaCount", "cooldownPeriod", "initialCooldownPeriod"):
         yield from _at_least(spec, field, 0)
     for field in ("maxReplicaCount", "pollingInterval"):

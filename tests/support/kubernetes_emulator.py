@@ -10,6 +10,9 @@ In a test:
 
 From a shell: `python -m tests.support.kubernetes_emulator --kubeconfig FILE`, ended by SIGTERM.
 
+Commands in pods are run by the test: `emulator.exec_handler` takes an ExecRequest and returns an ExecResult; the
+handler of _local_exec runs them as local processes.
+
 It proves which requests are sent, and that a second run changes nothing. How a cluster reacts is proved on a cluster.
 """
 
@@ -32,13 +35,17 @@ from typing import Any
 import yaml
 
 from ._api import Answer, Api
-from ._controllers import Controllers, Unavailable
+from ._controllers import Controllers
 from ._defaults import apply_defaults
-from ._http import HttpRequest, HttpResponse, HttpServer
+from ._exec import CannotStart, ExecHandler, ExecRequest, ExecResult, Execution
+from ._http import HttpRequest, HttpResponse, HttpServer, Upgrade
 from ._kinds import CRD, DEPLOYMENT, KINDS, SCALED_OBJECT, find_kind
 from ._router import Router, Users
 from ._status import ApiError, Json, PageNotFound
 from ._store import Store, clone, kind_of, seeded
+from ._workloads import Unavailable
+
+__all__ = ["CannotStart", "Emulator", "ExecRequest", "ExecResult", "RecordedRequest"]
 
 DEFAULT_TOKEN = "emulator-token"
 FORBIDDEN_TOKEN = "forbidden-token"
@@ -112,7 +119,9 @@ class Emulator:
         self._controllers = Controllers(self._store)
         self._server = HttpServer(port, self._handle)
         users = Users(token, forbidden_token, forbidden_user)
-        self._router = Router(self._store, Api(self._store, self._controllers), users, self._server.address)
+        self._execution = Execution(self._store)
+        api = Api(self._store, self._controllers)
+        self._router = Router(self._store, api, self._execution, users, self._server.address)
         self.reset()
 
     # Life
@@ -131,13 +140,14 @@ class Emulator:
         self.stop()
 
     def reset(self) -> None:
-        """Back to the state after the start: no objects, no log, no failures, nothing unavailable."""
+        """Back to the state after the start: no objects, no log, no failures, nothing unavailable, no exec handler."""
         with self._lock:
             self._store.clear()
             self._scripted.clear()
             self.requests.clear()
             self._controllers.unavailable.clear()
             self._controllers.keda_operator = True
+            self._execution.handler = None
             self.add_namespaces(*_BUILT_IN_NAMESPACES, *self._namespaces)
             self.add_crds()
             self.remove_kind(*self._without_kinds)
@@ -255,6 +265,18 @@ class Emulator:
         if (deployment := self._store.get(DEPLOYMENT, namespace, name)) is not None:
             self._controllers.sync_deployment(deployment)
 
+    @property
+    def exec_handler(self) -> ExecHandler | None:
+        """What runs the commands that are sent to pods; without one they end with exit code 126.
+
+        It may raise CannotStart for a command that the container does not have.
+        """
+        return self._execution.handler
+
+    @exec_handler.setter
+    def exec_handler(self, handler: ExecHandler | None) -> None:
+        self._execution.handler = handler
+
     def stop_keda(self) -> None:
         """KEDA's operator is gone: new ScaledObjects stay untouched, deleted ones keep their finalizer."""
         with self._lock:
@@ -298,14 +320,14 @@ class Emulator:
 
     # Requests
 
-    def _handle(self, request: HttpRequest) -> HttpResponse | None:
+    def _handle(self, request: HttpRequest) -> HttpResponse | Upgrade | None:
         with self._lock:
             scripted = next((one for one in self._scripted if one.takes(request)), None)
             response = scripted.response if scripted else self._answer(request)
             self.requests.append(_recorded(request, response.status if response else 0))
             return response
 
-    def _answer(self, request: HttpRequest) -> HttpResponse:
+    def _answer(self, request: HttpRequest) -> HttpResponse | Upgrade:
         try:
             answer = self._router.answer(request)
         except PageNotFound:
@@ -317,6 +339,8 @@ class Emulator:
             traceback.print_exc()
             failure = ApiError(500, "InternalError", f"the emulator failed: {error!r}")
             answer = Answer(failure.code, failure.body())
+        if isinstance(answer, Upgrade):
+            return answer
         return HttpResponse(answer.code, answer.body, answer.warnings)
 
 
