@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: two small files that a ConfigMap brings into the worker's container, for the heartbeat and for sentinels.
+"""PRIVATE: two small files that a ConfigMap brings into the worker's container, for the heartbeat and for settings.
 
 The worker is started by one of them and not by an environment variable: an injected PYTHONPATH would replace the
 image's own.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 
-from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Probe
+from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Variant
 
 HEARTBEAT_MOUNT = "/celery-heartbeat"
 _BEAT_FILE = "/tmp/celery-heartbeat"
@@ -23,6 +23,7 @@ SENTINEL_PASSWORD = "CELERY_SENTINEL_PASSWORD"
 START_SCRIPT = f'''\
 """Starts Celery as its own command does, and touches a file at every worker heartbeat.
 
+What the command line sets is set over the app's own settings, which win where they stand under a prefix (CELERY_).
 The password of Redis sentinels goes from the environment into the settings, because a command line would show it.
 """
 
@@ -30,7 +31,7 @@ import os
 import pathlib
 import sys
 
-from celery import signals
+from celery import Celery, signals
 from celery.__main__ import main
 
 BEAT = pathlib.Path({_BEAT_FILE!r})
@@ -50,12 +51,27 @@ def leaving(**_):
     LEAVING.touch()
 
 
-@signals.celeryd_init.connect(weak=False)
-def let_into_sentinels(conf=None, **_):
+def put(conf, name, value):
+    prefix = getattr(conf, "prefix", None) or ""
+    conf[name] = value
+    if prefix:
+        conf[prefix + (name.upper() if prefix.isupper() else name)] = value
+
+
+def config_from_cmdline(app, argv, namespace="celery"):
+    # Before any task reads its settings; a signal of the worker would come too late for acks_late.
+    by_command(app, argv, namespace)
+    for word in argv:
+        name = word.partition("=")[0].lower().replace(".", "_")
+        put(app.conf, name, app.conf.changes[name])
     login = {{"username": os.environ.get("{SENTINEL_USERNAME}"), "password": os.environ.get("{SENTINEL_PASSWORD}")}}
     if login["password"]:
         given = {{name: value for name, value in login.items() if value}}
-        conf.broker_transport_options = {{**conf.broker_transport_options, "sentinel_kwargs": given}}
+        put(app.conf, "broker_transport_options", {{**app.conf.broker_transport_options, "sentinel_kwargs": given}})
+
+
+by_command = Celery.config_from_cmdline
+Celery.config_from_cmdline = config_from_cmdline
 
 
 if __name__ == "__main__":
@@ -110,9 +126,10 @@ def files_hash() -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def needs_launcher(probe: Probe, broker: Broker | None) -> bool:
+def needs_launcher(variant: Variant, broker: Broker | None) -> bool:
     """Whether the worker is started by one of our files."""
-    return probe.type == "heartbeat" or bool(sentinel_password(broker))
+    wanted = variant.pod.probe.type == "heartbeat" or variant.process.enforce_settings
+    return wanted or bool(sentinel_password(broker))
 
 
 def sentinel_password(broker: Broker | None) -> tuple[str, str] | None:

@@ -29,6 +29,7 @@ class Question:
     :param hash: Redis key of the messages that are held, with its prefix; empty for none.
     :param queues: queues of the variant. Of a shared hash only their messages count.
     :param canary: whether a harmless message is sent through the queue to see where it shows.
+    :param enforced: whether the worker sets its settings over the app's own.
     :param inspects: whether the worker is asked over remote control.
     """
 
@@ -40,6 +41,7 @@ class Question:
     queues: tuple[str, ...] = ()
     canary: bool = False
     inspects: bool = False
+    enforced: bool = False
     timeout: int = 10
 
 
@@ -50,6 +52,7 @@ class Answer:
     :param held: messages in the hash.
     :param own_options: names of the transport options in the app's own settings.
     :param own_places: those of them that decide where messages are, with their values.
+    :param shadowed: settings of the command line that the app's own, under a prefix, win over.
     :param tasks: registered task to whether it acknowledges late, and whether it is given back when its child dies.
     :param canary: C(held) once it was seen in the hash, C(waiting) while nobody took it, C(elsewhere) otherwise.
     """
@@ -57,6 +60,7 @@ class Answer:
     held: int | None = None
     own_options: tuple[str, ...] = ()
     own_places: dict[str, Any] = field(default_factory=dict)
+    shadowed: tuple[str, ...] = ()
     tasks: dict[str, tuple[bool, bool]] = field(default_factory=dict)
     consumed: tuple[str, ...] = ()
     answered: bool = False
@@ -98,6 +102,19 @@ def in_hash(client, name):
     return any(name in text for text in texts(value for _tag, value in client.hscan_iter(question["hash"])))
 
 
+# What the command line sets, as the worker has it: settings of the app under a prefix win over it.
+def settle(app):
+    names = [word.partition("=")[0].lower().replace(".", "_") for word in question["settings"]]
+    app.config_from_cmdline(list(question["settings"]), namespace="worker")
+    prefix = getattr(app.conf, "prefix", None) or ""
+    hidden = [name for name in names if prefix and prefix + name.upper() in app.loader.conf]
+    if question["enforced"]:
+        for name in hidden:
+            app.conf[prefix + name.upper()] = app.conf.changes[name]
+        return []
+    return hidden
+
+
 def canary(app):
     name = str(uuid.uuid4())
     queue = question["queues"][0]
@@ -134,7 +151,7 @@ try:
     answer["own_places"] = {name: told(own[name]) for name in question["places"] if name in own}
     sent = canary(app) if question["canary"] else None
     if question["settings"]:
-        app.config_from_cmdline(list(question["settings"]), namespace="worker")
+        answer["shadowed"] = settle(app)
     if os.environ.get("CELERY_SENTINEL_PASSWORD"):
         names = {"username": "CELERY_SENTINEL_USERNAME", "password": "CELERY_SENTINEL_PASSWORD"}
         given = {key: os.environ[name] for key, name in names.items() if os.environ.get(name)}
@@ -183,6 +200,7 @@ def answer_from(output: str) -> Answer | None:
         held=data.get("held"),
         own_options=tuple(data.get("own_options", ())),
         own_places=data.get("own_places", {}),
+        shadowed=tuple(data.get("shadowed", ())),
         tasks=tasks,
         consumed=tuple(data.get("consumed", ())),
         answered=bool(data.get("answered", False)),

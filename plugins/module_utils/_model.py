@@ -345,6 +345,13 @@ class Process:
         "Further arguments of C(celery worker), in this order. One that a key of its own exists for replaces that key.",
         (),
     )
+    enforce_settings: bool = key(
+        Flag(),
+        "Start the worker by C(python) from a mounted file, which sets what the command line sets over the app's own "
+        "settings. Needed where an app with a namespace (C(namespace='CELERY'), usual with Django) sets late "
+        "acknowledgement or transport options itself: these win over a command line (Celery 5.4 to 5.7).",
+        False,
+    )
     #: Stop a task whose message the broker has given to somebody else (Celery 5.1 and later); computed.
     cancel_on_connection_loss: bool = False
 

@@ -53,6 +53,7 @@ class PodContext:
     """What a pod is made from beside its own keys.
 
     :param people: labels for people; the user's own go over them.
+    :param config_hash: stands for the content of the files that a worker is started with; empty without.
     :param selector: labels that select the pod; nothing goes over them.
     """
 
@@ -68,7 +69,7 @@ def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
     """Pod template of a variant."""
     pod, broker = variant.pod, context.service.broker
     container = _container(WORKER_CONTAINER, list(variant.args), pod, broker, context)
-    if needs_launcher(pod.probe, broker):
+    if needs_launcher(variant, broker):
         container["command"] = start_command(pod.probe.python)
         container.setdefault("volumeMounts", []).append(
             {"name": "celery-heartbeat", "mountPath": HEARTBEAT_MOUNT, "readOnly": True}
@@ -82,7 +83,7 @@ def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
     spec = _spec(pod, [container, *(_hardened(item, pod) for item in pod.sidecars)], context)
     _mount_certificates(spec, container, broker)
     spec["terminationGracePeriodSeconds"] = pod.termination_grace_period
-    if needs_launcher(pod.probe, broker):
+    if needs_launcher(variant, broker):
         volume = {
             "name": "celery-heartbeat",
             "configMap": {"name": heartbeat_name(variant.service), "defaultMode": 0o444},
@@ -326,7 +327,7 @@ def _roll_annotations(pod: Pod, context: PodContext) -> dict[str, str]:
     }
     found = {
         SECRETS_ANNOTATION: json.dumps(versions, sort_keys=True, separators=(",", ":")) if versions else "",
-        CONFIG_ANNOTATION: context.config_hash if needs_launcher(pod.probe, context.service.broker) else "",
+        CONFIG_ANNOTATION: context.config_hash,
         REVISION_ANNOTATION: pod.secret_revision or "",
     }
     return {name: value for name, value in found.items() if value}

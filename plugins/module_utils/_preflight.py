@@ -17,6 +17,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     scaled_object_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import KEDA_KINDS, Observed, ObservedObject
+from ansible_collections.queueops.celery.plugins.module_utils._safety import with_rule
 from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import secret_names
 from ansible_collections.queueops.celery.plugins.module_utils._workers import worker_resources
@@ -60,7 +61,11 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
             f"The cluster does not know {' and '.join(absent)} (keda.sh/v1alpha1), which {_some(scaled)} need. Install "
             "KEDA, or set enable_keda: false for them."
         )
-    problems = [*_foreign(fleet, observed), *_second_autoscalers(fleet, observed)]
+    problems = [
+        *_foreign(fleet, observed),
+        *_second_autoscalers(fleet, observed),
+        *_overlapping_selectors(fleet, observed),
+    ]
     if not prunes:
         problems += _renamed(fleet, observed)
     return Findings(tuple(problems), tuple(missing))
@@ -138,6 +143,42 @@ def _second_autoscalers(fleet: Fleet, observed: Observed) -> Iterable[str]:
                 f"it. Delete that {item.kind}, or leave the number of pods to it: enable_keda: false and no replicas "
                 f"for variant {variant.name} of service {variant.service}."
             )
+
+
+def _overlapping_selectors(fleet: Fleet, observed: Observed) -> Iterable[str]:
+    """Deployments whose selector, which cannot be changed, also fits another one's pods.
+
+    An HPA that sees pods of two HPAs does nothing (AmbiguousSelector).
+    """
+    scaled = [variant for variant in fleet.variants if variant.has_scaler]
+    pods = _pod_labels(fleet, observed)
+    for variant in scaled:
+        if "selector-overlap" in variant.knowledge.accept_risks:
+            continue
+        live = observed.find("Deployment", variant.deployment)
+        if live is None or live.selector in ({}, _selector_of(fleet, variant)):
+            # Our own selector names the variant, and no other pod can carry that.
+            continue
+        selector = live.selector
+        for other in scaled:
+            if other is not variant and selector.items() <= pods[other.deployment].items():
+                text = ", ".join(f"{name}={value}" for name, value in sorted(selector.items()))
+                yield with_rule(
+                    f"Deployment {variant.deployment} selects pods by {text}, which the pods of {other.deployment} "
+                    "carry as well, so neither would be scaled. A selector cannot be changed: set name on one of the "
+                    "two "
+                    "variants, so that it gets a Deployment of its own, or take the label out of pod_labels.",
+                    "selector-overlap",
+                )
+
+
+def _pod_labels(fleet: Fleet, observed: Observed) -> dict[str, dict[str, str]]:
+    """Labels of the pods of every Deployment that the fleet asks for."""
+    return {
+        item["metadata"]["name"]: item["spec"]["template"]["metadata"]["labels"]
+        for item in worker_resources(fleet, observed)
+        if item["kind"] == "Deployment"
+    }
 
 
 def describe_object(item: ObservedObject) -> str:

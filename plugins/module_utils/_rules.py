@@ -182,7 +182,7 @@ def _check_scaled_broker(variant: Variant, broker: Broker | None, path_of: PathO
             f"the scaler of {_who(variant)} needs to be let into SQS: set pod_identity: true, or access_key_id and "
             "secret_access_key, on celery_workers_broker.",
         )
-    reference = broker.scaler.secret if broker.scaler is not None else None if broker.scaler else broker.secret
+    reference = broker.scaler.secret if broker.scaler is not None else broker.secret
     if broker.type != "sqs" and reference is not None and reference.password_key is None:
         problems.warn(
             path_of("enable_keda"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import key_prefix, transport_options
+from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import needs_launcher
 from ansible_collections.queueops.celery.plugins.module_utils._inquiry import Answer, Question, settings_in
 from ansible_collections.queueops.celery.plugins.module_utils._model import Service, Variant
 
@@ -48,6 +49,7 @@ def question_for(variant: Variant, service: Service, canaries: bool) -> Question
         canary=canaries and bool(own_hash),
         # SQS has no remote control.
         inspects=broker is None or broker.type != "sqs",
+        enforced=needs_launcher(variant, broker),
     )
 
 
@@ -119,7 +121,12 @@ def _canary(variant: Variant, answer: Answer) -> Iterable[str]:
 
 
 def _options(service: Service, variant: Variant, answer: Answer) -> Iterable[str]:
-    """Options of the app that the command line has replaced."""
+    """Options of the app that the command line has replaced, or that win over it."""
+    if answer.shadowed:
+        yield (
+            f"{_who(variant)}: the app's own settings under its prefix win over the worker's command line: "
+            f"{', '.join(answer.shadowed)}. Set enforce_settings: true, or take them out of the app."
+        )
     if variant.unacked is None:
         return
     in_force = {

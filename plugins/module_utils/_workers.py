@@ -35,7 +35,7 @@ def worker_resources(fleet: Fleet, observed: Observed = NOTHING, dry_run: bool =
     """
     found: list[dict[str, Any]] = []
     for service in fleet.services:
-        if any(needs_launcher(variant.pod.probe, service.broker) for variant in service.variants):
+        if any(needs_launcher(variant, service.broker) for variant in service.variants):
             found.append(_heartbeat_files(fleet, service))
         for variant in service.variants:
             found.append(worker_deployment(fleet, service, variant, observed, dry_run))
@@ -55,7 +55,8 @@ def worker_deployment(
     labels = ownership_labels(fleet.name, service.name, variant.name)
     selector = _selector(live, labels)
     people = people_labels(fleet.name, variant.deployment, "worker")
-    context = PodContext(service, variant.deployment, people, {**labels, **selector}, observed, files_hash())
+    files = files_hash() if needs_launcher(variant, service.broker) else ""
+    context = PodContext(service, variant.deployment, people, {**labels, **selector}, observed, files)
     spec: dict[str, Any] = {}
     replicas = fixed_replicas(variant, live)
     if dry_run and live is not None and needs_handover(variant, live):
