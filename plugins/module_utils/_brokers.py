@@ -276,7 +276,8 @@ def place_of(broker: Broker | None) -> str:
     if broker.type == "rabbitmq":
         return f"rabbitmq {secret}{broker.host}:{broker.port}/{broker.virtual_host}"
     address = hosts or f"{broker.host}:{broker.port}"
-    return f"{broker.type} {secret}{address}/{broker.database} {key_prefix(broker)}".rstrip()
+    prefix = f" {key_prefix(broker)}" if key_prefix(broker) else ""
+    return f"{broker.type} {secret}{address}/{broker.database}{prefix}"
 
 
 def key_prefix(broker: Broker) -> str:

@@ -76,6 +76,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._presets import PR
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 from ansible_collections.queueops.celery.plugins.module_utils._rules import check_fleet, check_variant
 from ansible_collections.queueops.celery.plugins.module_utils._safety import check_safety, check_safety_of_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._scalers import check_scalers
 from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     Sizing,
     memory_per_child,
@@ -83,7 +84,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     soft_shutdown,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._values import MISPLACED, URL_WITH_PASSWORD
-from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions, read_versions
+from ansible_collections.queueops.celery.plugins.module_utils._versions import Version, Versions, read_versions
 
 VARIANT_CLASSES = (Consumption, Process, Pod, Scaling, Knowledge)
 #: Keys that only one variant can have.
@@ -187,6 +188,7 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
     fleet = Fleet(name, namespace if isinstance(namespace, str) else "", services, versions=reader.versions)
     check_fleet(fleet, _routes(inventory, services, problems), problems)
     check_safety_of_fleet(fleet, problems)
+    check_scalers(fleet, problems)
     problems.raise_any()
     return replace(fleet, warnings=tuple(dict.fromkeys(problems.warnings)))
 
@@ -376,7 +378,7 @@ def _read_variant(
     scaling = _resolved_scaling(read(Scaling, complete, problems), path, problems)
     check_extra_params(process, _path_of(complete, "extra_params", path), problems)
     check_settings(process, _path_of(complete, "settings", path), problems)
-    process = _with_shutdown(process, knowledge, pod.termination_grace_period, sizing, blind)
+    process = _with_shutdown(process, knowledge, pod.termination_grace_period, sizing, blind, reader.versions.celery)
     unacked = None
     if not blind and service.broker is not None:
         visibility = visibility_timeout(process, knowledge, pod.termination_grace_period, service.broker)
@@ -430,11 +432,13 @@ def _variant_defaults(name: str, knowledge: Knowledge, blind: str) -> dict[str, 
     return {"max_replicas": 10 if name == "default" else 30, "min_replicas": 1 if blind else 0, **profile}
 
 
-def _with_shutdown(process: Process, knowledge: Knowledge, grace: int, sizing: Sizing, blind: str) -> Process:
+def _with_shutdown(
+    process: Process, knowledge: Knowledge, grace: int, sizing: Sizing, blind: str, celery: Version | None
+) -> Process:
     """What follows for the end of a task and of a pod, where it is not written by hand."""
     process = replace(process, time_limit=process.time_limit or sizing.keys.get("time_limit"))
     if not blind:
-        process = with_late_acknowledgement(process)
+        process = with_late_acknowledgement(process, effective_pool(process), celery)
     timeout = soft_shutdown(process, knowledge, grace)
     if timeout and timeout != process.soft_shutdown_timeout:
         sizing.set("soft_shutdown_timeout", timeout, f"the grace period of {grace} s is below longest_task_seconds")
@@ -458,7 +462,7 @@ def _broker_settings(
     What the preset knows of the app's own options is repeated only where ours replace them.
     """
     options = transport_options(broker, unacked, visibility)
-    if unacked is not None:
+    if unacked is not None or visibility is not None:
         options = {**preset.transport_options, **options}
     return {"broker_use_ssl": use_ssl(broker), "broker_transport_options": options}
 

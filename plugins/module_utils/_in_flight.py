@@ -21,9 +21,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import (
     Scaling,
     UnackedKeys,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._versions import Version, older
 
 #: The key that workers use which nobody gave one.
 SHARED_HASH = "unacked"
+
+_STOPPING_POOLS = ("prefork", "gevent", "eventlet")
 
 #: A setting that the user may have written by hand.
 _CANCEL = "worker_cancel_long_running_tasks_on_connection_loss"
@@ -53,19 +56,24 @@ def unacked_keys(fleet: str, service: str, variant: str, broker: Broker) -> Unac
     )
 
 
-def with_late_acknowledgement(process: Process) -> Process:
+def with_late_acknowledgement(process: Process, pool: str, celery: Version | None) -> Process:
     """The process with the three settings that keep running tasks visible, unless the user has written others.
 
     Acknowledge after the task; give back the task of a child that was killed; stop a task whose message the broker has
-    given to somebody else, or it would run twice (measured: Celery 5.6 after its connections were cut).
+    given to somebody else, or it would run twice (measured: Celery 5.6 after its connections were cut). Threads and solo
+    cannot stop a task, and a worker that is asked to dies of it (measured: Celery 5.6), gevent can from 5.5 on.
+
+    :param pool: the pool of the final arguments.
+    :param celery: version in the image, None if unknown.
     """
+    stops_tasks = pool in _STOPPING_POOLS and not (pool == "gevent" and older(celery, "5.5"))
     late = process.acks_late is not False
     written = {name.lower().replace(".", "_") for name in process.settings}
     return replace(
         process,
         acks_late=late,
         reject_on_worker_lost=late if process.reject_on_worker_lost is None else process.reject_on_worker_lost,
-        cancel_on_connection_loss=late and _CANCEL not in written,
+        cancel_on_connection_loss=late and stops_tasks and _CANCEL not in written,
     )
 
 

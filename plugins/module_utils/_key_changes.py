@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import Flee
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     COMPONENT_LABEL,
     DRAIN,
-    SERVICE_LABEL,
     UNACKED_ANNOTATION,
     VARIANT_LABEL,
     drain_name,
@@ -104,8 +104,8 @@ def _change(fleet: Fleet, service: Service, variant: Variant, live: ObservedObje
 
 def _with_prefix(identity: str, name: str) -> str:
     """The hash as Redis has it. A place ends in C(/<database> <prefix>) where there is a prefix."""
-    parts = identity.split(" ")
-    return f"{parts[2]}{name}" if len(parts) == 4 else name
+    found = re.search(r"/[0-9]+ (.*) \S+$", identity)
+    return f"{found[1]}{name}" if found else name
 
 
 def question_about(change: KeyChange, args: Iterable[str]) -> Question:
@@ -180,8 +180,10 @@ def drain_worker(fleet: Fleet, change: KeyChange, live: Mapping[str, Any]) -> di
     worker["args"] = [f"--queues={queue}" if word.startswith("--queues=") else word for word in worker.get("args", [])]
     metadata = template.setdefault("metadata", {})
     metadata.pop("creationTimestamp", None)
+    # What the old Deployment selects by must not stay, whatever it is: selectors are kept when one is taken over.
+    selected = (live["spec"].get("selector") or {}).get("matchLabels") or {}
     own = metadata.get("labels") or {}
-    metadata["labels"] = {**{key: value for key, value in own.items() if key != SERVICE_LABEL}, **selector}
+    metadata["labels"] = {**{key: value for key, value in own.items() if key not in selected}, **selector}
     told = {"hash": change.old_hash, "shared": change.is_shared, "queues": list(change.queues)}
     return {
         "apiVersion": "apps/v1",

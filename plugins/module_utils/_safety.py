@@ -185,7 +185,8 @@ def _disable_prefetch(case: _Case) -> None:
 
 def _prefetch(case: _Case) -> None:
     variant = case.variant
-    written = written_options(variant.args).get("prefetch-multiplier") or "1"
+    options = written_options(variant.args)
+    written = options.get("prefetch-multiplier") or "1"
     if not variant.uses_keda or not written.isdigit() or written == "1":
         return
     key = "prefetch_multiplier" if f"--prefetch-multiplier={written}" in variant.args else "extra_params"
@@ -196,7 +197,7 @@ def _prefetch(case: _Case) -> None:
             f"prefetch multiplier 0 lets the first pod of {case.who} take the whole queue, so that its scaler sees no "
             "backlog and adds no pod. Write 1 or more.",
         )
-    elif not variant.sees_in_flight:
+    elif not variant.sees_in_flight and "disable-prefetch" not in options:
         case.warn(
             "prefetch",
             key,
@@ -209,7 +210,9 @@ def _grace(case: _Case) -> None:
     variant = case.variant
     longest, grace = variant.knowledge.longest_task_seconds, variant.pod.termination_grace_period
     soft = variant.process.soft_shutdown_timeout or 0
-    if longest and grace < longest and not _gives_back(variant) and variant.scaling.hold != "pods":
+    # Without sight of in-flight work nothing is held.
+    is_held = variant.uses_keda and variant.sees_in_flight and variant.scaling.hold == "pods"
+    if longest and grace < longest and not _gives_back(variant) and not is_held:
         case.refuse(
             "short-grace",
             "termination_grace_period",

@@ -8,6 +8,7 @@ Sources: KEDA 2.20 for trigger fields, defaults and limits.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import scaler_tls, tls_files
@@ -30,6 +31,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
 from ansible_collections.queueops.celery.plugins.module_utils._pods import aws_keys
+from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
+from ansible_collections.queueops.celery.plugins.module_utils._scaled_objects import check_scaled_object
+from ansible_collections.queueops.celery.plugins.module_utils._versions import Version
 from ansible_collections.queueops.celery.plugins.module_utils._workers import (
     resource,
     seen_by,
@@ -53,6 +57,38 @@ def scaler_resources(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[st
             _pod_autoscaler(fleet, variant, observed) for variant in service.variants if variant.scaling.scaler == "hpa"
         )
     return found
+
+
+def check_scalers(fleet: Fleet, problems: Problems) -> None:
+    """Check every ScaledObject as KEDA would, and closer: it ignores what it does not know.
+
+    Messages about triggers of the user's own name the place where these were written.
+    """
+    for service in fleet.services:
+        for variant in service.variants:
+            if variant.uses_keda and service.broker is not None and service.broker.is_known:
+                manifest = _scaled_object(fleet, service, variant, NOTHING)
+                _check_scaled_object(variant, manifest, fleet.versions.keda, problems)
+
+
+def _check_scaled_object(variant: Variant, manifest: dict[str, Any], keda: Version | None, problems: Problems) -> None:
+    found = Problems()
+    check_scaled_object(manifest, variant.path, found, keda)
+    own = len(manifest["spec"]["triggers"]) - len(variant.scaling.extra_triggers)
+    written = next(
+        (path for path in variant.written if path.endswith(".extra_triggers")), f"{variant.path}.extra_triggers"
+    )
+    for problem in found.found:
+        problems.add(_user_path(problem.path, variant.path, own, written), problem.message)
+    for warning in found.warnings:
+        path, _colon, message = warning.partition(": ")
+        problems.warn(_user_path(path, variant.path, own, written), message)
+
+
+def _user_path(path: str, variant: str, own: int, written: str) -> str:
+    """Where the user wrote what a ScaledObject holds under a path."""
+    match = re.fullmatch(re.escape(variant) + r"\.triggers\[(\d+)\](.*)", path)
+    return f"{written}[{int(match[1]) - own}]{match[2]}" if match and int(match[1]) >= own else path
 
 
 def _trigger_authentication(fleet: Fleet, service: Service, broker: Broker, observed: Observed) -> dict[str, Any]:

@@ -154,12 +154,13 @@ _TRIGGER_FIELDS: dict[str, Any] = {
     "metricType": Choice(("AverageValue", "Value", "Utilization")),
     "useCachedMetrics": Flag(),
 }
-_CREDENTIALS = {"password", "sentinelPassword", "connection", "connectionString", "token", "awsSecretAccessKey"}
+#: Names of the triggers that the collection makes.
+_OWN_TRIGGER = re.compile(r"backlog|inflight|total|pods$")
 
 
 @dataclass(frozen=True)
 class _Trigger:
-    """One KEDA trigger."""
+    """One KEDA trigger: its shape. What the fields mean is checked with the finished ScaledObject (_triggers)."""
 
     def __call__(self, node: Node, problems: Problems) -> Any:
         """The trigger as plain data."""
@@ -178,33 +179,7 @@ class _Trigger:
         for name in sorted({"type", "metadata"} - set(trigger)):
             problems.add(node.path, f"a KEDA trigger needs {name}.")
             valid = False
-        if valid:
-            valid = self._sound(trigger, node, problems)
         return trigger if valid else INVALID
-
-    def _sound(self, trigger: dict[str, Any], node: Node, problems: Problems) -> bool:
-        exposed = sorted(_CREDENTIALS & set(trigger["metadata"]))
-        if exposed or any(URL_WITH_PASSWORD.search(value) for value in trigger["metadata"].values()):
-            problems.add(
-                f"{node.path}.metadata",
-                "credentials do not belong into trigger metadata, which everybody may read; use authenticationRef.",
-            )
-            return False
-        if trigger["type"] in ("cpu", "memory") and trigger.get("metricType") == "Value":
-            problems.add(f"{node.path}.metricType", "a cpu or memory trigger takes Utilization or AverageValue.")
-            return False
-        if trigger["type"] not in ("cpu", "memory") and trigger.get("metricType") == "Utilization":
-            problems.add(f"{node.path}.metricType", "only cpu and memory triggers take Utilization.")
-            return False
-        if trigger["type"] in ("cpu", "memory", "cron") and trigger.get("useCachedMetrics"):
-            problems.add(
-                f"{node.path}.useCachedMetrics", f"KEDA refuses useCachedMetrics on a {trigger['type']} trigger."
-            )
-            return False
-        if "authenticationRef" in trigger and not trigger["authenticationRef"].get("name"):
-            problems.add(f"{node.path}.authenticationRef", "name the TriggerAuthentication.")
-            return False
-        return True
 
     def describe(self) -> str:
         """The fields."""
@@ -221,10 +196,12 @@ class ExtraTriggers:
         if isinstance(triggers, Invalid):
             return INVALID
         names = [trigger["name"] for trigger in triggers if "name" in trigger]
-        taken = sorted({name for name in names if names.count(name) > 1 or name.startswith("backlog")})
+        taken = sorted({name for name in names if names.count(name) > 1 or _OWN_TRIGGER.match(name)})
         if taken:
             problems.add(
-                node.path, f"the trigger name {', '.join(taken)} is taken; names are unique and backlog… is ours."
+                node.path,
+                f"the trigger name {', '.join(taken)} is taken; names are unique, and backlog…, inflight…, total… and "
+                "pods are ours.",
             )
             return INVALID
         return triggers
