@@ -60,8 +60,8 @@ def with_late_acknowledgement(process: Process, pool: str, celery: Version | Non
     """The process with the three settings that keep running tasks visible, unless the user has written others.
 
     Acknowledge after the task; give back the task of a child that was killed; stop a task whose message the broker has
-    given to somebody else, or it would run twice (measured: Celery 5.6 after its connections were cut). Threads and solo
-    cannot stop a task, and a worker that is asked to dies of it (measured: Celery 5.6), gevent can from 5.5 on.
+    given to somebody else, or it would run twice (measured: Celery 5.6 after its connections were cut). Threads and
+    solo cannot stop a task, and a worker that is asked to dies of it (measured: Celery 5.6); gevent can from 5.5 on.
 
     :param pool: the pool of the final arguments.
     :param celery: version in the image, None if unknown.
