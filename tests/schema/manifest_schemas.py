@@ -164,6 +164,8 @@ def _scaled_object_faults(manifest: Manifest) -> list[str]:
         found.append(f"a trigger name stands twice: {names}")
     formula = spec.get("advanced", {}).get("scalingModifiers", {}).get("formula", "")
     found += [
-        f"the formula names no trigger {name}" for name in re.findall(r"[A-Za-z_]\w*", formula) if name not in names
+        f"the formula names no trigger {name}"
+        for name in re.findall(r"[A-Za-z_]\w*(?!\w*\()", formula)
+        if name not in names
     ]
     return found

@@ -79,7 +79,7 @@ def test_the_shipped_playbook_writes_files_of_every_sample_that_a_server_takes(s
 
 
 def test_there_are_sample_inventories() -> None:
-    assert {"openedx", "generic-redis", "fleet"} <= set(SAMPLES)
+    assert {"openedx", "generic-redis", "generic-rabbitmq", "fleet"} <= set(SAMPLES)
 
 
 MOUNT = [{"name": "data", "mountPath": "/data"}]
@@ -93,7 +93,18 @@ WIDE: dict[str, Any] = {
         "database": 2,
         "username": "shop",
         "password": True,
-        "tls": {"ca_secret": "ca", "ca_key": "tls.crt", "insecure_skip_verify": True},
+        "tls": {
+            "ca_secret": "ca",
+            "ca_key": "tls.crt",
+            "insecure_skip_verify": True,
+            "certificate_secret": "client",
+            "certificate_key": "tls.crt",
+            "private_key_key": "tls.key",
+        },
+        "priority_steps": [0, 5],
+        "sep": ":",
+        "global_keyprefix": "shop:",
+        "max_connections": 5000,
         "inject_env": "BROKER",
         "transport_options": {"visibility_timeout": 7200},
     },
@@ -121,7 +132,58 @@ WIDE: dict[str, Any] = {
                 "secret": {"name": "mail", "url_key": "u", "username_key": "n", "password_key": "p"},
             },
         },
-        "hall": {"image": "x:1", "broker": {"type": "rabbitmq", "host": "rabbit", "virtual_host": "hall"}},
+        "hall": {
+            "image": "x:1",
+            "idempotent": True,
+            "database": {"name": "hall", "max_connections": 500},
+            "broker": {
+                "type": "rabbitmq",
+                "host": "rabbit",
+                "virtual_host": "hall",
+                "tls": {"ca_secret": "ca"},
+                "secret": {"name": "hall", "password_key": "p", "tls_key": "tls"},
+                "management": {"host": "rabbit-api", "port": 15671, "tls": True},
+                "scaler": {
+                    "username": "reader",
+                    "secret": {"name": "reader", "username_key": "n", "password_key": "p"},
+                },
+                "queue_type": "quorum",
+                "delivery_limit": 0,
+                "consumer_timeout": 7200,
+            },
+        },
+        "watch": {
+            "image": "x:1",
+            "idempotent": True,
+            "broker": {
+                "type": "redis-sentinel",
+                "hosts": ["one", "two:26380"],
+                "master_name": "main",
+                "sentinel_username": "reader",
+                "sentinel_password": True,
+                "secret": {"name": "watch", "sentinel_password_key": "s"},
+            },
+        },
+        "cloud": {
+            "image": "x:1",
+            "idempotent": True,
+            "broker": {
+                "type": "sqs",
+                "region": "eu-central-1",
+                "account": "123456789012",
+                "access_key_id": True,
+                "secret_access_key": True,
+            },
+        },
+        "sky": {
+            "image": "x:1",
+            "broker": {
+                "type": "sqs",
+                "region": "eu-central-1",
+                "pod_identity": True,
+                "secret": {"name": "sky", "access_key_id_key": "i", "secret_access_key_key": "s"},
+            },
+        },
     },
     "config": {
         "billing": {
@@ -222,7 +284,26 @@ WIDE: dict[str, Any] = {
             "slow": {"replicas": 2, "pdb": {"min_available": 1}, "probe": {"type": "exec", "command": ["true"]}},
         },
         "mail": {"default": {**SCALED, "strategy": {"type": "Recreate"}}},
-        "hall": {"default": {}},
+        "hall": {
+            "default": {**SCALED, "scaler": "keda", "in_flight": True, "hold": "pods", "visibility_timeout": 3600}
+        },
+        "watch": {
+            "default": {
+                **SCALED,
+                "enforce_settings": True,
+                "soft_shutdown_timeout": 60,
+                "accept_early_ack_tasks": ["watch.touch"],
+            }
+        },
+        "cloud": {"default": SCALED},
+        "sky": {
+            "default": {
+                "scaler": "hpa",
+                "cpu_utilization": 70,
+                "memory_utilization": 80,
+                "resources": {"requests": {"cpu": "1", "memory": "1Gi"}},
+            }
+        },
     },
 }
 
@@ -231,7 +312,14 @@ def test_an_inventory_with_every_key_gives_manifests_that_a_server_takes() -> No
     fleet = fleet_of(**WIDE)
     manifests = manifests_of(fleet)
     kinds = {item["kind"] for item in manifests}
-    assert kinds == {"ConfigMap", "Deployment", "PodDisruptionBudget", "ScaledObject", "TriggerAuthentication"}
+    assert kinds == {
+        "ConfigMap",
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
+        "ScaledObject",
+        "TriggerAuthentication",
+    }
     assert_accepted(manifests)
 
 
@@ -249,7 +337,12 @@ def test_the_secrets_of_an_inventory_with_every_key_are_ones_that_a_server_takes
     layers = [{"name": f"celery_workers_{name}", "value": WIDE[name]} for name in ("broker", "services", "config")]
     layers[0]["value"] = {**WIDE["broker"], "password": "x"}
     secrets = secret_manifests(layers, "shop", "north")
-    assert [item["metadata"]["name"] for item in secrets] == ["north-celery-broker", "billing-worker-reports-env"]
+    assert [item["metadata"]["name"] for item in secrets] == [
+        "north-celery-broker",
+        "watch-worker-broker",
+        "cloud-worker-broker",
+        "billing-worker-reports-env",
+    ]
     assert_accepted(secrets)
 
 

@@ -24,23 +24,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._problems import I
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import redacted_layers, secret_manifests
 from ansible_collections.queueops.celery.plugins.module_utils._workers import handovers
 from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.schema.key_values import JUNK, Values, keys_of
 from tests.schema.manifest_schemas import assert_accepted
 from tests.unit.inventories import Manifest, manifests_of
-
-# Fixed and reproducible: the same examples on every run, and no database of earlier ones.
-settings.register_profile(
-    "fixed",
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=120,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
-settings.load_profile("fixed")
 
 #: A value that nobody writes by chance.
 SECRET = "Tr0ub4dor&3"
@@ -75,7 +64,14 @@ def _config(names: list[str], chaos: bool) -> Values:
 
 def _brokers(chaos: bool) -> Values:
     parts = keys_of(Broker, chaos=chaos).map(lambda found: {"host": "redis", **found})
-    return st.one_of(st.just({"host": "redis"}), st.just({"url": f"redis://user:{SECRET}@redis:6379/1"}), parts)
+    whole = st.sampled_from(
+        [
+            {"type": "redis-sentinel", "hosts": ["a", "b"], "master_name": "main", "sentinel_password": True},
+            {"type": "rabbitmq", "host": "rabbit", "username": "shop", "password": True, "scaler": {"password": True}},
+            {"type": "sqs", "region": "eu-west-1", "access_key_id": True, "secret_access_key": True},
+        ]
+    )
+    return st.one_of(whole, st.just({"host": "redis"}), st.just({"url": f"redis://user:{SECRET}@redis:6379/1"}), parts)
 
 
 def _variables(chaos: bool) -> Values:
@@ -102,7 +98,7 @@ def _secretly(value: Any, key: str = "") -> Any:
     """The same inventory with a secret value wherever one belongs."""
     if key == "secret_env" and isinstance(value, dict):
         return {name: SECRET if item is True else item for name, item in value.items()}
-    if key == "password" and value is True:
+    if key in ("password", "sentinel_password", "access_key_id", "secret_access_key") and value is True:
         return SECRET
     if isinstance(value, dict):
         return {name: _secretly(item, str(name)) for name, item in value.items()}
@@ -124,6 +120,7 @@ def _parse(variables: dict[str, Any]) -> Fleet:
         "queue_defaults": {},
         "broker": {},
         "explicit_queues": {},
+        "versions": {},
         "layers": redacted_layers(_layers(variables)),
         "variable_names": [],
         "known_variables": [],
