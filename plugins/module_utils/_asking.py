@@ -22,7 +22,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._key_changes impor
     KeyChange,
     drain_worker,
     draining,
+    keeps_its_login,
     key_changes,
+    no_drain,
     question_about,
     question_to,
     refusal,
@@ -166,6 +168,8 @@ def _settle(found: AtRisk, fleet: Fleet, change: KeyChange, live: dict[str, Any]
     message = refusal(change, answer.held, answer.error)
     if policy == "stop":
         found.problems.append(message)
+    elif change.moves_key and not keeps_its_login(change, live):
+        found.problems.append(no_drain(change, answer.held, answer.error))
     elif change.moves_key:
         found.drains.append(drain_worker(fleet, change, live))
     else:

@@ -112,7 +112,10 @@ def list_results(result: dict[str, Any]) -> list[dict[str, Any]]:
     if isinstance(inner, dict) and isinstance(inner.get("results"), list):
         several: list[dict[str, Any]] = inner["results"]
         return several
-    return [result] if "result" in result or "error" in result else []
+    if "result" not in result and "error" not in result:
+        return []
+    # One object lies flat, so a task with changed_when has written over what became of it. Its diff still tells.
+    return [{**result, "changed": bool(result.get("changed") or result.get("diff"))}]
 
 
 def _note(found: Report, definition: dict[str, Any], item: dict[str, Any], existed: bool) -> None:

@@ -408,7 +408,7 @@ def _read_variant(
         sees_in_flight=not blind,
         blind_reason=blind,
         unacked=unacked,
-        sizing=_explained(sizing, written),
+        sizing=_explained(sizing, written, scaling),
     )
     if consumption.enabled:
         _check_overrides(variant, service, _path_of(complete, "pod_overrides", path), problems)
@@ -445,9 +445,12 @@ def _with_shutdown(
     return replace(process, soft_shutdown_timeout=timeout)
 
 
-def _explained(sizing: Sizing, written: frozenset[str]) -> tuple[str, ...]:
-    """What was worked out and holds, because nobody wrote it by hand."""
-    shown = {name: value for name, value in sizing.keys.items() if name not in written}
+def _explained(sizing: Sizing, written: frozenset[str], scaling: Scaling) -> tuple[str, ...]:
+    """What was worked out and holds, because nobody wrote it by hand and somebody reads it."""
+    unread = set() if scaling.scaler == "keda" else {"list_length", "cooldown_period"}
+    unread |= {"behavior"} if scaling.scaler == "none" else set()
+    unread |= {"cooldown_period"} if scaling.min_replicas and scaling.idle_replicas is None else set()
+    shown = {name: value for name, value in sizing.keys.items() if name not in written | unread}
     return tuple(
         f"{name}: {sizing.reasons[name]}" if isinstance(value, dict) else f"{name} {value}: {sizing.reasons[name]}"
         for name, value in shown.items()
@@ -513,8 +516,8 @@ def _with_probe(pod: Pod, process: Process, broker: Broker | None) -> Pod:
 
 
 def _resolved_scaling(scaling: Scaling, path: str, problems: Problems) -> Scaling:
-    if scaling.enable_keda and scaling.scaler == "none":
-        problems.add(f"{path}.scaler", "scaler is none and enable_keda is true; write one of them.")
+    if scaling.enable_keda and scaling.scaler in ("none", "hpa"):
+        problems.add(f"{path}.scaler", f"scaler is {scaling.scaler} and enable_keda is true; write one of them.")
     return replace(scaling, scaler=scaling.scaler or ("keda" if scaling.enable_keda else "none"))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import sentinel_addresses
 from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Variant
 
 HEARTBEAT_MOUNT = "/celery-heartbeat"
@@ -93,22 +94,23 @@ BEAT = pathlib.Path({_BEAT_FILE!r})
 LEAVING = pathlib.Path({_BEAT_FILE!r} + "-leaving")
 
 
-def broker_is_down(host, port):
+def answers(address):
+    host, _colon, port = address.rpartition(":")
     try:
-        socket.create_connection((host, port), timeout=2).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
     except OSError:
-        return True
-    return False
+        return False
+    return True
 
 
-def main(limit, host="", port="0"):
+def main(limit, *addresses):
     if LEAVING.exists():
         return 0
     if not BEAT.exists():
         print("the worker is not ready yet")
         return 1
     age = time.time() - BEAT.stat().st_mtime
-    if age <= float(limit) or (host and broker_is_down(host, int(port))):
+    if age <= float(limit) or (addresses and not any(answers(address) for address in addresses)):
         return 0
     print(f"the last heartbeat is {{age:.0f}} seconds old")
     return 1
@@ -151,5 +153,14 @@ def check_command(python: str, limit: int, broker: Broker | None) -> list[str]:
 
     :param limit: seconds after which the file is stale.
     """
-    command = [python, f"{HEARTBEAT_MOUNT}/check.py", str(limit)]
-    return [*command, broker.host, str(broker.port)] if broker is not None and broker.host else command
+    return [python, f"{HEARTBEAT_MOUNT}/check.py", str(limit), *broker_addresses(broker)]
+
+
+def broker_addresses(broker: Broker | None) -> list[str]:
+    """Host and port of the broker, or of each sentinel; empty where nobody says."""
+    if broker is None:
+        return []
+    if broker.hosts:
+        return sentinel_addresses(broker)
+    host = f"[{broker.host}]" if ":" in broker.host else broker.host
+    return [f"{host}:{broker.port}"] if host else []

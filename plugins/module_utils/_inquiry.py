@@ -27,6 +27,7 @@ class Question:
 
     :param settings: the worker's settings as its command line has them.
     :param hash: Redis key of the messages that are held, with its prefix; empty for none.
+    :param is_shared: whether the hash is the one of everybody, under the name that the app gives it.
     :param queues: queues of the variant. Of a shared hash only their messages count.
     :param canary: whether a harmless message is sent through the queue to see where it shows.
     :param enforced: whether the worker sets its settings over the app's own.
@@ -69,7 +70,7 @@ class Answer:
 
 
 SCRIPT = r"""
-import json, os, socket, sys, time, uuid
+import json, os, re, socket, sys, time, uuid
 question = json.loads(sys.argv[1])
 answer = {}
 sys.path.insert(0, os.getcwd())
@@ -89,13 +90,26 @@ def texts(values):
     return [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
 
 
-def held(client):
+def held(connection):
+    client, channel = raw_client(connection), connection.default_channel
     if not question["is_shared"]:
         return client.hlen(question["hash"])
     count = 0
-    for _tag, value in client.hscan_iter(question["hash"]):
-        count += json.loads(value)[2] in question["queues"]
+    for _tag, value in client.hscan_iter(prefix_of(channel) + channel.unacked_key):
+        _message, exchange, key = json.loads(value)
+        count += not queues_of(channel, exchange, key).isdisjoint(question["queues"])
     return count
+
+
+def prefix_of(channel):
+    return getattr(channel, "global_keyprefix", "")
+
+
+# A message does not carry its queue. One that no binding fits may be of every queue of its exchange.
+def queues_of(channel, exchange, key):
+    table = channel.get_table(exchange) if exchange else []
+    fitting = {row[2] for row in table if row[0] == key or (row[1] and re.match(row[1], key))}
+    return fitting or {row[2] for row in table} or {key}
 
 
 def in_hash(client, name):
@@ -131,7 +145,14 @@ def look_for(app, name):
             if in_hash(client, name):
                 return "held"
             time.sleep(0.5)
-    return "elsewhere"
+        return "waiting" if waits(client, connection.default_channel, name) else "elsewhere"
+
+
+# Busy workers take nothing new.
+def waits(client, channel, name):
+    queue = question["queues"][0]
+    lists = {prefix_of(channel) + channel._q_for_pri(queue, step) for step in channel.priority_steps}
+    return any(name in text for key in lists for text in texts(client.lrange(key, 0, 9999)))
 
 
 def tasks_of(replies):
@@ -158,7 +179,7 @@ try:
         app.conf.broker_transport_options = {**app.conf.broker_transport_options, "sentinel_kwargs": given}
     if question["hash"]:
         with app.connection_for_read() as connection:
-            answer["held"] = held(raw_client(connection))
+            answer["held"] = held(connection)
     if sent:
         answer["canary"] = look_for(app, sent)
     if question["inspects"]:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._brokers import key_prefix
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import key_prefix, place_of
 from ansible_collections.queueops.celery.plugins.module_utils._command import written_options
 from ansible_collections.queueops.celery.plugins.module_utils._in_flight import SHARED_HASH
 from ansible_collections.queueops.celery.plugins.module_utils._inquiry import Question, settings_in
@@ -44,6 +44,7 @@ class KeyChange:
     :param before: identity of the old key; empty where workers use the broker's shared one.
     :param after: identity of the new key; empty where it is tracked no more.
     :param old_grace: seconds of the running pods, where only that is too short.
+    :param rewritten_secret: the Secret that this run fills with the login of another broker, if it goes to another one.
     """
 
     service: str
@@ -56,6 +57,7 @@ class KeyChange:
     queues: tuple[str, ...]
     old_grace: int | None = None
     new_grace: int = 0
+    rewritten_secret: str = ""
 
     @property
     def moves_key(self) -> bool:
@@ -99,13 +101,24 @@ def _change(fleet: Fleet, service: Service, variant: Variant, live: ObservedObje
         queues=variant.queues,
         old_grace=live.grace if before == after else None,
         new_grace=grace,
+        rewritten_secret=service.broker.own_secret if _place(before) not in ("", place_of(service.broker)) else "",
     )
+
+
+def _place(identity: str) -> str:
+    return identity.rpartition(" ")[0]
 
 
 def _with_prefix(identity: str, name: str) -> str:
     """The hash as Redis has it. A place ends in C(/<database> <prefix>) where there is a prefix."""
     found = re.search(r"/[0-9]+ (.*) \S+$", identity)
     return f"{found[1]}{name}" if found else name
+
+
+def _consumed(change: KeyChange, args: Iterable[str]) -> tuple[str, ...]:
+    """Queues whose messages a worker may hold: those of the inventory, and those that its own arguments name."""
+    own = (written_options(args).get("queues") or "").split(",")
+    return tuple(dict.fromkeys([*change.queues, *filter(None, own)]))
 
 
 def question_about(change: KeyChange, args: Iterable[str]) -> Question:
@@ -119,7 +132,7 @@ def question_about(change: KeyChange, args: Iterable[str]) -> Question:
         settings=settings_in(words),
         hash=change.old_hash,
         is_shared=change.is_shared,
-        queues=change.queues,
+        queues=_consumed(change, words),
     )
 
 
@@ -130,21 +143,42 @@ def refusal(change: KeyChange, held: int | None, reason: str) -> str:
     :param reason: why it could not.
     """
     who = f"variant {change.variant} of service {change.service}"
-    what = f"hold {held} messages" if held is not None else f"may hold messages (not found out: {reason})"
+    what = _held(held, reason)
     if not change.moves_key:
         return (
             f"{who}: the pods of Deployment {change.deployment} {what}, and they are killed {change.old_grace} s "
-            "after they "
-            f"are replaced, although termination_grace_period is {change.new_grace} s from now on. Run again when "
-            "they are "
-            "idle, or with celery_workers_key_change: accept; their tasks then start again on the new pods."
+            f"after they are replaced, although termination_grace_period is {change.new_grace} s from now on. Run "
+            "again when they are idle, or with celery_workers_key_change: accept; their tasks then start again on "
+            "the new pods."
         )
     after = f"'{change.after}'" if change.after else "none of their own"
     return (
-        f"{who}: the workers of Deployment {change.deployment} {what} under '{change.before or change.old_hash}', "
-        "and the "
-        f"key would become {after}. Nobody would restore what is left there. Run again when they are idle, or with "
-        "celery_workers_key_change: drain, which leaves one worker on the old key until it is empty, or accept."
+        f"{who}: the workers of Deployment {change.deployment} {what} under '{change.before or change.old_hash}', and "
+        f"the key would become {after}. Nobody would restore what is left there. Run again when they are idle, or "
+        "with celery_workers_key_change: drain, which leaves one worker on the old key until it is empty, or accept."
+    )
+
+
+def _held(held: int | None, reason: str) -> str:
+    return f"hold {held} messages" if held is not None else f"may hold messages (not found out: {reason})"
+
+
+def keeps_its_login(change: KeyChange, live: Mapping[str, Any]) -> bool:
+    """Whether a worker that is left on the old key still finds its broker once this run has written its Secrets."""
+    entries = [
+        entry for item in live["spec"]["template"]["spec"].get("containers", []) for entry in item.get("env") or []
+    ]
+    names = {((entry.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name") for entry in entries}
+    return not change.rewritten_secret or change.rewritten_secret not in names
+
+
+def no_drain(change: KeyChange, held: int | None, reason: str) -> str:
+    """Why no worker can be left on the old key, and the ways on. Parameters are those of L(refusal)."""
+    return (
+        f"variant {change.variant} of service {change.service}: the workers of Deployment {change.deployment} "
+        f"{_held(held, reason)} under '{change.before}', and no worker can be left on that key: it would read the "
+        f"address of its broker from Secret {change.rewritten_secret}, which gets the new broker's. Run again when "
+        "they are idle, or with celery_workers_key_change: accept."
     )
 
 
@@ -176,7 +210,7 @@ def drain_worker(fleet: Fleet, change: KeyChange, live: Mapping[str, Any]) -> di
     selector = {**labels, VARIANT_LABEL: f"{change.variant}-{DRAIN}"}
     template = copy.deepcopy(dict(live["spec"]["template"]))
     worker = template["spec"]["containers"][0]
-    queue = f"{fleet.name}.{change.service}.{change.variant}.{DRAIN}"
+    queue, queues = f"{fleet.name}.{change.service}.{change.variant}.{DRAIN}", _consumed(change, worker.get("args", []))
     worker["args"] = [f"--queues={queue}" if word.startswith("--queues=") else word for word in worker.get("args", [])]
     metadata = template.setdefault("metadata", {})
     metadata.pop("creationTimestamp", None)
@@ -184,7 +218,7 @@ def drain_worker(fleet: Fleet, change: KeyChange, live: Mapping[str, Any]) -> di
     selected = (live["spec"].get("selector") or {}).get("matchLabels") or {}
     own = metadata.get("labels") or {}
     metadata["labels"] = {**{key: value for key, value in own.items() if key not in selected}, **selector}
-    told = {"hash": change.old_hash, "shared": change.is_shared, "queues": list(change.queues)}
+    told = {"hash": change.old_hash, "shared": change.is_shared, "queues": list(queues)}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

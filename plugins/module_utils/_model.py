@@ -142,8 +142,8 @@ class Broker:
     username: str | None = key(Text("a user name", r".*"), "User name. Give the password beside it. Empty is none.")
     password: bool = key(
         SecretValue(),
-        "Password. The role puts it into a Secret of its own; it reaches no module, no Deployment and no log. Empty is "
-        "none.",
+        "Password. The role puts it into a Secret of its own; it reaches no module, no Deployment and no log. Empty "
+        "is none.",
         False,
         "none",
     )
@@ -169,8 +169,7 @@ class Broker:
     priority_steps: tuple[int, ...] | None = key(
         ListOf(Integer(0, 255), unique=True, minimum=1),
         "Redis: the priority steps of the app. Each is a list of its own, and the scaler counts all of them. V([0]) "
-        "where "
-        "no task has a priority saves the scaler three readings per queue.",
+        "where no task has a priority saves the scaler three readings per queue.",
         default_text="kombu's: 0, 3, 6, 9",
     )
     sep: str | None = key(
@@ -206,8 +205,7 @@ class Broker:
     consumer_timeout: int = key(
         Integer(0, unit=SECONDS),
         "RabbitMQ: C(consumer_timeout) of the server in seconds, after which it takes a message away from its "
-        "worker; 0 is "
-        "never.",
+        "worker; 0 is never.",
         1800,
     )
     region: str | None = key(Text("an AWS region", r"[a-z0-9-]+"), "SQS: region of the queues.")
@@ -320,8 +318,7 @@ class Process:
     visibility_timeout: int | None = key(
         Integer(1, unit=SECONDS),
         "Redis and SQS: time after which a message that nobody acknowledged goes to another worker. Set where "
-        "in-flight "
-        "work is tracked.",
+        "in-flight work is tracked.",
         default_text="the most of 3600, twice longest_task_seconds, longest_eta_seconds and the grace period",
     )
     soft_shutdown_timeout: int | None = key(
@@ -365,13 +362,14 @@ class Probe:
         "V(ping) asks the worker through the broker without importing the app. V(heartbeat) reads a file that the "
         "worker touches, costs next to nothing and passes while the broker is down; the worker is then started by "
         "C(python) from a mounted file. V(exec) runs O(command).",
-        default_text="ping; none for pool solo, without a broker, and with a global_keyprefix",
+        default_text="ping; none for pool solo, without a broker, with a global_keyprefix, and for Sentinel, SQS and "
+        "RabbitMQ with TLS",
     )
     command: tuple[str, ...] = key(ListOf(Text("one argument")), "Command of type V(exec).", ())
     liveness: bool | None = key(
         Flag(),
         "Restart a worker that stops answering. Not with V(ping): a broker outage would restart all workers together.",
-        default_text="true for heartbeat and exec, false for ping",
+        default_text="true for exec, and for heartbeat where the broker's address is known; false for ping",
     )
     startup_seconds: int = key(Integer(10, unit=SECONDS), "Time a worker has to come up.", 300)
     period_seconds: int = key(Integer(1, unit=SECONDS), "Time between two liveness checks.", 30)
@@ -415,8 +413,8 @@ class Pod:
     )
     secret_env: dict[str, Any] = key(
         MapOf(ENV_NAME, SecretEnv()),
-        "Secret environment: name to value, kept in a Secret that the role makes; or name to C({secret, key}) of an "
-        "existing Secret.",
+        "Secret environment: name to value, kept in a Secret that the role makes; or name to C({secret, key}) of "
+        "an existing Secret.",
         {},
     )
     env_from: tuple[dict[str, Any], ...] = key(
@@ -531,7 +529,7 @@ class Scaling:
         "Who decides on the number of pods: nobody, KEDA by the queue, or Kubernetes by CPU and memory.",
         default_text="none",
     )
-    enable_keda: bool = key(Flag(), "The same as O(scaler) V(keda).", False)
+    enable_keda: bool = key(Flag(), "The same as O(scaler) V(keda). Not beside another O(scaler).", False)
     in_flight: bool | None = key(
         Flag(),
         "Whether the scaler sees messages that a worker holds, running ones included. Needs O(idempotent).",
@@ -539,8 +537,8 @@ class Scaling:
     )
     hold: str = key(
         Choice(("slots", "pods")),
-        "What in-flight work holds: V(slots) as many pods as its tasks fill, V(pods) no fewer pods than tasks, so that "
-        "no busy pod is ever taken.",
+        "What in-flight work holds: V(slots) as many pods as its tasks fill, V(pods) no fewer pods than tasks, so "
+        "that no busy pod is ever taken.",
         "slots",
         "slots; pods in the profile long",
     )
@@ -588,8 +586,7 @@ class Scaling:
     extra_triggers: tuple[dict[str, Any], ...] = key(
         ExtraTriggers(),
         "Further KEDA triggers beside the queues'. The highest demand counts. Types cron, prometheus, cpu and memory "
-        "go "
-        "with every variant, others only where the queues need no formula.",
+        "go with every variant, others only where the queues need no formula.",
         (),
     )
     scaled_object_annotations: dict[str, str] = key(ANNOTATIONS, "Further annotations of the ScaledObject.", {})
@@ -606,14 +603,13 @@ class Knowledge:
     longest_task_seconds: float | None = key(Number(SECONDS), "Time the longest task may take.")
     longest_eta_seconds: float | None = key(
         Number(SECONDS, 0.0),
-        "Longest ETA, countdown or retry delay a task is sent with. Such tasks leave the queue at once. V(0) says that "
-        "there are none.",
+        "Longest ETA, countdown or retry delay a task is sent with. Such tasks leave the queue at once. V(0) says "
+        "that there are none.",
     )
     idempotent: bool = key(
         Flag(),
         "Whether every task may run twice. Late acknowledgement, and with it the sight of in-flight work and the way "
-        "to 0 "
-        "pods, depends on it.",
+        "to 0 pods, depends on it.",
         False,
         "false; true in the preset openedx",
     )

@@ -15,6 +15,8 @@ from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import OWN_DOMAIN
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    COMPONENT_LABEL,
+    DRAIN,
     FLEET_LABEL,
     SERVICE_LABEL,
     VARIANT_LABEL,
@@ -205,8 +207,9 @@ def leftovers(
     """
     names = set(wanted)
     unwanted = [item for item in observed.ours(fleet) if (item.kind, item.name) not in names]
-    # A Deployment that is not wanted any more may hold work, and what scales and guards it stays with it.
-    left = [item.name for item in unwanted if item.kind == "Deployment"]
+    # A Deployment that is not wanted any more may hold work, and what scales and guards it stays with it. A worker that
+    # drained is wanted until its key is empty.
+    left = [item.name for item in unwanted if item.kind == "Deployment" and item.labels.get(COMPONENT_LABEL) != DRAIN]
     with_it = {name for deployment in left for name in (deployment, *attached_names(deployment))}
     gone = [item for item in unwanted if item.name in with_it or _place(item) not in present]
     # What a whole service shares stays as long as something of that service runs that nobody asks for any more.

@@ -15,6 +15,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import 
     HEARTBEAT_MOUNT,
     SENTINEL_PASSWORD,
     SENTINEL_USERNAME,
+    broker_addresses,
     check_command,
     needs_launcher,
     sentinel_password,
@@ -243,7 +244,9 @@ def _probes(variant: Variant, broker: Broker | None) -> dict[str, Any]:
     timing = {"timeoutSeconds": probe.timeout_seconds, "successThreshold": 1}
     tries = -(-probe.startup_seconds // 10)
     found: dict[str, Any] = {"startupProbe": {**action, **timing, "periodSeconds": 10, "failureThreshold": tries}}
-    liveness = probe.liveness if probe.liveness is not None else probe.type != "ping"
+    # A heartbeat also stops while the broker is down, which the check can tell only if it knows where that is.
+    safe = probe.type == "exec" or (probe.type == "heartbeat" and bool(broker_addresses(broker)))
+    liveness = safe if probe.liveness is None else probe.liveness
     if liveness:
         found["livenessProbe"] = {
             **action,

@@ -58,8 +58,8 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
     absent = sorted(set(KEDA_KINDS) & set(observed.missing_kinds))
     if scaled and absent:
         missing.append(
-            f"The cluster does not know {' and '.join(absent)} (keda.sh/v1alpha1), which {_some(scaled)} need. Install "
-            "KEDA, or set enable_keda: false for them."
+            f"The cluster does not know {' and '.join(absent)} (keda.sh/v1alpha1), which {_some(scaled)} need. "
+            "Install KEDA, or set enable_keda: false for them."
         )
     problems = [
         *_foreign(fleet, observed),
@@ -84,7 +84,7 @@ def _foreign(fleet: Fleet, observed: Observed) -> Iterable[str]:
             mend = "Give the variant another name" if kind in ("Deployment", "ScaledObject") else "Choose other names"
             yield (
                 f"{live.identity} in {fleet.namespace} exists and is not ours: it belongs to {live.owner}. {mend} "
-                f"(key name), or delete that object first; a run never overwrites it."
+                "(key name), or delete that object first; a run never overwrites it."
             )
     yield from _exchanged(fleet, observed)
 
@@ -113,9 +113,9 @@ def _renamed(fleet: Fleet, observed: Observed) -> Iterable[str]:
                 continue
             if place == (variant.service, variant.name) and item.selector == _selector_of(fleet, variant):
                 yield (
-                    f"variant {variant.name} of service {variant.service} runs as Deployment {item.name} and would run "
-                    f"as {variant.deployment} beside it. Keep its name, or run with celery_workers_prune: true, which "
-                    "removes the old one once the new one is up."
+                    f"variant {variant.name} of service {variant.service} runs as Deployment {item.name} and would "
+                    f"run as {variant.deployment} beside it. Keep its name, or run with celery_workers_prune: true, "
+                    "which removes the old one once the new one is up."
                 )
 
 
@@ -166,8 +166,7 @@ def _overlapping_selectors(fleet: Fleet, observed: Observed) -> Iterable[str]:
                 yield with_rule(
                     f"Deployment {variant.deployment} selects pods by {text}, which the pods of {other.deployment} "
                     "carry as well, so neither would be scaled. A selector cannot be changed: set name on one of the "
-                    "two "
-                    "variants, so that it gets a Deployment of its own, or take the label out of pod_labels.",
+                    "two variants, so that it gets a Deployment of its own, or take the label out of pod_labels.",
                     "selector-overlap",
                 )
 

@@ -85,8 +85,8 @@ def _check_process(variant: Variant, path_of: PathOf, problems: Problems) -> Non
     if process.time_limit and process.soft_time_limit and process.soft_time_limit >= process.time_limit:
         problems.add(
             path_of("soft_time_limit"),
-            f"the soft limit {process.soft_time_limit} must be below time_limit {process.time_limit}; "
-            "the task needs the time between them to end by itself.",
+            f"the soft limit {process.soft_time_limit} must be below time_limit {process.time_limit}; the task needs "
+            "the time between them to end by itself.",
         )
 
 
@@ -128,8 +128,8 @@ def _check_names(variant: Variant, path_of: PathOf, problems: Problems) -> None:
         reason = f", because KEDA takes ScaledObjects of {LONGEST_SCALED_OBJECT}" if variant.uses_keda else ""
         problems.add(
             path_of("name"),
-            f"the Deployment name {name!r} has {len(name)} characters, {longest} are allowed{reason}; set a "
-            "shorter name.",
+            f"the Deployment name {name!r} has {len(name)} characters, {longest} are allowed{reason}; set a shorter "
+            "name.",
         )
 
 
@@ -172,8 +172,8 @@ def _check_scaled_broker(variant: Variant, broker: Broker | None, path_of: PathO
     if broker is None or not broker.is_known:
         problems.add(
             path_of("enable_keda"),
-            f"the scaler of {_who(variant)} needs the broker's address; set celery_workers_broker, "
-            "for example {type: redis, host: redis}.",
+            f"the scaler of {_who(variant)} needs the broker's address; set celery_workers_broker, for example "
+            "{type: redis, host: redis}.",
         )
         return
     if broker.type == "sqs" and not broker.pod_identity and not aws_keys(broker):
@@ -193,8 +193,7 @@ def _check_scaled_broker(variant: Variant, broker: Broker | None, path_of: PathO
         problems.add(
             path_of("enable_keda"),
             "KEDA takes certificates for RabbitMQ only with the word enable from a Secret: put it into your Secret "
-            "and name "
-            "its key as celery_workers_broker.secret.tls_key.",
+            "and name its key as celery_workers_broker.secret.tls_key.",
         )
 
 

@@ -125,8 +125,8 @@ def _invisible_work(case: _Case) -> None:
     mend = "Set min_replicas: 1" if variant.scaling.min_replicas == 0 else "Leave idle_replicas out"
     eta = variant.knowledge.longest_eta_seconds
     waiting = (
-        f" Tasks with an ETA of up to {eta:g} s leave the queue at once, so it would also go to 0 and back until "
-        "they are due."
+        f" Tasks with an ETA of up to {eta:g} s leave the queue at once, so it would also go to 0 and back until they "
+        "are due."
         if eta
         else ""
     )
@@ -144,17 +144,23 @@ def _early_acknowledgement(case: _Case) -> None:
         if variant.scaling.in_flight and not variant.knowledge.idempotent:
             case.problems.add(
                 case.path_of("in_flight"),
-                f"in_flight needs late acknowledgement, after which a task may run twice; set idempotent: true for "
+                "in_flight needs late acknowledgement, after which a task may run twice; set idempotent: true for "
                 f"{case.who} if every task bears that.",
+            )
+        elif variant.uses_keda and variant.knowledge.idempotent and variant.process.acks_late is False:
+            case.warn(
+                "early-acknowledgement",
+                "acks_late",
+                f"{case.who} is idempotent and has acks_late: false, so its scaler does not see running work and one "
+                "pod stays up. Leave acks_late out.",
             )
         return
     if variant.process.acks_late is False:
         case.refuse(
             "early-acknowledgement",
             "acks_late",
-            f"{case.who} tracks in-flight work and has acks_late: false, so running tasks are invisible to its "
-            "scaler and "
-            "lost with their pod. Leave acks_late out, or set in_flight: false, which keeps one pod up.",
+            f"{case.who} tracks in-flight work and has acks_late: false, so running tasks are invisible to its scaler "
+            "and lost with their pod. Leave acks_late out, or set in_flight: false, which keeps one pod up.",
         )
 
 
@@ -165,8 +171,7 @@ def _child_lost(case: _Case) -> None:
             "child-lost",
             "reject_on_worker_lost",
             f"{case.who} acknowledges late and has reject_on_worker_lost: false, so the task of a child that the "
-            "kernel "
-            "kills is acknowledged as failed and gone. Leave reject_on_worker_lost out.",
+            "kernel kills is acknowledged as failed and gone. Leave reject_on_worker_lost out.",
         )
 
 
@@ -189,7 +194,8 @@ def _prefetch(case: _Case) -> None:
     written = options.get("prefetch-multiplier") or "1"
     if not variant.uses_keda or not written.isdigit() or written == "1":
         return
-    key = "prefetch_multiplier" if f"--prefetch-multiplier={written}" in variant.args else "extra_params"
+    by_hand = "prefetch-multiplier" in written_options(variant.process.extra_params)
+    key = "extra_params" if by_hand else "prefetch_multiplier"
     if written == "0":
         case.refuse(
             "prefetch",
@@ -213,14 +219,18 @@ def _grace(case: _Case) -> None:
     # Without sight of in-flight work nothing is held.
     is_held = variant.uses_keda and variant.sees_in_flight and variant.scaling.hold == "pods"
     if longest and grace < longest and not _gives_back(variant) and not is_held:
+        requeue = (
+            f", or, with acks_late: true, soft_shutdown_timeout: {grace - SHUTDOWN_RESERVE}, which gives the task "
+            "back in time"
+            if grace > SHUTDOWN_RESERVE
+            else ""
+        )
         case.refuse(
             "short-grace",
             "termination_grace_period",
             f"a pod of {case.who} is killed {grace} s after it was told to stop, and its longest task takes "
-            f"{longest:g} s. "
-            f"Set termination_grace_period to {math.ceil(longest) + SHUTDOWN_RESERVE} or more, or, with idempotent: "
-            "true, "
-            f"soft_shutdown_timeout: {max(1, grace - SHUTDOWN_RESERVE)}, which gives the task back in time, or hold: "
+            f"{longest:g} s. Set termination_grace_period to {math.ceil(longest) + SHUTDOWN_RESERVE} or "
+            f"more{requeue}, or, where in-flight work is seen, hold: pods, which keeps the scaler from taking busy "
             "pods.",
         )
     if soft and soft > grace - SOFT_SHUTDOWN_RESERVE:
@@ -228,8 +238,7 @@ def _grace(case: _Case) -> None:
             "soft-shutdown",
             "soft_shutdown_timeout",
             f"soft_shutdown_timeout {soft} s of {case.who} leaves less than {SOFT_SHUTDOWN_RESERVE} s of its grace "
-            "period "
-            f"of {grace} s to give tasks back. Lower it to {max(1, grace - SHUTDOWN_RESERVE)}, or raise "
+            f"period of {grace} s to give tasks back. Lower it to {max(1, grace - SHUTDOWN_RESERVE)}, or raise "
             f"termination_grace_period to {soft + SHUTDOWN_RESERVE}.",
         )
     if soft and not variant.acknowledges_late:
@@ -237,7 +246,7 @@ def _grace(case: _Case) -> None:
             "soft-shutdown",
             "soft_shutdown_timeout",
             f"after soft_shutdown_timeout {soft} s {case.who} drops the tasks that still run, because they are "
-            "acknowledged already. Set idempotent: true or acks_late: true, or leave it out.",
+            "acknowledged already. Set acks_late: true if every task may run twice, or leave it out.",
         )
 
 
@@ -254,8 +263,7 @@ def _long_grace(case: _Case) -> None:
             "long-grace",
             "termination_grace_period",
             f"{case.who} has a grace period of {grace} s, and the cluster autoscaler ends a pod after {NODE_GRACE} s "
-            "when "
-            f"it takes its node away. Set profile: long, or pod_annotations: {{{SAFE_TO_EVICT}: 'false'}}.",
+            f"when it takes its node away. Set profile: long, or pod_annotations: {{{SAFE_TO_EVICT}: 'false'}}.",
         )
 
 
@@ -269,8 +277,8 @@ def _visibility(case: _Case) -> None:
         case.refuse(
             "visibility-timeout",
             key,
-            f"the visibility timeout of {case.who} is {timeout} s and its longest task takes {longest:g} s: the broker "
-            "gives the message to a second worker while the first one still works on it. "
+            f"the visibility timeout of {case.who} is {timeout} s and its longest task takes {longest:g} s: the "
+            "broker gives the message to a second worker while the first one still works on it. "
             f"{_visibility_mend(variant, broker, max(longest * 2, eta))}",
         )
     elif timeout < eta:
@@ -278,8 +286,7 @@ def _visibility(case: _Case) -> None:
             "visibility-timeout",
             key,
             f"the visibility timeout of {case.who} is {timeout} s and its tasks have an ETA of up to {eta:g} s: they "
-            "would "
-            f"be delivered twice. {_visibility_mend(variant, broker, eta)}",
+            f"would be delivered twice. {_visibility_mend(variant, broker, eta)}",
         )
 
 
@@ -312,11 +319,9 @@ def _consumer_timeout(case: _Case) -> None:
             "consumer-timeout",
             "longest_task_seconds" if longest else "longest_eta_seconds",
             f"RabbitMQ closes the channel of a worker of {case.who} that holds a message for more than "
-            "consumer_timeout "
-            f"{broker.consumer_timeout} s, and its tasks hold one for up to {longest + eta:g} s (longest task + ETA). "
-            f"Raise consumer_timeout on the server to {math.ceil((longest + eta) * 1.2)} s (it is in milliseconds "
-            "there) "
-            "and say so with celery_workers_broker.consumer_timeout.",
+            f"consumer_timeout {broker.consumer_timeout} s, and its tasks hold one for up to {longest + eta:g} s "
+            f"(longest task + ETA). Raise consumer_timeout on the server to {math.ceil((longest + eta) * 1.2)} s (it "
+            "is in milliseconds there) and say so with celery_workers_broker.consumer_timeout.",
         )
 
 
@@ -324,16 +329,13 @@ def _delivery_limit(case: _Case) -> None:
     broker = case.broker
     if broker is None or broker.queue_type != "quorum" or not case.variant.acknowledges_late:
         return
-    if broker.delivery_limit is None:
-        case.warn(
-            "delivery-limit",
-            "queues",
+    if broker.delivery_limit is None and not case.accepts("delivery-limit"):
+        message = (
             f"a quorum queue of RabbitMQ 4 drops a message after {DELIVERY_LIMIT} deliveries, and each pod of "
-            f"{case.who} "
-            "that is stopped returns what it holds. Set a policy (delivery-limit: -1, or a dead letter exchange) and "
-            "say so "
-            "with celery_workers_broker.delivery_limit: 0.",
+            f"{case.who} that is stopped returns what it holds. Set a policy (delivery-limit: -1, or a dead letter "
+            "exchange) and say so with delivery_limit: 0."
         )
+        case.problems.warn("celery_workers_broker.delivery_limit", with_rule(message, "delivery-limit"))
 
 
 def _cooldown(case: _Case) -> None:
@@ -345,9 +347,8 @@ def _cooldown(case: _Case) -> None:
         case.refuse(
             "short-cooldown",
             "cooldown_period",
-            f"{case.who} goes to 0 pods {variant.scaling.cooldown_period} s after the last waiting message was "
-            "taken, and "
-            f"its longest task takes {longest:g} s. Set cooldown_period to {math.ceil(longest)} or more.",
+            f"{case.who} goes to 0 pods {variant.scaling.cooldown_period} s after the last waiting message was taken, "
+            f"and its longest task takes {longest:g} s. Set cooldown_period to {math.ceil(longest)} or more.",
         )
 
 
@@ -358,8 +359,7 @@ def _fallback(case: _Case) -> None:
             "fallback-zero",
             "fallback",
             f"fallback.replicas 0 lets an outage of the broker take the last pod of {case.who} while it works. Leave "
-            "it "
-            "out, or write 1 or more.",
+            "it out, or write 1 or more.",
         )
 
 
@@ -389,8 +389,7 @@ def _heartbeat(case: _Case) -> None:
             "heartbeat-off",
             "extra_params",
             f"the probe of {case.who} waits for worker heartbeats, and --without-heartbeat switches them off: every "
-            "pod "
-            "would be restarted. Take it out of extra_params.",
+            "pod would be restarted. Take it out of extra_params.",
         )
 
 
@@ -414,14 +413,6 @@ def _slow_drain(case: _Case) -> None:
 def _versions(case: _Case) -> None:
     variant, broker, versions = case.variant, case.broker, case.versions
     process, scaling = variant.process, variant.scaling
-    if broker is not None and broker.is_redis and older(versions.kombu, "5.4"):
-        case.refuse(
-            "version",
-            "enabled",
-            f"kombu {as_text(versions.kombu)} in the image of {case.who} hangs after a restart of Redis (mended in "
-            "5.4.0). "
-            "Upgrade kombu to 5.4 or later.",
-        )
     wanted: list[_Feature] = [
         (process.disable_prefetch, "celery", "5.6", "disable_prefetch", "leave it out"),
         (
@@ -445,8 +436,7 @@ def _versions(case: _Case) -> None:
                 "version",
                 key,
                 f"{key} of {case.who} needs {_SOFTWARE[software]} {needed}, and {as_text(found)} is installed: "
-                f"{mend}, or "
-                "upgrade.",
+                f"{mend}, or upgrade.",
             )
 
 
@@ -461,7 +451,13 @@ def _keda_features(variant: Variant, broker: Broker | None) -> list[_Feature]:
     paused = (scaling.paused or "").startswith("paused-scale")
     behavior = scaling.fallback is not None and scaling.fallback.behavior != "static"
     return [
-        (needs_formula(variant, broker), "keda", "2.12", "in_flight", "set in_flight: false and one list per queue"),
+        (
+            needs_formula(variant, broker),
+            "keda",
+            "2.12",
+            "in_flight",
+            "set in_flight: false and priority_steps: [0] on the broker",
+        ),
         ("initial_cooldown_period" in variant.written_keys, "keda", "2.14", "initial_cooldown_period", "leave it out"),
         (behavior, "keda", "2.17", "fallback", "write fallback: {behavior: static}"),
         (paused, "keda", "2.18", "paused", "write paused: true"),
@@ -479,15 +475,13 @@ def _extra_triggers(case: _Case) -> None:
             case.problems.add(
                 path,
                 f"KEDA reads a {kind} trigger only without a formula, and {case.who} needs one (in-flight work, "
-                "priorities "
-                "or several queues). Take it in as a prometheus trigger, or give it a variant of its own.",
+                "priorities or several queues). Take it in as a prometheus trigger, or give it a variant of its own.",
             )
         elif kind == "cron" and trigger["metadata"].get("desiredReplicas") == "1":
             case.problems.add(
                 path,
                 "a cron trigger reads 1 outside of its time too, so desiredReplicas '1' means nothing. Write 2 or "
-                "more, or "
-                "min_replicas: 1.",
+                "more, or min_replicas: 1.",
             )
 
 
@@ -521,6 +515,22 @@ def check_safety_of_fleet(fleet: Fleet, problems: Problems) -> None:
     _broker_connections(fleet, problems)
     _database_connections(fleet, problems)
     _time_limits(fleet, problems)
+    _old_kombu(fleet, problems)
+
+
+def _old_kombu(fleet: Fleet, problems: Problems) -> None:
+    variants = [item for item in fleet.variants if (broker := fleet.service_of(item).broker) and broker.is_redis]
+    if variants and older(fleet.versions.kombu, "5.4") and not _accepted("version", variants):
+        message = (
+            f"kombu {as_text(fleet.versions.kombu)} hangs after a restart of Redis (mended in 5.4.0), and "
+            f"{_some(variants)} would wait for ever. Upgrade kombu to 5.4 or later."
+        )
+        problems.add("celery_workers_kombu_version", with_rule(message, "version"))
+
+
+def _some(variants: list[Variant]) -> str:
+    shown = " and ".join(_who(variant) for variant in variants[:3])
+    return shown if len(variants) <= 3 else f"{shown} and {len(variants) - 3} more variants"
 
 
 def _time_limits(fleet: Fleet, problems: Problems) -> None:
@@ -535,8 +545,7 @@ def _time_limits(fleet: Fleet, problems: Problems) -> None:
     if endless:
         message = (
             f"a task of {', '.join(endless)} that never ends holds its pod for ever. Set longest_task_seconds or "
-            "time_limit "
-            "on them, or under celery_workers_queue_defaults for all."
+            "time_limit on them, or under celery_workers_queue_defaults for all."
         )
         problems.warn("celery_workers_config", with_rule(message, "no-time-limit"))
 
@@ -559,14 +568,13 @@ def _shared_queues(fleet: Fleet, problems: Problems) -> None:
         if len({variant.service for variant in variants}) > 1:
             message = (
                 f"{names} consume the queue {queue!r} of one broker: a worker discards tasks that its app does not "
-                "have, "
-                "so they would be lost. Give each service queues of its own, for example "
+                "have, so they would be lost. Give each service queues of its own, for example "
                 "celery_workers_services.<service>.queue_name: '{service}.{variant}'."
             )
         else:
             message = (
-                f"{names} consume the queue {queue!r}: both are scaled by the same messages, and neither restores what "
-                "the other one held. Give each variant queues of its own."
+                f"{names} consume the queue {queue!r}: both count the same messages, and neither restores what the "
+                "other one held. Give each variant queues of its own."
             )
         problems.add(f"{variants[-1].path}.queues", with_rule(message, "shared-queue"))
 
@@ -579,17 +587,22 @@ def _shared_index(fleet: Fleet, problems: Problems) -> None:
         if broker is not None and broker.is_redis and variant.unacked is None:
             groups[place_of(broker)].append(variant)
     for variants in groups.values():
+        timeouts = {variant.path: _visibility_in_force(variant, _broker_of(fleet, variant))[0] for variant in variants}
         own = [variant for variant in variants if variant.process.visibility_timeout is not None]
-        found = {variant.process.visibility_timeout for variant in variants}
-        if own and len(found) > 1 and not _accepted("visibility-timeout", variants):
-            shortest = min(own, key=lambda variant: variant.process.visibility_timeout or 0)
+        if own and len(set(timeouts.values())) > 1 and not _accepted("visibility-timeout", variants):
+            shortest = min(variants, key=lambda variant: timeouts[variant.path])
             message = (
-                f"{' and '.join(_who(variant) for variant in variants)} share one index of unacknowledged messages, "
-                "so the "
-                f"shortest visibility timeout ({shortest.process.visibility_timeout} s of {_who(shortest)}, or the "
-                "broker's) counts for all of them. Set it on the broker as transport_options: {visibility_timeout: …}."
+                f"{_some(variants)} share one index of unacknowledged messages, so the shortest visibility timeout "
+                f"counts for all of them: {timeouts[shortest.path]} s of {_who(shortest)}, although {_who(own[0])} "
+                f"says {timeouts[own[0].path]} s. Leave it out there, and set transport_options: "
+                f"{{visibility_timeout: {max(timeouts.values())}}} on the broker."
             )
             problems.add(f"{own[0].path}.visibility_timeout", with_rule(message, "visibility-timeout"))
+
+
+def _broker_of(fleet: Fleet, variant: Variant) -> Broker:
+    broker = fleet.service_of(variant).broker
+    return Broker() if broker is None else broker
 
 
 def _broker_connections(fleet: Fleet, problems: Problems) -> None:
@@ -624,9 +637,8 @@ def _judge_connections(variants: list[Variant], limit: int, path: str, what: str
     largest = max(variants, key=lambda variant: variant.most_pods * variant.slots)
     message = (
         f"all pods of {len(variants)} variants together could open {needed} connections (Σ max_replicas * slots * "
-        "1.25), and "
-        f"{what} accepts {limit}. Lower max_replicas, first of {_who(largest)} with {largest.most_pods} pods * "
-        f"{largest.slots} slots, or raise the limit."
+        f"1.25), and {what} accepts {limit}. Lower max_replicas, first of {_who(largest)} with {largest.most_pods} "
+        f"pods * {largest.slots} slots, or raise the limit."
     )
     problems.add(path, with_rule(message, "connections"))
 

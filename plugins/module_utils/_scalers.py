@@ -66,19 +66,23 @@ def check_scalers(fleet: Fleet, problems: Problems) -> None:
     """
     for service in fleet.services:
         for variant in service.variants:
-            if variant.uses_keda and service.broker is not None and service.broker.is_known:
+            # What is wrong already would be said a second time, of the ScaledObject that follows from it.
+            is_sound = not any(f".{service.name}.{variant.name}." in f"{item.path}." for item in problems.found)
+            if variant.uses_keda and service.broker is not None and service.broker.is_known and is_sound:
                 manifest = _scaled_object(fleet, service, variant, NOTHING)
                 _check_scaled_object(variant, manifest, fleet.versions.keda, problems)
 
 
 def _check_scaled_object(variant: Variant, manifest: dict[str, Any], keda: Version | None, problems: Problems) -> None:
-    found = Problems()
-    check_scaled_object(manifest, variant.path, found, keda)
+    found, accepted = Problems(), variant.knowledge.accept_risks
+    check_scaled_object(manifest, variant.path, found, None if "version" in accepted else keda)
     own = len(manifest["spec"]["triggers"]) - len(variant.scaling.extra_triggers)
     written = next(
         (path for path in variant.written if path.endswith(".extra_triggers")), f"{variant.path}.extra_triggers"
     )
     for problem in found.found:
+        if "fallback-zero" in accepted and problem.message.endswith("(fallback-zero)."):
+            continue
         problems.add(_user_path(problem.path, variant.path, own, written), problem.message)
     for warning in found.warnings:
         path, _colon, message = warning.partition(": ")

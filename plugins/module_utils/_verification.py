@@ -62,6 +62,11 @@ def verified(variant: Variant, service: Service, pod: str, answer: Answer) -> Fi
     problems += _options(service, variant, answer)
     if unaccepted and variant.sees_in_flight:
         (problems if variant.goes_to_zero else warnings).append(_early(variant, unaccepted))
+    if answer.canary == "waiting" and variant.unacked is not None:
+        warnings.append(
+            f"{_who(variant)}: nobody took a message from {variant.queues[0]} in time, so it was not seen whether it "
+            f"shows under {variant.unacked.hash}. Its workers may be busy; ask again when one is idle."
+        )
     lost = [name for name, (late, given_back) in sorted(answer.tasks.items()) if late and not given_back]
     if lost and variant.sees_in_flight and variant.process.reject_on_worker_lost:
         warnings.append(
@@ -87,8 +92,7 @@ def _silence(variant: Variant, service: Service, answer: Answer) -> Iterable[str
     elif not answer.answered and question_for(variant, service, canaries=False).inspects:
         yield (
             f"{_who(variant)}: the worker did not answer over remote control. It may be on another broker or key "
-            "prefix than "
-            "its app, or worker_enable_remote_control is off."
+            "prefix than its app, or worker_enable_remote_control is off."
         )
 
 
@@ -103,20 +107,17 @@ def _queues(variant: Variant, answer: Answer) -> Iterable[str]:
 def _early(variant: Variant, names: list[str]) -> str:
     return (
         f"{_who(variant)}: {_some(names)} keep early acknowledgement, so the scaler does not see them run. A task "
-        "that is "
-        "touched while the app is imported does that: set task_acks_late in the app's own settings, or name them in "
-        "accept_early_ack_tasks if they may be cut short."
+        "that is touched while the app is imported does that: set task_acks_late in the app's own settings, or name "
+        "them in accept_early_ack_tasks if they may be cut short."
     )
 
 
 def _canary(variant: Variant, answer: Answer) -> Iterable[str]:
-    if answer.canary and answer.canary != "held" and variant.unacked is not None:
+    if answer.canary == "elsewhere" and variant.unacked is not None:
         yield (
             f"{_who(variant)}: a message that was sent as the app sends them did not show under "
-            f"{variant.unacked.hash}. The "
-            "workers do not take what is sent, or hold it elsewhere: compare the app's broker and transport options "
-            "with "
-            "celery_workers_broker."
+            f"{variant.unacked.hash}. The workers do not take what is sent, or hold it elsewhere: compare the app's "
+            "broker and transport options with celery_workers_broker."
         )
 
 
@@ -136,9 +137,8 @@ def _options(service: Service, variant: Variant, answer: Answer) -> Iterable[str
         if in_force.get(name) != value and not _is_default(name, value):
             yield (
                 f"{_who(variant)}: the app's own settings say {name} = {value!r}, and the worker's command line "
-                "replaces them "
-                f"with {in_force.get(name)!r}: it would look elsewhere than messages are. Write it under "
-                f"celery_workers_broker.{'' if name in _TYPED else 'transport_options.'}{name}."
+                f"replaces them with {in_force.get(name)!r}: it would look elsewhere than messages are. Write it "
+                f"under celery_workers_broker.{'' if name in _TYPED else 'transport_options.'}{name}."
             )
 
 
