@@ -346,7 +346,7 @@ class Process:
         Flag(),
         "Start the worker by C(python) from a mounted file, which sets what the command line sets over the app's own "
         "settings. Needed where an app with a namespace (C(namespace='CELERY'), usual with Django) sets late "
-        "acknowledgement or transport options itself: these win over a command line (Celery 5.4 to 5.7).",
+        "acknowledgement or transport options itself: these win over a command line (Celery 5.4 to 5.6).",
         False,
     )
     #: Stop a task whose message the broker has given to somebody else (Celery 5.1 and later); computed.
@@ -491,10 +491,10 @@ class Fallback:
 
     failure_threshold: int = key(Integer(0), "Failed readings after which the fallback holds.", 3)
     replicas: int | None = key(Integer(0, 10000), "Replicas in fallback.", default_text="min_replicas, at least 1")
-    behavior: str = key(
+    behavior: str | None = key(
         Choice(("static", "currentReplicas", "currentReplicasIfHigher", "currentReplicasIfLower")),
-        "How V(replicas) combines with what runs (KEDA 2.17 or later; older ones take it as V(static)).",
-        "currentReplicasIfHigher",
+        "How V(replicas) combines with what runs. All but V(static) need KEDA 2.17.",
+        default_text="currentReplicasIfHigher; static where celery_workers_keda_version is below 2.17",
     )
 
 

@@ -147,7 +147,12 @@ def _early_acknowledgement(case: _Case) -> None:
                 "in_flight needs late acknowledgement, after which a task may run twice; set idempotent: true for "
                 f"{case.who} if every task bears that.",
             )
-        elif variant.uses_keda and variant.knowledge.idempotent and variant.process.acks_late is False:
+        elif (
+            variant.uses_keda
+            and variant.knowledge.idempotent
+            and variant.process.acks_late is False
+            and variant.scaling.in_flight is None
+        ):
             case.warn(
                 "early-acknowledgement",
                 "acks_late",
@@ -449,7 +454,7 @@ _SOFTWARE = {"celery": "Celery", "keda": "KEDA", "kubernetes": "Kubernetes"}
 def _keda_features(variant: Variant, broker: Broker | None) -> list[_Feature]:
     scaling = variant.scaling
     paused = (scaling.paused or "").startswith("paused-scale")
-    behavior = scaling.fallback is not None and scaling.fallback.behavior != "static"
+    behavior = scaling.fallback is not None and scaling.fallback.behavior not in (None, "static")
     return [
         (
             needs_formula(variant, broker),

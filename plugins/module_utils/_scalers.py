@@ -33,7 +33,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._observed import N
 from ansible_collections.queueops.celery.plugins.module_utils._pods import aws_keys
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
 from ansible_collections.queueops.celery.plugins.module_utils._scaled_objects import check_scaled_object
-from ansible_collections.queueops.celery.plugins.module_utils._versions import Version
+from ansible_collections.queueops.celery.plugins.module_utils._versions import Version, older
 from ansible_collections.queueops.celery.plugins.module_utils._workers import (
     resource,
     seen_by,
@@ -169,6 +169,8 @@ def _scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: O
         "cooldown_period": ("cooldownPeriod", scaling.cooldown_period),
         "initial_cooldown_period": ("initialCooldownPeriod", scaling.initial_cooldown_period),
     }
+    if older(fleet.versions.keda, "2.14") and "initial_cooldown_period" not in variant.written_keys:
+        del times["initial_cooldown_period"]
     spec.update({name: value for key, (name, value) in times.items() if goes_idle or key in variant.written_keys})
     if scaling.idle_replicas is not None:
         spec["idleReplicaCount"] = scaling.idle_replicas
@@ -176,7 +178,7 @@ def _scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: O
         spec["fallback"] = {
             "failureThreshold": scaling.fallback.failure_threshold,
             "replicas": _fallback_replicas(scaling, scaling.fallback),
-            "behavior": scaling.fallback.behavior,
+            "behavior": scaling.fallback.behavior or _fallback_behavior(fleet.versions.keda),
         }
     demand = _demand(fleet, service, variant, observed)
     spec["advanced"] = {"horizontalPodAutoscalerConfig": {"behavior": scaling.behavior}, **_modifiers(demand)}
@@ -190,6 +192,11 @@ def _scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: O
 def _fallback_replicas(scaling: Scaling, fallback: Fallback) -> int:
     """At least one: with 0 an outage would scale to zero before the threshold is reached (KEDA 2.20)."""
     return max(1, scaling.min_replicas) if fallback.replicas is None else fallback.replicas
+
+
+def _fallback_behavior(keda: Version | None) -> str:
+    """An outage must not take pods away; before KEDA 2.17 it is always as many as are written."""
+    return "static" if older(keda, "2.17") else "currentReplicasIfHigher"
 
 
 def _pause(paused: str | None) -> dict[str, str]:

@@ -9,16 +9,20 @@ A comment before a YAML block says what it is; readers do not see it:
 - C(<!-- inventory: over shop -->): variables that are laid over the ones of that name on the same page.
 - C(<!-- inventory: over shop, refused -->): the same, and the model must refuse it.
 
+A C(text) block right after one of these is what a run says of it: each message that it shows, from its path to the rule
+that it names, must be one of the model's own.
+
 A block that writes a whole hosts file (C(celery_fleets:)) stands for the variables of its first host.
 A YAML block without such a comment is only checked to be YAML.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._layers import LAY
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import redacted_layers, secret_manifests
+from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions
 from ansible_collections.queueops.celery.plugins.module_utils._workers import worker_resources
 
 from tests.checks import layout
@@ -42,6 +47,10 @@ BLOCK = re.compile(
 PUBLISHED = "https://github.com/queueops/celery/blob/main/"
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:)(?P<file>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 HEADING = re.compile(r"^#+ +(.+)$", re.M)
+#: Printed text that follows a block.
+SAID = re.compile(r"\s*^```text\n(?P<text>.*?)^```", re.M | re.S)
+#: One message with the rule that may be accepted, whatever the lines it is broken into.
+MESSAGE = re.compile(r"celery_workers_\w+\S*: .*?accept_risks: \[[a-z-]+\]", re.S)
 FENCE = re.compile(r"^ *```.*?^ *```", re.M | re.S)
 
 Variables = dict[str, Any]
@@ -67,6 +76,7 @@ class Example:
     line: int
     mark: str
     text: str
+    said: str = ""
 
     @property
     def place(self) -> str:
@@ -86,7 +96,8 @@ def examples(page: Path) -> Iterator[Example]:
         indent = len(found["indent"])
         body = "\n".join(line[indent:] for line in found["text"].split("\n"))
         line = text.count("\n", 0, found.start("text")) + 1
-        yield Example(page, line, found["mark"] or "", body)
+        said = SAID.match(text, found.end())
+        yield Example(page, line, found["mark"] or "", body, said["text"] if said else "")
 
 
 def host_variables(data: Any) -> Variables:
@@ -124,9 +135,10 @@ def over(lower: Variables, upper: Variables) -> Variables:
     return found
 
 
-def read(variables: Variables) -> None:
+def read(variables: Variables) -> tuple[str, ...]:
     """Do with an inventory what the role does, short of sending it.
 
+    :returns: the warnings.
     :raises InventoryError: if the role would refuse it.
     """
     options = yaml.safe_load(SPECS.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
@@ -145,6 +157,7 @@ def read(variables: Variables) -> None:
         preset=preset,
         layers=tuple(Layer(item["name"], item["value"]) for item in redacted_layers(layers)),
         explicit_queues=ours.get(f"{PREFIX}explicit_queues"),
+        versions={item.name: ours.get(f"{PREFIX}{item.name}_version", "") for item in fields(Versions)},
         known_variables=(*options, f"{PREFIX}hosts"),
         variable_names=tuple(ours),
     )
@@ -154,6 +167,17 @@ def read(variables: Variables) -> None:
     secret_manifests(layers, namespace, fleet, preset)
     if not model.variants:
         raise ValueError("no variant came of it")
+    return model.warnings
+
+
+def unsaid(example: Example, messages: Iterable[str]) -> Iterator[str]:
+    """Messages that a page shows and the model does not give."""
+    known = {" ".join(message.replace("__99_example", "").split()) for message in messages}
+    for found in MESSAGE.findall(example.said):
+        text = " ".join(found.split())
+        if not any(message.startswith(text) for message in known):
+            near = difflib.get_close_matches(text, known, n=1, cutoff=0)
+            yield f"{example.place}: the page shows a message that nobody gives: {text} Given: {near}"
 
 
 def check_page(page: Path) -> Iterator[str]:
@@ -176,10 +200,11 @@ def check_page(page: Path) -> Iterator[str]:
         else:
             named[kind] = variables
         try:
-            read(variables)
+            yield from unsaid(example, read(variables))
         except InventoryError as error:
             if wanted != "refused":
                 yield f"{example.place}: {error}"
+            yield from unsaid(example, (str(problem) for problem in error.problems))
         except ValueError as error:
             yield f"{example.place}: {error}"
         else:
