@@ -116,17 +116,16 @@ def in_hash(client, name):
     return any(name in text for text in texts(value for _tag, value in client.hscan_iter(question["hash"])))
 
 
-# What the command line sets, as the worker has it: settings of the app under a prefix win over it.
+# What the command line sets, as the worker has it: settings of the app under a prefix win over it before Celery 5.7.
 def settle(app):
     names = [word.partition("=")[0].lower().replace(".", "_") for word in question["settings"]]
     app.config_from_cmdline(list(question["settings"]), namespace="worker")
     prefix = getattr(app.conf, "prefix", None) or ""
-    hidden = [name for name in names if prefix and prefix + name.upper() in app.loader.conf]
+    named = [name for name in names if prefix and prefix + name.upper() in app.loader.conf]
     if question["enforced"]:
-        for name in hidden:
+        for name in named:
             app.conf[prefix + name.upper()] = app.conf.changes[name]
-        return []
-    return hidden
+    return [name for name in named if app.conf[name] != app.conf.changes[name]]
 
 
 def canary(app):

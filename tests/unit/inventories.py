@@ -25,12 +25,21 @@ IMAGE = "registry.example/billing:1.4"
 SCALED = {"enable_keda": True, "min_replicas": 1}
 
 
+#: The same where every task may run twice, so that KEDA sees running work and may go to zero.
+TRACKED = {"enable_keda": True, "idempotent": True}
+
+
 def inventory(
-    namespace: str = "shop", fleet: str = "", preset: str = "", explicit_queues: Any = None, **variables: Any
+    namespace: str = "shop",
+    fleet: str = "",
+    preset: str = "",
+    explicit_queues: Any = None,
+    versions: Mapping[str, Any] | None = None,
+    **variables: Any,
 ) -> Inventory:
     """An inventory from its variables, without their prefix: C(services=…, config__50_campus=…)."""
     layers = tuple(Layer(PREFIX + name, value) for name, value in variables.items())
-    return Inventory(namespace, fleet, preset, layers, explicit_queues)
+    return Inventory(namespace, fleet, preset, layers, explicit_queues, versions or {})
 
 
 def one_variant(

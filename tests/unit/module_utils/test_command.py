@@ -221,7 +221,6 @@ def test_transport_options_reach_the_worker_as_a_whole() -> None:
         ("task_acks_late", True, "write acks_late instead"),
         ("broker_url", "redis://x", "write celery_workers_broker instead"),
         ("CELERYD_PREFETCH_MULTIPLIER", 4, "no Celery setting in its new, lower case form"),
-        ("worker_eta_task_limit", 1, "takes no task at all"),
     ],
 )
 def test_a_setting_that_has_a_key_or_cannot_be_set_is_refused(name: str, value: Any, reason: str) -> None:

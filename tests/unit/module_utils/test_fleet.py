@@ -28,9 +28,25 @@ OPENEDX = {"preset": "openedx", "services": {"lms": {"image": "openedx:22"}, "cm
 def test_the_defaults_are_those_of_the_tutor_plugin() -> None:
     fleet = fleet_of(**one_variant(variant="high"))
     scaling = fleet.variants[0].scaling
-    assert (scaling.min_replicas, scaling.max_replicas, scaling.list_length) == (0, 30, 40)
+    assert (scaling.max_replicas, scaling.list_length) == (30, 40)
     assert (scaling.enable_keda, scaling.scaler, fleet.variants[0].process.extra_params) == (False, "none", ())
     assert variant_of(variant="default").scaling.max_replicas == 10
+
+
+@pytest.mark.parametrize(
+    ("keys", "fewest"),
+    [
+        ({}, 1),
+        ({"enable_keda": True}, 1),
+        ({"idempotent": True}, 1),
+        ({"enable_keda": True, "idempotent": True}, 0),
+        ({"enable_keda": True, "idempotent": True, "in_flight": False}, 1),
+        ({"enable_keda": True, "idempotent": True, "acks_late": False}, 1),
+        ({"enable_keda": True, "idempotent": True, "min_replicas": 2}, 2),
+    ],
+)
+def test_only_a_variant_whose_running_work_is_seen_goes_to_zero_by_default(keys: dict[str, Any], fewest: int) -> None:
+    assert variant_of(keys).scaling.min_replicas == fewest
 
 
 def test_the_configuration_of_the_tutor_plugins_readme_is_taken_as_it_is() -> None:
@@ -216,7 +232,7 @@ def test_a_value_that_follows_from_task_times_and_is_too_large_names_the_key_tha
             "celery_workers_config.billin: there is no service 'billin'; did you mean 'billing'?",
         ),
         ({"queue_defaults": {"memory": 1}}, "celery_workers_queue_defaults.memory: queue_defaults has no 'memory'"),
-        ({"broker": {"hots": "x"}}, "celery_workers_broker.hots: a broker has no 'hots'; did you mean 'host'?"),
+        ({"broker": {"hots": "x"}}, "celery_workers_broker.hots: a broker has no 'hots'; did you mean 'hosts'?"),
         (
             {"services": {"billing": {"imge": "x"}}},
             "celery_workers_services.billing.imge: a service has no 'imge'; did you mean 'image'?",

@@ -39,7 +39,15 @@ def env_of(container: dict[str, Any]) -> dict[str, Any]:
     ("broker", "expected"),
     [
         ({"host": "redis", "database": 2}, "redis://redis:6379/2"),
-        ({"host": "redis", "tls": True}, "rediss://redis:6379/0"),
+        ({"host": "redis", "tls": True}, "rediss://redis:6379/0?ssl_cert_reqs=required"),
+        (
+            {"host": "redis", "tls": {"insecure_skip_verify": True}},
+            "rediss://redis:6379/0?ssl_cert_reqs=none",
+        ),
+        (
+            {"host": "redis", "tls": {"ca_secret": "ca"}},
+            "rediss://redis:6379/0?ssl_ca_certs=/celery-broker-tls/ca.crt&ssl_cert_reqs=required",
+        ),
         ({"host": "fe80::1"}, "redis://[fe80::1]:6379/0"),
         ({"type": "rabbitmq", "host": "rabbit"}, "amqp://rabbit:5672/%2F"),
         ({"type": "rabbitmq", "host": "rabbit", "tls": True, "virtual_host": "a/b"}, "amqps://rabbit:5671/a%2Fb"),

@@ -62,8 +62,8 @@ def test_an_object_of_somebody_else_is_never_written(kind: str, name: str) -> No
 @pytest.mark.parametrize(
     ("fleet", "found", "decides"),
     [
-        (FLEET, Autoscaler("HorizontalPodAutoscaler", "mine", "billing-worker"), "its ScaledObject"),
-        (FLEET, Autoscaler("ScaledObject", "mine", "billing-worker"), "its ScaledObject"),
+        (FLEET, Autoscaler("HorizontalPodAutoscaler", "mine", "billing-worker"), "its scaler"),
+        (FLEET, Autoscaler("ScaledObject", "mine", "billing-worker"), "its scaler"),
         (FIXED, Autoscaler("HorizontalPodAutoscaler", "mine", "billing-worker"), "the fixed number of replicas"),
     ],
 )

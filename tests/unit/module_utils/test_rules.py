@@ -8,9 +8,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
 
-from tests.unit.inventories import IMAGE, SCALED, fleet_of, one_variant, problems_of, problems_with, variant_of
+from tests.unit.inventories import (
+    IMAGE,
+    SCALED,
+    fleet_of,
+    manifests_with,
+    of_kind,
+    one_variant,
+    problems_of,
+    problems_with,
+    variant_of,
+)
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
@@ -18,7 +27,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         {"min_replicas": 11},
         "min_replicas 11 of variant default of service billing is above max_replicas 10",
     ),
-    ("idle_replicas", {**SCALED, "min_replicas": 0, "idle_replicas": 0}, "idle_replicas must be below min_replicas"),
+    (
+        "idle_replicas",
+        {**SCALED, "idempotent": True, "min_replicas": 0, "idle_replicas": 0},
+        "idle_replicas must be below min_replicas",
+    ),
     ("fallback", {**SCALED, "fallback": {"replicas": 11}}, "fallback.replicas is above max_replicas 10."),
     ("scaler", {"scaler": "none", "enable_keda": True}, "scaler is none and enable_keda is true; write one of them."),
     (
@@ -26,7 +39,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         {"reject_on_worker_lost": True, "acks_late": False},
         "it works only with late acknowledgement",
     ),
-    ("disable_prefetch", {"disable_prefetch": True}, "with early acknowledgement a killed worker of variant default"),
     ("soft_time_limit", {"soft_time_limit": 60, "time_limit": 60}, "the soft limit 60 must be below time_limit 60"),
     (
         "soft_time_limit",
@@ -37,7 +49,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("probe", {"probe": "exec"}, "type exec needs command"),
     ("probe", {"probe": {"type": "ping", "command": ["x"]}}, "command belongs to type exec, not to ping."),
     ("probe", {"probe": "ping", "pool": "solo"}, "while a task runs; use exec or none."),
-    ("probe", {"probe": "heartbeat", "extra_params": ["--without-heartbeat"]}, "take --without-heartbeat out"),
+    (
+        "extra_params",
+        {"probe": "heartbeat", "extra_params": ["--without-heartbeat"]},
+        "waits for worker heartbeats, and --without-heartbeat switches them off",
+    ),
     (
         "accept_risks",
         {"accept_risks": ["invisble-work"]},
@@ -77,13 +93,48 @@ def test_keys_that_contradict_each_other_are_refused_with_the_mend(
     [
         ({}, "the scaler of variant default of service billing needs the broker's address"),
         ({"secret": {"name": "x"}}, "needs the broker's address"),
-        ({"type": "rabbitmq", "host": "rabbit"}, "this release scales on Redis only"),
+        ({"type": "sqs", "region": "eu-central-1"}, "needs to be let into SQS: set pod_identity: true"),
+        (
+            {"type": "rabbitmq", "host": "rabbit", "tls": {"ca_secret": "ca"}},
+            "KEDA takes certificates for RabbitMQ only with the word enable from a Secret",
+        ),
     ],
 )
 def test_a_scaler_needs_a_broker_that_it_can_read(broker: dict[str, Any], message: str) -> None:
     (problem,) = problems_with(SCALED, broker=broker)
     assert problem.startswith("celery_workers_config.billing.default.enable_keda: ")
     assert message in problem
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        {"type": "rabbitmq", "host": "rabbit"},
+        {"type": "rabbitmq", "host": "rabbit", "tls": {"ca_secret": "ca"}, "secret": {"name": "x", "tls_key": "tls"}},
+        {"type": "rabbitmq", "host": "rabbit", "tls": {"ca_secret": "ca"}, "username": "me", "password": True},
+        {"type": "redis-sentinel", "hosts": ["a"], "master_name": "main"},
+        {"type": "sqs", "region": "eu-central-1", "pod_identity": True},
+        {"type": "sqs", "region": "eu-central-1", "access_key_id": True, "secret_access_key": True},
+    ],
+)
+def test_every_kind_of_broker_is_scaled_on_once_it_is_described(broker: dict[str, Any]) -> None:
+    assert of_kind(manifests_with(SCALED, broker=broker), "ScaledObject")
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"resources": {"requests": {"cpu": None}}}, "measures cpu against its request; set resources.requests.cpu."),
+        (
+            {"memory_utilization": 80, "resources": {"requests": {"memory": None}, "limits": {"memory": None}}},
+            "measures memory against its request; set resources.requests.memory.",
+        ),
+        ({"min_replicas": 0}, "an HPA keeps at least one pod; write 1 or more, or scaler: keda."),
+    ],
+)
+def test_an_hpa_that_kubernetes_could_not_work_with_is_refused(keys: dict[str, Any], message: str) -> None:
+    (problem,) = problems_with({"scaler": "hpa", **keys})
+    assert problem.endswith(message)
 
 
 def test_a_service_without_an_image_is_named_with_its_variants() -> None:
@@ -95,15 +146,19 @@ def test_a_service_without_an_image_is_named_with_its_variants() -> None:
     )
 
 
-def test_scale_to_zero_with_invisible_work_is_warned_of_until_it_is_accepted() -> None:
-    keys = {"enable_keda": True}
-    (warning,) = fleet_of(**one_variant(keys)).warnings
-    assert warning.startswith(
-        "celery_workers_config.billing.default.min_replicas: variant default of service billing may go to 0"
-    )
-    assert fleet_of(**one_variant({**keys, "accept_risks": ["invisible-work"]})).warnings == ()
-    assert fleet_of(**one_variant({**keys, "min_replicas": 1})).warnings == ()
-    assert fleet_of(**one_variant({})).warnings == ()
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"min_replicas": 0, "accept_risks": ["invisible-work"]},
+        {"min_replicas": 0, "idempotent": True},
+        {"min_replicas": 1},
+        {"enable_keda": False, "min_replicas": 0},
+        {},
+    ],
+)
+def test_scale_to_zero_is_taken_where_work_is_seen_or_the_risk_is_accepted(keys: dict[str, Any]) -> None:
+    variant = variant_of({"enable_keda": True, **keys})
+    assert variant.scaling.min_replicas == keys.get("min_replicas", 1)
 
 
 TWO = {"a": {"image": IMAGE}, "b": {"image": IMAGE}}
@@ -122,6 +177,7 @@ def test_two_services_on_one_queue_are_refused_because_tasks_would_be_lost() -> 
     assert problem.startswith(
         "celery_workers_config.b.default.queues: variant default of service a and variant default of"
     )
+    assert "a worker discards tasks that its app does not have, so they would be lost" in problem
     assert fleet_of(**two_services(keys={"accept_risks": ["shared-queue"]})).warnings == ()
 
 
@@ -138,11 +194,12 @@ def test_two_services_with_queues_or_brokers_of_their_own_share_nothing(services
     assert len(fleet_of(**two_services(**services)).variants) == 2
 
 
-def test_two_variants_of_one_service_on_one_queue_are_warned_of() -> None:
+def test_two_variants_of_one_service_on_one_queue_are_refused_because_both_count_its_messages() -> None:
     variables = one_variant({"queues": ["a"]})
     variables["config"]["billing"]["high"] = {"queues": ["a", "b"]}
-    (warning,) = fleet_of(**variables).warnings
-    assert "consume the queue 'a': both count the same messages" in warning
+    (problem,) = problems_of(**variables)
+    assert problem.startswith("celery_workers_config.billing.high.queues: ")
+    assert "consume the queue 'a': both count the same messages" in problem
 
 
 @pytest.mark.parametrize(
@@ -164,17 +221,6 @@ def test_a_known_queue_whose_variant_is_switched_off_is_refused() -> None:
     variables = one_variant({}, {"known_queues": ["high"]})
     variables["config"]["billing"]["high"] = {"enabled": False}
     assert "nobody consumes the queue 'high'" in problems_of(**variables)[0]
-
-
-def test_a_grace_period_below_the_longest_task_is_named() -> None:
-    """Grace period and longest task are one setting: a stopping worker would be killed in the middle of its work."""
-    keys = {"longest_task_seconds": 3600, "termination_grace_period": 60}
-    variables = one_variant(keys)
-    try:
-        found = str(fleet_of(**variables).warnings)
-    except InventoryError as error:
-        found = str(error)
-    assert "termination_grace_period" in found
 
 
 @pytest.mark.parametrize(
@@ -199,8 +245,6 @@ def test_settings_follow_from_known_task_times_unless_given(
     assert (variant.pod.termination_grace_period, scaling.cooldown_period, scaling.list_length) == expected
 
 
-@pytest.mark.parametrize("key", ["in_flight", "inherit_from", "idempotent"])
-def test_a_key_of_a_later_release_says_what_to_write_meanwhile(key: str) -> None:
-    (problem,) = problems_with({}, service={key: "x"})
-    assert "not part of this release" in problem
-    assert "write" in problem or "min_replicas" in problem
+def test_a_key_of_a_later_release_says_what_to_write_meanwhile() -> None:
+    (problem,) = problems_with({}, service={"inherit_from": "x"})
+    assert "not part of this release; write image, env and volumes on the service." in problem

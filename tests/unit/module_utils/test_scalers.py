@@ -19,6 +19,9 @@ from tests.unit.inventories import (
     scaled_object_with,
 )
 
+#: A broker whose app has no priorities.
+ONE_LIST = {"host": "redis", "priority_steps": [0]}
+
 
 def trigger_with(keys: Any = None, **rest: Any) -> dict[str, Any]:
     found: dict[str, Any] = scaled_object_with(keys, **rest)["spec"]["triggers"][0]
@@ -26,7 +29,7 @@ def trigger_with(keys: Any = None, **rest: Any) -> dict[str, Any]:
 
 
 def test_a_trigger_counts_the_list_that_the_worker_takes_its_messages_from() -> None:
-    broker = {"host": "redis", "database": 3, "transport_options": {"global_keyprefix": "shop_"}}
+    broker = {"host": "redis", "database": 3, "global_keyprefix": "shop_", "priority_steps": [0]}
     assert trigger_with({"list_length": 7, "activation_list_length": 2, "queues": ["edx.lms"]}, broker=broker) == {
         "type": "redis",
         "name": "backlog",
@@ -87,25 +90,32 @@ def test_tls_is_switched_on_and_certificates_are_checked_unless_told_otherwise()
     assert unsafe["unsafeSsl"] == "true"
 
 
-def test_several_queues_are_counted_together() -> None:
-    spec = scaled_object_with({"queues": ["a", "b"], "list_length": 5})["spec"]
+def test_several_lists_are_counted_together_in_units_of_pods() -> None:
+    """Only with a whole number as target does KEDA's fallback work beside a formula."""
+    spec = scaled_object_with({"queues": ["a", "b"], "list_length": 5}, broker=ONE_LIST)["spec"]
     assert [trigger["name"] for trigger in spec["triggers"]] == ["backlog_0", "backlog_1"]
     assert spec["advanced"]["scalingModifiers"] == {
-        "formula": "backlog_0 + backlog_1",
-        "target": "5",
-        "activationTarget": "0",
+        "formula": "(backlog_0 + backlog_1) / 5",
+        "target": "1",
         "metricType": "AverageValue",
     }
 
 
-def test_a_trigger_of_the_user_is_not_hidden_by_a_formula() -> None:
+def test_a_trigger_of_the_user_is_in_the_formula_because_the_hpa_reads_no_other() -> None:
     cron = {
         "type": "cron",
         "metadata": {"timezone": "UTC", "start": "0 1 * * *", "end": "0 2 * * *", "desiredReplicas": "3"},
     }
-    spec = scaled_object_with({"queues": ["a", "b"], "extra_triggers": [cron]})["spec"]
+    spec = scaled_object_with({"queues": ["a", "b"], "extra_triggers": [cron]}, broker=ONE_LIST)["spec"]
+    assert "cron_0" in spec["advanced"]["scalingModifiers"]["formula"]
+    assert spec["triggers"][2] == {**cron, "name": "cron_0"}
+
+
+def test_without_a_formula_the_users_trigger_stays_as_it_is() -> None:
+    kafka = {"type": "kafka", "metadata": {"topic": "orders"}}
+    spec = scaled_object_with({"extra_triggers": [kafka]}, broker=ONE_LIST)["spec"]
     assert "scalingModifiers" not in spec["advanced"]
-    assert spec["triggers"][2] == cron
+    assert spec["triggers"][1] == kafka
 
 
 @pytest.mark.parametrize(
@@ -124,11 +134,25 @@ def test_keda_polls_and_cools_down_only_where_it_may_go_to_zero(keys: dict[str, 
 
 @pytest.mark.parametrize(
     ("keys", "replicas"),
-    [({"min_replicas": 0}, 1), ({"min_replicas": 3}, 3), ({"fallback": {"replicas": 6}}, 6)],
+    [
+        ({"min_replicas": 0, "idempotent": True}, 1),
+        ({"min_replicas": 3}, 3),
+        ({"fallback": {"replicas": 6}}, 6),
+    ],
 )
 def test_an_outage_of_the_broker_never_scales_to_zero(keys: dict[str, Any], replicas: int) -> None:
     assert scaled_object_with(keys)["spec"]["fallback"]["replicas"] == replicas
     assert "fallback" not in scaled_object_with({"fallback": False})["spec"]
+
+
+@pytest.mark.parametrize(
+    ("keda", "behavior"),
+    [("", "currentReplicasIfHigher"), ("2.17", "currentReplicasIfHigher"), ("2.16.1", "static")],
+)
+def test_the_fallback_that_nobody_wrote_is_one_that_the_installed_keda_has(keda: str, behavior: str) -> None:
+    fleet = fleet_of(**one_variant(SCALED), versions={"keda": keda})
+    (scaled,) = of_kind(manifests_of(fleet), "ScaledObject")
+    assert scaled["spec"]["fallback"] == {"failureThreshold": 3, "replicas": 1, "behavior": behavior}
 
 
 def test_a_behavior_is_merged_over_the_default() -> None:
@@ -157,3 +181,42 @@ def test_only_variants_that_ask_for_it_are_scaled_and_each_once() -> None:
         "billing-worker-high-scaledobject",
         "billing-worker-low-scaledobject",
     ]
+
+
+def hpa_with(keys: dict[str, Any]) -> dict[str, Any]:
+    (found,) = of_kind(manifests_with({"scaler": "hpa", **keys}), "HorizontalPodAutoscaler")
+    return found
+
+
+def measured(keys: dict[str, Any]) -> dict[str, int]:
+    return {
+        metric["resource"]["name"]: metric["resource"]["target"]["averageUtilization"]
+        for metric in hpa_with(keys)["spec"]["metrics"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({}, {"cpu": 80}),
+        ({"cpu_utilization": 60}, {"cpu": 60}),
+        ({"memory_utilization": 70}, {"memory": 70}),
+        ({"cpu_utilization": 60, "memory_utilization": 70}, {"cpu": 60, "memory": 70}),
+    ],
+)
+def test_an_hpa_measures_what_it_is_told_to_and_cpu_otherwise(keys: dict[str, Any], expected: dict[str, int]) -> None:
+    assert measured(keys) == expected
+
+
+def test_an_hpa_scales_the_deployment_of_its_variant_between_one_and_the_most_pods() -> None:
+    found = hpa_with({"max_replicas": 6})
+    assert found["metadata"]["name"] == "billing-worker-hpa"
+    assert found["spec"]["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "billing-worker"}
+    assert (found["spec"]["minReplicas"], found["spec"]["maxReplicas"]) == (1, 6)
+    assert found["spec"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 600
+
+
+def test_beside_an_hpa_there_is_no_object_of_keda_and_no_number_of_pods() -> None:
+    manifests = manifests_with({"scaler": "hpa", "replicas": 3}, broker={"host": "redis", "password": True})
+    assert {item["kind"] for item in manifests} == {"Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler"}
+    assert "replicas" not in of_kind(manifests, "Deployment")[0]["spec"]

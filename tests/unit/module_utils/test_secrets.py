@@ -261,3 +261,127 @@ def test_a_key_that_nobody_wants_any_more_is_taken_out_of_its_secret() -> None:
     live = ObservedObject("Secret", name, annotations={"celery.queueops.io/keys": "A,B"})
     (sent,) = without_stale_keys([secret], Observed((live,)))
     assert sent["data"] == {**secret["data"], "B": None}
+
+
+SENTINEL = {"type": "redis-sentinel", "hosts": ["a"], "master_name": "main"}
+SQS = {"type": "sqs", "region": "eu-central-1"}
+
+#: A broker with a secret of each kind, and the keys under which the one Secret keeps them.
+BROKER_SECRETS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+    ("scaler", {"host": "redis", "scaler": {"password": "hunter2"}}, {"scaler_password": "hunter2"}),
+    (
+        "scaler with a name",
+        {"host": "redis", "scaler": {"username": "ro", "password": "hunter2"}},
+        {"scaler_username": "ro", "scaler_password": "hunter2"},
+    ),
+    ("sentinels", {**SENTINEL, "sentinel_password": "hunter2"}, {"sentinel_password": "hunter2"}),
+    (
+        "aws",
+        {**SQS, "access_key_id": "hunter2", "secret_access_key": "hunter2/x"},
+        {"access_key_id": "hunter2", "secret_access_key": "hunter2/x"},
+    ),
+    (
+        "rabbitmq with certificates",
+        {
+            "type": "rabbitmq",
+            "host": "rabbit",
+            "username": "me",
+            "password": "hunter2",
+            "tls": {"ca_secret": "ca"},
+        },
+        {
+            "url": "amqps://me:hunter2@rabbit:5671/%2F",
+            "username": "me",
+            "password": "hunter2",
+            "scaler_tls": "enable",
+        },
+    ),
+    (
+        "sentinels with a master's password",
+        {**SENTINEL, "password": "p@ss"},
+        {"url": "sentinel://:p%40ss@a:26379/0", "password": "p@ss"},
+    ),
+]
+
+
+@pytest.mark.parametrize("wrap", [str, Vaulted])
+@pytest.mark.parametrize(
+    ("broker", "expected"), [row[1:] for row in BROKER_SECRETS], ids=[row[0] for row in BROKER_SECRETS]
+)
+def test_every_secret_of_a_broker_is_in_its_one_secret_and_reaches_no_module(
+    broker: dict[str, Any], expected: dict[str, str], wrap: type
+) -> None:
+    def wrapped(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: wrapped(item) for key, item in value.items()}
+        return wrap(value) if isinstance(value, str) and "hunter2" in value else value
+
+    written = layers(wrapped(broker))
+    assert "hunter2" not in str(redacted_layers(written))
+    assert values_of(secret_manifests(written, "shop")) == {"shop-celery-broker": expected}
+
+
+def test_the_secrets_of_a_broker_of_one_service_are_kept_apart_from_the_fleets() -> None:
+    service = {"broker": {"host": "other", "scaler": {"password": "hunter2"}}}
+    written = layers(service=service)
+    assert "hunter2" not in str(redacted_layers(written))
+    assert values_of(secret_manifests(written, "shop")) == {"billing-worker-broker": {"scaler_password": "hunter2"}}
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        {"host": "redis", "scaler": "hunter2"},
+        {"host": "redis", "scaler": {"pass": "hunter2"}},
+        {"host": "redis", "scaler": {"secret": "hunter2"}},
+        {"host": "redis", "secret_acess_key": "hunter2"},
+        {"host": "redis", "sentinelpassword": "hunter2"},
+        {"host": "redis", "transport_options": {"sentinel_kwargs": {"password": "hunter2"}}},
+        {"host": "redis", "transport_options": {"aws_secret_access_key": "hunter2"}},
+        {"url": "sentinel://:hunter2@a:26379;sentinel://:hunter2@b:26379/0"},
+        {"url": "sqs://id:hunter2@"},
+    ],
+)
+def test_a_secret_of_a_broker_in_the_wrong_place_is_refused_without_being_shown(broker: dict[str, Any]) -> None:
+    written = layers(broker)
+    assert "hunter2" not in str(redacted_layers(written))
+    with pytest.raises(InventoryError) as caught:
+        secret_manifests(written, "shop")
+    assert str(caught.value.problems[0]).startswith("celery_workers_broker")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "broker"),
+    [
+        ("sentinel_password", {"host": "redis"}),
+        ("access_key_id", {"host": "redis"}),
+        ("secret_access_key", {"type": "rabbitmq", "host": "rabbit"}),
+        ("password", SQS),
+    ],
+)
+def test_a_secret_that_a_broker_of_its_kind_does_not_have_is_refused(key: str, broker: dict[str, Any]) -> None:
+    with pytest.raises(InventoryError) as caught:
+        secret_manifests(layers({**broker, key: "hunter2"}), "shop")
+    assert f"celery_workers_broker.{key}: " in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["sentinel_password", "password"])
+def test_an_empty_secret_of_a_broker_is_none(key: str) -> None:
+    assert secret_manifests(layers({**SENTINEL, key: ""}), "shop") == []
+
+
+@pytest.mark.parametrize(("name", "password"), [("a b", "p@:/#%?&+"), ("me@shop", "ä€"), ("", ":")])
+@pytest.mark.parametrize(
+    "broker",
+    [{"type": "rabbitmq", "host": "rabbit", "virtual_host": "a/b c"}, {"host": "fe80::1", "tls": True}, SENTINEL],
+)
+def test_every_part_of_a_url_is_encoded_so_that_kombu_reads_it_back(
+    broker: dict[str, Any], name: str, password: str
+) -> None:
+    written = layers({**broker, "username": name, "password": password})
+    parts = parse_url(values_of(secret_manifests(written, "shop"))["shop-celery-broker"]["url"])
+    assert (parts["userid"] or "", parts["password"]) == (name, password)
+    assert parts["hostname"] == (broker.get("host") or "a")
+    assert parts["virtual_host"] == broker.get("virtual_host", "0")

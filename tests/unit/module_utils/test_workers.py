@@ -167,7 +167,7 @@ def test_beat_is_one_pod_that_goes_before_the_next_one_comes() -> None:
 
 
 def test_the_table_says_what_runs_and_who_decides() -> None:
-    variables = one_variant({**SCALED, "max_replicas": 8, "list_length": 5})
+    variables = one_variant({**SCALED, "max_replicas": 8, "longest_task_seconds": 90, "list_length": 5})
     variables["config"]["billing"]["low"] = {"replicas": 2}
     first, second = worker_table(fleet_of(**variables))
     assert first == {
@@ -178,9 +178,38 @@ def test_the_table_says_what_runs_and_who_decides() -> None:
         "replicas": "1-8",
         "list_length": 5,
         "scaler": "keda",
+        "sees": "backlog",
+        "to_zero": "no, idempotent is false, so running work is invisible",
         "slots": 2,
+        "sizing": [
+            "billing.default: time_limit 90: longest_task_seconds 90",
+            "billing.default: termination_grace_period 120: longest_task_seconds 90 + 30 to say goodbye",
+        ],
     }
     assert (second["replicas"], second["scaler"], second["list_length"]) == ("2", "none", None)
+
+
+SEEN: list[tuple[dict[str, Any], str, str]] = [
+    ({"enable_keda": True, "idempotent": True}, "backlog, in-flight", "yes, in-flight work is seen"),
+    ({"enable_keda": True, "idempotent": True, "min_replicas": 1}, "backlog, in-flight", "no, min_replicas 1"),
+    (
+        {"enable_keda": True, "min_replicas": 0, "accept_risks": ["invisible-work"]},
+        "backlog",
+        "yes, invisible-work is accepted",
+    ),
+    ({"enable_keda": True, "idempotent": True, "in_flight": False}, "backlog", "no, in_flight is false"),
+    ({"scaler": "hpa"}, "CPU", "no, only KEDA goes to 0"),
+    ({"scaler": "hpa", "memory_utilization": 70}, "memory", "no, only KEDA goes to 0"),
+    ({}, "", "no, only KEDA goes to 0"),
+]
+
+
+@pytest.mark.parametrize(("keys", "sees", "to_zero"), SEEN)
+def test_the_table_says_what_a_scaler_sees_and_why_it_goes_to_zero_or_does_not(
+    keys: dict[str, Any], sees: str, to_zero: str
+) -> None:
+    (row,) = worker_table(fleet_of(**one_variant(keys)))
+    assert (row["sees"], row["to_zero"]) == (sees, to_zero)
 
 
 @pytest.mark.parametrize("keys", [{"probe": "heartbeat"}, {"probe": "heartbeat", **SCALED}])

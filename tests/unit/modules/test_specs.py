@@ -17,7 +17,7 @@ FLEET: dict[str, Any] = {
     "namespace": "shop",
     "broker": {"host": "redis"},
     "services": {"billing": {"image": IMAGE}},
-    "config": {"billing": {"default": dict(SCALED), "high": {}}},
+    "config": {"billing": {"default": {**SCALED, "time_limit": 60}, "high": {}}},
 }
 
 
@@ -28,7 +28,7 @@ def test_workers_and_scalers_of_a_fleet_come_without_change_and_without_warning(
     assert [row["deployment"] for row in workers["workers"]] == ["billing-worker", "billing-worker-high"]
     assert (workers["handovers"], workers["secrets"]) == ([], [])
     assert [item["kind"] for item in scalers["resources"]] == ["ScaledObject"]
-    assert scalers["scalers"][0]["sees"] == ["default (waiting messages)"]
+    assert scalers["scalers"][0]["sees"] == ["backlog"]
     for result in (workers, scalers):
         assert result["changed"] is False
         assert not result.get("warnings")
@@ -65,7 +65,7 @@ def test_a_warning_of_the_inventory_is_given_once_by_the_workers_alone() -> None
     fleet = {**FLEET, "config": {"billing": {"default": {"enable_keda": True}}}}
     workers, scalers = (run(name, **fleet) for name in SPECS)
     assert len(workers["warnings"]) == 1
-    assert "may go to 0 pods" in str(workers["warnings"])
+    assert "a task of billing.default that never ends holds its pod for ever" in str(workers["warnings"])
     assert not scalers.get("warnings")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._asking import AtRisk
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
 from ansible_collections.queueops.celery.plugins.modules.worker_info import argument_spec, describe
 
@@ -51,7 +52,7 @@ def test_what_is_ours_is_returned_in_the_order_of_its_removal() -> None:
         item("ScaledObject", "old-scaledobject"),
         item("Secret", "s", variant="gone"),
     )
-    found: dict[str, Any] = describe(fleet, Observed(objects), False, False)
+    found: dict[str, Any] = describe(fleet, Observed(objects), AtRisk(), False, False)
     assert [entry["kind"] for entry in found["owned"]] == ["ScaledObject", "Deployment", "Secret"]
     assert found["retired"] == [
         {

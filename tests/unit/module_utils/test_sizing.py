@@ -1,0 +1,204 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settings that follow from task times: their values, the sentence that explains each, and values by hand that win."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._model import Variant
+
+from tests.unit.inventories import SCALED, TRACKED, container_with, variant_of
+
+SAFE = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
+
+#: A variant that goes to zero although nobody sees its running work.
+BLIND_ZERO = {"enable_keda": True, "min_replicas": 0, "accept_risks": ["invisible-work"]}
+
+
+def value_of(variant: Variant, key: str) -> Any:
+    """The value of a key, wherever the model keeps it."""
+    parts = (variant.process, variant.pod, variant.scaling, variant.knowledge)
+    return next(getattr(part, key) for part in parts if hasattr(part, key))
+
+
+#: Key, keys that it follows from, its value, the sentence, and another value by hand.
+DERIVED: list[tuple[str, dict[str, Any], Any, str, Any]] = [
+    (
+        "list_length",
+        {**TRACKED, "task_seconds": 20, "concurrency": 4},
+        120,
+        "list_length 120: 4 slots * max_wait_seconds 600 / task_seconds 20",
+        7,
+    ),
+    (
+        "list_length",
+        {**TRACKED, "task_seconds": 7, "max_wait_seconds": 60, "extra_params": ["-c3"]},
+        25,
+        "list_length 25: 3 slots * max_wait_seconds 60 / task_seconds 7",
+        7,
+    ),
+    (
+        "list_length",
+        {**SCALED, "task_seconds": 5000},
+        1,
+        "list_length 1: 2 slots * max_wait_seconds 600 / task_seconds 5000",
+        2,
+    ),
+    ("time_limit", {"longest_task_seconds": 90.5}, 91, "time_limit 91: longest_task_seconds 91", 95),
+    (
+        "termination_grace_period",
+        {"longest_task_seconds": 90.5},
+        121,
+        "termination_grace_period 121: longest_task_seconds 91 + 30 to say goodbye",
+        500,
+    ),
+    (
+        "termination_grace_period",
+        {"longest_task_seconds": 5},
+        60,
+        "termination_grace_period 60: longest_task_seconds 5 + 30 to say goodbye",
+        40,
+    ),
+    (
+        "cooldown_period",
+        {**BLIND_ZERO, "longest_task_seconds": 400},
+        400,
+        "cooldown_period 400: longest_task_seconds 400, which the scaler does not see",
+        900,
+    ),
+    (
+        "pod_annotations",
+        {"longest_task_seconds": 571},
+        SAFE,
+        "pod_annotations: longest_task_seconds 571: no node goes under its task",
+        {"karpenter.sh/do-not-disrupt": "false", "cluster-autoscaler.kubernetes.io/safe-to-evict": "true"},
+    ),
+    (
+        "soft_shutdown_timeout",
+        {**TRACKED, "longest_task_seconds": 4000, "termination_grace_period": 300},
+        270,
+        "soft_shutdown_timeout 270: the grace period of 300 s is below longest_task_seconds",
+        200,
+    ),
+]
+IDS = [f"{row[0]}-{number}" for number, row in enumerate(DERIVED)]
+
+
+@pytest.mark.parametrize(("key", "keys", "value", "reason", "_by_hand"), DERIVED, ids=IDS)
+def test_a_setting_follows_from_task_times_and_says_how(
+    key: str, keys: dict[str, Any], value: Any, reason: str, _by_hand: Any
+) -> None:
+    variant = variant_of(keys)
+    assert value_of(variant, key) == value
+    assert reason in variant.sizing
+
+
+@pytest.mark.parametrize(("key", "keys", "_value", "_reason", "by_hand"), DERIVED, ids=IDS)
+def test_a_setting_by_hand_wins_and_is_not_explained(
+    key: str, keys: dict[str, Any], _value: Any, _reason: str, by_hand: Any
+) -> None:
+    variant = variant_of({**keys, key: by_hand})
+    assert value_of(variant, key) == by_hand
+    assert not [reason for reason in variant.sizing if reason.startswith(f"{key} ") or reason.startswith(f"{key}:")]
+
+
+def test_without_task_times_nothing_is_worked_out() -> None:
+    assert variant_of(TRACKED).sizing == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "explained"),
+    [
+        ({}, set()),
+        ({"scaler": "hpa"}, {"behavior"}),
+        (SCALED, {"list_length", "behavior"}),
+        (TRACKED, {"list_length", "behavior"}),
+        (BLIND_ZERO, {"list_length", "behavior", "cooldown_period"}),
+    ],
+)
+def test_what_no_scaler_reads_is_not_explained(keys: dict[str, Any], explained: set[str]) -> None:
+    variant = variant_of({**keys, "task_seconds": 20, "longest_task_seconds": 900})
+    found = {reason.split(":")[0].split(" ")[0] for reason in variant.sizing}
+    assert found - {"time_limit", "termination_grace_period", "pod_annotations"} == explained
+
+
+def test_a_scaler_that_sees_running_work_may_cool_down_sooner_than_the_longest_task() -> None:
+    assert variant_of({**TRACKED, "longest_task_seconds": 4000}).scaling.cooldown_period == 300
+    assert variant_of({**SCALED, "longest_task_seconds": 4000}).scaling.cooldown_period == 4000
+
+
+@pytest.mark.parametrize(("longest", "evicts"), [(570, True), (571, False)])
+def test_a_node_does_not_go_under_a_task_that_outlasts_the_patience_of_the_cluster_autoscaler(
+    longest: int, evicts: bool
+) -> None:
+    annotations = variant_of({"longest_task_seconds": longest}).pod.pod_annotations
+    assert (annotations == {}) is evicts
+
+
+@pytest.mark.parametrize(("longest", "window", "period"), [(601, 601, 300), (900, 900, 450), (9000, 3600, 1800)])
+def test_of_long_tasks_one_pod_at_a_time_is_taken_away_and_both_directions_stay_complete(
+    longest: int, window: int, period: int
+) -> None:
+    behavior = variant_of({**TRACKED, "longest_task_seconds": longest}).scaling.behavior
+    assert behavior["scaleDown"] == {
+        "stabilizationWindowSeconds": window,
+        "selectPolicy": "Max",
+        "policies": [{"type": "Pods", "value": 1, "periodSeconds": period}],
+    }
+    assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 30
+
+
+def test_a_behavior_by_hand_is_merged_over_the_one_that_was_worked_out() -> None:
+    keys = {**TRACKED, "longest_task_seconds": 900, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}}
+    scale_down = variant_of(keys).scaling.behavior["scaleDown"]
+    assert scale_down["stabilizationWindowSeconds"] == 60
+    assert scale_down["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 450}]
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"acks_late": True}, 30),
+        ({"idempotent": True, "enable_keda": True}, 30),
+        ({"acks_late": True, "soft_shutdown_timeout": 40}, 40),
+        ({"acks_late": True, "termination_grace_period": 500}, None),
+        ({"accept_risks": ["short-grace"]}, None),
+        ({"acks_late": True, "termination_grace_period": 30, "accept_risks": ["short-grace"]}, None),
+    ],
+)
+def test_tasks_that_outlast_the_grace_period_go_back_where_they_may_run_twice(
+    keys: dict[str, Any], expected: int | None
+) -> None:
+    variant = variant_of({"longest_task_seconds": 500, "termination_grace_period": 60, **keys})
+    assert variant.process.soft_shutdown_timeout == expected
+
+
+def test_a_soft_shutdown_begins_because_the_worker_takes_the_signal_for_one() -> None:
+    """Without it Celery's SIGTERM waits for tasks without end (5.5 and later)."""
+    keys = {**TRACKED, "longest_task_seconds": 4000, "termination_grace_period": 300}
+    container = container_with(keys)
+    assert {"name": "REMAP_SIGTERM", "value": "SIGQUIT"} in container["env"]
+    assert "worker.soft_shutdown_timeout=(int)270" in container["args"]
+    own = container_with({**keys, "env": {"REMAP_SIGTERM": "SIGTERM"}})
+    assert [entry["value"] for entry in own["env"] if entry["name"] == "REMAP_SIGTERM"] == ["SIGTERM"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "kibibytes"),
+    [
+        ({"concurrency": 4, "resources": {"limits": {"memory": "4Gi"}}}, 668467),
+        ({"concurrency": 2, "extra_params": ["-c4"], "resources": {"limits": {"memory": "4Gi"}}}, 668467),
+        ({"concurrency": 4, "resources": {"limits": {"memory": "4Gi"}}, "max_memory_per_child": 1000}, 1000),
+        ({"resources": {"limits": {"memory": None}}}, None),
+        ({"resources": {"limits": {"memory": "4Gi"}}, "max_memory_per_child": 0}, None),
+    ],
+)
+def test_a_child_has_its_share_of_three_quarters_of_the_limit_less_a_reserve(
+    keys: dict[str, Any], kibibytes: int | None
+) -> None:
+    """4 GiB * 0.75 / 4 * 0.85 is 668467.2 KiB."""
+    words = [word for word in variant_of(keys).args if word.startswith("--max-memory-per-child")]
+    assert words == ([] if kibibytes is None else [f"--max-memory-per-child={kibibytes}"])
