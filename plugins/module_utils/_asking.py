@@ -126,13 +126,14 @@ class AtRisk:
     busy: dict[str, str] = field(default_factory=dict)
 
 
-def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str) -> AtRisk:
+def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str, prunes: bool = False) -> AtRisk:
     """Ask the pods whose key or grace period would change, and those that drain.
 
     :param policy: one of L(POLICIES).
+    :param prunes: whether Deployments that no variant owns will be removed.
     """
     found = AtRisk()
-    changes = [] if policy == "accept" else key_changes(fleet, observed)
+    changes = [] if policy == "accept" else key_changes(fleet, observed, prunes)
     drains = draining(fleet.name, observed)
     if not changes and not drains:
         return found

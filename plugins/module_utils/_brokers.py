@@ -103,7 +103,7 @@ def _typed_options(broker: Broker, tree: Branch, problems: Problems) -> Broker:
             f"{tree.path}.transport_options.{name}",
             "every variant gets a key of its own for what its workers hold; leave it out.",
         )
-    timeout = options.get("visibility_timeout", 3600)
+    timeout = options.get("visibility_timeout", 1800)
     if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 1:
         problems.add(f"{tree.path}.transport_options.visibility_timeout", "write a whole number of seconds, 1 or more.")
         options.pop("visibility_timeout")
@@ -148,13 +148,29 @@ def _check_login(broker: Broker, path: str, problems: Problems) -> None:
         problems.add(f"{path}.username", "a user name needs a password beside it, or secret.")
     if broker.access_key_id != broker.secret_access_key:
         problems.add(f"{path}.access_key_id", "access_key_id and secret_access_key belong together; write both.")
+    steps = broker.priority_steps or ()
+    if list(steps) != sorted(steps):
+        problems.add(f"{path}.priority_steps", "write the steps in ascending order; kombu finds them by bisection.")
+    if broker.scaler is not None:
+        _check_scaler_login(broker, broker.scaler, f"{path}.scaler", problems)
     if broker.type == "sqs" and broker.password:
         problems.add(f"{path}.password", "SQS has no password; write access_key_id and secret_access_key.")
-    if broker.scaler is not None and broker.scaler.password and broker.scaler.secret:
-        problems.add(f"{path}.scaler.secret", "secret and password stand side by side; write one of them.")
     for place, reference in (("secret", broker.secret), ("scaler.secret", _login_secret(broker.scaler))):
         if reference is not None and not reference.name:
             problems.add(f"{path}.{place}.name", "name the existing Secret.")
+
+
+def _check_scaler_login(broker: Broker, login: ScalerLogin, path: str, problems: Problems) -> None:
+    if login.password and login.secret:
+        problems.add(f"{path}.secret", "secret and password stand side by side; write one of them.")
+    if login.username and not login.password and login.secret is None:
+        problems.add(f"{path}.username", "a user name needs a password beside it, or secret.")
+    if broker.type == "rabbitmq" and login.password and not login.username:
+        problems.add(f"{path}.username", "KEDA takes user name and password of RabbitMQ together; write both.")
+    if broker.type == "sqs":
+        problems.add(
+            path, "the scaler of SQS takes access_key_id and secret_access_key, or pod_identity; leave it out."
+        )
 
 
 def _login_secret(login: ScalerLogin | None) -> Any:
@@ -263,6 +279,18 @@ def resolvable(host: str, namespace: str) -> str:
     except ValueError:
         return host if "." in host or host == "localhost" else f"{host}.{namespace}.svc"
     return host
+
+
+def address_of(broker: Broker) -> str:
+    """What tells servers apart, whatever database or virtual host is used on them."""
+    hosts = ",".join(sorted(sentinel_addresses(broker))) or f"{broker.host}:{broker.port}"
+    secret = broker.secret.name if broker.secret is not None and not broker.is_known else ""
+    return f"{broker.type} {secret}{hosts}"
+
+
+def physical_queue(broker: Broker | None, queue: str) -> str:
+    """The queue as its broker knows it: SQS gives two names of Celery's one of its own."""
+    return sqs_queue_name(broker, queue) if broker is not None and broker.type == "sqs" else queue
 
 
 def place_of(broker: Broker | None) -> str:

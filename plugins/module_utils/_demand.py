@@ -198,8 +198,15 @@ def extra_term(trigger: Trigger) -> str:
         # Outside of its time it reads 1, which must not keep a pod.
         return f"({name} > 1 ? {name} : 0)"
     if trigger["type"] == "prometheus":
-        return f"{name} / {metadata.get('threshold', '1')}"
+        return _prometheus_term(name, metadata)
     return ""
+
+
+def _prometheus_term(name: str, metadata: dict[str, str]) -> str:
+    threshold, activation = metadata.get("threshold", "1"), metadata.get("activationThreshold", "0")
+    # A large threshold makes shares that KEDA would cut to nothing.
+    share = f"max({name} / {threshold}, min({name}, 1) / 100)"
+    return f"({name} > {activation} ? {share} : 0)"
 
 
 def _redis_source(broker: Broker, variant: Variant, namespace: str) -> _Source:

@@ -31,6 +31,9 @@ _STOPPING_POOLS = ("prefork", "gevent", "eventlet")
 #: A setting that the user may have written by hand.
 _CANCEL = "worker_cancel_long_running_tasks_on_connection_loss"
 
+#: Seconds that SQS takes at most, twelve hours.
+LONGEST_SQS_VISIBILITY = 43200
+
 #: kombu's own visibility timeouts, in seconds (5.7).
 DEFAULT_VISIBILITY = {"redis": 3600, "redis-sentinel": 3600, "sqs": 1800}
 
@@ -89,4 +92,5 @@ def visibility_timeout(process: Process, knowledge: Knowledge, grace: int, broke
     if isinstance(written, int) and not isinstance(written, bool):
         return written
     longest = knowledge.longest_task_seconds or 0.0
-    return math.ceil(max(3600, 2 * longest, knowledge.longest_eta_seconds or 0.0, grace))
+    wanted = math.ceil(max(3600, 2 * longest, knowledge.longest_eta_seconds or 0.0, grace))
+    return min(wanted, LONGEST_SQS_VISIBILITY) if broker.type == "sqs" else wanted

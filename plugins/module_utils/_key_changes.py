@@ -25,6 +25,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import Flee
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     COMPONENT_LABEL,
     DRAIN,
+    DRAINS_LABEL,
+    SERVICE_LABEL,
     UNACKED_ANNOTATION,
     VARIANT_LABEL,
     drain_name,
@@ -32,6 +34,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     people_labels,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed, ObservedObject
+from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER
 
 #: What a run may do about it.
 POLICIES = ("stop", "drain", "accept")
@@ -55,6 +58,7 @@ class KeyChange:
     old_hash: str
     is_shared: bool
     queues: tuple[str, ...]
+    is_removed: bool = False
     old_grace: int | None = None
     new_grace: int = 0
     rewritten_secret: str = ""
@@ -65,15 +69,33 @@ class KeyChange:
         return self.before != self.after
 
 
-def key_changes(fleet: Fleet, observed: Observed) -> list[KeyChange]:
-    """Every Deployment with pods whose key or grace period this run would change."""
-    found = []
+def key_changes(fleet: Fleet, observed: Observed, prunes: bool = False) -> list[KeyChange]:
+    """Every Deployment with pods whose key or grace period this run would change.
+
+    :param prunes: whether the run will also remove Deployments that no variant owns.
+    """
+    found = _removals(fleet, observed) if prunes else []
     for service in fleet.services:
         for variant in service.variants:
             live = observed.find("Deployment", variant.deployment)
             change = _change(fleet, service, variant, live)
             if change is not None:
                 found.append(change)
+    return found
+
+
+def _removals(fleet: Fleet, observed: Observed) -> list[KeyChange]:
+    """Deployments that prune would delete while only their own workers know where their messages are."""
+    wanted = {variant.deployment for variant in fleet.variants}
+    found = []
+    for item in observed.ours(fleet.name):
+        before = item.annotations.get(UNACKED_ANNOTATION, "")
+        if item.kind == "Deployment" and item.name not in wanted and item.replicas and before:
+            place = (item.labels.get(SERVICE_LABEL, ""), item.labels.get(VARIANT_LABEL, ""))
+            old_hash = _with_prefix(before, before.rpartition(" ")[2])
+            found.append(
+                KeyChange(*place, item.name, before, "", old_hash, is_shared=False, queues=(), is_removed=True)
+            )
     return found
 
 
@@ -151,10 +173,12 @@ def refusal(change: KeyChange, held: int | None, reason: str) -> str:
             "again when they are idle, or with celery_workers_key_change: accept; their tasks then start again on "
             "the new pods."
         )
-    after = f"'{change.after}'" if change.after else "none of their own"
+    becomes = f"the key would become '{change.after}'" if change.after else "they would have no key of their own"
+    if change.is_removed:
+        becomes = "celery_workers_prune would delete it"
     return (
         f"{who}: the workers of Deployment {change.deployment} {what} under '{change.before or change.old_hash}', and "
-        f"the key would become {after}. Nobody would restore what is left there. Run again when they are idle, or "
+        f"{becomes}. Nobody would restore what is left there. Run again when they are idle, or "
         "with celery_workers_key_change: drain, which leaves one worker on the old key until it is empty, or accept."
     )
 
@@ -207,15 +231,16 @@ def drain_worker(fleet: Fleet, change: KeyChange, live: Mapping[str, Any]) -> di
     """
     name = drain_name(change.deployment)
     labels = ownership_labels(fleet.name, change.service, component=DRAIN)
-    selector = {**labels, VARIANT_LABEL: f"{change.variant}-{DRAIN}"}
+    selector = {**labels, DRAINS_LABEL: change.variant}
     template = copy.deepcopy(dict(live["spec"]["template"]))
-    worker = template["spec"]["containers"][0]
+    containers = template["spec"]["containers"]
+    worker = next((item for item in containers if item["name"] == WORKER_CONTAINER), containers[0])
     queue, queues = f"{fleet.name}.{change.service}.{change.variant}.{DRAIN}", _consumed(change, worker.get("args", []))
     worker["args"] = [f"--queues={queue}" if word.startswith("--queues=") else word for word in worker.get("args", [])]
     metadata = template.setdefault("metadata", {})
     metadata.pop("creationTimestamp", None)
-    # What the old Deployment selects by must not stay, whatever it is: selectors are kept when one is taken over.
-    selected = (live["spec"].get("selector") or {}).get("matchLabels") or {}
+    # What the old Deployment selects by must not stay, nor what the next one would: neither may count this pod.
+    selected = {VARIANT_LABEL, *((live["spec"].get("selector") or {}).get("matchLabels") or {})}
     own = metadata.get("labels") or {}
     metadata["labels"] = {**{key: value for key, value in own.items() if key not in selected}, **selector}
     told = {"hash": change.old_hash, "shared": change.is_shared, "queues": list(queues)}

@@ -28,6 +28,8 @@ REVISION_ANNOTATION = f"{OWN_DOMAIN}secret-revision"
 
 #: Component of a worker that is left on an old key until that is empty.
 DRAIN = "drain"
+#: Label of such a worker: the variant whose key it looks after. It must not have that variant's own label.
+DRAINS_LABEL = f"{OWN_DOMAIN}drains"
 
 #: KEDA 2.20 refuses a ScaledObject whose HPA C(keda-hpa-<name>) would have more than 63 characters.
 LONGEST_SCALED_OBJECT = 54

@@ -14,14 +14,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ansible_collections.queueops.celery.plugins.module_utils._brokers import place_of
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import address_of, physical_queue, place_of
 from ansible_collections.queueops.celery.plugins.module_utils._command import written_options
 from ansible_collections.queueops.celery.plugins.module_utils._demand import (
     FORMULA_TYPES,
     RESOURCE_TYPES,
     needs_formula,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._in_flight import DEFAULT_VISIBILITY
+from ansible_collections.queueops.celery.plugins.module_utils._in_flight import (
+    DEFAULT_VISIBILITY,
+    LONGEST_SQS_VISIBILITY,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Service, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
@@ -306,7 +309,9 @@ def _visibility_in_force(variant: Variant, broker: Broker) -> tuple[int, str]:
 
 
 def _visibility_mend(variant: Variant, broker: Broker, wanted: float) -> str:
-    if variant.unacked is not None:
+    if broker.type == "sqs" and wanted > LONGEST_SQS_VISIBILITY:
+        return f"SQS takes {LONGEST_SQS_VISIBILITY} s at most, so send such tasks another way, in steps."
+    if variant.unacked is not None or broker.type == "sqs":
         return f"Set visibility_timeout: {math.ceil(wanted)}."
     return (
         f"Set transport_options: {{visibility_timeout: {math.ceil(wanted)}}} on the broker, for workers and producers."
@@ -563,9 +568,9 @@ def _shared_queues(fleet: Fleet, problems: Problems) -> None:
     """A queue with two consumers is scaled twice, and a task that reaches an app without it is discarded by Celery."""
     consumers: dict[tuple[str, str], list[Variant]] = defaultdict(list)
     for variant in fleet.variants:
-        place = place_of(fleet.service_of(variant).broker)
+        broker = fleet.service_of(variant).broker
         for queue in variant.queues:
-            consumers[(place, queue)].append(variant)
+            consumers[(place_of(broker), physical_queue(broker, queue))].append(variant)
     for (_place, queue), variants in consumers.items():
         if len(variants) < 2 or _accepted("shared-queue", variants):
             continue
@@ -615,10 +620,11 @@ def _broker_connections(fleet: Fleet, problems: Problems) -> None:
     limits: dict[str, int] = {}
     for service in fleet.services:
         if service.broker is not None and service.broker.max_connections:
-            limits.setdefault(place_of(service.broker), service.broker.max_connections)
-            groups[place_of(service.broker)].extend(service.variants)
-    for place, variants in groups.items():
-        _judge_connections(variants, limits[place], "celery_workers_broker.max_connections", "the broker", problems)
+            address = address_of(service.broker)
+            limits[address] = min(service.broker.max_connections, limits.get(address, service.broker.max_connections))
+            groups[address].extend(service.variants)
+    for address, variants in groups.items():
+        _judge_connections(variants, limits[address], "celery_workers_broker.max_connections", "the broker", problems)
 
 
 def _database_connections(fleet: Fleet, problems: Problems) -> None:

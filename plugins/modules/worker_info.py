@@ -260,7 +260,7 @@ def main() -> None:
             waiting = [] if module.check_mode else wait(cluster, fleet, params)
             module.exit_json(changed=False, waiting=waiting, waited=round(time.monotonic() - start))
         observed = read_observed(cluster, fleet.name, set(wanted_objects(fleet)))
-        risk = work_at_risk(cluster, fleet, observed, params["key_change"])
+        risk = work_at_risk(cluster, fleet, observed, params["key_change"], params["prune"])
     except ClusterError as error:
         module.fail_json(msg=str(error))
     for warning in risk.warnings:

@@ -113,3 +113,31 @@ class TestFirstRun:
         assert "Install KEDA" in said
         assert "would stop" in said
         assert dry.run.results("empty", "Say what a real run would stop at")[0]["skipped"]
+
+
+class TestFleetOfOneObject:
+    """kubernetes.core tells of one object in another shape than of several."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def runs(cls, player: Player, folder: Path, namespace: str) -> list[Run]:
+        variables: Json = {
+            "celery_workers_namespace": namespace,
+            "celery_workers_wait": False,
+            "celery_workers_services": {"billing": {"app": "billing.celery", "image": "registry.example/billing:1"}},
+            "celery_workers_config": {"billing": {"default": {}}},
+        }
+        inventory = write_inventory(folder, {"one": variables})
+        return [player.deploy(inventory, *options) for options in (["--check", "--diff"], ["--diff"], ["--diff"])]
+
+    def test_its_creation_is_shown_and_counted(self, runs: list[Run]) -> None:
+        for run in runs[:2]:
+            assert run.changed("one") > 0
+            assert [name for result in run.results("one") for name in result.get("created", [])] == [
+                "Deployment billing-worker"
+            ]
+            assert "Deployment billing-worker" in run.diffs("one")
+
+    def test_a_second_run_changes_nothing(self, runs: list[Run]) -> None:
+        assert runs[2].changed("one") == 0
+        assert runs[2].diffs("one") == {}

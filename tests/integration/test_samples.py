@@ -49,13 +49,51 @@ def worker_arguments(cluster: Cluster, namespace: str, name: str) -> list[str]:
     return [*container.get("command", []), *container.get("args", [])]
 
 
-def triggers(cluster: Cluster, namespace: str, deployment: str) -> list[Json]:
-    spec = cluster.get("ScaledObject", namespace, f"{deployment}-scaledobject")["spec"]
-    return [trigger["metadata"] for trigger in spec["triggers"]]
+def scaling(cluster: Cluster, namespace: str, deployment: str) -> Json:
+    """The spec of a Deployment's ScaledObject."""
+    spec: Json = cluster.get("ScaledObject", namespace, f"{deployment}-scaledobject")["spec"]
+    return spec
+
+
+def triggers(cluster: Cluster, namespace: str, deployment: str) -> dict[str, Json]:
+    """Metadata of the triggers, by the names that the formula uses."""
+    return {item["name"]: item["metadata"] for item in scaling(cluster, namespace, deployment)["triggers"]}
+
+
+def lists(cluster: Cluster, namespace: str, deployment: str) -> list[str]:
+    """The Redis lists that a scaler counts as waiting, one per priority."""
+    found = triggers(cluster, namespace, deployment)
+    return [metadata["listName"] for name, metadata in found.items() if name.startswith("backlog")]
+
+
+def with_priorities(queue: str) -> list[str]:
+    """The lists of a queue as kombu names them."""
+    return [queue, *(f"{queue}\x06\x16{step}" for step in (3, 6, 9))]
+
+
+def formula(cluster: Cluster, namespace: str, deployment: str) -> str:
+    """What the pods are computed with; the target is one pod, or a fallback would multiply it."""
+    modifiers = scaling(cluster, namespace, deployment)["advanced"]["scalingModifiers"]
+    assert (modifiers["target"], modifiers["metricType"]) == ("1", "AverageValue")
+    return str(modifiers["formula"])
 
 
 def most_pods(cluster: Cluster, namespace: str, deployment: str) -> int:
-    return int(cluster.get("ScaledObject", namespace, f"{deployment}-scaledobject")["spec"]["maxReplicaCount"])
+    return int(scaling(cluster, namespace, deployment)["maxReplicaCount"])
+
+
+def least_pods(cluster: Cluster, namespace: str, deployment: str) -> int:
+    return int(scaling(cluster, namespace, deployment)["minReplicaCount"])
+
+
+def scalers_at_work(cluster: Cluster, namespace: str) -> set[str]:
+    """ScaledObjects that KEDA has accepted and scales by."""
+    found = cluster.select("ScaledObject", namespace)
+    for item in found if cluster.emulator else []:
+        conditions = {one["type"]: one["status"] for one in item["status"]["conditions"]}
+        assert conditions["Ready"] == "True", item
+        assert item["status"]["hpaName"] == f"keda-hpa-{item['metadata']['name']}"
+    return {item["metadata"]["name"] for item in found}
 
 
 class TestOpenEdx:
@@ -132,7 +170,7 @@ class TestOpenEdx:
             ("cms-worker-low", "edx.cms.core.low"),
         ):
             assert f"--queues={queue}" in worker_arguments(cluster, namespace, name)
-            assert [found["listName"] for found in triggers(cluster, namespace, name)] == [queue]
+            assert lists(cluster, namespace, name) == with_priorities(queue)
         assert "--app=lms.celery" in worker_arguments(cluster, namespace, "lms-worker")
         env = cluster.deployment_env(namespace, "cms-worker-high")
         assert env["SERVICE_VARIANT"]["value"] == "cms"
@@ -140,16 +178,47 @@ class TestOpenEdx:
 
     def test_numbers_arrive_where_they_belong(self, cluster: Cluster, namespace: str, steps: list[Step]) -> None:
         assert steps[0].run.code == 0
-        expected = {"lms-worker": (10, 10), "lms-worker-high-mem": (5, 1), "cms-worker-low": (3, 10)}
-        for name, (most, length) in expected.items():
+        waiting = "(backlog_0 + backlog_1 + backlog_2 + backlog_3)"
+        expected = {
+            "lms-worker": (10, f"max({waiting} / 10, min(inflight / 2, max(pods, 1)))"),
+            "lms-worker-high-mem": (5, f"{waiting} + min(inflight, max(pods, 1))"),
+            "cms-worker-low": (3, f"max({waiting} / 10, min(inflight / 2, max(pods, 1)))"),
+        }
+        for name, (most, pods) in expected.items():
             assert most_pods(cluster, namespace, name) == most
-            assert [found["listLength"] for found in triggers(cluster, namespace, name)] == [str(length)]
+            assert formula(cluster, namespace, name) == pods
+            # A target of another number would be divided by once more.
+            targets = [trigger["metadata"] for trigger in scaling(cluster, namespace, name)["triggers"]]
+            assert {found.get("listLength", found.get("value")) for found in targets} == {"1"}
         spec = cluster.get("Deployment", namespace, "lms-worker-high-mem")["spec"]["template"]["spec"]
         assert spec["containers"][0]["resources"] == {
             "requests": {"cpu": "500m", "memory": "3Gi"},
             "limits": {"memory": "4Gi"},
         }
         assert spec["terminationGracePeriodSeconds"] >= 7200
+
+    def test_workers_keep_what_they_hold_where_their_scaler_looks(
+        self, cluster: Cluster, namespace: str, steps: list[Step]
+    ) -> None:
+        assert steps[0].run.code == 0
+        for name, variant in (("lms-worker", "lms.default"), ("lms-worker-high-mem", "lms.high_mem")):
+            key = f"unacked:{namespace}.{variant}"
+            assert triggers(cluster, namespace, name)["inflight"]["listName"] == key
+            arguments = worker_arguments(cluster, namespace, name)
+            assert "task.acks_late=true" in arguments
+            assert f'"unacked_key":"{key}"' in arguments[-1]
+            assert least_pods(cluster, namespace, name) == 0
+
+    def test_keda_takes_every_scaler(self, cluster: Cluster, namespace: str, steps: list[Step]) -> None:
+        assert steps[0].run.code == 0
+        assert scalers_at_work(cluster, namespace) == {f"{name}-scaledobject" for name in OPENEDX_DEPLOYMENTS}
+
+    def test_the_run_tells_what_each_scaler_sees(self, steps: list[Step]) -> None:
+        shown = steps[0].run.results("openedx", "which variants go to zero")[0]["msg"]
+        rows = {tuple(line.split()[:2]): " ".join(line.split()[2:]) for line in shown}
+        assert rows["service", "variant"] == "replicas sees to zero"
+        assert rows["lms", "high_mem"] == "0-5 backlog, in-flight yes, in-flight work is seen"
+        assert len(shown) == 1 + len(OPENEDX_DEPLOYMENTS)
 
     def test_no_scaled_deployment_is_written_with_replicas(
         self, cluster: Cluster, namespace: str, steps: list[Step]
@@ -178,9 +247,9 @@ class TestGenericRedis:
             "Deployment search-worker",
             "Deployment search-worker-index",
         }
-        assert {name for name in found if name.startswith("ScaledObject ")} == {
-            "ScaledObject billing-worker-invoices-scaledobject",
-            "ScaledObject search-worker-index-scaledobject",
+        assert scalers_at_work(cluster, namespace) == {
+            "billing-worker-invoices-scaledobject",
+            "search-worker-index-scaledobject",
         }
         assert f"Secret {namespace}-celery-broker" in found
         assert all(item["metadata"]["labels"][FLEET_LABEL] == namespace for item in cluster.select("Secret", namespace))
@@ -195,6 +264,20 @@ class TestGenericRedis:
         assert "--pool=threads" in arguments
         assert "--concurrency=8" in arguments
         assert "--queues=search.index" in arguments
+
+    def test_only_a_service_whose_tasks_may_run_twice_goes_to_zero(
+        self, cluster: Cluster, namespace: str, run: Run
+    ) -> None:
+        assert run.code == 0
+        waiting = "(backlog_0 + backlog_1 + backlog_2 + backlog_3)"
+        assert least_pods(cluster, namespace, "billing-worker-invoices") == 1
+        assert formula(cluster, namespace, "billing-worker-invoices") == f"{waiting} / 60"
+        assert not any("unacked" in word for word in worker_arguments(cluster, namespace, "billing-worker-invoices"))
+        assert least_pods(cluster, namespace, "search-worker-index") == 0
+        expected = f"max({waiting} / 100, min(inflight / 8, max(pods, 1)))"
+        assert formula(cluster, namespace, "search-worker-index") == expected
+        shown = run.results("shop", "which variants go to zero")[0]["msg"]
+        assert any("idempotent is false, so running work is invisible" in line for line in shown)
 
     def test_workers_and_scaler_read_the_password_from_one_secret(
         self, cluster: Cluster, namespace: str, run: Run
@@ -213,6 +296,54 @@ class TestGenericRedis:
         found = {item["parameter"]: (item["name"], item["key"]) for item in authentication["spec"]["secretTargetRef"]}
         assert found["password"] == (f"{namespace}-celery-broker", "password")
         assert trigger["metadata"]["address"] == "redis.databases.svc:6379"
+
+
+class TestGenericRabbitMq:
+    """Workers speak AMQP, and the scaler asks the management API with a login of its own."""
+
+    DEPLOYMENTS = ("media-worker-thumbnails", "media-worker-films")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def runs(cls, cluster: Cluster, player: Player, namespace: str) -> list[Run]:
+        values = extra_vars({"celery_workers_namespace": namespace, "celery_workers_wait": bool(cluster.emulator)})
+        return [player.deploy(sample_inventory("generic-rabbitmq"), values) for _ in range(2)]
+
+    def test_keda_takes_every_scaler_and_a_second_run_changes_nothing(
+        self, cluster: Cluster, namespace: str, runs: list[Run]
+    ) -> None:
+        assert runs[0].changed("shop") > 0
+        assert runs[1].changed("shop") == 0
+        assert scalers_at_work(cluster, namespace) == {f"{name}-scaledobject" for name in self.DEPLOYMENTS}
+
+    def test_the_scaler_tells_waiting_messages_from_held_ones(
+        self, cluster: Cluster, namespace: str, runs: list[Run]
+    ) -> None:
+        assert runs[0].code == 0
+        for name, queue in zip(self.DEPLOYMENTS, ("thumbnails", "films"), strict=True):
+            found = triggers(cluster, namespace, name)
+            backlog, total = found["backlog"], found["total"]
+            assert (backlog["queueName"], backlog["excludeUnacknowledged"]) == (queue, "true")
+            assert total["queueName"] == queue
+            assert "excludeUnacknowledged" not in total
+            for metadata in (backlog, total):
+                assert metadata["host"] == "http://rabbitmq.messaging.svc:15672"
+                assert (metadata["vhostName"], metadata["value"]) == ("media", "1")
+            assert "(total - backlog)" in formula(cluster, namespace, name)
+            assert least_pods(cluster, namespace, name) == 0
+
+    def test_the_scaler_logs_in_with_fewer_rights_than_the_workers(
+        self, cluster: Cluster, namespace: str, runs: list[Run]
+    ) -> None:
+        assert runs[0].code == 0
+        secret = cluster.get("Secret", namespace, f"{namespace}-celery-broker")
+        values = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+        assert values["url"] == "amqp://media:not-a-real-password@rabbitmq.messaging.svc:5672/media"
+        trigger = scaling(cluster, namespace, self.DEPLOYMENTS[0])["triggers"][0]
+        authentication = cluster.get("TriggerAuthentication", namespace, trigger["authenticationRef"]["name"])
+        login = {item["parameter"]: values[item["key"]] for item in authentication["spec"]["secretTargetRef"]}
+        assert login == {"username": "media-scaler", "password": "not-a-real-password"}
+        assert "not-a-real-password" not in "".join(str(run.data) for run in runs)
 
 
 class TestFleetOfSites:
@@ -242,6 +373,7 @@ class TestFleetOfSites:
             assert run.changed(site) > 0
             found = {item["metadata"]["name"] for item in cluster.select("Deployment", f"{prefix}-{site}")}
             assert found == {"courses-worker", "courses-worker-mail", "courses-worker-reports"}
+            assert scalers_at_work(cluster, f"{prefix}-{site}") == {f"{name}-scaledobject" for name in found}
 
     def test_layered_numbers_arrive_where_they_should(self, cluster: Cluster, prefix: str, run: Run) -> None:
         assert run.code == 0
@@ -266,4 +398,6 @@ class TestFleetOfSites:
         assert run.code == 0
         for site in self.SITES:
             found = triggers(cluster, f"{prefix}-{site}", "courses-worker-mail")
-            assert [item["address"] for item in found] == [f"redis.{prefix}-{site}.svc:6379"]
+            address = f"redis.{prefix}-{site}.svc:6379"
+            assert {item["address"] for name, item in found.items() if name != "pods"} == {address}
+            assert set(found) == {"backlog_0", "backlog_1", "backlog_2", "backlog_3", "inflight", "pods"}

@@ -121,7 +121,7 @@ VISIBILITY: list[tuple[str, dict[str, Any], dict[str, Any], int]] = [
     ("an hour is the least", {}, {}, 3600),
     ("twice the longest task", {"longest_task_seconds": 2000}, {}, 4000),
     ("a part of a second is rounded up", {"longest_task_seconds": 2000.2}, {}, 4001),
-    ("the longest ETA", {"longest_eta_seconds": 90000}, {}, 90000),
+    ("the longest ETA", {"longest_eta_seconds": 40000}, {}, 40000),
     ("the grace period", {"termination_grace_period": 5000}, {}, 5000),
     ("what the broker says", {"longest_task_seconds": 2000}, {"transport_options": {"visibility_timeout": 2500}}, 2500),
     ("what the variant says", {"visibility_timeout": 100}, {"transport_options": {"visibility_timeout": 2500}}, 100),

@@ -251,3 +251,12 @@ def test_only_workers_of_the_fleet_that_drain_are_found() -> None:
     other = ObservedObject("Deployment", "x", labels={**labels_of(drain()), "celery.queueops.io/fleet": "other"})
     seen = observed(*running(ON))
     assert draining("shop", type(seen)((*seen.objects, other))) == []
+
+
+def test_prune_does_not_delete_workers_that_hold_messages_under_a_key_of_their_own() -> None:
+    old = fleet_of(**one_variant(TRACKED, variant="old"))
+    (change,) = key_changes(fleet_with(), observed(*running(old, 2)), prunes=True)
+    assert (change.deployment, change.old_hash) == ("billing-worker-old", "unacked:shop.billing.old")
+    assert "celery_workers_prune would delete it" in refusal(change, 3, "")
+    assert key_changes(fleet_with(), observed(*running(old, 2))) == []
+    assert key_changes(fleet_with(), observed(*running(old, 0)), prunes=True) == []
