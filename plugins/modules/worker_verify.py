@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: worker_verify
 short_description: Ask running Celery workers whether they do what the inventory promises
-version_added: 1.1.0
+version_added: 1.0.0
 description:
   - Runs a short Python program in one ready pod of every variant, with the image's own Python, and compares what the
     worker says with the inventory.
