@@ -101,10 +101,10 @@ def main() -> int:
         check_documentation(installed)
         check_playbooks(installed)
 
-    # This linter sees no other collection, so its copy of worker_info does without the fragment of kubernetes.core,
+    # This linter sees no other collection, so its copies of modules do without the fragment of kubernetes.core,
     # which is read by ansible-doc above and by ansible-test.
-    module = source / "plugins" / "modules" / "worker_info.py"
-    module.write_text(module.read_text().replace("  - kubernetes.core.k8s_auth_options\n", ""))
+    for module in (source / "plugins" / "modules").glob("worker_*.py"):
+        module.write_text(module.read_text().replace("  - kubernetes.core.k8s_auth_options\n", ""))
     refs = "--validate-collection-refs=self"
     run("antsibull-docs", "lint-collection-docs", "--plugin-docs", refs, ".", cwd=source)
     run("antsibull-changelog", "lint", cwd=source)
