@@ -316,7 +316,7 @@ class TestDrain:
         step("before", before)
         worker = pods.start(namespace, WORKER)
         worker.wait_until_ready()
-        for _ in range(2):
+        for _round in range(2):
             database.send("default", "shop.note", countdown=3600)
         wait_until(lambda: database.held() == 2, 30, lambda: worker.log)
         step("check", after, "--check", policy="drain")

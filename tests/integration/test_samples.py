@@ -307,7 +307,7 @@ class TestGenericRabbitMq:
     @classmethod
     def runs(cls, cluster: Cluster, player: Player, namespace: str) -> list[Run]:
         values = extra_vars({"celery_workers_namespace": namespace, "celery_workers_wait": bool(cluster.emulator)})
-        return [player.deploy(sample_inventory("generic-rabbitmq"), values) for _ in range(2)]
+        return [player.deploy(sample_inventory("generic-rabbitmq"), values) for _round in range(2)]
 
     def test_keda_takes_every_scaler_and_a_second_run_changes_nothing(
         self, cluster: Cluster, namespace: str, runs: list[Run]

@@ -140,13 +140,15 @@ def readings(fleet: Fleet, scaler: Manifest, deployment: Manifest, work: Work) -
             assert metadata["databaseIndex"] == str(broker.database)
             found[trigger["name"]] = float(lists.get(metadata["listName"], 0))
         elif kind == "rabbitmq":
-            ready = sum(count for (queue, _), count in work.waiting.items() if queue == metadata["queueName"])
+            ready = sum(count for (queue, _priority), count in work.waiting.items() if queue == metadata["queueName"])
             # Held messages are counted with the first queue: the sum over all queues is what matters.
             of_first = held if metadata["queueName"] == next(iter(work.waiting))[0] else 0
             found[trigger["name"]] = float(ready if metadata.get("excludeUnacknowledged") else ready + of_first)
         elif kind == "aws-sqs-queue":
-            names = {f"a-{queue.replace('.', '-')}": queue for queue, _ in work.waiting}
-            ready = sum(count for (queue, _), count in work.waiting.items() if queue == names[metadata["queueURL"]])
+            names = {f"a-{queue.replace('.', '-')}": queue for queue, _priority in work.waiting}
+            ready = sum(
+                count for (queue, _priority), count in work.waiting.items() if queue == names[metadata["queueURL"]]
+            )
             of_first = held if names[metadata["queueURL"]] == next(iter(work.waiting))[0] else 0
             found[trigger["name"]] = float(ready + (of_first if metadata["scaleOnInFlight"] == "true" else 0))
         else:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 def free_ports(count: int) -> list[int]:
     """As many different loopback ports as asked for. All are held until the last is found, so none comes twice."""
     with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        probes = [stack.enter_context(socket.socket()) for _number in range(count)]
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [int(probe.getsockname()[1]) for probe in probes]

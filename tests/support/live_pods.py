@@ -152,13 +152,13 @@ class Database:
     def hold(self, queue: str, count: int = 1, **transport_options: object) -> None:
         """Take messages as a worker does that dies before it acknowledges them."""
         app = self.app(**transport_options)
-        for _ in range(count):
+        for _number in range(count):
             app.send_task("shop.note", queue=queue, ignore_result=True)
         with app.connection_for_read() as connection:
             channel = connection.default_channel
             # A worker that is killed gives nothing back.
             channel.do_restore = False
-            for _ in range(count):
+            for _number in range(count):
                 assert channel.basic_get(queue) is not None
 
     def held(self, key: str = "unacked") -> int:

@@ -264,7 +264,7 @@ METADATA_RULES: list[tuple[str, Json, Json, str, str]] = [
 
 @pytest.mark.parametrize(("kind", "bad", "good", "key", "words"), METADATA_RULES)
 def test_metadata_that_keda_could_not_use_is_found(kind: str, bad: Json, good: Json, key: str, words: str) -> None:
-    problems, _ = said_of(trigger(kind, bad))
+    problems, _warnings = said_of(trigger(kind, bad))
     assert_one(problems, f"trigger.metadata.{key}" if key else "trigger.metadata", words)
     assert SECRET not in problems[0]
     assert said_of(trigger(kind, good))[0] == []
@@ -297,7 +297,7 @@ def test_a_trigger_authentication_may_give_what_the_metadata_lacks(kind: str, mi
     ],
 )
 def test_a_trigger_authentication_does_not_give_everything(kind: str, missing: Json, words: str) -> None:
-    problems, _ = said_of(trigger(kind, missing, **AUTHENTICATED))
+    problems, _warnings = said_of(trigger(kind, missing, **AUTHENTICATED))
     assert len(problems) == 1
     assert words in problems[0]
 
@@ -649,7 +649,7 @@ def test_a_formula_does_not_take_the_place_of_what_keda_always_wants(changes: Js
     query = trigger("prometheus", {"threshold": None}, name="waiting")
     queue = trigger("rabbitmq", {"value": "0"}, name="running")
     cpu = trigger("cpu", {"value": "0"})
-    problems, _ = said_of(scaled_object(triggers=[query, queue, cpu], advanced=modifiers("waiting + running")))
+    problems, _warnings = said_of(scaled_object(triggers=[query, queue, cpu], advanced=modifiers("waiting + running")))
     assert [problem.split(": ")[0] for problem in problems] == [
         "worker.triggers[0].metadata",
         "worker.triggers[1].metadata.value",
@@ -731,7 +731,7 @@ def test_a_server_with_keda_and_these_checks_refuse_the_same_objects() -> None:
 
 
 def test_a_formula_whose_triggers_have_no_names_says_what_is_missing() -> None:
-    problems, _ = said_of(scaled_object(triggers=[trigger("redis")], advanced=modifiers("nope + 1")))
+    problems, _warnings = said_of(scaled_object(triggers=[trigger("redis")], advanced=modifiers("nope + 1")))
     assert [problem.split(": ")[0] for problem in problems] == [
         "worker.triggers[0].name",
         "worker.advanced.scalingModifiers.formula",
