@@ -27,10 +27,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._key_changes impor
     no_drain,
     question_about,
     question_to,
+    read_by,
     refusal,
+    second_drain,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._names import FLEET_LABEL
+from ansible_collections.queueops.celery.plugins.module_utils._names import FLEET_LABEL, drain_name
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
 from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER
 
@@ -80,7 +82,8 @@ def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
     answer = answer_from(output)
     if answer is None:
         last = (errors.strip().splitlines() or ["no output"])[-1]
-        return Answer(error=f"{name} gave no answer: {last[:200]}")
+        # What an app prints may hold a URL with its password.
+        return Answer(error=f"{name} gave no answer: {last.partition('://')[0][:200]}")
     return answer
 
 
@@ -118,12 +121,14 @@ class AtRisk:
     :param problems: why the run stops.
     :param drains: workers that are left on an old key.
     :param busy: workers of an earlier run that still drain, each with what it says.
+    :param needed: kind and name of what workers that drain read, which must stay as long as they do.
     """
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     drains: list[dict[str, Any]] = field(default_factory=list)
     busy: dict[str, str] = field(default_factory=dict)
+    needed: set[tuple[str, str]] = field(default_factory=set)
 
 
 def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str, prunes: bool = False) -> AtRisk:
@@ -139,11 +144,6 @@ def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str
         return found
     deployments = {item["metadata"]["name"]: item for item in cluster.list_objects("Deployment", "apps/v1") or []}
     pods = cluster.list_objects("Pod", "v1", selector=f"{FLEET_LABEL}={fleet.name}") or []
-    for change in changes:
-        live = deployments.get(change.deployment)
-        if live is not None:
-            answer = _asked(cluster, live, pods, partial(question_about, change))
-            _settle(found, fleet, change, live, answer, policy)
     for item in drains:
         live = deployments.get(item.name)
         if live is not None:
@@ -151,16 +151,35 @@ def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str
             if answer.held != 0:
                 left = f"{answer.held} messages" if answer.held is not None else f"not known: {answer.error}"
                 found.busy[item.name] = f"Deployment {item.name} stays until its old key is empty ({left})."
+                found.needed |= read_by(live["spec"]["template"]["spec"])
+    for change in changes:
+        live = deployments.get(change.deployment)
+        if live is None or (change.is_idle and not pods_of(live, pods)):
+            continue
+        answer = _asked(cluster, live, pods, partial(question_about, change), is_leaving=change.is_idle)
+        _settle(found, fleet, change, live, answer, policy)
     return found
 
 
 def _asked(
-    cluster: Cluster, live: dict[str, Any], pods: list[dict[str, Any]], question: Callable[[Iterable[str]], Question]
+    cluster: Cluster,
+    live: dict[str, Any],
+    pods: list[dict[str, Any]],
+    question: Callable[[Iterable[str]], Question],
+    is_leaving: bool = False,
 ) -> Answer:
-    pod = ready_pod(pods_of(live, pods))
+    own = pods_of(live, pods)
+    pod = ready_pod(own)
+    if pod is None and is_leaving:
+        pod = next((item for item in own if (item.get("status") or {}).get("phase") == "Running"), None)
     if pod is None:
         return Answer(error="no pod is ready")
     return ask(cluster, pod, question(worker_args_of(live)))
+
+
+def _taken(found: AtRisk, fleet: Fleet) -> set[str]:
+    """Names of Deployments that a new worker that drains must not have."""
+    return {*found.busy, *(variant.deployment for variant in fleet.variants)}
 
 
 def _settle(found: AtRisk, fleet: Fleet, change: KeyChange, live: dict[str, Any], answer: Answer, policy: str) -> None:
@@ -171,7 +190,11 @@ def _settle(found: AtRisk, fleet: Fleet, change: KeyChange, live: dict[str, Any]
         found.problems.append(message)
     elif change.moves_key and not keeps_its_login(change, live):
         found.problems.append(no_drain(change, answer.held, answer.error))
+    elif change.moves_key and drain_name(change.deployment) in _taken(found, fleet):
+        found.problems.append(second_drain(change, answer.held, answer.error))
     elif change.moves_key:
-        found.drains.append(drain_worker(fleet, change, live))
+        worker = drain_worker(fleet, change, live)
+        found.drains.append(worker)
+        found.needed |= read_by(worker["spec"]["template"]["spec"])
     else:
         found.warnings.append(message)

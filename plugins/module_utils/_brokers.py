@@ -19,6 +19,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import (
     BROKER_TYPES,
     Broker,
     ScalerLogin,
+    SecretReference,
     Tls,
     UnackedKeys,
 )
@@ -382,10 +383,32 @@ def tls_files(broker: Broker | None) -> dict[str, tuple[str, str]]:
     return found
 
 
+def scaler_login(broker: Broker) -> dict[str, tuple[str, str]]:
+    """The scaler's user name and password, each as Secret and key: its own if it has some, else the workers'."""
+    own = broker.scaler
+    if own is not None and own.secret is not None:
+        return _referenced(own.secret)
+    if own is not None and own.password:
+        login = {"password": (broker.own_secret, "scaler_password")}
+        return {"username": (broker.own_secret, "scaler_username"), **login} if own.username else login
+    if broker.secret is not None:
+        return _referenced(broker.secret)
+    if broker.password:
+        login = {"password": (broker.own_secret, "password")}
+        return {"username": (broker.own_secret, "username"), **login} if broker.username else login
+    return {}
+
+
+def _referenced(secret: SecretReference) -> dict[str, tuple[str, str]]:
+    keys = {"username": secret.username_key, "password": secret.password_key}
+    return {parameter: (secret.name, key) for parameter, key in keys.items() if key}
+
+
 def scaler_tls(broker: Broker) -> tuple[str, str] | None:
     """Secret and key with the word C(enable), without which KEDA's RabbitMQ scaler uses no certificates (2.20)."""
-    if broker.secret is not None and broker.secret.tls_key:
-        return broker.secret.name, broker.secret.tls_key
+    for secret in (broker.scaler.secret if broker.scaler is not None else None, broker.secret):
+        if secret is not None and secret.tls_key:
+            return secret.name, secret.tls_key
     return (broker.own_secret, "scaler_tls") if broker.has_own_secret else None
 
 

@@ -218,6 +218,12 @@ def effective_pool(process: Process) -> str:
     return next((option.value for option in extra if option.name == "pool" and option.value), process.pool)
 
 
+def has_remote_control(process: Process) -> bool:
+    """Whether the worker answers C(celery inspect), as far as its own settings say so."""
+    written = {name.lower().replace(".", "_"): value for name, value in process.settings.items()}
+    return written.get("worker_enable_remote_control") is not False
+
+
 def _canonical(word: str) -> str:
     return word.partition("=")[0].removeprefix("--")
 
@@ -267,7 +273,12 @@ def _settings(process: Process, broker_settings: dict[str, Any]) -> list[str]:
     if process.cancel_on_connection_loss:
         words.append("worker.cancel_long_running_tasks_on_connection_loss=true")
     words += [_setting(name.lower().replace(".", "_"), value) for name, value in process.settings.items()]
-    return [*words, *(_setting(name, value) for name, value in broker_settings.items() if value)]
+    return [*words, *broker_words(broker_settings)]
+
+
+def broker_words(settings: dict[str, Any]) -> list[str]:
+    """Settings that follow from the broker, as arguments after C(--)."""
+    return [_setting(name, value) for name, value in settings.items() if value]
 
 
 def _setting(name: str, value: Any) -> str:

@@ -25,6 +25,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._command import (
     check_extra_params,
     check_settings,
     effective_pool,
+    has_remote_control,
     held_by,
     slots_of,
     worker_args,
@@ -71,7 +72,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     service_broker_secret_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING
-from ansible_collections.queueops.celery.plugins.module_utils._pods import PodContext, worker_pod
+from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER, PodContext, worker_pod
 from ansible_collections.queueops.celery.plugins.module_utils._presets import PRESETS, PROFILES, Preset
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 from ansible_collections.queueops.celery.plugins.module_utils._rules import check_fleet, check_variant
@@ -381,7 +382,9 @@ def _read_variant(
     process = _with_shutdown(process, knowledge, pod.termination_grace_period, sizing, blind, reader.versions.celery)
     unacked = None
     if not blind and service.broker is not None:
-        visibility = visibility_timeout(process, knowledge, pod.termination_grace_period, service.broker)
+        rounds = -(-held_by(estimate) // slots_of(estimate))
+        grace = pod.termination_grace_period
+        visibility = visibility_timeout(process, knowledge, grace, service.broker, rounds)
         process = replace(process, visibility_timeout=visibility if service.broker.type != "rabbitmq" else None)
         if service.broker.is_redis:
             unacked = unacked_keys(reader.fleet, service.name, name, service.broker)
@@ -465,13 +468,25 @@ def _broker_settings(
     What the preset knows of the app's own options is repeated only where ours replace them.
     """
     options = transport_options(broker, unacked, visibility)
-    if unacked is not None or visibility is not None:
+    if options:
         options = {**preset.transport_options, **options}
     return {"broker_use_ssl": use_ssl(broker), "broker_transport_options": options}
 
 
 def _check_overrides(variant: Variant, service: Service, path: str, problems: Problems) -> None:
     """What pod_overrides leave out, the rest of the pod must have: the finished pod is checked as a whole."""
+    for name in sorted({"terminationGracePeriodSeconds"} & set(variant.pod.pod_overrides)):
+        problems.add(
+            f"{path}.{name}", "write termination_grace_period instead, which the other times are checked with."
+        )
+    for container in variant.pod.pod_overrides.get("containers", []):
+        for name in sorted({"args", "command"} & set(container)) if container.get("name") == WORKER_CONTAINER else ():
+            problems.add(
+                path,
+                f"{name} of the worker's container would replace what the scaler, the probe and the key of its "
+                "messages "
+                "count on; write extra_params, settings and the keys of the process instead.",
+            )
     if not variant.pod.pod_overrides or not variant.pod.image:
         return
     context = PodContext(service, variant.deployment, {}, {}, NOTHING)
@@ -511,7 +526,8 @@ def _with_probe(pod: Pod, process: Process, broker: Broker | None) -> Pod:
     """Settle on a probe. A ping needs a broker it reaches as the worker does, and a worker that listens while busy."""
     if pod.probe.type is not None:
         return pod
-    kind = "ping" if broker is not None and answers_ping(broker) and effective_pool(process) != "solo" else "none"
+    listens = effective_pool(process) != "solo" and has_remote_control(process)
+    kind = "ping" if broker is not None and answers_ping(broker) and listens else "none"
     return replace(pod, probe=replace(pod.probe, type=kind))
 
 

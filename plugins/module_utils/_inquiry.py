@@ -77,7 +77,7 @@ sys.path.insert(0, os.getcwd())
 
 
 def told(value):
-    return list(value) if isinstance(value, (tuple, set)) else value
+    return list(value) if isinstance(value, (tuple, set, frozenset, range)) else value
 
 
 def raw_client(connection):
@@ -188,9 +188,9 @@ try:
         queues = (inspect.active_queues() or {}).get(node)
         answer["answered"] = queues is not None
         answer["consumed"] = sorted(queue["name"] for queue in queues or [])
-except Exception as error:
+except (Exception, SystemExit) as error:
     answer["error"] = type(error).__name__ + ": " + str(error).split("\n")[0].split("://")[0][:200]
-print("MARK" + json.dumps(answer))
+print("MARK" + json.dumps(answer, default=str))
 """.replace("MARK", _MARK)
 
 #: Finds the interpreter that the image's own celery command runs with.

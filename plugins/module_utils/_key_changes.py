@@ -21,7 +21,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._brokers import ke
 from ansible_collections.queueops.celery.plugins.module_utils._command import written_options
 from ansible_collections.queueops.celery.plugins.module_utils._in_flight import SHARED_HASH
 from ansible_collections.queueops.celery.plugins.module_utils._inquiry import Question, settings_in
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Service, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Service, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     COMPONENT_LABEL,
     DRAIN,
@@ -46,6 +46,7 @@ class KeyChange:
 
     :param before: identity of the old key; empty where workers use the broker's shared one.
     :param after: identity of the new key; empty where it is tracked no more.
+    :param is_idle: whether it has no pods, but for such that are still on their way out.
     :param old_grace: seconds of the running pods, where only that is too short.
     :param rewritten_secret: the Secret that this run fills with the login of another broker, if it goes to another one.
     """
@@ -59,6 +60,7 @@ class KeyChange:
     is_shared: bool
     queues: tuple[str, ...]
     is_removed: bool = False
+    is_idle: bool = False
     old_grace: int | None = None
     new_grace: int = 0
     rewritten_secret: str = ""
@@ -100,18 +102,22 @@ def _removals(fleet: Fleet, observed: Observed) -> list[KeyChange]:
 
 
 def _change(fleet: Fleet, service: Service, variant: Variant, live: ObservedObject | None) -> KeyChange | None:
-    # Without a pod nobody holds anything: a scaler that sees the hash goes to zero only once it is empty.
-    if live is None or not live.is_ours(fleet.name) or not live.replicas or service.broker is None:
+    if live is None or not live.is_ours(fleet.name):
         return None
     before = live.annotations.get(UNACKED_ANNOTATION, "")
+    # Without a pod nobody holds anything: a scaler that sees the hash goes to zero only once it is empty. Pods that
+    # were told to stop may still hold something, of a key that is known.
+    if (not live.replicas and not before) or (service.broker is None and not before):
+        return None
     after = variant.unacked.identity if variant.unacked is not None else ""
     grace = variant.pod.termination_grace_period
     shorter = live.grace is not None and live.grace < grace
-    if before == after and not (after and shorter):
+    if before == after and not (after and shorter and live.replicas):
         return None
-    if not service.broker.is_redis and not before:
+    if not before and not (service.broker is not None and service.broker.is_redis):
         return None
-    old_hash = before.rpartition(" ")[2] if before else f"{key_prefix(service.broker)}{SHARED_HASH}"
+    prefix = key_prefix(service.broker) if service.broker is not None else ""
+    old_hash = before.rpartition(" ")[2] if before else f"{prefix}{SHARED_HASH}"
     return KeyChange(
         variant.service,
         variant.name,
@@ -123,8 +129,14 @@ def _change(fleet: Fleet, service: Service, variant: Variant, live: ObservedObje
         queues=variant.queues,
         old_grace=live.grace if before == after else None,
         new_grace=grace,
-        rewritten_secret=service.broker.own_secret if _place(before) not in ("", place_of(service.broker)) else "",
+        is_idle=not live.replicas,
+        rewritten_secret=_rewritten_secret(service.broker, before),
     )
+
+
+def _rewritten_secret(broker: Broker | None, before: str) -> str:
+    """The Secret that gets another broker's address in this run, if there is one."""
+    return broker.own_secret if broker is not None and _place(before) not in ("", place_of(broker)) else ""
 
 
 def _place(identity: str) -> str:
@@ -194,6 +206,47 @@ def keeps_its_login(change: KeyChange, live: Mapping[str, Any]) -> bool:
     ]
     names = {((entry.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name") for entry in entries}
     return not change.rewritten_secret or change.rewritten_secret not in names
+
+
+def second_drain(change: KeyChange, held: int | None, reason: str) -> str:
+    """Why this key cannot get a worker that drains yet, and the ways on. Parameters are those of L(refusal)."""
+    return (
+        f"variant {change.variant} of service {change.service}: the workers of Deployment {change.deployment} "
+        f"{_held(held, reason)} under '{change.before or change.old_hash}', and the name "
+        f"{drain_name(change.deployment)} "
+        "of a worker that would drain it is taken, by one that still drains an earlier key or by a variant. Run again "
+        "when that is gone, or with celery_workers_key_change: accept."
+    )
+
+
+_KINDS = {
+    "secretKeyRef": "Secret",
+    "secretRef": "Secret",
+    "configMapKeyRef": "ConfigMap",
+    "configMapRef": "ConfigMap",
+}
+
+
+def read_by(spec: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Kind and name of the Secrets and ConfigMaps that a pod reads."""
+    return {*_read_as_environment(spec), *_read_as_volumes(spec)}
+
+
+def _read_as_environment(spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for container in [*spec.get("containers", []), *spec.get("initContainers", [])]:
+        values = [entry.get("valueFrom") or {} for entry in container.get("env") or []]
+        for source in [*values, *(container.get("envFrom") or [])]:
+            for key in _KINDS.keys() & source.keys():
+                yield _KINDS[key], str(source[key].get("name"))
+
+
+def _read_as_volumes(spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for volume in spec.get("volumes") or []:
+        for part in [volume, *((volume.get("projected") or {}).get("sources") or [])]:
+            if part.get("configMap"):
+                yield "ConfigMap", str(part["configMap"].get("name"))
+            if part.get("secret"):
+                yield "Secret", str(part["secret"].get("secretName") or part["secret"].get("name"))
 
 
 def no_drain(change: KeyChange, held: int | None, reason: str) -> str:

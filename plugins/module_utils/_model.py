@@ -319,7 +319,8 @@ class Process:
         Integer(1, unit=SECONDS),
         "Redis and SQS: time after which a message that nobody acknowledged goes to another worker. Set where "
         "in-flight work is tracked.",
-        default_text="the most of 3600, twice longest_task_seconds, longest_eta_seconds and the grace period",
+        default_text="the most of 3600, twice longest_task_seconds (or time_limit; more with prefetch), "
+        "longest_eta_seconds + longest_task_seconds, and the grace period",
     )
     soft_shutdown_timeout: int | None = key(
         Integer(0, unit=SECONDS),

@@ -10,7 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._brokers import TLS_MOUNT, broker_url, tls_files
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import (
+    TLS_MOUNT,
+    broker_url,
+    tls_files,
+    transport_options,
+    use_ssl,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._command import broker_words
 from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import (
     HEARTBEAT_MOUNT,
     SENTINEL_PASSWORD,
@@ -71,10 +78,7 @@ def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
     pod, broker = variant.pod, context.service.broker
     container = _container(WORKER_CONTAINER, list(variant.args), pod, broker, context)
     if needs_launcher(variant, broker):
-        container["command"] = start_command(pod.probe.python)
-        container.setdefault("volumeMounts", []).append(
-            {"name": "celery-heartbeat", "mountPath": HEARTBEAT_MOUNT, "readOnly": True}
-        )
+        _mount_launcher(container, pod.probe.python)
     container.update(_probes(variant, broker))
     if pod.lifecycle:
         container["lifecycle"] = pod.lifecycle
@@ -85,11 +89,7 @@ def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
     _mount_certificates(spec, container, broker)
     spec["terminationGracePeriodSeconds"] = pod.termination_grace_period
     if needs_launcher(variant, broker):
-        volume = {
-            "name": "celery-heartbeat",
-            "configMap": {"name": heartbeat_name(variant.service), "defaultMode": 0o444},
-        }
-        spec["volumes"] = [*spec.get("volumes", []), volume]
+        _add_launcher(spec, variant.service)
     return _template(spec, pod, context)
 
 
@@ -103,15 +103,38 @@ def beat_pod(beat: Beat, context: PodContext) -> dict[str, Any]:
         args.append(f"--schedule={beat.schedule_file}")
     if beat.max_interval:
         args.append(f"--max-interval={beat.max_interval}")
-    container = _container("beat", [*args, *beat.extra_params], pod, service.broker, context)
+    args += beat.extra_params
+    # Beat sends through the same broker, whose name of the master or certificates no URL can hold.
+    settings = {"broker_use_ssl": use_ssl(service.broker)}
+    if service.broker is not None and service.broker.type == "redis-sentinel":
+        settings["broker_transport_options"] = transport_options(service.broker, None, None)
+    words = broker_words(settings)
+    container = _container("beat", [*args, *(["--", *words] if words else [])], pod, service.broker, context)
+    launches = bool(sentinel_password(service.broker))
+    if launches:
+        _mount_launcher(container, pod.probe.python)
     container["resources"] = _without_empty(beat.resources)
     spec = _spec(pod, [container], context)
     _mount_certificates(spec, container, service.broker)
+    if launches:
+        _add_launcher(spec, service.name)
     if not beat.scheduler:
         folder = beat.schedule_file.rpartition("/")[0] or "/"
         container.setdefault("volumeMounts", []).append({"name": "celery-schedule", "mountPath": folder})
         spec["volumes"] = [*spec.get("volumes", []), {"name": "celery-schedule", **beat.schedule_volume}]
     return _template(spec, replace(pod, pod_overrides=_for_beat(pod.pod_overrides)), context)
+
+
+def _mount_launcher(container: dict[str, Any], python: str) -> None:
+    """Start the container by one of our files."""
+    container["command"] = start_command(python)
+    mount = {"name": "celery-heartbeat", "mountPath": HEARTBEAT_MOUNT, "readOnly": True}
+    container["volumeMounts"] = [*container.get("volumeMounts", []), mount]
+
+
+def _add_launcher(spec: dict[str, Any], service: str) -> None:
+    volume = {"name": "celery-heartbeat", "configMap": {"name": heartbeat_name(service), "defaultMode": 0o444}}
+    spec["volumes"] = [*spec.get("volumes", []), volume]
 
 
 def _mount_certificates(spec: dict[str, Any], container: dict[str, Any], broker: Broker | None) -> None:

@@ -12,8 +12,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._brokers import scaler_tls, tls_files
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import scaler_login, scaler_tls, tls_files
 from ansible_collections.queueops.celery.plugins.module_utils._command import effective_pool
+from ansible_collections.queueops.celery.plugins.module_utils._demand import RESOURCE_TYPES
 from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Pod, Service, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     LONGEST_DEPLOYMENT,
@@ -107,6 +108,8 @@ def _check_scaling(variant: Variant, path_of: PathOf, problems: Problems) -> Non
     _warn_without_effect(variant, path_of, problems)
     if scaling.scaler == "hpa":
         _check_pod_autoscaler(variant, path_of, problems)
+    if variant.uses_keda:
+        _check_resource_triggers(variant, path_of, problems)
 
 
 def _warn_without_effect(variant: Variant, path_of: PathOf, problems: Problems) -> None:
@@ -154,18 +157,40 @@ def _check_probe(variant: Variant, path_of: PathOf, problems: Problems) -> None:
 
 
 def _check_pod_autoscaler(variant: Variant, path_of: PathOf, problems: Problems) -> None:
-    """Kubernetes measures against the request, and needs one of every container."""
     wanted = {"cpu": variant.scaling.cpu_utilization, "memory": variant.scaling.memory_utilization}
     names = [name for name, percent in wanted.items() if percent] or ["cpu"]
-    requests = {**variant.pod.resources.get("limits", {}), **variant.pod.resources.get("requests", {})}
-    for name in names:
-        if not requests.get(name):
-            problems.add(
-                path_of("scaler"),
-                f"the HPA of {_who(variant)} measures {name} against its request; set resources.requests.{name}.",
-            )
+    _check_requests(variant, names, path_of("scaler"), problems)
     if "min_replicas" in variant.written_keys and variant.scaling.min_replicas == 0:
         problems.add(path_of("min_replicas"), "an HPA keeps at least one pod; write 1 or more, or scaler: keda.")
+
+
+def _check_resource_triggers(variant: Variant, path_of: PathOf, problems: Problems) -> None:
+    """KEDA's webhook refuses a trigger of type cpu or memory over containers without a request (2.20)."""
+    for trigger in variant.scaling.extra_triggers:
+        if trigger["type"] in RESOURCE_TYPES:
+            container = trigger["metadata"].get("containerName")
+            _check_requests(variant, [trigger["type"]], path_of("extra_triggers"), problems, container)
+
+
+def _check_requests(
+    variant: Variant, names: Iterable[str], path: str, problems: Problems, container: str | None = None
+) -> None:
+    """Kubernetes measures against the request, and needs one of every container of a pod.
+
+    :param container: the only one that is measured, if only one is.
+    """
+    containers = {WORKER_CONTAINER: variant.pod.resources}
+    containers |= {item["name"]: item.get("resources", {}) for item in variant.pod.sidecars}
+    for name in names:
+        for owner, resources in containers.items():
+            # The API server takes a limit for a request that is not given.
+            given = {**resources.get("limits", {}), **resources.get("requests", {})}
+            if container in (None, owner) and not given.get(name):
+                problems.add(
+                    path,
+                    f"{name} of {_who(variant)} is measured against its request, and the container {owner!r} has none; "
+                    f"set resources.requests.{name}{'' if owner == WORKER_CONTAINER else ' in sidecars'}.",
+                )
 
 
 def _check_scaled_broker(variant: Variant, broker: Broker | None, path_of: PathOf, problems: Problems) -> None:
@@ -182,8 +207,10 @@ def _check_scaled_broker(variant: Variant, broker: Broker | None, path_of: PathO
             f"the scaler of {_who(variant)} needs to be let into SQS: set pod_identity: true, or access_key_id and "
             "secret_access_key, on celery_workers_broker.",
         )
+    if broker.type == "rabbitmq":
+        _check_management_login(variant, broker, path_of, problems)
     reference = broker.scaler.secret if broker.scaler is not None else broker.secret
-    if broker.type != "sqs" and reference is not None and reference.password_key is None:
+    if broker.is_redis and reference is not None and reference.password_key is None:
         problems.warn(
             path_of("enable_keda"),
             f"the scaler of {_who(variant)} reads the broker without a password, because secret names none; add "
@@ -194,6 +221,25 @@ def _check_scaled_broker(variant: Variant, broker: Broker | None, path_of: PathO
             path_of("enable_keda"),
             "KEDA takes certificates for RabbitMQ only with the word enable from a Secret: put it into your Secret "
             "and name its key as celery_workers_broker.secret.tls_key.",
+        )
+
+
+def _check_management_login(variant: Variant, broker: Broker, path_of: PathOf, problems: Problems) -> None:
+    """The management API lets nobody in without a login, and KEDA takes both parts of one or none (2.20)."""
+    login = scaler_login(broker)
+    path = path_of("enable_keda")
+    mend = (
+        "set username and password on celery_workers_broker or its scaler, or username_key and password_key of secret."
+    )
+    if not login:
+        problems.warn(
+            path, f"the management API of RabbitMQ lets nobody in without a login; for {_who(variant)} {mend}"
+        )
+    elif set(login) != {"username", "password"}:
+        problems.add(
+            path,
+            f"the scaler of {_who(variant)} has no {'password' if 'username' in login else 'user name'} for RabbitMQ's "
+            f"management API, and KEDA takes both or none; {mend}",
         )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import address_of, physical_queue, place_of
-from ansible_collections.queueops.celery.plugins.module_utils._command import written_options
+from ansible_collections.queueops.celery.plugins.module_utils._command import has_remote_control, written_options
 from ansible_collections.queueops.celery.plugins.module_utils._demand import (
     FORMULA_TYPES,
     RESOURCE_TYPES,
@@ -260,8 +260,9 @@ def _grace(case: _Case) -> None:
 
 def _gives_back(variant: Variant) -> bool:
     """Whether a stopping worker returns tasks that it cannot finish. Late acknowledgement alone does not (measured)."""
-    cold = any(entry["name"] == "REMAP_SIGTERM" and entry.get("value") == "SIGQUIT" for entry in variant.pod.env)
-    return variant.acknowledges_late and (bool(variant.process.soft_shutdown_timeout) or cold)
+    remapped = [entry.get("value") for entry in variant.pod.env if entry["name"] == "REMAP_SIGTERM"]
+    stops = remapped == ["SIGQUIT"] if remapped else bool(variant.process.soft_shutdown_timeout)
+    return variant.acknowledges_late and stops
 
 
 def _long_grace(case: _Case) -> None:
@@ -275,19 +276,37 @@ def _long_grace(case: _Case) -> None:
         )
 
 
+def _longest(variant: Variant) -> float:
+    """Seconds that a task of a variant may run: what people know, else its time limit; 0 where neither is given."""
+    limit = written_options(variant.args).get("time-limit") or ""
+    return variant.knowledge.longest_task_seconds or (float(limit) if limit.isdigit() else 0.0)
+
+
+def _longest_key(variant: Variant) -> str:
+    return "longest_task_seconds" if variant.knowledge.longest_task_seconds else "time_limit"
+
+
 def _visibility(case: _Case) -> None:
     variant, broker = case.variant, case.broker
     if broker is None or broker.type not in DEFAULT_VISIBILITY:
         return
     timeout, key = _visibility_in_force(variant, broker)
-    longest, eta = variant.knowledge.longest_task_seconds or 0, variant.knowledge.longest_eta_seconds or 0
-    if variant.acknowledges_late and timeout < longest:
+    longest, eta = _longest(variant), variant.knowledge.longest_eta_seconds or 0
+    if variant.acknowledges_late and eta and longest <= timeout < eta + longest:
+        case.refuse(
+            "visibility-timeout",
+            key,
+            f"the visibility timeout of {case.who} is {timeout} s, and a task with an ETA of {eta:g} s that runs for "
+            f"{longest:g} s is held for {eta + longest:g} s: the broker gives its message to a second worker. "
+            f"{_visibility_mend(variant, broker, eta + longest)}",
+        )
+    elif variant.acknowledges_late and timeout < longest:
         case.refuse(
             "visibility-timeout",
             key,
             f"the visibility timeout of {case.who} is {timeout} s and its longest task takes {longest:g} s: the "
             "broker gives the message to a second worker while the first one still works on it. "
-            f"{_visibility_mend(variant, broker, max(longest * 2, eta))}",
+            f"{_visibility_mend(variant, broker, max(longest * 2, eta + longest))}",
         )
     elif timeout < eta:
         case.refuse(
@@ -323,11 +342,11 @@ def _consumer_timeout(case: _Case) -> None:
     if broker is None or broker.type != "rabbitmq" or not broker.consumer_timeout:
         return
     eta = variant.knowledge.longest_eta_seconds or 0
-    longest = (variant.knowledge.longest_task_seconds or 0) if variant.acknowledges_late else 0
+    longest = _longest(variant) if variant.acknowledges_late else 0
     if longest + eta > broker.consumer_timeout:
         case.refuse(
             "consumer-timeout",
-            "longest_task_seconds" if longest else "longest_eta_seconds",
+            _longest_key(variant) if longest else "longest_eta_seconds",
             f"RabbitMQ closes the channel of a worker of {case.who} that holds a message for more than "
             f"consumer_timeout {broker.consumer_timeout} s, and its tasks hold one for up to {longest + eta:g} s "
             f"(longest task + ETA). Raise consumer_timeout on the server to {math.ceil((longest + eta) * 1.2)} s (it "
@@ -394,6 +413,13 @@ def _eta_limit(case: _Case) -> None:
 
 
 def _heartbeat(case: _Case) -> None:
+    if case.variant.pod.probe.type == "ping" and not has_remote_control(case.variant.process):
+        case.refuse(
+            "heartbeat-off",
+            "probe",
+            f"the probe of {case.who} asks the worker over remote control, and worker_enable_remote_control: false "
+            "switches that off: no pod would ever be ready. Set probe: heartbeat, or take the setting out.",
+        )
     if case.variant.pod.probe.type == "heartbeat" and "without-heartbeat" in written_options(case.variant.args):
         case.refuse(
             "heartbeat-off",
@@ -433,6 +459,7 @@ def _versions(case: _Case) -> None:
             "raise termination_grace_period instead",
         ),
         (variant.sees_in_flight, "celery", "5.1", "in_flight", "set in_flight: false"),
+        (broker is not None and broker.queue_type == "quorum", "celery", "5.5", "queues", "use classic queues"),
     ]
     if variant.uses_keda:
         wanted += _keda_features(variant, broker)

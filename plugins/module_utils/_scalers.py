@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._brokers import scaler_tls, tls_files
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import scaler_login, scaler_tls, tls_files
 from ansible_collections.queueops.celery.plugins.module_utils._demand import Demand, demand_of
 from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import sentinel_password
 from ansible_collections.queueops.celery.plugins.module_utils._model import (
@@ -19,7 +19,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import (
     Fallback,
     Fleet,
     Scaling,
-    SecretReference,
     Service,
     Variant,
 )
@@ -117,31 +116,13 @@ def _secret_keys(broker: Broker) -> dict[str, tuple[str, str]]:
     if broker.type == "sqs":
         names = {"AWS_ACCESS_KEY_ID": "awsAccessKeyID", "AWS_SECRET_ACCESS_KEY": "awsSecretAccessKey"}
         return {names[name]: place for name, place in aws_keys(broker).items()}
-    return {**_login(broker), **_sentinel_login(broker), **_certificates(broker)}
-
-
-def _login(broker: Broker) -> dict[str, tuple[str, str]]:
-    """The scaler's own login if it has one, else the workers'."""
-    own = broker.scaler
-    if own is not None and own.secret is not None:
-        return _referenced(own.secret)
-    if own is not None and own.password:
-        login = {"password": (broker.own_secret, "scaler_password")}
-        return {"username": (broker.own_secret, "scaler_username"), **login} if own.username else login
-    if broker.secret is not None:
-        return _referenced(broker.secret)
-    if broker.password:
-        login = {"password": (broker.own_secret, "password")}
-        return {"username": (broker.own_secret, "username"), **login} if broker.username else login
-    return {}
-
-
-def _referenced(secret: SecretReference) -> dict[str, tuple[str, str]]:
-    keys = {"username": secret.username_key, "password": secret.password_key}
-    return {parameter: (secret.name, key) for parameter, key in keys.items() if key}
+    return {**scaler_login(broker), **_sentinel_login(broker), **_certificates(broker)}
 
 
 def _sentinel_login(broker: Broker) -> dict[str, tuple[str, str]]:
+    own = broker.scaler.secret if broker.scaler is not None else None
+    if broker.type == "redis-sentinel" and own is not None and own.sentinel_password_key:
+        return {"sentinelPassword": (own.name, own.sentinel_password_key)}
     place = sentinel_password(broker)
     return {"sentinelPassword": place} if place else {}
 

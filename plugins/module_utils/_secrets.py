@@ -84,7 +84,8 @@ def _masked(key: str, value: Any, masks_env: bool) -> Any:
     if value is None or key in _NAMES_ONLY:
         return without_secrets(value, masks_env)
     holds_text = not isinstance(value, (Mapping, list, tuple, bool))
-    return MISPLACED if near or (holds_text and names_secret(key)) else without_secrets(value, masks_env)
+    named = names_secret(key) or key == "access_key_id"
+    return MISPLACED if near or (holds_text and named) else without_secrets(value, masks_env)
 
 
 def _marker(value: Any) -> Any:
@@ -177,8 +178,10 @@ def split_url(url: Any) -> tuple[Any, str | None]:
     scheme, separator, rest = text.partition("://")
     if not separator:
         return (MISPLACED if "@" in text else text), None
+    # Options after a question mark may hold a password too, and are refused all the same.
+    rest = f"{rest.partition('?')[0]}?" if "?" in rest.rpartition("@")[2] else rest
     if _ADDRESS_ONLY.match(rest) or "@" not in rest:
-        return text, None
+        return f"{scheme}://{rest}", None
     # The last @ ends the login, so that a password with an unescaped @ or / in it does not show.
     login, _at, address = rest.rpartition("@")
     user, colon, password = login.partition(":")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import key_prefix, transport_options
+from ansible_collections.queueops.celery.plugins.module_utils._command import effective_pool, has_remote_control
 from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import needs_launcher
 from ansible_collections.queueops.celery.plugins.module_utils._inquiry import Answer, Question, settings_in
 from ansible_collections.queueops.celery.plugins.module_utils._model import Service, Variant
@@ -48,7 +49,7 @@ def question_for(variant: Variant, service: Service, canaries: bool) -> Question
         queues=variant.queues,
         canary=canaries and bool(own_hash),
         # SQS has no remote control.
-        inspects=broker is None or broker.type != "sqs",
+        inspects=(broker is None or broker.type != "sqs") and has_remote_control(variant.process),
         enforced=needs_launcher(variant, broker),
     )
 
@@ -57,8 +58,11 @@ def verified(variant: Variant, service: Service, pod: str, answer: Answer) -> Fi
     """Judge an answer."""
     early = tuple(sorted(name for name, (late, _lost) in answer.tasks.items() if not late))
     unaccepted = [name for name in early if name not in variant.knowledge.accept_early_ack_tasks]
-    problems = [*_silence(variant, service, answer), *_queues(variant, answer), *_canary(variant, answer)]
+    problems = [*_queues(variant, answer), *_canary(variant, answer)]
     warnings: list[str] = []
+    # A solo worker listens to nobody while its task runs.
+    busy = effective_pool(variant.process) == "solo" and not answer.error
+    (warnings if busy else problems).extend(_silence(variant, service, answer))
     problems += _options(service, variant, answer)
     if unaccepted and variant.sees_in_flight:
         (problems if variant.goes_to_zero else warnings).append(_early(variant, unaccepted))
@@ -97,7 +101,9 @@ def _silence(variant: Variant, service: Service, answer: Answer) -> Iterable[str
 
 
 def _queues(variant: Variant, answer: Answer) -> Iterable[str]:
-    if answer.answered and set(answer.consumed) != set(variant.queues):
+    # A queue of the worker's own (worker_direct) ends in .dq and belongs to nobody else.
+    consumed = {name for name in answer.consumed if not name.endswith(".dq")}
+    if answer.answered and consumed != set(variant.queues):
         yield (
             f"{_who(variant)}: the worker consumes {', '.join(answer.consumed) or 'nothing'}, and the inventory says "
             f"{', '.join(sorted(variant.queues))}."

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import FILES, files_hash, needs_launcher
+from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import (
+    FILES,
+    files_hash,
+    needs_launcher,
+    sentinel_password,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._model import Beat, Fleet, Service, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     UNACKED_ANNOTATION,
@@ -35,7 +40,8 @@ def worker_resources(fleet: Fleet, observed: Observed = NOTHING, dry_run: bool =
     """
     found: list[dict[str, Any]] = []
     for service in fleet.services:
-        if any(needs_launcher(variant, service.broker) for variant in service.variants):
+        launches_beat = service.beat is not None and sentinel_password(service.broker) is not None
+        if launches_beat or any(needs_launcher(variant, service.broker) for variant in service.variants):
             found.append(_heartbeat_files(fleet, service))
         for variant in service.variants:
             found.append(worker_deployment(fleet, service, variant, observed, dry_run))
@@ -104,6 +110,9 @@ def fixed_replicas(variant: Variant, live: ObservedObject | None) -> int | None:
     A number once applied cannot just be dropped: a client-side apply would then reset it to 1 (measured on 1.36). It
     stays while it is still true, and is handed over where somebody has changed it.
     """
+    if variant.scaling.scaler == "hpa" and live is not None and live.replicas == 0:
+        # An HPA is switched off at zero pods and would leave it there.
+        return max(1, variant.scaling.min_replicas)
     if variant.has_scaler:
         return None
     if variant.scaling.replicas is not None:

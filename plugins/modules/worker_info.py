@@ -216,7 +216,7 @@ def argument_spec() -> dict[str, Any]:
 def describe(fleet: Fleet, observed: Observed, risk: AtRisk, creates_namespace: bool, prunes: bool) -> dict[str, Any]:
     """What the module returns of a fleet and its cluster."""
     findings = preflight(fleet, observed, creates_namespace, prunes)
-    wanted = [*wanted_objects(fleet), *(("Deployment", name) for name in risk.busy)]
+    wanted = [*wanted_objects(fleet), *(("Deployment", name) for name in risk.busy), *sorted(risk.needed)]
     unwanted = leftovers(observed, fleet.name, wanted, present_places(fleet))
     return {
         "observed": asdict(observed),

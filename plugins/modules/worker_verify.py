@@ -109,6 +109,7 @@ not_asked:
 """
 
 import copy
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -139,6 +140,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._verification impo
     verified,
 )
 
+#: Seconds after which a worker that did not answer is asked once more.
+PAUSE = 15
+
 
 def argument_spec() -> dict[str, Any]:
     """Options of the fleet, of the connection, and of asking."""
@@ -165,6 +169,10 @@ def ask_fleet(cluster: Cluster, fleet: Fleet, canaries: bool) -> tuple[list[Find
                 silent.append(variant.deployment)
                 continue
             answer = ask(cluster, pod, question_for(variant, service, canaries))
+            # Without a probe a pod is ready before its worker is.
+            if question_for(variant, service, canaries).inspects and not (answer.answered or answer.error):
+                time.sleep(PAUSE)
+                answer = ask(cluster, pod, question_for(variant, service, canaries))
             found.append(verified(variant, service, pod["metadata"]["name"], answer))
     return found, silent
 

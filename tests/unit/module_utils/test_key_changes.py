@@ -17,6 +17,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._key_changes impor
     key_changes,
     question_about,
     question_to,
+    read_by,
     refusal,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
@@ -260,3 +261,18 @@ def test_prune_does_not_delete_workers_that_hold_messages_under_a_key_of_their_o
     assert "celery_workers_prune would delete it" in refusal(change, 3, "")
     assert key_changes(fleet_with(), observed(*running(old, 2))) == []
     assert key_changes(fleet_with(), observed(*running(old, 0)), prunes=True) == []
+
+
+def test_workers_told_to_stop_are_asked_as_long_as_a_pod_of_theirs_is_there() -> None:
+    moved = fleet_with(broker={"host": "redis", "database": 1})
+    (change,) = key_changes(moved, observed(*running(ON, 0)))
+    assert change.is_idle
+
+
+def test_a_worker_that_drains_keeps_the_secrets_and_files_that_it_reads() -> None:
+    fleet = fleet_with({**TRACKED, "secret_env": {"KEY": True}, "probe": "heartbeat"})
+    (manifest,) = running(fleet, 1)
+    assert read_by(manifest["spec"]["template"]["spec"]) == {
+        ("Secret", "billing-worker-env"),
+        ("ConfigMap", "billing-worker-heartbeat"),
+    }

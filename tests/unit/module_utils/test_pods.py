@@ -209,13 +209,36 @@ def test_pods_roll_when_a_secret_of_ours_has_changed_and_only_then() -> None:
 
 def test_pod_overrides_have_the_last_word() -> None:
     overrides = {
-        "terminationGracePeriodSeconds": 5,
+        "dnsPolicy": "None",
         "containers": [{"name": "worker", "tty": True}, {"name": "more", "image": "x"}],
     }
     pod = pod_with({"pod_overrides": overrides})
-    assert pod["terminationGracePeriodSeconds"] == 5
+    assert pod["dnsPolicy"] == "None"
     assert [item["name"] for item in pod["containers"]] == ["worker", "more"]
     assert (pod["containers"][0]["tty"], pod["containers"][0]["image"]) == (True, "registry.example/billing:1.4")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"terminationGracePeriodSeconds": 5},
+        {"containers": [{"name": "worker", "args": ["celery", "worker"]}]},
+        {"containers": [{"name": "worker", "command": ["sh", "-c", "exec celery worker"]}]},
+    ],
+)
+def test_pod_overrides_may_not_replace_what_the_scaler_counts_on(overrides: dict[str, Any]) -> None:
+    (problem,) = problems_with({"pod_overrides": overrides})
+    assert "instead" in problem
+
+
+def test_beat_finds_the_master_behind_sentinels_as_workers_do() -> None:
+    broker = {"type": "redis-sentinel", "hosts": ["a"], "master_name": "main", "sentinel_password": True}
+    manifests = manifests_with({}, service={"beat": True}, broker=broker)
+    (beat,) = [item for item in of_kind(manifests, "Deployment") if item["metadata"]["name"] == "billing-beat"]
+    container = beat["spec"]["template"]["spec"]["containers"][0]
+    assert container["args"][-1] == 'broker.transport_options=(dict){"master_name":"main"}'
+    assert container["command"][-1].endswith("start.py")
+    assert "CELERY_SENTINEL_PASSWORD" in [entry["name"] for entry in container["env"]]
 
 
 UNFINISHED = [

@@ -124,10 +124,10 @@ def test_every_kind_of_broker_is_scaled_on_once_it_is_described(broker: dict[str
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"resources": {"requests": {"cpu": None}}}, "measures cpu against its request; set resources.requests.cpu."),
+        ({"resources": {"requests": {"cpu": None}}}, "the container 'worker' has none; set resources.requests.cpu."),
         (
             {"memory_utilization": 80, "resources": {"requests": {"memory": None}, "limits": {"memory": None}}},
-            "measures memory against its request; set resources.requests.memory.",
+            "the container 'worker' has none; set resources.requests.memory.",
         ),
         ({"min_replicas": 0}, "an HPA keeps at least one pod; write 1 or more, or scaler: keda."),
     ],

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._model import Variant
 
-from tests.unit.inventories import SCALED, TRACKED, container_with, variant_of
+from tests.unit.inventories import SCALED, TRACKED, container_with, problems_with, variant_of
 
 SAFE = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 
@@ -182,8 +182,8 @@ def test_a_soft_shutdown_begins_because_the_worker_takes_the_signal_for_one() ->
     container = container_with(keys)
     assert {"name": "REMAP_SIGTERM", "value": "SIGQUIT"} in container["env"]
     assert "worker.soft_shutdown_timeout=(int)270" in container["args"]
-    own = container_with({**keys, "env": {"REMAP_SIGTERM": "SIGTERM"}})
-    assert [entry["value"] for entry in own["env"] if entry["name"] == "REMAP_SIGTERM"] == ["SIGTERM"]
+    (problem,) = problems_with({**keys, "env": {"REMAP_SIGTERM": "SIGTERM"}})
+    assert "[short-grace]" in problem
 
 
 @pytest.mark.parametrize(
