@@ -191,7 +191,9 @@ def refusal(change: KeyChange, held: int | None, reason: str) -> str:
     return (
         f"{who}: the workers of Deployment {change.deployment} {what} under '{change.before or change.old_hash}', and "
         f"{becomes}. Nobody would restore what is left there. Run again when they are idle, or "
-        "with celery_workers_key_change: drain, which leaves one worker on the old key until it is empty, or accept."
+        "with celery_workers_key_change: drain, which leaves one worker on the old key until it is empty. Where only "
+        "the "
+        "address of the same broker is written differently, celery_workers_key_change: accept is right."
     )
 
 

@@ -704,6 +704,11 @@ class Variant:
     sizing: tuple[str, ...] = ()
 
     @property
+    def title(self) -> str:
+        """The variant as messages name it."""
+        return f"variant {self.name} of service {self.service}"
+
+    @property
     def has_scaler(self) -> bool:
         """Whether something else than us decides on the number of pods."""
         return self.scaling.scaler in ("keda", "hpa")

@@ -75,10 +75,6 @@ def _check_service(service: Service, problems: Problems) -> None:
         )
 
 
-def _who(variant: Variant) -> str:
-    return f"variant {variant.name} of service {variant.service}"
-
-
 def _check_process(variant: Variant, path_of: PathOf, problems: Problems) -> None:
     process = variant.process
     if process.reject_on_worker_lost and process.acks_late is False:
@@ -96,7 +92,7 @@ def _check_scaling(variant: Variant, path_of: PathOf, problems: Problems) -> Non
     if scaling.min_replicas > scaling.max_replicas:
         problems.add(
             path_of("min_replicas"),
-            f"min_replicas {scaling.min_replicas} of {_who(variant)} is above max_replicas {scaling.max_replicas}; "
+            f"min_replicas {scaling.min_replicas} of {variant.title} is above max_replicas {scaling.max_replicas}; "
             "lower one or raise the other.",
         )
     if scaling.idle_replicas is not None and scaling.idle_replicas >= scaling.min_replicas:
@@ -121,7 +117,7 @@ def _warn_without_effect(variant: Variant, path_of: PathOf, problems: Problems) 
     for name in idle:
         path = path_of(name)
         if path.endswith(f".{variant.service}.{variant.name}.{name}") and path in variant.written:
-            problems.warn(path, f"{name} of {_who(variant)} has no effect: {reason}.")
+            problems.warn(path, f"{name} of {variant.title} has no effect: {reason}.")
 
 
 def _check_names(variant: Variant, path_of: PathOf, problems: Problems) -> None:
@@ -188,7 +184,7 @@ def _check_requests(
             if container in (None, owner) and not given.get(name):
                 problems.add(
                     path,
-                    f"{name} of {_who(variant)} is measured against its request, and the container {owner!r} has none; "
+                    f"{name} of {variant.title} is measured against its request, and the container {owner!r} has none; "
                     f"set resources.requests.{name}{'' if owner == WORKER_CONTAINER else ' in sidecars'}.",
                 )
 
@@ -197,14 +193,14 @@ def _check_scaled_broker(variant: Variant, broker: Broker | None, path_of: PathO
     if broker is None or not broker.is_known:
         problems.add(
             path_of("enable_keda"),
-            f"the scaler of {_who(variant)} needs the broker's address; set celery_workers_broker, for example "
+            f"the scaler of {variant.title} needs the broker's address; set celery_workers_broker, for example "
             "{type: redis, host: redis}.",
         )
         return
     if broker.type == "sqs" and not broker.pod_identity and not aws_keys(broker):
         problems.add(
             path_of("enable_keda"),
-            f"the scaler of {_who(variant)} needs to be let into SQS: set pod_identity: true, or access_key_id and "
+            f"the scaler of {variant.title} needs to be let into SQS: set pod_identity: true, or access_key_id and "
             "secret_access_key, on celery_workers_broker.",
         )
     if broker.type == "rabbitmq":
@@ -213,7 +209,7 @@ def _check_scaled_broker(variant: Variant, broker: Broker | None, path_of: PathO
     if broker.is_redis and reference is not None and reference.password_key is None:
         problems.warn(
             path_of("enable_keda"),
-            f"the scaler of {_who(variant)} reads the broker without a password, because secret names none; add "
+            f"the scaler of {variant.title} reads the broker without a password, because secret names none; add "
             "password_key to celery_workers_broker.secret if the broker wants one.",
         )
     if broker.type == "rabbitmq" and tls_files(broker) and scaler_tls(broker) is None:
@@ -233,12 +229,12 @@ def _check_management_login(variant: Variant, broker: Broker, path_of: PathOf, p
     )
     if not login:
         problems.warn(
-            path, f"the management API of RabbitMQ lets nobody in without a login; for {_who(variant)} {mend}"
+            path, f"the management API of RabbitMQ lets nobody in without a login; for {variant.title} {mend}"
         )
     elif set(login) != {"username", "password"}:
         problems.add(
             path,
-            f"the scaler of {_who(variant)} has no {'password' if 'username' in login else 'user name'} for RabbitMQ's "
+            f"the scaler of {variant.title} has no {'password' if 'username' in login else 'user name'} for RabbitMQ's "
             f"management API, and KEDA takes both or none; {mend}",
         )
 
@@ -312,7 +308,7 @@ def _check_unique_names(fleet: Fleet, problems: Problems) -> None:
     taken: dict[str, list[str]] = defaultdict(list)
     paths: dict[str, str] = {}
     for variant in fleet.variants:
-        taken[variant.deployment].append(_who(variant))
+        taken[variant.deployment].append(variant.title)
         paths[variant.deployment] = f"{variant.path}.name"
     for service in fleet.services:
         if service.beat is not None:

@@ -80,7 +80,7 @@ class _Case:
 
     @property
     def who(self) -> str:
-        return f"variant {self.variant.name} of service {self.variant.service}"
+        return self.variant.title
 
     @property
     def broker(self) -> Broker | None:
@@ -290,7 +290,7 @@ def _visibility(case: _Case) -> None:
     variant, broker = case.variant, case.broker
     if broker is None or broker.type not in DEFAULT_VISIBILITY:
         return
-    timeout, key = _visibility_in_force(variant, broker)
+    timeout, key = _visibility_in_force(variant, broker), "visibility_timeout"
     longest, eta = _longest(variant), variant.knowledge.longest_eta_seconds or 0
     if variant.acknowledges_late and eta and longest <= timeout < eta + longest:
         case.refuse(
@@ -317,14 +317,11 @@ def _visibility(case: _Case) -> None:
         )
 
 
-def _visibility_in_force(variant: Variant, broker: Broker) -> tuple[int, str]:
-    """Seconds, and the key that is to be mended."""
+def _visibility_in_force(variant: Variant, broker: Broker) -> int:
     own = variant.process.visibility_timeout
     if own is not None:
-        return own, "visibility_timeout"
-    return int(
-        broker.transport_options.get("visibility_timeout", DEFAULT_VISIBILITY[broker.type])
-    ), "visibility_timeout"
+        return own
+    return int(broker.transport_options.get("visibility_timeout", DEFAULT_VISIBILITY.get(broker.type, 0)))
 
 
 def _visibility_mend(variant: Variant, broker: Broker, wanted: float) -> str:
@@ -566,7 +563,7 @@ def _old_kombu(fleet: Fleet, problems: Problems) -> None:
 
 
 def _some(variants: list[Variant]) -> str:
-    shown = " and ".join(_who(variant) for variant in variants[:3])
+    shown = " and ".join(variant.title for variant in variants[:3])
     return shown if len(variants) <= 3 else f"{shown} and {len(variants) - 3} more variants"
 
 
@@ -587,10 +584,6 @@ def _time_limits(fleet: Fleet, problems: Problems) -> None:
         problems.warn("celery_workers_config", with_rule(message, "no-time-limit"))
 
 
-def _who(variant: Variant) -> str:
-    return f"variant {variant.name} of service {variant.service}"
-
-
 def _shared_queues(fleet: Fleet, problems: Problems) -> None:
     """A queue with two consumers is scaled twice, and a task that reaches an app without it is discarded by Celery."""
     consumers: dict[tuple[str, str], list[Variant]] = defaultdict(list)
@@ -601,7 +594,7 @@ def _shared_queues(fleet: Fleet, problems: Problems) -> None:
     for (_place, queue), variants in consumers.items():
         if len(variants) < 2 or _accepted("shared-queue", variants):
             continue
-        names = " and ".join(_who(variant) for variant in variants)
+        names = " and ".join(variant.title for variant in variants)
         if len({variant.service for variant in variants}) > 1:
             message = (
                 f"{names} consume the queue {queue!r} of one broker: a worker discards tasks that its app does not "
@@ -624,13 +617,13 @@ def _shared_index(fleet: Fleet, problems: Problems) -> None:
         if broker is not None and broker.is_redis and variant.unacked is None:
             groups[place_of(broker)].append(variant)
     for variants in groups.values():
-        timeouts = {variant.path: _visibility_in_force(variant, _broker_of(fleet, variant))[0] for variant in variants}
+        timeouts = {variant.path: _visibility_in_force(variant, _broker_of(fleet, variant)) for variant in variants}
         own = [variant for variant in variants if variant.process.visibility_timeout is not None]
         if own and len(set(timeouts.values())) > 1 and not _accepted("visibility-timeout", variants):
             shortest = min(variants, key=lambda variant: timeouts[variant.path])
             message = (
                 f"{_some(variants)} share one index of unacknowledged messages, so the shortest visibility timeout "
-                f"counts for all of them: {timeouts[shortest.path]} s of {_who(shortest)}, although {_who(own[0])} "
+                f"counts for all of them: {timeouts[shortest.path]} s of {shortest.title}, although {own[0].title} "
                 f"says {timeouts[own[0].path]} s. Leave it out there, and set transport_options: "
                 f"{{visibility_timeout: {max(timeouts.values())}}} on the broker."
             )
@@ -675,7 +668,7 @@ def _judge_connections(variants: list[Variant], limit: int, path: str, what: str
     largest = max(variants, key=lambda variant: variant.most_pods * variant.slots)
     message = (
         f"all pods of {len(variants)} variants together could open {needed} connections (Σ max_replicas * slots * "
-        f"1.25), and {what} accepts {limit}. Lower max_replicas, first of {_who(largest)} with {largest.most_pods} "
+        f"1.25), and {what} accepts {limit}. Lower max_replicas, first of {largest.title} with {largest.most_pods} "
         f"pods * {largest.slots} slots, or raise the limit."
     )
     problems.add(path, with_rule(message, "connections"))

@@ -68,20 +68,16 @@ def verified(variant: Variant, service: Service, pod: str, answer: Answer) -> Fi
         (problems if variant.goes_to_zero else warnings).append(_early(variant, unaccepted))
     if answer.canary == "waiting" and variant.unacked is not None:
         warnings.append(
-            f"{_who(variant)}: nobody took a message from {variant.queues[0]} in time, so it was not seen whether it "
+            f"{variant.title}: nobody took a message from {variant.queues[0]} in time, so it was not seen whether it "
             f"shows under {variant.unacked.hash}. Its workers may be busy; ask again when one is idle."
         )
     lost = [name for name, (late, given_back) in sorted(answer.tasks.items()) if late and not given_back]
     if lost and variant.sees_in_flight and variant.process.reject_on_worker_lost:
         warnings.append(
-            f"{_who(variant)}: {_some(lost)} acknowledge late and are not given back when their child is killed. Set "
+            f"{variant.title}: {_some(lost)} acknowledge late and are not given back when their child is killed. Set "
             "reject_on_worker_lost on these tasks in the app."
         )
     return Finding(variant.deployment, pod, len(answer.tasks), early, tuple(problems), tuple(warnings))
-
-
-def _who(variant: Variant) -> str:
-    return f"variant {variant.name} of service {variant.service}"
 
 
 def _some(names: Iterable[str]) -> str:
@@ -92,10 +88,10 @@ def _some(names: Iterable[str]) -> str:
 
 def _silence(variant: Variant, service: Service, answer: Answer) -> Iterable[str]:
     if answer.error:
-        yield f"{_who(variant)}: {answer.error}."
+        yield f"{variant.title}: {answer.error}."
     elif not answer.answered and question_for(variant, service, canaries=False).inspects:
         yield (
-            f"{_who(variant)}: the worker did not answer over remote control. It may be on another broker or key "
+            f"{variant.title}: the worker did not answer over remote control. It may be on another broker or key "
             "prefix than its app, or worker_enable_remote_control is off."
         )
 
@@ -105,14 +101,14 @@ def _queues(variant: Variant, answer: Answer) -> Iterable[str]:
     consumed = {name for name in answer.consumed if not name.endswith(".dq")}
     if answer.answered and consumed != set(variant.queues):
         yield (
-            f"{_who(variant)}: the worker consumes {', '.join(answer.consumed) or 'nothing'}, and the inventory says "
+            f"{variant.title}: the worker consumes {', '.join(answer.consumed) or 'nothing'}, and the inventory says "
             f"{', '.join(sorted(variant.queues))}."
         )
 
 
 def _early(variant: Variant, names: list[str]) -> str:
     return (
-        f"{_who(variant)}: {_some(names)} keep early acknowledgement, so the scaler does not see them run. A task "
+        f"{variant.title}: {_some(names)} keep early acknowledgement, so the scaler does not see them run. A task "
         "that is touched while the app is imported does that: set task_acks_late in the app's own settings, or name "
         "them in accept_early_ack_tasks if they may be cut short."
     )
@@ -121,7 +117,7 @@ def _early(variant: Variant, names: list[str]) -> str:
 def _canary(variant: Variant, answer: Answer) -> Iterable[str]:
     if answer.canary == "elsewhere" and variant.unacked is not None:
         yield (
-            f"{_who(variant)}: a message that was sent as the app sends them did not show under "
+            f"{variant.title}: a message that was sent as the app sends them did not show under "
             f"{variant.unacked.hash}. The workers do not take what is sent, or hold it elsewhere: compare the app's "
             "broker and transport options with celery_workers_broker."
         )
@@ -131,7 +127,7 @@ def _options(service: Service, variant: Variant, answer: Answer) -> Iterable[str
     """Options of the app that the command line has replaced, or that win over it."""
     if answer.shadowed:
         yield (
-            f"{_who(variant)}: the app's own settings under its prefix win over the worker's command line: "
+            f"{variant.title}: the app's own settings under its prefix win over the worker's command line: "
             f"{', '.join(answer.shadowed)}. Set enforce_settings: true, or take them out of the app."
         )
     if variant.unacked is None:
@@ -142,7 +138,7 @@ def _options(service: Service, variant: Variant, answer: Answer) -> Iterable[str
     for name, value in sorted(answer.own_places.items()):
         if in_force.get(name) != value and not _is_default(name, value):
             yield (
-                f"{_who(variant)}: the app's own settings say {name} = {value!r}, and the worker's command line "
+                f"{variant.title}: the app's own settings say {name} = {value!r}, and the worker's command line "
                 f"replaces them with {in_force.get(name)!r}: it would look elsewhere than messages are. Write it "
                 f"under celery_workers_broker.{'' if name in _TYPED else 'transport_options.'}{name}."
             )

@@ -148,7 +148,7 @@ def test_a_run_that_stops_says_what_is_held_where_and_which_ways_on_there_are(he
     assert "'unacked'" in text
     assert f"'redis redis:6379/0 {OWN}'" in text
     assert "celery_workers_key_change: drain" in text
-    assert text.endswith("or accept.")
+    assert text.endswith("accept is right.")
 
 
 def test_running_workers_are_asked_with_their_own_settings_and_not_with_the_new_ones() -> None:
