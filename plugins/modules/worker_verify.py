@@ -141,7 +141,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._verification impo
 )
 
 #: Seconds after which a worker that did not answer is asked once more.
-PAUSE = 15
+PAUSE = 5
 
 
 def argument_spec() -> dict[str, Any]:

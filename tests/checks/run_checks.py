@@ -39,7 +39,7 @@ def script(name: str) -> list[str]:
 # Longest first, so that none of them starts last.
 CHECKS: dict[str, list[list[str]]] = {
     "sanity": [["python", "-m", "tests.sanity.run"]],
-    "integration": [pytest("integration", "-n", "2")],
+    "integration": [pytest("integration", "-n", "3")],
     "molecule": [["molecule", "test", "--all"]],
     "unit": [pytest("unit", "-n", "auto")],
     "package": [["python", "-m", "tests.checks.package"]],

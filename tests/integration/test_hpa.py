@@ -225,7 +225,8 @@ class TestWithoutRequest:
         self, cluster: Cluster, namespace: str, run: Run, host: str
     ) -> None:
         message = run.message(host)
-        assert f"measures {host} against its request; set resources.requests.{host}" in message
+        assert f"{host} of variant default of service {host} is measured against its request" in message
+        assert f"set resources.requests.{host}" in message
         assert f"celery_workers_config.{host}.default" in message
         assert cluster.find("Deployment", namespace, f"{host}-worker") is None
 

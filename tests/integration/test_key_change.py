@@ -221,7 +221,7 @@ class TestWhatPodsHold:
         message = outcome.run.message("moved")
         assert f"hold 4 messages under '{old}'" in message
         assert f"would become 'redis 127.0.0.1:{redis.port}/{ANOTHER} {key}'" in message
-        assert "would become none of their own" in outcome.run.message("untracked")
+        assert "they would have no key of their own" in outcome.run.message("untracked")
 
     @pytest.mark.parametrize("host", RENAMED)
     def test_a_deployment_does_not_get_into_other_hands(self, outcome: Outcome, host: str) -> None:

@@ -198,7 +198,9 @@ class TestRunningWorkers:
         assert writes == []
         assert asked.versions["after"] == asked.versions["before"]
         paths = [one.path for one in asked.requests["verify"] if one.path.endswith("/exec")]
-        assert len(paths) == len(set(paths)) == len(HOSTS) - 1
+        # A worker that did not answer is asked once more, because without a probe a pod may be ready before it is.
+        assert len(set(paths)) == len(HOSTS) - 1
+        assert max(paths.count(path) for path in paths) <= 2
 
     def test_a_deployment_asks_on_request_only(self, asked: Asked) -> None:
         assert asked.runs["deploy"].changed("well") == 0
