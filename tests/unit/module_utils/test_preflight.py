@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -194,3 +194,29 @@ def test_a_variant_is_not_renamed_beside_its_old_deployment_unless_that_goes() -
     assert "old-name" in problem
     assert "celery_workers_prune: true" in problem
     assert preflight(FIXED, Observed((old,)), False, prunes=True).problems == ()
+
+
+OVERLAPPING = {"app": "billing"}
+
+
+def two_variants(**keys: Any) -> Fleet:
+    config = {"billing": {"default": {**SCALED, **keys}, "reports": {**SCALED, "pod_labels": OVERLAPPING}}}
+    return fleet_of(**{**one_variant(), "config": config})
+
+
+def overlapping(fleet: Fleet) -> Observed:
+    """A Deployment that was taken over keeps the selector that it had."""
+    live = ObservedObject("Deployment", "billing-worker", ownership_labels(fleet.name, "billing", "default"))
+    return Observed((replace(live, selector=OVERLAPPING, replicas=1),))
+
+
+def test_pods_that_two_autoscalers_would_count_are_found_before_neither_scales() -> None:
+    fleet = two_variants()
+    (problem,) = preflight(fleet, overlapping(fleet), False).problems
+    for word in ("billing-worker ", "app=billing", "billing-worker-reports", "pod_labels", "[selector-overlap]"):
+        assert word in problem
+
+
+def test_overlapping_selectors_may_be_accepted() -> None:
+    fleet = two_variants(accept_risks=["selector-overlap"])
+    assert preflight(fleet, overlapping(fleet), False).problems == ()
