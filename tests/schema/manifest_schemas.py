@@ -144,7 +144,8 @@ def _container_faults(container: Manifest, volumes: set[str]) -> list[str]:
     names = [entry["name"] for entry in container.get("env", [])]
     if len(set(names)) != len(names):
         found.append(f"an environment variable stands twice: {names}")
-    for amounts in container.get("resources", {}).values():
+    resources = container.get("resources", {})
+    for amounts in (resources.get("requests", {}), resources.get("limits", {})):
         found += [f"no quantity: {name}={amount!r}" for name, amount in amounts.items() if quantity(amount) is None]
     return found
 
