@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,21 +21,21 @@ from ansible_collections.queueops.celery.plugins.module_utils._inquiry import (
 )
 from ansible_collections.queueops.celery.plugins.module_utils._key_changes import (
     KeyChange,
+    drain_obstacle,
     drain_worker,
     draining,
-    keeps_its_login,
     key_changes,
     no_drain,
     question_about,
     question_to,
     read_by,
     refusal,
-    second_drain,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._names import FLEET_LABEL, drain_name
+from ansible_collections.queueops.celery.plugins.module_utils._names import FLEET_LABEL
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
-from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER
+from ansible_collections.queueops.celery.plugins.module_utils._pods import worker_container
+from ansible_collections.queueops.celery.plugins.module_utils._verification import Finding, question_for, verified
 
 try:
     from kubernetes.client import CoreV1Api
@@ -45,6 +46,8 @@ except ImportError:
 
 #: Seconds that the import of an app and the question may take together.
 _LONGEST = 120
+#: Seconds after which a worker that did not answer is asked once more.
+_PAUSE = 5
 
 
 def ready_pod(pods: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -62,9 +65,7 @@ def ready_pod(pods: list[dict[str, Any]]) -> dict[str, Any] | None:
 def worker_args_of(deployment: Mapping[str, Any]) -> list[str]:
     """Arguments of the worker in a Deployment or pod as the API server returned it."""
     spec = deployment.get("spec") or {}
-    containers = (spec.get("template") or {}).get("spec", spec).get("containers") or [{}]
-    worker = next((item for item in containers if item.get("name") == WORKER_CONTAINER), containers[0])
-    return list(worker.get("args") or [])
+    return list(worker_container((spec.get("template") or {}).get("spec", spec)).get("args") or [])
 
 
 def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
@@ -72,9 +73,7 @@ def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
 
     :returns: the answer; one with an error where there is none.
     """
-    containers = [item["name"] for item in pod["spec"].get("containers", [])]
-    container = WORKER_CONTAINER if WORKER_CONTAINER in containers else containers[0]
-    name = pod["metadata"]["name"]
+    name, container = pod["metadata"]["name"], worker_container(pod["spec"])["name"]
     try:
         output, errors = _execute(cluster, name, container, command_of(question))
     except Exception as error:  # the client raises one class per status, and others for the network
@@ -83,7 +82,8 @@ def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
     if answer is None:
         last = (errors.strip().splitlines() or ["no output"])[-1]
         # What an app prints may hold a URL with its password.
-        return Answer(error=f"{name} gave no answer: {last.partition('://')[0][:200]}")
+        last = last.partition("://")[0][:200]
+        return Answer(error=f"{name} gave no answer ({last}); check that its image has Celery and that its app imports")
     return answer
 
 
@@ -105,13 +105,37 @@ def _execute(cluster: Cluster, pod: str, container: str, command: list[str]) -> 
     )
     try:
         session.run_forever(timeout=_LONGEST)
-        return _read(session)
+        return session.read_stdout(timeout=0) or "", session.read_stderr(timeout=0) or ""
     finally:
         session.close()
 
 
-def _read(session: Any) -> tuple[str, str]:
-    return session.read_stdout(timeout=0) or "", session.read_stderr(timeout=0) or ""
+def ask_fleet(cluster: Cluster, fleet: Fleet, canaries: bool) -> tuple[list[Finding], list[str]]:
+    """What a worker of every variant says, and the Deployments that have nobody to ask."""
+    selector = f"{FLEET_LABEL}={fleet.name}"
+    listed = cluster.list_objects("Deployment", "apps/v1", selector=selector) or []
+    deployments = {item["metadata"]["name"]: item for item in listed}
+    pods = cluster.list_objects("Pod", "v1", selector=selector) or []
+    found, silent = [], []
+    for service in fleet.services:
+        for variant in service.variants:
+            live = deployments.get(variant.deployment)
+            pod = ready_pod(pods_of(live, pods)) if live is not None else None
+            if pod is None:
+                silent.append(variant.deployment)
+                continue
+            answer = _ask_twice(cluster, pod, question_for(variant, service, canaries))
+            found.append(verified(variant, service, pod["metadata"]["name"], answer))
+    return found, silent
+
+
+def _ask_twice(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
+    """Without a probe a pod is ready before its worker is."""
+    answer = ask(cluster, pod, question)
+    if question.inspects and not (answer.answered or answer.error):
+        time.sleep(_PAUSE)
+        answer = ask(cluster, pod, question)
+    return answer
 
 
 @dataclass
@@ -177,24 +201,17 @@ def _asked(
     return ask(cluster, pod, question(worker_args_of(live)))
 
 
-def _taken(found: AtRisk, fleet: Fleet) -> set[str]:
-    """Names of Deployments that a new worker that drains must not have."""
-    return {*found.busy, *(variant.deployment for variant in fleet.variants)}
-
-
 def _settle(found: AtRisk, fleet: Fleet, change: KeyChange, live: dict[str, Any], answer: Answer, policy: str) -> None:
     if answer.held == 0:
         return
     message = refusal(change, answer.held, answer.error)
     if policy == "stop":
         found.problems.append(message)
-    elif change.moves_key and not keeps_its_login(change, live):
-        found.problems.append(no_drain(change, answer.held, answer.error))
-    elif change.moves_key and drain_name(change.deployment) in _taken(found, fleet):
-        found.problems.append(second_drain(change, answer.held, answer.error))
-    elif change.moves_key:
+    elif not change.moves_key:
+        found.warnings.append(message)
+    elif obstacle := drain_obstacle(change, live, {*found.busy, *(variant.deployment for variant in fleet.variants)}):
+        found.problems.append(no_drain(change, answer.held, answer.error, obstacle))
+    else:
         worker = drain_worker(fleet, change, live)
         found.drains.append(worker)
         found.needed |= read_by(worker["spec"]["template"]["spec"])
-    else:
-        found.warnings.append(message)

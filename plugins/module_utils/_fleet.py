@@ -80,6 +80,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._safety import che
 from ansible_collections.queueops.celery.plugins.module_utils._scalers import check_scalers
 from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     Sizing,
+    longest_run,
     memory_per_child,
     sized,
     soft_shutdown,
@@ -383,8 +384,9 @@ def _read_variant(
     unacked = None
     if not blind and service.broker is not None:
         rounds = -(-held_by(estimate) // slots_of(estimate))
-        grace = pod.termination_grace_period
-        visibility = visibility_timeout(process, knowledge, grace, service.broker, rounds)
+        longest = longest_run(knowledge, _args(service, name, (), Consumption(), process, None, {}))
+        eta, grace = knowledge.longest_eta_seconds or 0.0, pod.termination_grace_period
+        visibility = visibility_timeout(process, longest, eta, grace, service.broker, rounds)
         process = replace(process, visibility_timeout=visibility if service.broker.type != "rabbitmq" else None)
         if service.broker.is_redis:
             unacked = unacked_keys(reader.fleet, service.name, name, service.broker)

@@ -80,12 +80,16 @@ def with_late_acknowledgement(process: Process, pool: str, celery: Version | Non
     )
 
 
-def visibility_timeout(process: Process, knowledge: Knowledge, grace: int, broker: Broker, rounds: int = 1) -> int:
+def visibility_timeout(
+    process: Process, longest: float, eta: float, grace: int, broker: Broker, rounds: int = 1
+) -> int:
     """Seconds after which a message that nobody acknowledged goes to another worker.
 
     A message is held while it waits for its ETA, then behind others that the worker has reserved, and then while its
     task runs; a shorter time would start that task a second time (measured: Celery 5.6, kombu 5.7).
 
+    :param longest: seconds that a task may run.
+    :param eta: longest ETA in seconds.
     :param rounds: tasks one after the other that a worker has reserved for each slot.
     """
     if process.visibility_timeout is not None:
@@ -93,7 +97,5 @@ def visibility_timeout(process: Process, knowledge: Knowledge, grace: int, broke
     written = broker.transport_options.get("visibility_timeout")
     if isinstance(written, int) and not isinstance(written, bool):
         return written
-    longest = knowledge.longest_task_seconds or float(process.time_limit or 0)
-    eta = knowledge.longest_eta_seconds or 0.0
     wanted = math.ceil(max(3600, (rounds + 1) * longest, eta + rounds * longest, grace))
     return min(wanted, LONGEST_SQS_VISIBILITY) if broker.type == "sqs" else wanted

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,13 @@ from ansible_collections.queueops.celery.plugins.module_utils._brokers import ke
 from ansible_collections.queueops.celery.plugins.module_utils._command import written_options
 from ansible_collections.queueops.celery.plugins.module_utils._in_flight import SHARED_HASH
 from ansible_collections.queueops.celery.plugins.module_utils._inquiry import Question, settings_in
-from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Service, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._model import (
+    Broker,
+    Fleet,
+    Service,
+    Variant,
+    variant_title,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     COMPONENT_LABEL,
     DRAIN,
@@ -34,7 +40,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     people_labels,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed, ObservedObject
-from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER
+from ansible_collections.queueops.celery.plugins.module_utils._pods import worker_container
 
 #: What a run may do about it.
 POLICIES = ("stop", "drain", "accept")
@@ -64,6 +70,11 @@ class KeyChange:
     old_grace: int | None = None
     new_grace: int = 0
     rewritten_secret: str = ""
+
+    @property
+    def title(self) -> str:
+        """The variant as messages name it."""
+        return variant_title(self.service, self.variant)
 
     @property
     def moves_key(self) -> bool:
@@ -176,7 +187,7 @@ def refusal(change: KeyChange, held: int | None, reason: str) -> str:
     :param held: messages in the old hash; None if that could not be found out.
     :param reason: why it could not.
     """
-    who = f"variant {change.variant} of service {change.service}"
+    who = change.title
     what = _held(held, reason)
     if not change.moves_key:
         return (
@@ -190,35 +201,14 @@ def refusal(change: KeyChange, held: int | None, reason: str) -> str:
         becomes = "celery_workers_prune would delete it"
     return (
         f"{who}: the workers of Deployment {change.deployment} {what} under '{change.before or change.old_hash}', and "
-        f"{becomes}. Nobody would restore what is left there. Run again when they are idle, or "
-        "with celery_workers_key_change: drain, which leaves one worker on the old key until it is empty. Where only "
-        "the "
+        f"{becomes}. Nobody would restore what is left there. Run again when they are idle, or with "
+        "celery_workers_key_change: drain, which leaves one worker on the old key until it is empty. Where only the "
         "address of the same broker is written differently, celery_workers_key_change: accept is right."
     )
 
 
 def _held(held: int | None, reason: str) -> str:
     return f"hold {held} messages" if held is not None else f"may hold messages (not found out: {reason})"
-
-
-def keeps_its_login(change: KeyChange, live: Mapping[str, Any]) -> bool:
-    """Whether a worker that is left on the old key still finds its broker once this run has written its Secrets."""
-    entries = [
-        entry for item in live["spec"]["template"]["spec"].get("containers", []) for entry in item.get("env") or []
-    ]
-    names = {((entry.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name") for entry in entries}
-    return not change.rewritten_secret or change.rewritten_secret not in names
-
-
-def second_drain(change: KeyChange, held: int | None, reason: str) -> str:
-    """Why this key cannot get a worker that drains yet, and the ways on. Parameters are those of L(refusal)."""
-    return (
-        f"variant {change.variant} of service {change.service}: the workers of Deployment {change.deployment} "
-        f"{_held(held, reason)} under '{change.before or change.old_hash}', and the name "
-        f"{drain_name(change.deployment)} "
-        "of a worker that would drain it is taken, by one that still drains an earlier key or by a variant. Run again "
-        "when that is gone, or with celery_workers_key_change: accept."
-    )
 
 
 _KINDS = {
@@ -251,12 +241,33 @@ def _read_as_volumes(spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
                 yield "Secret", str(part["secret"].get("secretName") or part["secret"].get("name"))
 
 
-def no_drain(change: KeyChange, held: int | None, reason: str) -> str:
-    """Why no worker can be left on the old key, and the ways on. Parameters are those of L(refusal)."""
+def drain_obstacle(change: KeyChange, live: Mapping[str, Any], taken: Collection[str]) -> str:
+    """Why no worker can be left on the old key; empty where one can.
+
+    :param live: the Deployment as the API server returned it.
+    :param taken: names of Deployments that the worker must not have.
+    """
+    if drain_name(change.deployment) in taken:
+        return (
+            f"its name {drain_name(change.deployment)} is taken, by a worker that still drains an earlier key or by a "
+            "variant"
+        )
+    if change.rewritten_secret and ("Secret", change.rewritten_secret) in read_by(live["spec"]["template"]["spec"]):
+        return (
+            f"it would read the address of its broker from Secret {change.rewritten_secret}, which gets the new "
+            "broker's"
+        )
+    return ""
+
+
+def no_drain(change: KeyChange, held: int | None, reason: str, obstacle: str) -> str:
+    """Why the run stops although it may drain, and the ways on. The other parameters are those of L(refusal).
+
+    :param obstacle: what L(drain_obstacle) says.
+    """
     return (
-        f"variant {change.variant} of service {change.service}: the workers of Deployment {change.deployment} "
-        f"{_held(held, reason)} under '{change.before}', and no worker can be left on that key: it would read the "
-        f"address of its broker from Secret {change.rewritten_secret}, which gets the new broker's. Run again when "
+        f"{change.title}: the workers of Deployment {change.deployment} {_held(held, reason)} under "
+        f"'{change.before or change.old_hash}', and no worker can be left on that key: {obstacle}. Run again when "
         "they are idle, or with celery_workers_key_change: accept."
     )
 
@@ -288,8 +299,7 @@ def drain_worker(fleet: Fleet, change: KeyChange, live: Mapping[str, Any]) -> di
     labels = ownership_labels(fleet.name, change.service, component=DRAIN)
     selector = {**labels, DRAINS_LABEL: change.variant}
     template = copy.deepcopy(dict(live["spec"]["template"]))
-    containers = template["spec"]["containers"]
-    worker = next((item for item in containers if item["name"] == WORKER_CONTAINER), containers[0])
+    worker = worker_container(template["spec"])
     queue, queues = f"{fleet.name}.{change.service}.{change.variant}.{DRAIN}", _consumed(change, worker.get("args", []))
     worker["args"] = [f"--queues={queue}" if word.startswith("--queues=") else word for word in worker.get("args", [])]
     metadata = template.setdefault("metadata", {})

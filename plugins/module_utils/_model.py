@@ -653,6 +653,11 @@ class Beat:
     )
 
 
+def variant_title(service: str, variant: str) -> str:
+    """A variant as messages name it."""
+    return f"variant {variant} of service {service}"
+
+
 @dataclass(frozen=True)
 class UnackedKeys:
     """Where kombu's Redis transport keeps what a variant's workers hold.
@@ -706,7 +711,7 @@ class Variant:
     @property
     def title(self) -> str:
         """The variant as messages name it."""
-        return f"variant {self.name} of service {self.service}"
+        return variant_title(self.service, self.name)
 
     @property
     def has_scaler(self) -> bool:

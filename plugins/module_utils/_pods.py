@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,6 +71,12 @@ class PodContext:
     selector: dict[str, str]
     observed: Observed
     config_hash: str = ""
+
+
+def worker_container(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The worker's container in the spec of a pod that may be somebody else's: the one of that name, else the first."""
+    containers: list[dict[str, Any]] = spec.get("containers") or [{}]
+    return next((item for item in containers if item.get("name") == WORKER_CONTAINER), containers[0])
 
 
 def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:

@@ -184,8 +184,8 @@ def _check_requests(
             if container in (None, owner) and not given.get(name):
                 problems.add(
                     path,
-                    f"{name} of {variant.title} is measured against its request, and the container {owner!r} has none; "
-                    f"set resources.requests.{name}{'' if owner == WORKER_CONTAINER else ' in sidecars'}.",
+                    f"{name} of {variant.title} is measured against its request, and the container {owner!r} has "
+                    f"none; set resources.requests.{name}{'' if owner == WORKER_CONTAINER else ' in sidecars'}.",
                 )
 
 
@@ -234,8 +234,8 @@ def _check_management_login(variant: Variant, broker: Broker, path_of: PathOf, p
     elif set(login) != {"username", "password"}:
         problems.add(
             path,
-            f"the scaler of {variant.title} has no {'password' if 'username' in login else 'user name'} for RabbitMQ's "
-            f"management API, and KEDA takes both or none; {mend}",
+            f"the scaler of {variant.title} has no {'password' if 'username' in login else 'user name'} for "
+            f"RabbitMQ's management API, and KEDA takes both or none; {mend}",
         )
 
 

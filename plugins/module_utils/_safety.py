@@ -32,6 +32,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     SAFE_TO_EVICT,
     SHUTDOWN_RESERVE,
     SOFT_SHUTDOWN_RESERVE,
+    longest_run,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions, as_text, older
 
@@ -276,12 +277,6 @@ def _long_grace(case: _Case) -> None:
         )
 
 
-def _longest(variant: Variant) -> float:
-    """Seconds that a task of a variant may run: what people know, else its time limit; 0 where neither is given."""
-    limit = written_options(variant.args).get("time-limit") or ""
-    return variant.knowledge.longest_task_seconds or (float(limit) if limit.isdigit() else 0.0)
-
-
 def _longest_key(variant: Variant) -> str:
     return "longest_task_seconds" if variant.knowledge.longest_task_seconds else "time_limit"
 
@@ -290,30 +285,18 @@ def _visibility(case: _Case) -> None:
     variant, broker = case.variant, case.broker
     if broker is None or broker.type not in DEFAULT_VISIBILITY:
         return
-    timeout, key = _visibility_in_force(variant, broker), "visibility_timeout"
-    longest, eta = _longest(variant), variant.knowledge.longest_eta_seconds or 0
-    if variant.acknowledges_late and eta and longest <= timeout < eta + longest:
+    timeout, eta = _visibility_in_force(variant, broker), variant.knowledge.longest_eta_seconds or 0
+    # With early acknowledgement a message is held until its task begins.
+    longest = longest_run(variant.knowledge, variant.args) if variant.acknowledges_late else 0
+    if timeout < eta + longest:
+        parts = [f"{name} {seconds:g} s" for name, seconds in (("ETA", eta), ("longest task", longest)) if seconds]
         case.refuse(
             "visibility-timeout",
-            key,
-            f"the visibility timeout of {case.who} is {timeout} s, and a task with an ETA of {eta:g} s that runs for "
-            f"{longest:g} s is held for {eta + longest:g} s: the broker gives its message to a second worker. "
-            f"{_visibility_mend(variant, broker, eta + longest)}",
-        )
-    elif variant.acknowledges_late and timeout < longest:
-        case.refuse(
-            "visibility-timeout",
-            key,
-            f"the visibility timeout of {case.who} is {timeout} s and its longest task takes {longest:g} s: the "
-            "broker gives the message to a second worker while the first one still works on it. "
+            "visibility_timeout",
+            f"the visibility timeout of {case.who} is {timeout} s, and a worker holds a message for up to "
+            f"{eta + longest:g} s ({' + '.join(parts)}): the broker gives it to a second worker meanwhile, and the "
+            "task starts twice. "
             f"{_visibility_mend(variant, broker, max(longest * 2, eta + longest))}",
-        )
-    elif timeout < eta:
-        case.refuse(
-            "visibility-timeout",
-            key,
-            f"the visibility timeout of {case.who} is {timeout} s and its tasks have an ETA of up to {eta:g} s: they "
-            f"would be delivered twice. {_visibility_mend(variant, broker, eta)}",
         )
 
 
@@ -339,7 +322,7 @@ def _consumer_timeout(case: _Case) -> None:
     if broker is None or broker.type != "rabbitmq" or not broker.consumer_timeout:
         return
     eta = variant.knowledge.longest_eta_seconds or 0
-    longest = _longest(variant) if variant.acknowledges_late else 0
+    longest = longest_run(variant.knowledge, variant.args) if variant.acknowledges_late else 0
     if longest + eta > broker.consumer_timeout:
         case.refuse(
             "consumer-timeout",

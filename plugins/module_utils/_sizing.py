@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from ansible_collections.queueops.celery.plugins.module_utils._command import written_options
 from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import quantity
 from ansible_collections.queueops.celery.plugins.module_utils._model import Knowledge, Process
 
@@ -92,6 +94,12 @@ def _slow_scale_down(longest: int) -> dict[str, Any]:
             "policies": [{"type": "Pods", "value": 1, "periodSeconds": min(_LONGEST_PERIOD, max(120, longest // 2))}],
         }
     }
+
+
+def longest_run(knowledge: Knowledge, args: Iterable[str]) -> float:
+    """Seconds that a task may run: what people know, else the time limit of the arguments; 0 where neither is given."""
+    limit = written_options(args).get("time-limit") or ""
+    return knowledge.longest_task_seconds or (float(limit) if limit.isdigit() else 0.0)
 
 
 def soft_shutdown(process: Process, knowledge: Knowledge, grace: int) -> int | None:

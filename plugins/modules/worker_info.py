@@ -156,22 +156,9 @@ waited:
   type: int
 """
 
-import copy
 import time
 from dataclasses import asdict
 from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
-try:
-    from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
-    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-except ImportError:
-    HAS_KUBERNETES_CORE = False
-    AUTH_ARG_SPEC = {}
-else:
-    HAS_KUBERNETES_CORE = True
 
 from ansible_collections.queueops.celery.plugins.module_utils._asking import AtRisk, work_at_risk
 from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
@@ -180,6 +167,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
     open_cluster,
     read_observed,
     wait_for_fleet,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._connection import (
+    client_of,
+    cluster_module,
+    connection_options,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._key_changes import POLICIES
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
@@ -202,7 +194,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._workers import pr
 def argument_spec() -> dict[str, Any]:
     """Options of the fleet, of the connection, and of waiting."""
     return {
-        **copy.deepcopy(AUTH_ARG_SPEC),
+        **connection_options(),
         **fleet_options(),
         "create_namespace": {"type": "bool", "default": False},
         "prune": {"type": "bool", "default": False},
@@ -246,15 +238,12 @@ def wait(cluster: Cluster, fleet: Fleet, params: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     """Entry point."""
-    if not HAS_KUBERNETES_CORE:
-        module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-        module.fail_json(msg=missing_required_lib("the collection kubernetes.core", reason="to read a cluster"))
-    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=argument_spec(), supports_check_mode=True)
+    module = cluster_module(argument_spec())
     params = module.params
     # The inventory first: its problems are reported with or without a cluster.
     fleet = read_fleet(module, may_be_empty=not params["variable_names"])
     try:
-        cluster = open_cluster(lambda: get_api_client(module), fleet.namespace)
+        cluster = open_cluster(lambda: client_of(module), fleet.namespace)
         if params["wait"]:
             start = time.monotonic()
             waiting = [] if module.check_mode else wait(cluster, fleet, params)

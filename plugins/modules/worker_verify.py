@@ -108,84 +108,33 @@ not_asked:
   elements: str
 """
 
-import copy
-import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
-try:
-    from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
-    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-except ImportError:
-    HAS_KUBERNETES_CORE = False
-    AUTH_ARG_SPEC = {}
-else:
-    HAS_KUBERNETES_CORE = True
-
-from ansible_collections.queueops.celery.plugins.module_utils._asking import ask, ready_pod
-from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
-    Cluster,
-    ClusterError,
-    open_cluster,
-    pods_of,
+from ansible_collections.queueops.celery.plugins.module_utils._asking import ask_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._cluster import ClusterError, open_cluster
+from ansible_collections.queueops.celery.plugins.module_utils._connection import (
+    client_of,
+    cluster_module,
+    connection_options,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._names import FLEET_LABEL
 from ansible_collections.queueops.celery.plugins.module_utils._options import fleet_options, read_fleet
-from ansible_collections.queueops.celery.plugins.module_utils._verification import (
-    Finding,
-    question_for,
-    verified,
-)
-
-#: Seconds after which a worker that did not answer is asked once more.
-PAUSE = 5
 
 
 def argument_spec() -> dict[str, Any]:
     """Options of the fleet, of the connection, and of asking."""
     return {
-        **copy.deepcopy(AUTH_ARG_SPEC),
+        **connection_options(),
         **fleet_options(),
         "canary": {"type": "bool", "default": True},
     }
 
 
-def ask_fleet(cluster: Cluster, fleet: Fleet, canaries: bool) -> tuple[list[Finding], list[str]]:
-    """What every variant says, and the Deployments that have nobody to ask."""
-    deployments = {
-        item["metadata"]["name"]: item
-        for item in cluster.list_objects("Deployment", "apps/v1", selector=f"{FLEET_LABEL}={fleet.name}") or []
-    }
-    pods = cluster.list_objects("Pod", "v1", selector=f"{FLEET_LABEL}={fleet.name}") or []
-    found, silent = [], []
-    for service in fleet.services:
-        for variant in service.variants:
-            live = deployments.get(variant.deployment)
-            pod = ready_pod(pods_of(live, pods)) if live is not None else None
-            if pod is None:
-                silent.append(variant.deployment)
-                continue
-            answer = ask(cluster, pod, question_for(variant, service, canaries))
-            # Without a probe a pod is ready before its worker is.
-            if question_for(variant, service, canaries).inspects and not (answer.answered or answer.error):
-                time.sleep(PAUSE)
-                answer = ask(cluster, pod, question_for(variant, service, canaries))
-            found.append(verified(variant, service, pod["metadata"]["name"], answer))
-    return found, silent
-
-
 def main() -> None:
     """Entry point."""
-    if not HAS_KUBERNETES_CORE:
-        module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-        module.fail_json(msg=missing_required_lib("the collection kubernetes.core", reason="to read a cluster"))
-    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=argument_spec(), supports_check_mode=True)
+    module = cluster_module(argument_spec())
     fleet = read_fleet(module)
     try:
-        cluster = open_cluster(lambda: get_api_client(module), fleet.namespace)
+        cluster = open_cluster(lambda: client_of(module), fleet.namespace)
         found, silent = ask_fleet(cluster, fleet, module.params["canary"] and not module.check_mode)
     except ClusterError as error:
         module.fail_json(msg=str(error))

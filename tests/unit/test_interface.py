@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.queueops.celery.plugins.module_utils import _connection
 from ansible_collections.queueops.celery.plugins.module_utils._options import fleet_options
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,11 +95,13 @@ class _Seen(Exception):
 
 def _argument_spec(module: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     found = importlib.import_module(f"ansible_collections.queueops.celery.plugins.modules.{module}")
+    # Modules that read a cluster are made by _connection.
+    maker = _connection if module in GROUPS["cluster"] else found
 
     def stop(argument_spec: dict[str, Any], **_options: Any) -> None:
         raise _Seen(argument_spec)
 
-    monkeypatch.setattr(found, "AnsibleModule", stop)
+    monkeypatch.setattr(maker, "AnsibleModule", stop)
     with pytest.raises(_Seen) as seen:
         found.main()
     spec: dict[str, Any] = seen.value.args[0]

@@ -58,9 +58,14 @@ def test_who_accepts_it_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "",
             "Traceback\nModuleNotFoundError: celery\n",
-            "billing-worker-1 gave no answer: ModuleNotFoundError: celery",
+            "billing-worker-1 gave no answer (ModuleNotFoundError: celery); "
+            "check that its image has Celery and that its app imports",
         ),
-        ("", "", "billing-worker-1 gave no answer: no output"),
+        (
+            "",
+            "",
+            "billing-worker-1 gave no answer (no output); check that its image has Celery and that its app imports",
+        ),
     ],
 )
 def test_what_cannot_be_found_out_counts_as_held(

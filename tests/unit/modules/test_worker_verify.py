@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._asking import ask_fleet
 from ansible_collections.queueops.celery.plugins.modules import worker_verify
-from ansible_collections.queueops.celery.plugins.modules.worker_verify import argument_spec, ask_fleet
+from ansible_collections.queueops.celery.plugins.modules.worker_verify import argument_spec
 
 from tests.unit.inventories import IMAGE, TRACKED, fleet_of, one_variant
 from tests.unit.modules.running import run
@@ -97,7 +98,8 @@ def test_a_pod_without_an_answer_is_a_problem_that_names_it(monkeypatch: pytest.
     let_pods_say(monkeypatch, lambda _pod, _question: ("", "sh: celery: not found\n"))
     result = run("worker_verify", **INVENTORY, **CLOSED)
     assert result["problems"] == [
-        "variant default of service billing: billing-worker-1 gave no answer: sh: celery: not found."
+        "variant default of service billing: billing-worker-1 gave no answer (sh: celery: not found); "
+        "check that its image has Celery and that its app imports."
     ]
 
 
