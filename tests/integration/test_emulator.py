@@ -7,6 +7,7 @@ import functools
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,9 +25,13 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import stream
 from websocket import ABNF, WebSocket, WebSocketBadStatusException
 
+from tests.support import real_tutor
+from tests.support._kustomize import read_objects
 from tests.support._local_exec import run_locally
 from tests.support._quantity import canonical
-from tests.support.api_client import STRATEGIC_PATCH, ApiClient
+from tests.support.api_client import STRATEGIC_PATCH, ApiClient, KubeconfigClient, Reply
+from tests.support.consumers import consumed_queues, consumers_over_time, queues_without_consumer
+from tests.support.kubectl_apply import LAST_APPLIED, ApplyError
 from tests.support.kubernetes_emulator import DEFAULT_TOKEN, FORBIDDEN_TOKEN, Emulator, ExecRequest, ExecResult
 
 Json = dict[str, Any]
@@ -155,6 +160,21 @@ class TestWrites:
         client.post(DEPLOYMENTS, deployment(replicas=3))
         assert client.patch(f"{DEPLOYMENTS}/worker", {"spec": {"replicas": None}}).body["spec"]["replicas"] == 1
 
+    def test_null_removes_annotations_and_labels(self, emulator: Emulator, client: ApiClient) -> None:
+        obj = deployment()
+        obj["metadata"]["annotations"] = {"ours": "1", "theirs": "2"}
+        obj["metadata"]["labels"] |= {"ours": "1"}
+        obj["spec"]["template"]["metadata"]["annotations"] = {"ours": "1"}
+        client.post(DEPLOYMENTS, obj)
+        metadata = {"annotations": {"ours": None}, "labels": {"ours": None, "never-there": None}}
+        template = {"metadata": {"annotations": {"ours": None}}}
+        reply = client.patch(f"{DEPLOYMENTS}/worker", {"metadata": metadata, "spec": {"template": template}})
+        assert reply.status == 200
+        live = stored(emulator, "Deployment", "worker")
+        assert live["metadata"]["annotations"] == {"theirs": "2", "deployment.kubernetes.io/revision": "2"}
+        assert live["metadata"]["labels"] == {"tier": "worker", "app": "shop"}
+        assert "annotations" not in live["spec"]["template"]["metadata"]
+
     def test_quantities_are_stored_in_their_canonical_form(self, client: ApiClient) -> None:
         requests = {"cpu": "1500m", "memory": "1.5Gi", "ephemeral-storage": "1000M"}
         resources = {"requests": requests, "limits": {"cpu": 2, "memory": "2048Mi"}}
@@ -254,7 +274,37 @@ class TestStrategicMerge:
         patched = client.patch(f"{DEPLOYMENTS}/worker", patch, STRATEGIC_PATCH).body["spec"]["template"]["spec"]
         worker, side = patched["containers"]
         assert (worker["image"], side["name"]) == ("shop:1", "side")
-        assert worker["env"] == [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]
+        # As on a server: what the patch brings goes before what it does not name.
+        assert worker["env"] == [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]
+
+    def test_a_patch_may_say_the_order(self, client: ApiClient) -> None:
+        obj = deployment()
+        container = obj["spec"]["template"]["spec"]["containers"][0]
+        container["env"] = [{"name": name, "value": "1"} for name in "AXB"]
+        client.post(DEPLOYMENTS, obj)
+        change = {"name": "worker", "env": [{"name": "C", "value": "2"}]}
+        change["$setElementOrder/env"] = [{"name": name} for name in "BCA"]
+        patch = {"spec": {"template": {"spec": {"containers": [change]}}}}
+        patched = client.patch(f"{DEPLOYMENTS}/worker", patch, STRATEGIC_PATCH).body["spec"]["template"]["spec"]
+        # X, which only the server has, stays before B, which it preceded.
+        assert "".join(entry["name"] for entry in patched["containers"][0]["env"]) == "XBCA"
+
+    def test_args_and_the_grace_period_of_one_container(self, client: ApiClient) -> None:
+        obj = deployment(replicas=3)
+        side = {"name": "side", "image": "side:1", "args": ["serve"]}
+        container = obj["spec"]["template"]["spec"]["containers"][0]
+        container["args"] = ["celery", "worker", "--queues=a,b", "--without-gossip"]
+        obj["spec"]["template"]["spec"]["containers"].append(side)
+        before = client.post(DEPLOYMENTS, obj).body["spec"]
+        spec = {"containers": [{"name": "worker", "args": ["celery", "worker", "--queues=a"]}]}
+        patch = {"spec": {"template": {"spec": {**spec, "terminationGracePeriodSeconds": 600}}}}
+        after = client.patch(f"{DEPLOYMENTS}/worker", patch, STRATEGIC_PATCH).body["spec"]
+
+        before["template"]["spec"]["terminationGracePeriodSeconds"] = 600
+        before["template"]["spec"]["containers"][0]["args"] = ["celery", "worker", "--queues=a"]
+        assert after == before
+        pods = client.get(PODS).body["items"]
+        assert [pod["spec"]["containers"][0]["args"][-1] for pod in pods] == ["--queues=a"] * 3
 
     def test_tolerations_are_replaced_whole(self, client: ApiClient) -> None:
         obj = deployment()
@@ -590,6 +640,125 @@ class TestAutoscalers:
         assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 0
 
 
+TRANSFER = {"scaledobject.keda.sh/transfer-hpa-ownership": "true"}
+
+
+def owning(name: str, annotations: dict[str, str] | None = None, target: str = "worker", hpa: str = "") -> Json:
+    """A ScaledObject with annotations, and with a name for its HPA."""
+    advanced = {"horizontalPodAutoscalerConfig": {"name": hpa}} if hpa else {}
+    obj = scaled_object(name, target, advanced=advanced)
+    obj["metadata"]["annotations"] = annotations or {}
+    return obj
+
+
+def denial(reply: Reply) -> str:
+    """Why KEDA's webhook denied a request."""
+    assert (reply.status, reply.body["reason"]) == (403, "Forbidden")
+    start = 'admission webhook "vscaledobject.kb.io" denied the request: '
+    assert reply.body["message"].startswith(start)
+    return str(reply.body["message"].removeprefix(start))
+
+
+@pytest.mark.parametrize("query", ["", "?dryRun=All"])
+class TestHpaOwnership:
+    """KEDA refuses a second owner of a workload, and takes an HPA over where that is asked for."""
+
+    MANAGED = "the workload 'worker' of type 'apps/v1.Deployment' is already managed by the"
+
+    @pytest.fixture(autouse=True)
+    def _workload(self, client: ApiClient) -> None:
+        client.post(DEPLOYMENTS, deployment())
+        client.post(HPAS, autoscaler(minReplicas=3, maxReplicas=6))
+
+    def test_a_workload_with_another_hpa(self, client: ApiClient, query: str) -> None:
+        assert denial(client.post(SCALED_OBJECTS + query, owning("so"))) == f"{self.MANAGED} hpa 'scaler'"
+        # The name alone transfers nothing, nor does an annotation that is not on the HPA.
+        unchecked = {"validations.keda.sh/hpa-ownership": "false"}
+        for noted in ({}, unchecked, dict.fromkeys(TRANSFER, "false")):
+            reply = client.post(SCALED_OBJECTS + query, owning("so", noted, hpa="scaler"))
+            assert "is already managed by the hpa 'scaler'" in denial(reply)
+        assert client.get(f"{SCALED_OBJECTS}/so").status == 404
+
+    def test_an_update_is_checked_too(self, client: ApiClient, query: str) -> None:
+        client.post(DEPLOYMENTS, deployment("other"))
+        client.post(SCALED_OBJECTS, owning("so", target="other"))
+        patch = {"spec": {"scaleTargetRef": {"name": "worker"}}}
+        assert denial(client.patch(f"{SCALED_OBJECTS}/so{query}", patch)) == f"{self.MANAGED} hpa 'scaler'"
+
+    def test_a_transfer_needs_the_name(self, client: ApiClient, query: str) -> None:
+        for hpa in ("", "another"):
+            why = denial(client.post(SCALED_OBJECTS + query, owning("so", TRANSFER, hpa=hpa)))
+            assert why.startswith(
+                "the existing hpa 'scaler' for workload 'worker' of type 'apps/v1.Deployment' must be"
+            )
+            assert why.endswith("specified by name in advanced settings to enable ownership transfer")
+
+    def test_a_transfer(self, client: ApiClient, query: str) -> None:
+        before = client.get(f"{HPAS}/scaler").body
+        assert client.post(SCALED_OBJECTS + query, owning("so", TRANSFER, hpa="scaler")).status == 201
+        after = client.get(f"{HPAS}/scaler").body
+        assert names(client.get(HPAS).body) == ["scaler"]
+        if query:
+            assert after == before
+            return
+        assert after["metadata"]["uid"] == before["metadata"]["uid"]
+        owner = after["metadata"]["ownerReferences"][0]
+        assert (owner["kind"], owner["name"], owner["controller"]) == ("ScaledObject", "so", True)
+        assert after["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "keda-operator"
+        assert after["metadata"]["annotations"] == TRANSFER
+        assert (after["spec"]["minReplicas"], after["spec"]["maxReplicas"]) == (1, 100)
+        assert [metric["type"] for metric in after["spec"]["metrics"]] == ["External"]
+        # It is KEDA's now: it goes with its ScaledObject.
+        client.delete(f"{SCALED_OBJECTS}/so")
+        assert names(client.get(HPAS).body) == []
+
+    def test_the_transfer_off(self, client: ApiClient, query: str) -> None:
+        client.post(SCALED_OBJECTS, owning("so", TRANSFER, hpa="scaler"))
+        off = {"metadata": {"annotations": dict.fromkeys(TRANSFER)}, "spec": {"advanced": None}}
+        assert client.patch(f"{SCALED_OBJECTS}/so{query}", off).status == 200
+        assert names(client.get(HPAS).body) == ["scaler" if query else "keda-hpa-so"]
+
+    def test_two_scaled_objects(self, client: ApiClient, query: str) -> None:
+        client.delete(f"{HPAS}/scaler")
+        client.post(DEPLOYMENTS, deployment("other"))
+        client.post(SCALED_OBJECTS, owning("first", hpa="shared"))
+        for noted in ({}, TRANSFER):
+            second = owning("second", noted, hpa="shared")
+            assert denial(client.post(SCALED_OBJECTS + query, second)) == f"{self.MANAGED} ScaledObject 'first'"
+        elsewhere = owning("second", target="other", hpa="shared")
+        why = "the HPA 'shared' is already managed by the ScaledObject 'first'"
+        assert denial(client.post(SCALED_OBJECTS + query, elsewhere)) == why
+
+    def test_an_hpa_that_says_so_is_not_checked(self, client: ApiClient, query: str) -> None:
+        unchecked = {"metadata": {"annotations": {"validations.keda.sh/hpa-ownership": "false"}}}
+        client.patch(f"{HPAS}/scaler", unchecked)
+        assert client.post(SCALED_OBJECTS + query, owning("so")).status == 201
+        # Now two scale one workload, which is what the check is for.
+        assert names(client.get(HPAS).body) == (["scaler"] if query else ["keda-hpa-so", "scaler"])
+
+    def test_long_names(self, client: ApiClient, query: str) -> None:
+        client.delete(f"{HPAS}/scaler")
+        why = denial(client.post(SCALED_OBJECTS + query, owning("s" * 55)))
+        assert why.startswith(f'HPA name "keda-hpa-{"s" * 55}" derived from scaledobject is 64 characters long')
+        assert "scaledobject name" in denial(client.post(SCALED_OBJECTS + query, owning("s" * 64, hpa="short")))
+        assert client.post(SCALED_OBJECTS + query, owning("s" * 54)).status == 201
+
+    def test_resource_triggers(self, client: ApiClient, query: str) -> None:
+        client.delete(f"{HPAS}/scaler")
+        cpu = {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "80"}}
+        obj = scaled_object("so", triggers=[cpu], minReplicaCount=1)
+        if query:
+            # A dry run may come before the workload itself.
+            assert client.post(SCALED_OBJECTS + query, obj).status == 201
+            return
+        why = "the scaledobject has a cpu trigger but the container worker doesn't have the cpu request defined"
+        assert denial(client.post(SCALED_OBJECTS, obj)) == why
+        resources = {"requests": {"cpu": "100m"}}
+        patch = {"spec": {"template": {"spec": {"containers": [{"name": "worker", "resources": resources}]}}}}
+        client.patch(f"{DEPLOYMENTS}/worker", patch, STRATEGIC_PATCH)
+        assert client.post(SCALED_OBJECTS, obj).status == 201
+
+
 class TestAdmission:
     def test_a_compliant_pod_draws_no_warning(self, client: ApiClient) -> None:
         label = {"metadata": {"labels": {"pod-security.kubernetes.io/warn": "restricted"}}}
@@ -624,6 +793,22 @@ class TestAbsentKinds:
 
         emulator.add_crds("ScaledObject")
         assert names(client.get(SCALED_OBJECTS).body) == []
+
+    def test_vertical_autoscalers_are_served_where_they_are_installed(
+        self, emulator: Emulator, client: ApiClient
+    ) -> None:
+        path = "/apis/autoscaling.k8s.io/v1/namespaces/shop/verticalpodautoscalers"
+        target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "worker"}
+        spec = {"targetRef": target, "updatePolicy": {"updateMode": "Off"}}
+        obj = {"apiVersion": "autoscaling.k8s.io/v1", "kind": "VerticalPodAutoscaler", "spec": spec}
+        obj["metadata"] = {"name": "worker", "namespace": "shop"}
+        assert client.get(path).body == "404 page not found\n"
+
+        emulator.add_crds("VerticalPodAutoscaler")
+        assert client.post(path, obj).body["spec"] == spec
+        assert names(client.get(path).body) == ["worker"]
+        emulator.remove_kind("VerticalPodAutoscaler")
+        assert client.get(path).status == 404
 
     def test_a_group_without_kinds_disappears(self, emulator: Emulator, client: ApiClient) -> None:
         emulator.remove_kind("ServiceMonitor", "PodMonitor", "PrometheusRule")
@@ -1005,3 +1190,365 @@ def messages_of_version_4(emulator: Emulator, pod: str) -> list[bytes]:
         return messages
     finally:
         connection.close()
+
+
+def worker(name: str, queues: str = "", **spec: Any) -> Json:
+    """A Deployment whose container is a Celery worker."""
+    obj = deployment(name, **spec)
+    container = obj["spec"]["template"]["spec"]["containers"][0]
+    container["args"] = ["celery", "--app=shop", "worker", *([f"--queues={queues}"] if queues else [])]
+    return obj
+
+
+class TestConsumers:
+    @pytest.mark.parametrize(
+        ("command", "args", "queues"),
+        [
+            ([], ["celery", "--app=a", "worker", "--queues=a,b"], {"a", "b"}),
+            (["celery"], ["worker", "-Q", "a, b"], {"a", "b"}),
+            (["/venv/bin/celery", "worker"], ["-Qa", "--loglevel=info"], {"a"}),
+            # The plugin's narrowed worker has two, and Celery takes the last.
+            ([], ["celery", "worker", "--queues=a,b,c", "--queues", "a"], {"a"}),
+            ([], ["celery", "worker", "--queues=a,b", "--exclude-queues=b"], {"a"}),
+            ([], ["celery", "worker"], {"celery"}),
+            ([], ["celery", "beat"], set()),
+            ([], ["redis-server"], set()),
+        ],
+    )
+    def test_the_queues_of_a_command_line(self, command: list[str], args: list[str], queues: set[str]) -> None:
+        obj = deployment()
+        obj["spec"]["template"]["spec"]["containers"][0] |= {"command": command, "args": args}
+        assert consumed_queues(obj) == queues
+
+    def test_a_safe_order_leaves_no_queue_alone(self, emulator: Emulator, client: ApiClient) -> None:
+        client.post(DEPLOYMENTS, worker("all", "default,high"))
+        emulator.requests.clear()
+        client.post(DEPLOYMENTS, worker("high", "high"))
+        client.get(PODS)
+        client.patch(f"{DEPLOYMENTS}/all", worker("all", "default"))
+        assert queues_without_consumer(emulator.requests, "shop", ["default", "high"]) == {}
+        moments = consumers_over_time(emulator.requests, "shop")
+        assert [dict(moment.consumers) for moment in moments] == [
+            {"default": {"all"}, "high": {"all", "high"}},
+            {"default": {"all"}, "high": {"high"}},
+        ]
+
+    def test_an_unsafe_order_is_found(self, emulator: Emulator, client: ApiClient) -> None:
+        client.post(DEPLOYMENTS, worker("all", "default,high"))
+        emulator.requests.clear()
+        client.get(DEPLOYMENTS)
+        client.patch(f"{DEPLOYMENTS}/all", worker("all", "default"))
+        client.post(DEPLOYMENTS, worker("high", "high"))
+        alone = queues_without_consumer(emulator.requests, "shop", ["default", "high", "never"])
+        assert set(alone) == {"high", "never"}
+        assert alone["high"].startswith(f"after PATCH {DEPLOYMENTS}/all: default (all)")
+        moments = consumers_over_time(emulator.requests, "shop")
+        assert [sorted(moment.queues) for moment in moments] == [["default", "high"], ["default"], ["default", "high"]]
+
+    def test_without_pods_only_a_scaled_object_keeps_a_consumer(self, emulator: Emulator, client: ApiClient) -> None:
+        client.post(DEPLOYMENTS, worker("worker", "jobs", replicas=0))
+        client.post(SCALED_OBJECTS, scaled_object())
+        paused = {"metadata": {"annotations": {"autoscaling.keda.sh/paused": "true"}}}
+        client.patch(f"{SCALED_OBJECTS}/scaler", paused)
+        client.patch(f"{DEPLOYMENTS}/worker/scale", {"spec": {"replicas": 1}})
+        client.delete(f"{DEPLOYMENTS}/worker")
+        moments = consumers_over_time(emulator.requests, "shop")
+        assert [(moment.request.method, moment.request.path.rpartition("/")[2]) for moment in moments] == [
+            ("POST", "deployments"),
+            ("POST", "scaledobjects"),
+            ("PATCH", "scaler"),
+            ("PATCH", "scale"),
+            ("DELETE", "worker"),
+        ]
+        assert [bool(moment.consumers) for moment in moments] == [False, True, False, True, False]
+
+    def test_what_is_refused_or_dry_changes_nothing(self, emulator: Emulator, client: ApiClient) -> None:
+        client.get(DEPLOYMENTS)
+        client.post(f"{DEPLOYMENTS}?dryRun=All", worker("a", "a"))
+        emulator.fail("POST", "/deployments$")
+        client.post(DEPLOYMENTS, worker("a", "a"))
+        emulator.add_namespaces("other")
+        elsewhere = worker("a", "a")
+        elsewhere["metadata"]["namespace"] = "other"
+        assert client.post(DEPLOYMENTS.replace("shop", "other"), elsewhere).status == 201
+        assert [dict(moment.consumers) for moment in consumers_over_time(emulator.requests, "shop")] == [{}]
+
+
+EXTRAS = """\
+name: extras
+version: 1.0.0
+patches:
+  k8s-override: |
+    ---
+    apiVersion: apps/v1
+    kind: Deployment
+    metadata:
+      name: lms-worker
+      annotations: {note: "yes"}
+    spec:
+      replicas: 3
+      template:
+        spec:
+          topologySpreadConstraints:
+            - maxSkew: 1
+              topologyKey: zone
+              whenUnsatisfiable: ScheduleAnyway
+              labelSelector:
+                matchLabels: {app.kubernetes.io/name: lms-worker}
+          containers:
+            - name: lms-worker
+              env: [{name: EXTRA, value: "1"}, {name: SERVICE_VARIANT, value: other}]
+              volumeMounts: [{name: extra, mountPath: /extra}]
+            - name: side
+              image: side:1
+              envFrom: [{configMapRef: {name: openedx-config}}]
+          volumes: [{name: extra, emptyDir: {}}]
+  k8s-deployments: |
+    ---
+    apiVersion: apps/v1
+    kind: Deployment
+    metadata:
+      name: beat
+      labels: {app.kubernetes.io/name: beat}
+    spec:
+      selector:
+        matchLabels: {app.kubernetes.io/name: beat}
+      template:
+        metadata:
+          labels: {app.kubernetes.io/name: beat}
+        spec:
+          containers:
+            - name: beat
+              image: shop:1
+              env: [{name: CONF, valueFrom: {configMapKeyRef: {name: redis-config, key: redis.conf}}}]
+          volumes:
+            - name: all
+              projected: {sources: [{configMap: {name: openedx-settings-lms}}]}
+"""
+SIX_WORKERS = {
+    "lms-worker": "lms-worker-scaledobject",
+    "lms-worker-high": "lms-worker-high-scaledobject",
+    "lms-worker-high-mem": "lms-worker-high-mem-scaledobject",
+    "cms-worker": "cms-worker-scaledobject",
+    "cms-worker-high": "cms-worker-high-scaledobject",
+    "cms-worker-low": "cms-worker-low-scaledobject",
+}
+IN_SHOP = {"K8S_NAMESPACE": "shop"}
+
+
+def needs_kubectl() -> str:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("no kubectl to compare with")
+    return kubectl
+
+
+def named(objects: list[Json], kind: str, name: str = "") -> list[Json]:
+    return [obj for obj in objects if obj["kind"] == kind and obj["metadata"]["name"].startswith(name)]
+
+
+def args_of(emulator: Emulator, name: str) -> list[str]:
+    args: list[str] = stored(emulator, "Deployment", name)["spec"]["template"]["spec"]["containers"][0]["args"]
+    return args
+
+
+def outcome(emulator: Emulator) -> dict[tuple[str, str], Json]:
+    """What an apply left behind, without what differs from one server to the next."""
+    found: dict[tuple[str, str], Json] = {}
+    for kind in ("ConfigMap", "Deployment", "HorizontalPodAutoscaler", "PersistentVolumeClaim", "ScaledObject"):
+        for obj in emulator.objects(kind, "shop"):
+            metadata = obj["metadata"]
+            volatile = ("uid", "creationTimestamp", "resourceVersion", "ownerReferences", "generation")
+            kept = {key: value for key, value in metadata.items() if key not in volatile}
+            if LAST_APPLIED in (annotations := dict(metadata.get("annotations", {}))):
+                annotations[LAST_APPLIED] = json.loads(annotations[LAST_APPLIED])
+            found[kind, metadata["name"]] = {**obj, "metadata": {**kept, "annotations": annotations}, "status": None}
+    return found
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sites")
+
+
+@pytest.mark.parametrize("version", real_tutor.VERSIONS)
+class TestTutor:
+    """The sites of real_tutor, and what applying them does."""
+
+    @pytest.fixture
+    def site(self, sites: Path, version: str) -> Path:
+        """A site with the celery plugin, each time with the settings of the beginning."""
+        return real_tutor.plugin_site(version, sites / version, settings={**IN_SHOP, "LMS_HOST": "one.example"})
+
+    @pytest.mark.parametrize("plugins", [[], ["celery"], ["celery", "pod-autoscaling"]])
+    def test_the_manifests_are_those_of_kubectl(self, tmp_path: Path, version: str, plugins: list[str]) -> None:
+        kubectl = needs_kubectl()
+        settings = {"CELERY_FLOWER": "true", "LMS_HOST": "a<b>&c.example"}
+        root = real_tutor.render(version, tmp_path, plugins, settings, {"extras.yml": EXTRAS} if plugins else {})
+        command = [kubectl, "kustomize", str(root / "env")]
+        printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        assert real_tutor.manifests(root) == list(read_objects(printed))
+
+    def test_the_sites_keep_their_secrets_and_change_their_settings(self, site: Path, version: str) -> None:
+        before = real_tutor.manifests(site)
+        real_tutor.plugin_site(version, site, settings={"LMS_HOST": "two.example", "OPENEDX_CELERY_REDIS_DB": "5"})
+        after = real_tutor.manifests(site)
+        names_before, names_after = ({one["metadata"]["name"] for one in part} for part in (before, after))
+        gone = {name.rpartition("-")[0] for name in names_before - names_after}
+        assert {"openedx-config", "openedx-settings-lms", "openedx-settings-cms"} <= gone
+        assert gone == {name.rpartition("-")[0] for name in names_after - names_before}
+        assert not any(name.startswith("redis-config") for name in names_before ^ names_after)
+        selectors = [[obj["spec"]["selector"] for obj in named(part, "Deployment")] for part in (before, after)]
+        assert selectors[0] == selectors[1]
+        config = yaml.safe_load(named(after, "ConfigMap", "openedx-config")[0]["data"]["lms.env.yml"])
+        assert config["CELERY_BROKER_VHOST"] in (5, "5")
+
+    def test_a_site_with_the_plugin(self, site: Path, version: str) -> None:
+        objects = real_tutor.manifests(site)
+        assert {obj["metadata"]["name"] for obj in named(objects, "Deployment")} > set(SIX_WORKERS)
+        scaled = {obj["spec"]["scaleTargetRef"]["name"]: obj for obj in named(objects, "ScaledObject")}
+        assert {target: obj["metadata"]["name"] for target, obj in scaled.items()} == SIX_WORKERS
+        assert not any("app.kubernetes.io/name" in obj["metadata"]["labels"] for obj in scaled.values())
+        queues = {name: consumed_queues(named(objects, "Deployment", name)[0]) for name in SIX_WORKERS}
+        assert queues["lms-worker"] == {"edx.lms.core.default"}
+        assert queues["lms-worker-high-mem"] == {"edx.lms.core.high_mem"}
+        assert queues["cms-worker-low"] == {"edx.cms.core.low"}
+
+    def test_applying_makes_what_tutor_starts(
+        self, emulator: Emulator, client: ApiClient, site: Path, version: str
+    ) -> None:
+        lines = real_tutor.apply(client, real_tutor.manifests(site))
+        assert {line.rpartition(" ")[2] for line in lines} == {"created"}
+        assert "deployment.apps/lms-worker created" in lines
+        assert not any("job" in line for line in lines)
+        for name, scaler in SIX_WORKERS.items():
+            assert stored(emulator, "Deployment", name)["status"]["readyReplicas"] == 1
+            conditions = stored(emulator, "ScaledObject", scaler)["status"]["conditions"]
+            assert {one["type"]: one["status"] for one in conditions}["Ready"] == "True"
+        emulator.requests.clear()
+        again = real_tutor.apply(client, real_tutor.manifests(site))
+        assert {line.rpartition(" ")[2] for line in again} == {"unchanged"}
+        assert not [request for request in emulator.requests if request.is_write]
+
+    def test_applying_again_takes_back_what_is_tutors_and_keeps_the_rest(
+        self, emulator: Emulator, client: ApiClient, site: Path, version: str
+    ) -> None:
+        real_tutor.apply(client, real_tutor.manifests(site))
+        theirs = args_of(emulator, "lms-worker")
+        meddle(client)
+        assert args_of(emulator, "lms-worker") == ["changed"]
+        maps = {obj["metadata"]["name"] for obj in emulator.objects("ConfigMap", "shop")}
+        real_tutor.plugin_site(version, site, settings={"LMS_HOST": "two.example"})
+        real_tutor.apply(client, real_tutor.manifests(site))
+
+        assert args_of(emulator, "lms-worker") == theirs
+        live = stored(emulator, "Deployment", "lms-worker")
+        pod = live["spec"]["template"]["spec"]
+        assert live["spec"]["replicas"] == 4
+        assert pod["terminationGracePeriodSeconds"] == 900
+        assert live["metadata"]["annotations"]["ours"] == live["metadata"]["labels"]["ours"] == "1"
+        env = {entry["name"] for entry in pod["containers"][0]["env"]}
+        assert env == {"OURS", "SERVICE_VARIANT", "DJANGO_SETTINGS_MODULE"}
+        assert [one["name"] for one in pod["containers"]] == ["lms-worker", "ours"]
+        volumes = {one["name"]: one.get("configMap", {}).get("name", "") for one in pod["volumes"]}
+        assert "ours" in volumes
+        assert volumes["settings-lms"] not in maps
+        assert {obj["metadata"]["name"] for obj in emulator.objects("ConfigMap", "shop")} > {
+            *maps,
+            volumes["settings-lms"],
+        }
+
+    def test_what_is_no_longer_rendered_is_taken_away(
+        self, emulator: Emulator, client: ApiClient, tmp_path: Path, version: str
+    ) -> None:
+        root = real_tutor.render(version, tmp_path, settings=IN_SHOP, plugin_files={"extras.yml": EXTRAS})
+        real_tutor.apply(client, real_tutor.manifests(root))
+        assert stored(emulator, "Deployment", "lms-worker")["spec"]["replicas"] == 3
+        real_tutor.render(version, root)
+        real_tutor.apply(client, real_tutor.manifests(root))
+        live = stored(emulator, "Deployment", "lms-worker")
+        pod = live["spec"]["template"]["spec"]
+        assert live["spec"]["replicas"] == 1
+        assert "note" not in live["metadata"]["annotations"]
+        assert "topologySpreadConstraints" not in pod
+        assert [one["name"] for one in pod["containers"]] == ["lms-worker"]
+        assert "extra" not in {one["name"] for one in pod["volumes"]}
+        assert {"name": "SERVICE_VARIANT", "value": "lms"} in pod["containers"][0]["env"]
+        # kubectl apply removes fields, not objects.
+        assert emulator.get("Deployment", "beat", "shop") is not None
+
+    def test_kubectl_does_the_same(
+        self, emulator: Emulator, client: ApiClient, site: Path, version: str, tmp_path: Path
+    ) -> None:
+        kubectl = needs_kubectl()
+        # kubectl sends no token over plain HTTP.
+        with Emulator(namespaces=["shop"], token=None) as other, ApiClient(other.url, None) as their_client:
+            kubeconfig, path = other.write_kubeconfig(tmp_path / "kubeconfig"), tmp_path / "objects.json"
+            command = [kubectl, "--kubeconfig", str(kubeconfig), "apply", "--validate=false", "-f", str(path)]
+            for settings in (IN_SHOP, {"LMS_HOST": "two.example"}, {}):
+                real_tutor.plugin_site(version, site, settings=settings)
+                objects = [obj for obj in real_tutor.manifests(site) if obj["kind"] not in ("Job", "Namespace")]
+                ours = real_tutor.apply(client, objects)
+                path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}), encoding="utf-8")
+                ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+                assert (ran.returncode, ran.stdout.splitlines()) == (0, ours), ran.stderr
+                assert outcome(emulator) == outcome(other)
+                for one in (client, their_client):
+                    meddle(one)
+
+    def test_a_second_autoscaler_is_refused_and_the_rest_applied(
+        self, emulator: Emulator, client: ApiClient, tmp_path: Path, version: str
+    ) -> None:
+        site = real_tutor.plugin_site(version, tmp_path, IN_SHOP, plugins=["pod-autoscaling"])
+        with pytest.raises(ApplyError) as raised:
+            real_tutor.apply(client, real_tutor.manifests(site))
+        assert len(raised.value.refused) == 2
+        assert all("is already managed by the hpa" in message for message in raised.value.refused)
+        applied = {obj["metadata"]["name"] for obj in emulator.objects("ScaledObject", "shop")}
+        assert applied == set(SIX_WORKERS.values()) - {"lms-worker-scaledobject", "cms-worker-scaledobject"}
+        resources = stored(emulator, "Deployment", "lms-worker")["spec"]["template"]["spec"]["containers"][0]
+        assert resources["resources"]["requests"] == {"cpu": "500m", "memory": "750Mi"}
+
+    def test_any_cluster_can_be_applied_to(
+        self, emulator: Emulator, client: ApiClient, site: Path, version: str, tmp_path: Path
+    ) -> None:
+        anybody = KubeconfigClient(emulator.write_kubeconfig(tmp_path / "kubeconfig"))
+        real_tutor.apply(anybody, real_tutor.manifests(site))
+        meddle(client)
+        lines = real_tutor.apply(anybody, real_tutor.manifests(site))
+        assert [line for line in lines if line.endswith(" configured")] == ["deployment.apps/lms-worker configured"]
+        missing = [{**obj, "metadata": {**obj["metadata"], "namespace": "none"}} for obj in real_tutor.manifests(site)]
+        with pytest.raises(ApplyError, match='namespaces "none" not found'):
+            real_tutor.apply(anybody, missing)
+
+    def test_commands_run_in_tutors_pods(
+        self, emulator: Emulator, client: ApiClient, site: Path, version: str, tmp_path: Path
+    ) -> None:
+        real_tutor.apply(client, real_tutor.manifests(site))
+        seen: list[ExecRequest] = []
+
+        def handler(request: ExecRequest) -> ExecResult:
+            seen.append(request)
+            return ExecResult("pong")
+
+        emulator.exec_handler = handler
+        kubeconfig = emulator.write_kubeconfig(tmp_path / "kubeconfig")
+        kube = CoreV1Api(kubernetes_config.new_client_from_config(str(kubeconfig)))
+        label = "app.kubernetes.io/name%3Dlms-worker"
+        (pod,) = names(client.get(f"{PODS}?labelSelector={label}").body)
+        assert run(kube, pod, "celery", "inspect", container="lms-worker").stdout == "pong"
+        assert run(kube, pod, "celery", "inspect").stdout == "pong"
+        environment = {"SERVICE_VARIANT": "lms", "DJANGO_SETTINGS_MODULE": "lms.envs.tutor.production"}
+        assert seen == [ExecRequest("shop", pod, "lms-worker", ("celery", "inspect"), environment)] * 2
+        with pytest.raises(ApiException, match="container worker is not valid"):
+            run(kube, pod, "true", container="worker")
+
+
+def meddle(client: ApiClient) -> None:
+    """Change the worker of the LMS as somebody else might."""
+    container = {"name": "lms-worker", "args": ["changed"], "env": [{"name": "OURS", "value": "1"}]}
+    containers = [container, {"name": "ours", "image": "ours:1"}]
+    pod = {"containers": containers, "terminationGracePeriodSeconds": 900, "volumes": [{"name": "ours"}]}
+    change = {"spec": {"replicas": 4, "template": {"spec": pod}}}
+    change["metadata"] = {"annotations": {"ours": "1"}, "labels": {"ours": "1"}}
+    assert client.patch(f"{DEPLOYMENTS}/lms-worker", change, STRATEGIC_PATCH).status == 200

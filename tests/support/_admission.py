@@ -7,11 +7,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from ._defaults import pod_specs
-from ._kinds import HPA, NAMESPACE, SCALED_OBJECT
+from ._kinds import DEPLOYMENT, HPA, NAMESPACE, SCALED_OBJECT
 from ._status import ApiError, Json, denied_by_webhook
 from ._store import Store
 
 _WEBHOOK = "vscaledobject.kb.io"
+_RESOURCES = ("cpu", "memory")
+# Names of ScaledObjects and of their HPAs become values of labels.
+_LABEL_LENGTH = 63
 _FORMULA_NAME = re.compile(r"'[^']*'|\"[^\"]*\"|(?<![.\w])[A-Za-z_]\w*")
 _FORMULA_WORDS = frozenset(
     {
@@ -27,8 +30,19 @@ def target_of(reference: Json) -> tuple[str, str, str]:
     return reference.get("apiVersion") or "apps/v1", reference.get("kind") or "Deployment", reference["name"]
 
 
-def admit_scaled_object(obj: Json, store: Store) -> None:
-    for check in (_only_resource_triggers, _other_scaled_object, _other_hpa, _formula):
+def hpa_name(obj: Json) -> str:
+    """The name of the HPA that KEDA keeps for a ScaledObject."""
+    config: Json = obj["spec"].get("advanced", {}).get("horizontalPodAutoscalerConfig", {})
+    return str(config.get("name") or f"keda-hpa-{obj['metadata']['name']}")
+
+
+def admit_scaled_object(obj: Json, live: Json | None, store: Store, *, dry_run: bool) -> None:
+    """KEDA's checks; `live` is what is stored already. The real ones run in no fixed order."""
+    if live is not None and _only_loses_finalizers(obj, live):
+        return
+    # A dry run may come before the workload, whose containers these look at.
+    resources = () if dry_run else (_resource_requests, _only_resource_triggers)
+    for check in (*resources, _other_scaled_object, _other_hpa, _formula, _names):
         if (why := check(obj, store)) is not None:
             raise _denied(why)
 
@@ -37,9 +51,34 @@ def _denied(why: str) -> ApiError:
     return denied_by_webhook(_WEBHOOK, why)
 
 
+def _only_loses_finalizers(obj: Json, live: Json) -> bool:
+    before, after = (len(one["metadata"].get("finalizers", [])) for one in (live, obj))
+    return after < before and obj["spec"] == live["spec"]
+
+
+def _resource_requests(obj: Json, store: Store) -> str | None:
+    _version, kind, name = target_of(obj["spec"]["scaleTargetRef"])
+    if kind != DEPLOYMENT.name:
+        return None
+    for trigger in obj["spec"]["triggers"]:
+        if (resource := trigger["type"]) not in _RESOURCES:
+            continue
+        target = store.get(DEPLOYMENT, obj["metadata"]["namespace"], name)
+        if target is None:
+            return f'Deployment.apps "{name}" not found'
+        wanted = trigger["metadata"].get("containerName")
+        for container in target["spec"]["template"]["spec"]["containers"]:
+            claims = container.get("resources", {})
+            claimed = {*claims.get("requests", {}), *claims.get("limits", {})}
+            if wanted in (None, "", container["name"]) and resource not in claimed:
+                which = f"the container {container['name']} doesn't have the {resource} request defined"
+                return f"the scaledobject has a {resource} trigger but {which}"
+    return None
+
+
 def _only_resource_triggers(obj: Json, store: Store) -> str | None:
     spec = obj["spec"]
-    external = [trigger for trigger in spec["triggers"] if trigger["type"] not in ("cpu", "memory")]
+    external = [trigger for trigger in spec["triggers"] if trigger["type"] not in _RESOURCES]
     if spec["triggers"] and not external and spec.get("minReplicaCount", 0) == 0:
         return "scaledobject has only cpu/memory triggers AND minReplica is 0 (scale to zero doesn't work in this case)"
     return None
@@ -49,30 +88,49 @@ def _other_scaled_object(obj: Json, store: Store) -> str | None:
     target = target_of(obj["spec"]["scaleTargetRef"])
     for other in store.select(SCALED_OBJECT, obj["metadata"]["namespace"]):
         name = other["metadata"]["name"]
-        if name != obj["metadata"]["name"] and target_of(other["spec"]["scaleTargetRef"]) == target:
-            return _already_managed(target, f"ScaledObject '{name}'")
+        if name == obj["metadata"]["name"]:
+            continue
+        if target_of(other["spec"]["scaleTargetRef"]) == target:
+            return f"the workload {_described(target)} is already managed by the ScaledObject '{name}'"
+        if hpa_name(other) == hpa_name(obj):
+            return f"the HPA '{hpa_name(obj)}' is already managed by the ScaledObject '{name}'"
     return None
 
 
 def _other_hpa(obj: Json, store: Store) -> str | None:
-    annotations = obj["metadata"].get("annotations", {})
-    if annotations.get("validations.keda.sh/hpa-ownership") == "false":
-        return None
     target = target_of(obj["spec"]["scaleTargetRef"])
-    taken_over = None
-    if annotations.get("scaledobject.keda.sh/transfer-hpa-ownership") == "true":
-        taken_over = obj["spec"].get("advanced", {}).get("horizontalPodAutoscalerConfig", {}).get("name")
+    transfers = obj["metadata"].get("annotations", {}).get("scaledobject.keda.sh/transfer-hpa-ownership") == "true"
     for hpa in store.select(HPA, obj["metadata"]["namespace"]):
-        owners = {(owner["kind"], owner["name"]) for owner in hpa["metadata"].get("ownerReferences", [])}
-        own = ("ScaledObject", obj["metadata"]["name"]) in owners or hpa["metadata"]["name"] == taken_over
-        if not own and target_of(hpa["spec"]["scaleTargetRef"]) == target:
-            return _already_managed(target, f"hpa '{hpa['metadata']['name']}'")
+        metadata = hpa["metadata"]
+        unchecked = metadata.get("annotations", {}).get("validations.keda.sh/hpa-ownership") == "false"
+        if unchecked or target_of(hpa["spec"]["scaleTargetRef"]) != target:
+            continue
+        owners = {(owner["kind"], owner["name"]) for owner in metadata.get("ownerReferences", [])}
+        if ("ScaledObject", obj["metadata"]["name"]) in owners:
+            continue
+        if not transfers:
+            return f"the workload {_described(target)} is already managed by the hpa '{metadata['name']}'"
+        if hpa_name(obj) != metadata["name"]:
+            which = f"the existing hpa '{metadata['name']}' for workload {_described(target)}"
+            return f"{which} must be specified by name in advanced settings to enable ownership transfer"
     return None
 
 
-def _already_managed(target: tuple[str, str, str], by: str) -> str:
+def _names(obj: Json, store: Store) -> str | None:
+    name, limit = obj["metadata"]["name"], _LABEL_LENGTH
+    if len(name) > limit:
+        much = f"is {len(name)} characters long; must be no more than {limit} characters"
+        return f'scaledobject name "{name}" {much} because it is used as the "scaledobject.keda.sh/name" label value'
+    if len(derived := hpa_name(obj)) > limit:
+        much = f"is {len(derived)} characters long; must be no more than {limit} characters"
+        what = "set spec.advanced.horizontalPodAutoscalerConfig.name to a shorter name or shorten the scaledobject name"
+        return f'HPA name "{derived}" derived from scaledobject {much}; {what}'
+    return None
+
+
+def _described(target: tuple[str, str, str]) -> str:
     api_version, kind, name = target
-    return f"the workload '{name}' of type '{api_version}.{kind}' is already managed by the {by}"
+    return f"'{name}' of type '{api_version}.{kind}'"
 
 
 def _formula(obj: Json, store: Store) -> str | None:

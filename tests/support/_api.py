@@ -105,7 +105,7 @@ class Api:
         self._check_namespace(place)
         apply_defaults(obj, None)
         validate(place.kind, obj, None)
-        warnings += self._admit(place.kind, obj)
+        warnings += self._admit(place.kind, obj, None, options)
         if self._store.get(place.kind, place.namespace, name) is not None:
             raise already_exists(place.kind, name)
         if options.dry_run:
@@ -151,7 +151,7 @@ class Api:
                 obj["status"] = live["status"]
             apply_defaults(obj, live)
             validate(kind, obj, live)
-            warnings += self._admit(kind, obj)
+            warnings += self._admit(kind, obj, live, options)
         if obj == live:
             return Answer(200, live, warnings)
         if kind.has_generation and _is_new_generation(kind, live, obj):
@@ -223,9 +223,9 @@ class Api:
             raise _Unusable(kind, f"strict decoding error: {', '.join(problems)}")
         return obj, problems if options.field_validation == "Warn" else []
 
-    def _admit(self, kind: Kind, obj: Json) -> list[str]:
+    def _admit(self, kind: Kind, obj: Json, live: Json | None, options: WriteOptions) -> list[str]:
         if kind is SCALED_OBJECT and "deletionTimestamp" not in obj["metadata"]:
-            admit_scaled_object(obj, self._store)
+            admit_scaled_object(obj, live, self._store, dry_run=options.dry_run)
         return pod_security_warnings(obj, self._store) if kind.name in ("Deployment", "ReplicaSet", "Pod") else []
 
 

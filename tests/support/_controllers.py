@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._admission import target_of
+from ._admission import hpa_name, target_of
 from ._defaults import apply_defaults
 from ._kinds import BY_PATH, CRD, DEPLOYMENT, HPA, NAMESPACE, POD, REPLICA_SET, SCALED_OBJECT, Kind
 from ._status import Json
@@ -129,7 +129,7 @@ class Controllers:
         return self.store.get(DEPLOYMENT, obj["metadata"]["namespace"], name) if kind == "Deployment" else None
 
     def _sync_hpa(self, obj: Json, target: Json | None) -> None:
-        wanted = None if target is None or _is_paused(obj) else _hpa(obj, target)
+        wanted = None if target is None or is_paused(obj) else _hpa(obj, target)
         for hpa in _owned(self.store.select(HPA, obj["metadata"]["namespace"]), obj["metadata"]["uid"]):
             if wanted is None or hpa["metadata"]["name"] != wanted["metadata"]["name"]:
                 self.store.remove(HPA, hpa)
@@ -139,7 +139,9 @@ class Controllers:
         if live is None:
             self.store.put(HPA, seeded(HPA, wanted))
         elif live["spec"] != wanted["spec"] or live["metadata"].get("labels") != wanted["metadata"]["labels"]:
-            self.store.put(HPA, {**live, **wanted, "metadata": {**live["metadata"], **wanted["metadata"]}})
+            # Whoever it belonged to before: KEDA writes the whole object anew, annotations and owner too.
+            kept = {key: value for key, value in live["metadata"].items() if key != "annotations"}
+            self.store.put(HPA, {**live, **wanted, "metadata": {**kept, **wanted["metadata"]}})
 
     def _release(self, obj: Json) -> None:
         """KEDA gives a ScaledObject free that is being deleted."""
@@ -252,7 +254,7 @@ def _with_times(condition: Json, old: Json) -> Json:
     return condition | {"lastTransitionTime": transition, "lastUpdateTime": update}
 
 
-def _is_paused(obj: Json) -> bool:
+def is_paused(obj: Json) -> bool:
     annotations = obj["metadata"].get("annotations", {})
     return annotations.get(_PAUSED[0]) == "true" or _PAUSED[1] in annotations
 
@@ -275,7 +277,7 @@ def _scaled_object_status(obj: Json, target: Json | None) -> Json:
     active = _condition("Active", "Unknown", "UnknownState", "ScaledObject check failed")
     fallback = _condition("Fallback", "False", "NoFallbackFound", "No fallbacks are active on this scaled object")
     paused: Json = {"type": "Paused", "status": "False"}
-    if _is_paused(obj):
+    if is_paused(obj):
         paused = _condition("Paused", "True", "ScaledObjectPaused", "ScaledObject is paused")
     if target is None:
         name = obj["spec"]["scaleTargetRef"]["name"]
@@ -290,7 +292,7 @@ def _scaled_object_status(obj: Json, target: Json | None) -> Json:
         "authenticationsTypes": ",".join(sorted({ref.get("kind", "TriggerAuthentication") for ref in references})),
         "conditions": [ready, active, fallback, paused],
         "externalMetricNames": metrics,
-        "hpaName": _hpa_name(obj),
+        "hpaName": hpa_name(obj),
         "originalReplicaCount": before.get("originalReplicaCount", target["spec"]["replicas"]),
         "scaleTargetGVKR": {"group": "apps", "kind": "Deployment", "resource": "deployments", "version": "v1"},
         "scaleTargetKind": "apps/v1.Deployment",
@@ -304,22 +306,18 @@ def _hpa_config(obj: Json) -> Json:
     return config
 
 
-def _hpa_name(obj: Json) -> str:
-    return str(_hpa_config(obj).get("name") or f"keda-hpa-{obj['metadata']['name']}")
-
-
 def _hpa(obj: Json, target: Json) -> Json:
     metadata, spec = obj["metadata"], obj["spec"]
     api_version, kind, name = target_of(spec["scaleTargetRef"])
     labels = {
         **metadata.get("labels", {}),
         "app.kubernetes.io/managed-by": "keda-operator",
-        "app.kubernetes.io/name": _hpa_name(obj),
+        "app.kubernetes.io/name": hpa_name(obj),
         "app.kubernetes.io/part-of": metadata["name"],
         "app.kubernetes.io/version": "2.20.2",
     }
     owner = {"apiVersion": SCALED_OBJECT.api_version, "kind": "ScaledObject", "name": metadata["name"]}
-    hpa_metadata: Json = {"name": _hpa_name(obj), "namespace": metadata["namespace"], "labels": labels}
+    hpa_metadata: Json = {"name": hpa_name(obj), "namespace": metadata["namespace"], "labels": labels}
     hpa_metadata["ownerReferences"] = [owner | {"uid": metadata["uid"], "controller": True, "blockOwnerDeletion": True}]
     if "annotations" in metadata:
         hpa_metadata["annotations"] = dict(metadata["annotations"])

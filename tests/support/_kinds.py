@@ -27,6 +27,8 @@ class Kind:
     subresources: tuple[str, ...] = ()
     custom: bool = False
     has_generation: bool = False
+    # Whether an emulator serves it from the start.
+    installed: bool = True
 
     @property
     def api_version(self) -> str:
@@ -67,6 +69,17 @@ REPLICA_SET = Kind("apps", "v1", "ReplicaSet", "replicasets", True, ("rs",), ("a
 HPA = Kind(
     "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", True, ("hpa",), ("all",), ("status",)
 )
+VPA = Kind(
+    "autoscaling.k8s.io",
+    "v1",
+    "VerticalPodAutoscaler",
+    "verticalpodautoscalers",
+    short_names=("vpa",),
+    subresources=("status",),
+    custom=True,
+    has_generation=True,
+    installed=False,
+)
 SCALED_OBJECT = _keda("ScaledObject", "scaledobjects", "so")
 CRD = Kind(
     "apiextensions.k8s.io",
@@ -101,6 +114,7 @@ KINDS: tuple[Kind, ...] = (
     _keda(
         "ClusterTriggerAuthentication", "clustertriggerauthentications", "cta", "clustertriggerauth", namespaced=False
     ),
+    VPA,
     _monitoring("ServiceMonitor", "servicemonitors", "smon"),
     _monitoring("PodMonitor", "podmonitors", "pmon"),
     _monitoring("PrometheusRule", "prometheusrules", "promrule"),

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+from kubernetes import config as kubernetes_config
 
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
@@ -19,6 +22,20 @@ class Reply:
     status: int
     body: Any
     warnings: list[str]
+
+
+class Api(Protocol):
+    """What helpers need of a client, whichever it is. An answer of any status is a Reply."""
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str | None = None,
+        accept: str = "application/json",
+    ) -> Reply: ...
 
 
 class ApiClient:
@@ -70,3 +87,33 @@ class ApiClient:
 
     def delete(self, path: str, body: Any = None) -> Reply:
         return self.request("DELETE", path, body)
+
+
+class KubeconfigClient:
+    """The same for any cluster that a kubeconfig leads to, with whatever credentials and certificates it names."""
+
+    def __init__(self, kubeconfig: str | os.PathLike[str]) -> None:
+        self._client = kubernetes_config.new_client_from_config(os.fspath(kubeconfig))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str | None = None,
+        accept: str = "application/json",
+    ) -> Reply:
+        headers = {"Accept": accept, "Content-Type": content_type or "application/json"}
+        split = urlsplit(path)
+        query = parse_qsl(split.query, keep_blank_values=True)
+        settings = ["BearerToken"]
+        parts = self._client.param_serialize(
+            method, split.path, header_params=headers, body=body, auth_settings=settings, query_params=query
+        )
+        answer = self._client.call_api(*parts)
+        text = answer.read().decode()
+        received = answer.getheaders()
+        is_json = (received.get("Content-Type") or "").startswith("application/json")
+        warnings = received.getlist("Warning") if "Warning" in received else []
+        return Reply(answer.status, json.loads(text) if is_json else text, warnings)

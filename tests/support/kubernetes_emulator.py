@@ -27,7 +27,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -55,7 +55,10 @@ _BUILT_IN_NAMESPACES = ("default", "kube-system")
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """One request as it arrived. `status` is 0 when the connection was dropped."""
+    """One request as it arrived. `status` is 0 when the connection was dropped.
+
+    `state` has the Deployments and ScaledObjects as they were after it: the emulator's own, not to be changed.
+    """
 
     method: str
     path: str
@@ -64,6 +67,7 @@ class RecordedRequest:
     body: Any
     status: int
     has_token: bool
+    state: tuple[Json, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def is_write(self) -> bool:
@@ -116,6 +120,8 @@ class Emulator:
         self._lock = threading.RLock()
         self._scripted: list[_Scripted] = []
         self._store = Store()
+        self._state_version = -1
+        self._last_state: tuple[Json, ...] = ()
         self._controllers = Controllers(self._store)
         self._server = HttpServer(port, self._handle)
         users = Users(token, forbidden_token, forbidden_user)
@@ -143,6 +149,7 @@ class Emulator:
         """Back to the state after the start: no objects, no log, no failures, nothing unavailable, no exec handler."""
         with self._lock:
             self._store.clear()
+            self._state_version = -1
             self._scripted.clear()
             self.requests.clear()
             self._controllers.unavailable.clear()
@@ -185,9 +192,9 @@ class Emulator:
     # Kinds
 
     def add_crds(self, *names: str) -> None:
-        """Serve these custom kinds; without names, all that the emulator knows."""
+        """Serve these custom kinds; without names, all that the emulator knows but VerticalPodAutoscaler."""
         with self._lock:
-            for kind in [find_kind(name) for name in names] or [kind for kind in KINDS if kind.custom]:
+            for kind in [find_kind(name) for name in names] or [kind for kind in KINDS if kind.installed]:
                 self._store.add_definition(kind)
 
     def remove_kind(self, *names: str) -> None:
@@ -324,8 +331,16 @@ class Emulator:
         with self._lock:
             scripted = next((one for one in self._scripted if one.takes(request)), None)
             response = scripted.response if scripted else self._answer(request)
-            self.requests.append(_recorded(request, response.status if response else 0))
+            self.requests.append(_recorded(request, response.status if response else 0, self._state()))
             return response
+
+    def _state(self) -> tuple[Json, ...]:
+        """What is stored of the kinds that make consumers; one tuple for as long as nothing changes."""
+        if self._store.version != self._state_version:
+            self._state_version = self._store.version
+            kinds = (DEPLOYMENT, SCALED_OBJECT)
+            self._last_state = tuple(obj for kind in kinds for obj in self._store.select(kind))
+        return self._last_state
 
     def _answer(self, request: HttpRequest) -> HttpResponse | Upgrade:
         try:
@@ -344,13 +359,14 @@ class Emulator:
         return HttpResponse(answer.code, answer.body, answer.warnings)
 
 
-def _recorded(request: HttpRequest, status: int) -> RecordedRequest:
+def _recorded(request: HttpRequest, status: int, state: tuple[Json, ...]) -> RecordedRequest:
     try:
         body = json.loads(request.data) if request.data else None
     except ValueError:
         body = request.data.decode(errors="replace")
     has_token = bool(request.authorization)
-    return RecordedRequest(request.method, request.path, request.query, request.content_type, body, status, has_token)
+    seen = (request.method, request.path, request.query, request.content_type)
+    return RecordedRequest(*seen, body, status, has_token, state)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
