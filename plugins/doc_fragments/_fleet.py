@@ -48,6 +48,29 @@ options:
     description: Service to task to C({queue}), as in C(celery_workers_explicit_queues).
     type: dict
     default: {}
+  openedx_routing:
+    description: Routes of the preset V(openedx) that hold beside O(explicit_queues).
+    type: str
+    default: ""
+    choices: ["", recommended]
+  openedx_release:
+    description: Release of Open edX, such as V(verawood). Empty is the newest that is known.
+    type: str
+    default: ""
+  routing_delivery:
+    description: How producers get the routes, as in C(celery_workers_routing_delivery).
+    type: str
+    default: none
+    choices: [none, tutor_plugin, settings_overlay, task_routes]
+  autoscaler_conflict:
+    description: What becomes of other autoscalers on our Deployments, as in C(celery_workers_autoscaler_conflict).
+    type: str
+    default: fail
+    choices: [fail, transfer, remove]
+  take_over:
+    description: Whether objects of somebody else that have one of our names become ours.
+    type: bool
+    default: false
   versions:
     description:
       - What is installed, as far as it is known. What a version does not have is refused.

@@ -7,17 +7,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from ansible_collections.queueops.celery.plugins.module_utils._adoption import cut_by_adoption
 from ansible_collections.queueops.celery.plugins.module_utils._changes import first_cause
-from ansible_collections.queueops.celery.plugins.module_utils._cluster import Cluster, ClusterError, pods_of
+from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
+    Cluster,
+    ClusterError,
+    fleet_deployments,
+    fleet_pods,
+    pods_of,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._command import app_of, written_options
 from ansible_collections.queueops.celery.plugins.module_utils._inquiry import (
     Answer,
     Question,
     answer_from,
     command_of,
+    settings_in,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._key_changes import (
     KeyChange,
@@ -31,11 +40,15 @@ from ansible_collections.queueops.celery.plugins.module_utils._key_changes impor
     read_by,
     refusal,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._names import FLEET_LABEL
+from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
-from ansible_collections.queueops.celery.plugins.module_utils._pods import worker_container
-from ansible_collections.queueops.celery.plugins.module_utils._verification import Finding, question_for, verified
+from ansible_collections.queueops.celery.plugins.module_utils._sources import app_container
+from ansible_collections.queueops.celery.plugins.module_utils._verification import (
+    Finding,
+    missing_key,
+    question_for,
+    verified,
+)
 
 try:
     from kubernetes.client import CoreV1Api
@@ -65,7 +78,8 @@ def ready_pod(pods: list[dict[str, Any]]) -> dict[str, Any] | None:
 def worker_args_of(deployment: Mapping[str, Any]) -> list[str]:
     """Arguments of the worker in a Deployment or pod as the API server returned it."""
     spec = deployment.get("spec") or {}
-    return list(worker_container((spec.get("template") or {}).get("spec", spec)).get("args") or [])
+    container = app_container((spec.get("template") or {}).get("spec", spec), str(deployment["metadata"]["name"]))
+    return list(container.get("args") or [])
 
 
 def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
@@ -73,7 +87,8 @@ def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
 
     :returns: the answer; one with an error where there is none.
     """
-    name, container = pod["metadata"]["name"], worker_container(pod["spec"])["name"]
+    name = str(pod["metadata"]["name"])
+    container = app_container(pod["spec"], name)["name"]
     try:
         output, errors = _execute(cluster, name, container, command_of(question))
     except Exception as error:  # the client raises one class per status, and others for the network
@@ -112,10 +127,8 @@ def _execute(cluster: Cluster, pod: str, container: str, command: list[str]) -> 
 
 def ask_fleet(cluster: Cluster, fleet: Fleet, canaries: bool) -> tuple[list[Finding], list[str]]:
     """What a worker of every variant says, and the Deployments that have nobody to ask."""
-    selector = f"{FLEET_LABEL}={fleet.name}"
-    listed = cluster.list_objects("Deployment", "apps/v1", selector=selector) or []
-    deployments = {item["metadata"]["name"]: item for item in listed}
-    pods = cluster.list_objects("Pod", "v1", selector=selector) or []
+    deployments = {item["metadata"]["name"]: item for item in fleet_deployments(cluster, fleet.name)}
+    pods = fleet_pods(cluster, fleet.name, deployments.values())
     found, silent = [], []
     for service in fleet.services:
         for variant in service.variants:
@@ -163,11 +176,26 @@ def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str
     """
     found = AtRisk()
     changes = [] if policy == "accept" else key_changes(fleet, observed, prunes)
+    cuts = cut_by_adoption(fleet, observed) if policy == "stop" else []
     drains = draining(fleet.name, observed)
-    if not changes and not drains:
+    tracked = [] if policy == "accept" else [item for item in fleet.variants if item.adopted and item.goes_to_zero]
+    if not changes and not drains and not cuts and not tracked:
         return found
     deployments = {item["metadata"]["name"]: item for item in cluster.list_objects("Deployment", "apps/v1") or []}
-    pods = cluster.list_objects("Pod", "v1", selector=f"{FLEET_LABEL}={fleet.name}") or []
+    asked = {item.deployment for item in (*changes, *cuts, *tracked)}
+    others = [item for name, item in deployments.items() if name in asked]
+    pods = fleet_pods(cluster, fleet.name, others)
+    for cut in cuts:
+        live = deployments.get(cut.deployment)
+        answer = ask_running(cluster, live, pods) if live is not None else Answer(running=())
+        if answer.running != ():
+            found.problems.append(cut.refusal(answer.running, answer.error))
+    found.problems += [
+        text
+        for item in tracked
+        if item.deployment in deployments
+        for text in _unseen(cluster, fleet, item, deployments, pods)
+    ]
     for item in drains:
         live = deployments.get(item.name)
         if live is not None:
@@ -183,6 +211,47 @@ def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str
         answer = _asked(cluster, live, pods, partial(question_about, change), is_leaving=change.is_idle)
         _settle(found, fleet, change, live, answer, policy)
     return found
+
+
+def _unseen(
+    cluster: Cluster, fleet: Fleet, variant: Variant, deployments: dict[str, dict[str, Any]], pods: list[dict[str, Any]]
+) -> Iterable[str]:
+    """Why an adopted variant must not go to zero: its workers do not keep what they hold where its scaler looks."""
+    pod = ready_pod(pods_of(deployments[variant.deployment], pods))
+    if pod is None or variant.unacked is None:
+        return
+    answer = ask(cluster, pod, replace(question_for(variant, fleet.service_of(variant), False), inspects=False))
+    if answer.error or answer.own_hash != variant.unacked.hash:
+        yield missing_key(variant, answer.own_hash or answer.error)
+
+
+def ask_running(
+    cluster: Cluster, live: dict[str, Any], pods: list[dict[str, Any]], consumes: str = "", patience: int = 0
+) -> Answer:
+    """What the workers of a Deployment run. The parameters are those of L(Question)."""
+    own = [pod for pod in pods_of(live, pods) if (pod.get("status") or {}).get("phase") == "Running"]
+    asked = ready_pod(own)
+    if asked is None:
+        # Who does not run yet, or not any more, runs no task.
+        return Answer(running=()) if not own else Answer(error="no pod is ready")
+    names = tuple(sorted(str(pod["metadata"]["name"]) for pod in own))
+    words = worker_words_of(live)
+    question = Question(
+        app=app_of(words),
+        group="",
+        settings=settings_in(words),
+        queues=tuple(filter(None, (written_options(words).get("queues") or "").split(","))),
+        pods=names,
+        consumes=consumes,
+        patience=patience,
+    )
+    return ask(cluster, asked, question)
+
+
+def worker_words_of(deployment: Mapping[str, Any]) -> list[str]:
+    """The command line of the worker in a Deployment, whichever field holds it."""
+    container = app_container(deployment["spec"]["template"]["spec"], str(deployment["metadata"]["name"]))
+    return [*(container.get("command") or []), *(container.get("args") or [])]
 
 
 def _asked(

@@ -257,18 +257,9 @@ def _is_json(value: Any) -> bool:
     return value is None or isinstance(value, (str, int))
 
 
-#: Names that the design has and this release does not read, and what does the work meanwhile.
-_NOT_YET = {
-    "inherit_from": "write image, env and volumes on the service",
-}
-
-
 def unknown_key(owner: str, name: str, path: str, known: set[str], problems: Problems) -> None:
     """Note a key that nothing reads, with the nearest one that something does.
 
     :param owner: what lacks it, as a sentence begins: ``a variant``.
     """
-    if name in _NOT_YET:
-        problems.add(path, f"{name} is not part of this release; {_NOT_YET[name]}.")
-    else:
-        problems.add(path, f"{owner} has no {name!r}; {suggest(name, known)}")
+    problems.add(path, f"{owner} has no {name!r}; {suggest(name, known)}")

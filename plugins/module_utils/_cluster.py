@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._changes import first_cause
-from ansible_collections.queueops.celery.plugins.module_utils._names import FLEET_LABEL
+from ansible_collections.queueops.celery.plugins.module_utils._names import ADOPTED_LABEL, FLEET_LABEL
 from ansible_collections.queueops.celery.plugins.module_utils._observed import (
     API_VERSIONS,
+    FOREIGN_VERSIONS,
     KEDA_KINDS,
     METADATA_ONLY,
     Autoscaler,
@@ -27,6 +29,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._readiness import 
     deployment_waits,
     scaled_object_waits,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._sources import Source, source_of
 
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 
@@ -83,6 +86,23 @@ class Cluster:
             raise self._explained(error, f"list {kind} in {self.namespace}") from error
         return [dict(item) for item in listed.to_dict().get("items") or []]
 
+    def pods_selected_by(self, deployment: dict[str, Any]) -> list[dict[str, Any]]:
+        """The pods that a Deployment's own selector finds.
+
+        :raises ClusterError: if they cannot be read.
+        """
+        labels = (deployment["spec"].get("selector") or {}).get("matchLabels") or {}
+        selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+        return self.list_objects("Pod", "v1", selector=selector) or [] if selector else []
+
+    def config_map_texts(self, name: str) -> list[str]:
+        """The files of a ConfigMap; none if it cannot be read."""
+        try:
+            found = self.client.get(self._resource("ConfigMap", "v1"), name=name, namespace=self.namespace)
+        except Exception:  # as above; what it would tell is only a warning
+            return []
+        return [str(text) for text in (found.to_dict().get("data") or {}).values()]
+
     def _resource(self, kind: str, api_version: str) -> Any:
         try:
             return self.client.resource(kind, api_version)
@@ -124,16 +144,26 @@ def open_cluster(connect: Callable[[], Any], namespace: str) -> Cluster:
         raise explained(error) from error
 
 
-def read_observed(cluster: Cluster, fleet: str, names: Collection[tuple[str, str]]) -> Observed:
+def read_observed(
+    cluster: Cluster,
+    fleet: str,
+    names: Collection[tuple[str, str]],
+    sources: Collection[str] = (),
+    redis_hosts: Collection[str] = (),
+) -> Observed:
     """Read what the builders need: one LIST per kind.
 
     :param names: kind and name of what the inventory asks for; objects that carry them are read whoever owns them.
+    :param sources: names of Deployments that workers are made like.
+    :param redis_hosts: brokers in the namespace, whose Deployments may tell what they do when memory is full.
     """
     exists = cluster.namespace_exists()
     objects: list[ObservedObject] = []
     autoscalers: list[Autoscaler | None] = []
     missing: list[str] = []
     refused: list[str] = []
+    made_like: list[Source] = []
+    policies: dict[str, str] = {}
     for kind, api_version in API_VERSIONS.items():
         try:
             listed = cluster.list_objects(kind, api_version, kind in METADATA_ONLY)
@@ -145,11 +175,57 @@ def read_observed(cluster: Cluster, fleet: str, names: Collection[tuple[str, str
             continue
         if kind in ("ScaledObject", "HorizontalPodAutoscaler"):
             autoscalers.extend(autoscaler(kind, raw) for raw in listed)
+        if kind == "Deployment":
+            made_like = [source_of(raw) for raw in listed if raw["metadata"]["name"] in sources]
+            policies = _redis_policies(cluster, listed, redis_hosts)
         found = (observed_object(kind, raw) for raw in listed)
-        objects.extend(item for item in found if item.is_ours(fleet) or (item.kind, item.name) in names)
+        objects.extend(
+            item for item in found if item.is_ours(fleet) or item.is_adopted(fleet) or (item.kind, item.name) in names
+        )
     if refused:
         raise ClusterError("\n".join(dict.fromkeys(refused)))
-    return Observed(tuple(objects), tuple(item for item in autoscalers if item is not None), exists, tuple(missing))
+    autoscalers += _foreign_autoscalers(cluster)
+    return Observed(
+        objects=tuple(objects),
+        autoscalers=tuple(item for item in autoscalers if item is not None),
+        namespace_exists=exists,
+        missing_kinds=tuple(missing),
+        sources=tuple(made_like),
+        redis_policies=policies,
+    )
+
+
+def _foreign_autoscalers(cluster: Cluster) -> list[Autoscaler | None]:
+    """Autoscalers of kinds that we never make. Who may not read them goes without the warning."""
+    found: list[Autoscaler | None] = []
+    for kind, api_version in FOREIGN_VERSIONS.items():
+        try:
+            listed = cluster.list_objects(kind, api_version) or []
+        except ClusterError:
+            continue
+        found.extend(autoscaler(kind, raw) for raw in listed)
+    return found
+
+
+_POLICY = re.compile(r"^\s*maxmemory-policy\s+(\S+)", re.MULTILINE)
+
+
+def _redis_policies(cluster: Cluster, deployments: list[dict[str, Any]], hosts: Collection[str]) -> dict[str, str]:
+    """What each Redis of the namespace does when its memory is full, as far as the ConfigMaps it mounts say so.
+
+    Of these nothing else is kept: such a file may hold a password.
+    """
+    found: dict[str, str] = {}
+    for raw in deployments:
+        pod = ((raw.get("spec") or {}).get("template") or {}).get("spec") or {}
+        for volume in (pod.get("volumes") or []) if raw["metadata"]["name"] in hosts else []:
+            name = (volume.get("configMap") or {}).get("name")
+            texts = cluster.config_map_texts(name) if name else []
+            named = [match[1] for text in texts for match in _POLICY.finditer(text)]
+            if named:
+                # The last one counts (Redis 7).
+                found[raw["metadata"]["name"]] = named[-1]
+    return found
 
 
 def wait_for_fleet(
@@ -178,14 +254,32 @@ def wait_for_fleet(
 
 def _look(cluster: Cluster, fleet: str, deployments: Collection[str], scaled_objects: Collection[str]) -> list[Waiting]:
     selector = f"{FLEET_LABEL}={fleet}"
-    found = cluster.list_objects("Deployment", "apps/v1", selector=selector) or []
+    found = fleet_deployments(cluster, fleet)
+    if not set(deployments) <= {item["metadata"]["name"] for item in found}:
+        # Some are not ours, or not any more.
+        found = cluster.list_objects("Deployment", "apps/v1") or []
     behind = [item for item in found if item["metadata"]["name"] in deployments and deployment_waits(item, [])]
-    pods = cluster.list_objects("Pod", "v1", selector=selector) or [] if behind else []
+    pods = fleet_pods(cluster, fleet, behind) if behind else []
     waits = [deployment_waits(item, pods_of(item, pods)) for item in behind]
     if scaled_objects:
         listed = cluster.list_objects("ScaledObject", API_VERSIONS[KEDA_KINDS[1]], selector=selector) or []
         waits += [scaled_object_waits(item) for item in listed if item["metadata"]["name"] in scaled_objects]
     return [item for item in waits if item is not None]
+
+
+def fleet_deployments(cluster: Cluster, fleet: str) -> list[dict[str, Any]]:
+    """Deployments of a fleet, and those that it has adopted."""
+    selectors = (f"{FLEET_LABEL}={fleet}", f"{ADOPTED_LABEL}={fleet}")
+    return [item for each in selectors for item in cluster.list_objects("Deployment", "apps/v1", selector=each) or []]
+
+
+def fleet_pods(cluster: Cluster, fleet: str, deployments: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pods of a fleet, and those of Deployments that do not carry its label."""
+    found = cluster.list_objects("Pod", "v1", selector=f"{FLEET_LABEL}={fleet}") or []
+    for item in deployments:
+        if (item["metadata"].get("labels") or {}).get(FLEET_LABEL) != fleet:
+            found += cluster.pods_selected_by(item)
+    return found
 
 
 def pods_of(deployment: dict[str, Any], pods: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,32 +116,38 @@ class Argument:
     words: tuple[str, ...]
 
 
-def read_arguments(words: Iterable[str]) -> tuple[list[Argument], list[str]]:
-    """Split arguments as click does: C(--pool=gevent), C(--pool gevent), C(-c4), C(-c 4), C(-EB).
+def split_arguments(words: Iterable[str]) -> Iterator[tuple[list[Argument | str], list[str]]]:
+    """Arguments as click reads them: C(--pool=gevent), C(--pool gevent), C(-c4), C(-c 4), C(-EB).
 
-    :returns: the options, and the words that are none.
+    :returns: for one word after the other what it means, with the words it was written with; several options where
+        flags share a word. A word that is no option of a worker comes as it is.
     """
-    options: list[Argument] = []
-    strange: list[str] = []
     waiting = list(words)
     while waiting:
         word = waiting.pop(0)
+        source, found = [word], list[Argument | str]()
+        while re.match(r"^-[A-Za-z]{2}", word) and word[:2] in _FLAGS:
+            found.append(Argument(_FLAGS[word[:2]], None, (word[:2],)))
+            word = f"-{word[2:]}"
         name, equals, value = word.partition("=")
         if word.startswith("--") and equals and name in _VALUED:
-            options.append(Argument(_VALUED[name], value, (word,)))
+            found.append(Argument(_VALUED[name], value, (word,)))
         elif word in _VALUED and waiting:
-            following = waiting.pop(0)
-            options.append(Argument(_VALUED[word], following, (word, following)))
+            source.append(waiting.pop(0))
+            found.append(Argument(_VALUED[word], source[-1], (word, source[-1])))
         elif word in _FLAGS:
-            options.append(Argument(_FLAGS[word], None, (word,)))
+            found.append(Argument(_FLAGS[word], None, (word,)))
         elif re.match(r"^-[A-Za-z]\S", word) and word[:2] in _VALUED:
-            options.append(Argument(_VALUED[word[:2]], word[2:], (word,)))
-        elif re.match(r"^-[A-Za-z]{2}", word) and word[:2] in _FLAGS:
-            options.append(Argument(_FLAGS[word[:2]], None, (word[:2],)))
-            waiting.insert(0, f"-{word[2:]}")
+            found.append(Argument(_VALUED[word[:2]], word[2:], (word,)))
         else:
-            strange.append(word)
-    return options, strange
+            found.append(word)
+        yield found, source
+
+
+def read_arguments(words: Iterable[str]) -> tuple[list[Argument], list[str]]:
+    """The options among arguments, and the words that are none."""
+    found = [item for items, _source in split_arguments(words) for item in items]
+    return [item for item in found if isinstance(item, Argument)], [item for item in found if isinstance(item, str)]
 
 
 def check_extra_params(process: Process, path: str, problems: Problems) -> None:
@@ -309,6 +315,13 @@ def written_options(args: Iterable[str]) -> dict[str, str | None]:
     if "--" in words:
         words = words[: words.index("--")]
     return {option.name: option.value for option in read_arguments(words)[0]}
+
+
+def app_of(args: Iterable[str]) -> str:
+    """The app that a worker's complete arguments name."""
+    words = list(args)
+    before = words[1 : words.index("worker")] if "worker" in words else words
+    return next((option.value for option in read_arguments(before)[0] if option.name == "app" and option.value), "")
 
 
 def slots_of(args: Iterable[str]) -> int:

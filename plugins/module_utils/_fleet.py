@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ansible_collections.queueops.celery.plugins.module_utils._adoption import command_line, narrowed
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import (
     answers_ping,
     read_broker,
@@ -60,6 +61,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import (
     Knowledge,
     Pod,
     Process,
+    Route,
     Scaling,
     Service,
     ServiceKeys,
@@ -71,11 +73,17 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     fleet_broker_secret_name,
     service_broker_secret_name,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING
+from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
+from ansible_collections.queueops.celery.plugins.module_utils._openedx_routes import (
+    RELEASES,
+    recommended_routes,
+    setting_for,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER, PodContext, worker_pod
 from ansible_collections.queueops.celery.plugins.module_utils._presets import PRESETS, PROFILES, Preset
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
-from ansible_collections.queueops.celery.plugins.module_utils._rules import check_fleet, check_variant
+from ansible_collections.queueops.celery.plugins.module_utils._routing import lost_routes
+from ansible_collections.queueops.celery.plugins.module_utils._rules import OWN_VOLUMES, check_fleet, check_variant
 from ansible_collections.queueops.celery.plugins.module_utils._safety import check_safety, check_safety_of_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._scalers import check_scalers
 from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
@@ -85,17 +93,22 @@ from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     sized,
     soft_shutdown,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._sources import Source
 from ansible_collections.queueops.celery.plugins.module_utils._values import MISPLACED, URL_WITH_PASSWORD
 from ansible_collections.queueops.celery.plugins.module_utils._versions import Version, Versions, read_versions
 
 VARIANT_CLASSES = (Consumption, Process, Pod, Scaling, Knowledge)
 #: Keys that only one variant can have.
-_ONE_VARIANT_KEYS = {"name", "queues"}
+_ONE_VARIANT_KEYS = {"name", "queues", "adopt"}
 _SERVICE_ONLY_KEYS = {*key_names(ServiceKeys), "broker"}
 
 PREFIX = "celery_workers_"
 #: How many levels of a variable name services and variants, below which a null is no value but one without keys.
 NULL_DEPTH = {"services": 1, "config": 2}
+#: What may become of other autoscalers on our Deployments.
+CONFLICT_POLICIES = ("fail", "transfer", "remove")
+#: How producers get their routes.
+DELIVERIES = ("none", "tutor_plugin", "settings_overlay", "task_routes")
 LAYERED = ("services", "config", "queue_defaults", "broker")
 
 _NAME = Text("lower case letters and digits, with '-' or '_' between them", r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?", 63)
@@ -106,6 +119,9 @@ class Inventory:
     """The raw variables of one host, as the modules get them.
 
     :param variables: base variables and layers by name, with the C(celery_workers_) prefix.
+    :param openedx_routing: which routes of the preset hold beside those of the inventory; empty for none.
+    :param openedx_release: name of the Open edX release, empty for the newest.
+    :param observed: what runs, where services take over from it; None while nobody has looked yet.
     :param versions: what is installed, name to version, as far as the user says so.
     :param known_variables: names of all variables that a role may have; empty where nobody checks.
     :param variable_names: names of all C(celery_workers_*) variables that are defined.
@@ -119,6 +135,12 @@ class Inventory:
     versions: Mapping[str, Any] = field(default_factory=dict)
     known_variables: tuple[str, ...] = ()
     variable_names: tuple[str, ...] = ()
+    openedx_routing: str = ""
+    openedx_release: str = ""
+    routing_delivery: str = "none"
+    autoscaler_conflict: str = "fail"
+    take_over: bool = False
+    observed: Observed | None = None
 
 
 @dataclass
@@ -187,8 +209,22 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
             "there is no service, so nothing would run. Name one, or remove a fleet with celery_workers_state: absent.",
         )
     _refuse_misplaced_secrets(inventory, problems)
-    fleet = Fleet(name, namespace if isinstance(namespace, str) else "", services, versions=reader.versions)
-    check_fleet(fleet, _routes(inventory, services, problems), problems)
+    services = _with_queues_left(services, inventory.observed or NOTHING, problems)
+    routes = _routes(reader, services)
+    fleet = Fleet(
+        name,
+        namespace if isinstance(namespace, str) else "",
+        services,
+        versions=reader.versions,
+        routes=routes,
+        routing_delivery=inventory.routing_delivery,
+        autoscaler_conflict=inventory.autoscaler_conflict,
+        take_over=inventory.take_over,
+    )
+    check_fleet(fleet, problems)
+    for text in lost_routes(fleet, inventory.openedx_release) if inventory.preset == "openedx" else []:
+        written, _colon, message = text.partition(": ")
+        problems.add(written, message)
     check_safety_of_fleet(fleet, problems)
     check_scalers(fleet, problems)
     problems.raise_any()
@@ -283,31 +319,189 @@ def _read_service(
     _refuse_service_keys(merged, problems)
     keys = read(ServiceKeys, merged, problems)
     broker = _service_broker(merged, fleet_broker, name, problems)
-    below = stack(preset_defaults, _only_variant_keys(preset_service))
     above = stack(_only_variant_keys(reader.tree("queue_defaults")), _only_variant_keys(own or EMPTY))
+    inherits = _inherits(reader, name, keys.inherit_from, stack(preset_service, above), config)
+    source = _source(reader, inherits, f"{path}.inherit_from")
+    below = stack(preset_defaults, _only_variant_keys(preset_service), _inherited(source))
     service = Service(
         name=name,
         app=keys.app or name.replace("-", "_"),
         variants=(),
         broker=broker,
         beat=keys.beat if keys.beat and keys.beat.enabled else None,
-        pod=_with_preset_env(read(Pod, _complete(stack(below, above), {}), problems), reader.preset.env.get(name, {})),
+        pod=_with_environment(reader, name, source, read(Pod, _complete(stack(below, above), {}), problems)),
         known_queues=keys.known_queues,
         database=keys.database,
         path=path,
+        inherits=inherits,
+        known_tasks=keys.known_tasks,
     )
-    variants = []
+    variants: list[Variant] = []
+    left: list[Variant] = []
     for variant, preset_node, node in _variants_of(reader, name, config, problems):
         tree = stack(below, preset_node, above, node)
         if isinstance(_NAME(Leaf(variant, node.path), problems), str):
-            found = _read_variant(reader, service, variant, tree, node.path, keys.queue_name)
+            found = _read_variant(reader, service, variant, tree, node.path, keys.queue_name, source)
             if found.consumption.enabled:
-                variants.append(found)
-    if not variants and service.beat is None and not (isinstance(config, Branch) and config.children):
+                (left if found.consumption.adopt is False else variants).append(found)
+            if found.adopted:
+                _refuse_keys_of_owner(found, node, problems)
+    _check_source(source, [service.pod] if service.beat else [], variants, path, problems)
+    if not variants and not left and service.beat is None and not (isinstance(config, Branch) and config.children):
         problems.add(
             path, f"the service has no variant, so nothing would run; write {PREFIX}config.{name}.default: {{}}."
         )
-    return replace(service, variants=tuple(variants))
+    return replace(service, variants=tuple(variants), left=tuple(left))
+
+
+def _inherits(
+    reader: _Reader, service: str, written: str | None, shared: Branch, config: Node | None
+) -> tuple[str, ...]:
+    """Deployments that a service's workers may be made like, the first that exists counts.
+
+    What the preset knows holds only where a variant would be without an image.
+    """
+    if written:
+        return (written,)
+    nodes = config.children if isinstance(config, Branch) else {}
+    preset = reader.preset.config.get(service, {})
+    with_image = {name for name, node in nodes.items() if isinstance(node, Branch) and node.get("image") is not None}
+    if shared.get("image") is not None or ({*preset, *nodes} and {*preset, *nodes} <= with_image):
+        return ()
+    return reader.preset.inherits.get(service, ())
+
+
+def _source(reader: _Reader, inherits: tuple[str, ...], path: str) -> Source | None:
+    """The Deployment that workers are made like; None if there is none, or while nobody has looked."""
+    observed = reader.inventory.observed
+    if not inherits or observed is None:
+        return None
+    found = [source for name in inherits if (source := observed.source(name)) is not None]
+    if not found:
+        names = " or ".join(f"Deployment {name}" for name in inherits)
+        reader.problems.add(
+            path,
+            f"there is no {names} to make the workers like. Start the site first (with Tutor: tutor k8s start), name "
+            f"another Deployment of {reader.inventory.namespace}, or write image, env and volumes on the service. For "
+            "manifest files, which are made without a cluster, name a rendered Tutor project as "
+            f"{PREFIX}tutor_root.",
+        )
+    return found[0] if found else None
+
+
+#: Lists of a Deployment that the inventory adds to, each with what makes two entries the same.
+_INHERITED_LISTS = {"env": "name", "volumes": "name", "volume_mounts": "mountPath", "env_from": None}
+
+
+def _inherited(source: Source | None) -> Branch:
+    """What is read from a Deployment, as a layer below the inventory's own."""
+    if source is None:
+        return EMPTY
+    keys = {name: value for name, value in source.keys.items() if name not in _INHERITED_LISTS}
+    # Its own security contexts count, to the letter: hardening them could keep its image from starting.
+    return stack(nested({"pod_security": "none", **keys}, f"Deployment {source.deployment}"))
+
+
+def _with_source(pod: Pod, source: Source | None) -> Pod:
+    """A pod with the lists of the Deployment that it is made like; its own entries go over those of the same name."""
+    if source is None:
+        return pod
+    lists: dict[str, Any] = {}
+    for name, identity in _INHERITED_LISTS.items():
+        own = list(getattr(pod, name))
+        # What an earlier run of ours, or of its docs, has put into the Deployment is put there again.
+        theirs = [item for item in source.keys.get(name, []) if item.get("name") not in OWN_VOLUMES]
+        taken = {item.get(identity) for item in own} | (set(pod.secret_env) if name == "env" else set())
+        kept = [item for item in theirs if (item not in own if identity is None else item[identity] not in taken)]
+        lists[name] = (*kept, *own)
+    return replace(pod, **lists)
+
+
+def _with_environment(reader: _Reader, service: str, source: Source | None, pod: Pod) -> Pod:
+    """A pod with what its image cannot start without: from the Deployment it is made like, and from the preset."""
+    return _with_preset_env(_with_source(pod, source), reader.preset.env.get(service, {}))
+
+
+def _check_source(
+    source: Source | None, pods: list[Pod], variants: list[Variant], path: str, problems: Problems
+) -> None:
+    """What a Deployment has that workers cannot take over."""
+    if source is None:
+        return
+    pods = [*pods, *(variant.pod for variant in variants if not variant.adopted)]
+    for name in source.secret_env:
+        if any(name not in pod.secret_env and name not in {entry["name"] for entry in pod.env} for pod in pods):
+            problems.add(
+                f"{path}.secret_env",
+                f"Deployment {source.deployment} has {name} in plain sight, and it looks like a secret, so it is not "
+                f"taken over. Write {name} here: its value, or {{secret, key}} of an existing Secret.",
+            )
+    if source.left_out and pods:
+        problems.warn(
+            path,
+            f"Deployment {source.deployment} also has {', '.join(source.left_out)}, which workers are made without. "
+            "Write init_containers or sidecars if they need them.",
+        )
+
+
+#: Keys of a variant that say something of an adopted Deployment. All others are its owner's.
+_ADOPTED_KEYS = key_names(Consumption, Scaling, Knowledge) | {"termination_grace_period", "pdb"}
+
+
+def _refuse_keys_of_owner(variant: Variant, node: Branch, problems: Problems) -> None:
+    for name in sorted(set(node.children) - _ADOPTED_KEYS):
+        if node.get(name) is not None and name in key_names(*VARIANT_CLASSES):
+            problems.add(
+                node.children[name].path,
+                f"{variant.title} is adopted, and {name} of Deployment {variant.deployment} is its owner's: set it "
+                "there (with Tutor: a patch of k8s-override), or leave it out.",
+            )
+
+
+def _with_queues_left(services: tuple[Service, ...], observed: Observed, problems: Problems) -> tuple[Service, ...]:
+    """Adopted variants with the queues that nobody else serves, and those that are left alone with all of theirs.
+
+    Coverage decides: an adopted Deployment keeps every queue that has no other consumer.
+    """
+    for service in services:
+        tracked = [item for item in service.variants if item.adopted and item.unacked is not None]
+        for variant in tracked[1:]:
+            problems.add(
+                f"{variant.path}.in_flight",
+                f"{tracked[0].title} and {variant.title} are both adopted, and the settings of a service name one key; "
+                "leave in_flight out on one of them.",
+            )
+    running = [item for service in services for item in service.variants]
+
+    def settled(service: Service, variant: Variant) -> Variant:
+        live = observed.find("Deployment", variant.deployment)
+        line = command_line(live) if live is not None else None
+        named = line.queues if line is not None else ()
+        if variant.consumption.adopt is False:
+            return replace(variant, queues=named or service.known_queues or variant.queues)
+        if not variant.adopted:
+            return variant
+        others = {queue for item in running if item is not variant for queue in item.queues}
+        every = dict.fromkeys([*named, *service.known_queues, *variant.queues])
+        queues = variant.consumption.queues or tuple(queue for queue in every if queue not in others)
+        if not queues:
+            problems.add(
+                f"{variant.path}.queues",
+                f"other variants serve every queue of Deployment {variant.deployment}, so nothing would be left for "
+                f"it; write {{adopt: false}} and let its owner stop it, or name the queues it keeps.",
+            )
+        words = line.words if line is not None and line.words else ("celery", f"--app={service.app}", "worker")
+        args = narrowed(words, queues)
+        return replace(variant, queues=queues, args=args, slots=slots_of(args), held=held_by(args))
+
+    return tuple(
+        replace(
+            service,
+            variants=tuple(settled(service, variant) for variant in service.variants),
+            left=tuple(settled(service, variant) for variant in service.left),
+        )
+        for service in services
+    )
 
 
 def _variants_of(
@@ -363,7 +557,13 @@ def _complete(tree: Branch, defaults: dict[str, Any]) -> Branch:
 
 
 def _read_variant(
-    reader: _Reader, service: Service, name: str, tree: Branch, path: str, queue_template: str
+    reader: _Reader,
+    service: Service,
+    name: str,
+    tree: Branch,
+    path: str,
+    queue_template: str,
+    source: Source | None,
 ) -> Variant:
     problems = reader.problems
     refuse_unknown("a variant", tree, key_names(*VARIANT_CLASSES), problems)
@@ -376,10 +576,13 @@ def _read_variant(
     complete = _complete(tree, {**defaults, **sizing.keys})
     consumption = read(Consumption, complete, problems)
     queues = consumption.queues or (queue_template.replace("{service}", service.name).replace("{variant}", name),)
-    pod = _with_preset_env(read(Pod, complete, problems), reader.preset.env.get(service.name, {}))
+    adopted = consumption.adopt is True
+    pod = _with_environment(reader, service.name, source, read(Pod, complete, problems))
+    pod = _adopted_pod(pod) if adopted else pod
     scaling = _resolved_scaling(read(Scaling, complete, problems), path, problems)
     check_extra_params(process, _path_of(complete, "extra_params", path), problems)
     check_settings(process, _path_of(complete, "settings", path), problems)
+    process = replace(process, enforce_settings=process.enforce_settings and not adopted)
     process = _with_shutdown(process, knowledge, pod.termination_grace_period, sizing, blind, reader.versions.celery)
     unacked = None
     if not blind and service.broker is not None:
@@ -413,9 +616,16 @@ def _read_variant(
         sees_in_flight=not blind,
         blind_reason=blind,
         unacked=unacked,
-        sizing=_explained(sizing, written, scaling),
+        sizing=_explained(sizing, written, scaling, adopted),
+        adopted=adopted,
     )
-    if consumption.enabled:
+    if adopted and scaling.in_flight and reader.inventory.routing_delivery != "tutor_plugin":
+        problems.add(
+            _path_of(complete, "in_flight", path),
+            f"{variant.title} is adopted, so its key must stand in settings that Tutor renders: write "
+            f"{PREFIX}routing_delivery: tutor_plugin, or leave in_flight out, which keeps one pod.",
+        )
+    if consumption.enabled and consumption.adopt is not False:
         _check_overrides(variant, service, _path_of(complete, "pod_overrides", path), problems)
         check_variant(variant, service, lambda key: _path_of(complete, key, path), problems)
         check_safety(variant, service, reader.versions, lambda key: _path_of(complete, key, path), problems)
@@ -425,6 +635,8 @@ def _read_variant(
 def _blind_reason(broker: Broker | None, tree: Branch, knowledge: Knowledge) -> str:
     """Why the scaler would not see what workers hold, from the keys as far as they are known so early."""
     silent = Problems()
+    if read(Consumption, tree, silent).adopt and read(Scaling, tree, silent).in_flight is not True:
+        return "adopted, so its owner may put his own command line back"
     scaling = _resolved_scaling(read(Scaling, tree, silent), "", silent)
     if read(Process, tree, silent).acks_late is False and scaling.in_flight is None:
         return "acks_late is false, so running work is invisible"
@@ -450,11 +662,12 @@ def _with_shutdown(
     return replace(process, soft_shutdown_timeout=timeout)
 
 
-def _explained(sizing: Sizing, written: frozenset[str], scaling: Scaling) -> tuple[str, ...]:
+def _explained(sizing: Sizing, written: frozenset[str], scaling: Scaling, adopted: bool) -> tuple[str, ...]:
     """What was worked out and holds, because nobody wrote it by hand and somebody reads it."""
     unread = set() if scaling.scaler == "keda" else {"list_length", "cooldown_period"}
     unread |= {"behavior"} if scaling.scaler == "none" else set()
     unread |= {"cooldown_period"} if scaling.min_replicas and scaling.idle_replicas is None else set()
+    unread |= set(sizing.keys) - _ADOPTED_KEYS if adopted else set()
     shown = {name: value for name, value in sizing.keys.items() if name not in written | unread}
     return tuple(
         f"{name}: {sizing.reasons[name]}" if isinstance(value, dict) else f"{name} {value}: {sizing.reasons[name]}"
@@ -517,6 +730,11 @@ def _args(
     return worker_args(service.app, f"{service.name}.{name}", queues, consumption, process, memory, settings)
 
 
+def _adopted_pod(pod: Pod) -> Pod:
+    """What is ours of an adopted Deployment's pods."""
+    return Pod(termination_grace_period=pod.termination_grace_period, pdb=pod.pdb)
+
+
 def _with_preset_env(pod: Pod, preset_env: dict[str, str]) -> Pod:
     """A list of env replaces lower layers as a whole, but an image does not start without what its preset knows."""
     named = {entry.get("name") for entry in pod.env} | set(pod.secret_env)
@@ -549,17 +767,41 @@ def _service_broker(merged: Branch, fleet_broker: Broker | None, name: str, prob
     return read_broker(own, True, service_broker_secret_name(name), problems)
 
 
-def _routes(inventory: Inventory, services: tuple[Service, ...], problems: Problems) -> dict[str, str]:
-    """Queues that explicit routes lead to, each with the path of its first route."""
-    path = f"{PREFIX}explicit_queues"
-    found: dict[str, str] = {}
-    if inventory.explicit_queues is None:
-        return found
-    if not isinstance(inventory.explicit_queues, Mapping):
+def _routes(reader: _Reader, services: tuple[Service, ...]) -> tuple[Route, ...]:
+    """Where producers send tasks: routes of the inventory, and below them those of the preset."""
+    own = _explicit_routes(reader, services)
+    written = {(route.producer, route.task) for route in own}
+    return (*own, *(route for route in _preset_routes(reader) if (route.producer, route.task) not in written))
+
+
+def _preset_routes(reader: _Reader) -> tuple[Route, ...]:
+    inventory, problems = reader.inventory, reader.problems
+    if inventory.openedx_release and inventory.openedx_release not in RELEASES:
+        near = suggest(inventory.openedx_release, RELEASES)
+        problems.add(f"{PREFIX}openedx_release", f"there is no release {inventory.openedx_release!r}; {near}")
+        return ()
+    if not inventory.openedx_routing:
+        return ()
+    if inventory.preset != "openedx":
+        problems.add(
+            f"{PREFIX}openedx_routing",
+            f"these are the tasks of Open edX; write {PREFIX}preset: openedx, or {PREFIX}explicit_queues for another "
+            "app.",
+        )
+        return ()
+    return recommended_routes(inventory.openedx_release)
+
+
+def _explicit_routes(reader: _Reader, services: tuple[Service, ...]) -> tuple[Route, ...]:
+    path, written, problems = f"{PREFIX}explicit_queues", reader.inventory.explicit_queues, reader.problems
+    if written is None:
+        return ()
+    if not isinstance(written, Mapping):
         problems.add(path, "write service, task and queue: {lms: {some.task: {queue: edx.lms.core.high}}}.")
-        return found
+        return ()
+    found = []
     names = [service.name for service in services]
-    for service, tasks in inventory.explicit_queues.items():
+    for service, tasks in written.items():
         if service not in names:
             problems.add(f"{path}.{service}", f"there is no service {service!r}; {suggest(str(service), names)}")
         if not isinstance(tasks, Mapping):
@@ -568,7 +810,14 @@ def _routes(inventory: Inventory, services: tuple[Service, ...], problems: Probl
         for task, route in tasks.items():
             queue = route.get("queue") if isinstance(route, Mapping) and set(route) == {"queue"} else route
             if isinstance(queue, str) and queue:
-                found.setdefault(queue, f"{path}.{service}.{task}")
+                setting = _deciding_setting(reader.inventory, str(task), str(service))
+                found.append(Route(str(service), str(task), queue, setting, path=f"{path}.{service}.{task}"))
             else:
                 problems.add(f"{path}.{service}.{task}", "write {queue: <name>}.")
-    return found
+    return tuple(found)
+
+
+def _deciding_setting(inventory: Inventory, task: str, producer: str) -> str:
+    """The setting that decides on a task whose code names a queue itself."""
+    known = inventory.preset == "openedx" and (not inventory.openedx_release or inventory.openedx_release in RELEASES)
+    return setting_for(task, producer, inventory.openedx_release) if known else ""

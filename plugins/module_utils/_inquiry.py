@@ -25,6 +25,7 @@ PLACE_OPTIONS = ("global_keyprefix", "sep", "priority_steps", "queue_name_prefix
 class Question:
     """What is asked.
 
+    :param group: what the worker's node name begins with; with a C(%) in it, the name as its command line has it.
     :param settings: the worker's settings as its command line has them.
     :param hash: Redis key of the messages that are held, with its prefix; empty for none.
     :param is_shared: whether the hash is the one of everybody, under the name that the app gives it.
@@ -32,6 +33,10 @@ class Question:
     :param canary: whether a harmless message is sent through the queue to see where it shows.
     :param enforced: whether the worker sets its settings over the app's own.
     :param inspects: whether the worker is asked over remote control.
+    :param pods: names of pods whose workers are asked for the tasks that they run; empty for none.
+    :param consumes: what becomes of their consuming: C(pause) takes nothing new from any queue, C(resume) takes from
+        C(queues) again, empty leaves it.
+    :param patience: seconds to wait until they run nothing.
     """
 
     app: str
@@ -43,6 +48,9 @@ class Question:
     canary: bool = False
     inspects: bool = False
     enforced: bool = False
+    pods: tuple[str, ...] = ()
+    consumes: str = ""
+    patience: int = 0
     timeout: int = 10
 
 
@@ -52,18 +60,22 @@ class Answer:
 
     :param held: messages in the hash.
     :param own_options: names of the transport options in the app's own settings.
+    :param own_hash: the hash of held messages that the app's own settings name.
     :param own_places: those of them that decide where messages are, with their values.
     :param shadowed: settings of the command line that the app's own, under a prefix, win over.
     :param tasks: registered task to whether it acknowledges late, and whether it is given back when its child dies.
+    :param running: names of the tasks that the asked pods run, with those they have reserved where they take no more.
     :param canary: C(held) once it was seen in the hash, C(waiting) while nobody took it, C(elsewhere) otherwise.
     """
 
     held: int | None = None
     own_options: tuple[str, ...] = ()
+    own_hash: str = ""
     own_places: dict[str, Any] = field(default_factory=dict)
     shadowed: tuple[str, ...] = ()
     tasks: dict[str, tuple[bool, bool]] = field(default_factory=dict)
     consumed: tuple[str, ...] = ()
+    running: tuple[str, ...] | None = None
     answered: bool = False
     canary: str = ""
     error: str = ""
@@ -162,12 +174,58 @@ def tasks_of(replies):
     return found
 
 
+# A node of Kubernetes is named after its pod somewhere in its name.
+def nodes_of(app):
+    nodes = app.control.inspect(timeout=question["timeout"]).ping() or {}
+    found = {node: pod for node in nodes for pod in question["pods"] if pod in node}
+    silent = sorted(set(question["pods"]) - set(found.values()))
+    if silent:
+        raise RuntimeError("no answer over remote control from " + ", ".join(silent))
+    return sorted(found)
+
+
+# As Celery expands the name that a command line gives.
+def own_node():
+    host = socket.gethostname()
+    name, _dot, domain = host.partition(".")
+    given = question["group"]
+    if "%" not in given:
+        return given + "@" + host
+    for mark, value in (("%h", host), ("%n", name), ("%d", domain)):
+        given = given.replace(mark, value)
+    return given if "@" in given else "celery@" + given
+
+
+def consume(app, nodes):
+    inspect = app.control.inspect(destination=nodes, timeout=question["timeout"])
+    for node, queues in ((inspect.active_queues() or {}) if question["consumes"] == "pause" else {}).items():
+        for queue in queues:
+            app.control.cancel_consumer(queue["name"], destination=[node], reply=True, timeout=question["timeout"])
+    named = question["queues"] or list(app.amqp.queues)
+    for queue in named if question["consumes"] == "resume" else []:
+        app.control.add_consumer(queue, destination=nodes, reply=True, timeout=question["timeout"])
+
+
+def running(app, nodes):
+    end = time.time() + question["patience"]
+    inspect = app.control.inspect(destination=nodes, timeout=question["timeout"])
+    while True:
+        replies = [inspect.active()] + ([inspect.reserved()] if question["consumes"] == "pause" else [])
+        if any(len(reply or {}) < len(nodes) for reply in replies):
+            raise RuntimeError("a worker stopped answering")
+        found = [task["name"] for reply in replies for tasks in reply.values() for task in tasks]
+        if not found or time.time() >= end:
+            return sorted(found)
+        time.sleep(1)
+
+
 try:
     from celery.app.utils import find_app
 
     app = find_app(question["app"])
     own = dict(app.conf.broker_transport_options or {})
     answer["own_options"] = sorted(own)
+    answer["own_hash"] = own.get("unacked_key", "")
     answer["own_places"] = {name: told(own[name]) for name in question["places"] if name in own}
     sent = canary(app) if question["canary"] else None
     if question["settings"]:
@@ -181,8 +239,12 @@ try:
             answer["held"] = held(connection)
     if sent:
         answer["canary"] = look_for(app, sent)
+    if question["pods"]:
+        nodes = nodes_of(app)
+        consume(app, nodes)
+        answer["running"] = running(app, nodes)
     if question["inspects"]:
-        node = question["group"] + "@" + socket.gethostname()
+        node = own_node()
         inspect = app.control.inspect(destination=[node], timeout=question["timeout"])
         answer["tasks"] = tasks_of(inspect.registered("acks_late", "reject_on_worker_lost"))
         queues = (inspect.active_queues() or {}).get(node)
@@ -219,11 +281,13 @@ def answer_from(output: str) -> Answer | None:
     return Answer(
         held=data.get("held"),
         own_options=tuple(data.get("own_options", ())),
+        own_hash=str(data.get("own_hash") or ""),
         own_places=data.get("own_places", {}),
         shadowed=tuple(data.get("shadowed", ())),
         tasks=tasks,
         consumed=tuple(data.get("consumed", ())),
         answered=bool(data.get("answered", False)),
+        running=tuple(data["running"]) if "running" in data else None,
         canary=data.get("canary", ""),
         error=data.get("error", ""),
     )

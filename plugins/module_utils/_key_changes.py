@@ -17,8 +17,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.queueops.celery.plugins.module_utils._adoption import can_be_taken_over
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import key_prefix, place_of
-from ansible_collections.queueops.celery.plugins.module_utils._command import written_options
+from ansible_collections.queueops.celery.plugins.module_utils._command import app_of, written_options
 from ansible_collections.queueops.celery.plugins.module_utils._in_flight import SHARED_HASH
 from ansible_collections.queueops.celery.plugins.module_utils._inquiry import Question, settings_in
 from ansible_collections.queueops.celery.plugins.module_utils._model import (
@@ -40,7 +41,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     people_labels,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed, ObservedObject
-from ansible_collections.queueops.celery.plugins.module_utils._pods import worker_container
+from ansible_collections.queueops.celery.plugins.module_utils._sources import app_container
 
 #: What a run may do about it.
 POLICIES = ("stop", "drain", "accept")
@@ -83,7 +84,7 @@ class KeyChange:
 
 
 def key_changes(fleet: Fleet, observed: Observed, prunes: bool = False) -> list[KeyChange]:
-    """Every Deployment with pods whose key or grace period this run would change.
+    """Every Deployment with pods whose key or grace period this run would change, those that become ours among them.
 
     :param prunes: whether the run will also remove Deployments that no variant owns.
     """
@@ -113,7 +114,7 @@ def _removals(fleet: Fleet, observed: Observed) -> list[KeyChange]:
 
 
 def _change(fleet: Fleet, service: Service, variant: Variant, live: ObservedObject | None) -> KeyChange | None:
-    if live is None or not live.is_ours(fleet.name):
+    if live is None or variant.adopted or not (live.is_ours(fleet.name) or can_be_taken_over(fleet, live)):
         return None
     before = live.annotations.get(UNACKED_ANNOTATION, "")
     # Without a pod nobody holds anything: a scaler that sees the hash goes to zero only once it is empty. Pods that
@@ -169,10 +170,9 @@ def _consumed(change: KeyChange, args: Iterable[str]) -> tuple[str, ...]:
 def question_about(change: KeyChange, args: Iterable[str]) -> Question:
     """What is asked in a pod that runs: how much its key still holds."""
     words = tuple(args)
-    app = next((word.partition("=")[2] for word in words if word.startswith("--app=")), "")
     group = (written_options(words).get("hostname") or "").partition("@")[0]
     return Question(
-        app=app,
+        app=app_of(words),
         group=group,
         settings=settings_in(words),
         hash=change.old_hash,
@@ -253,10 +253,7 @@ def drain_obstacle(change: KeyChange, live: Mapping[str, Any], taken: Collection
             "variant"
         )
     if change.rewritten_secret and ("Secret", change.rewritten_secret) in read_by(live["spec"]["template"]["spec"]):
-        return (
-            f"it would read the address of its broker from Secret {change.rewritten_secret}, which gets the new "
-            "broker's"
-        )
+        return f"Secret {change.rewritten_secret}, from which it would read its broker's address, gets the new broker's"
     return ""
 
 
@@ -299,7 +296,7 @@ def drain_worker(fleet: Fleet, change: KeyChange, live: Mapping[str, Any]) -> di
     labels = ownership_labels(fleet.name, change.service, component=DRAIN)
     selector = {**labels, DRAINS_LABEL: change.variant}
     template = copy.deepcopy(dict(live["spec"]["template"]))
-    worker = worker_container(template["spec"])
+    worker = app_container(template["spec"], change.deployment)
     queue, queues = f"{fleet.name}.{change.service}.{change.variant}.{DRAIN}", _consumed(change, worker.get("args", []))
     worker["args"] = [f"--queues={queue}" if word.startswith("--queues=") else word for word in worker.get("args", [])]
     metadata = template.setdefault("metadata", {})

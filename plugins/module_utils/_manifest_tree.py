@@ -54,12 +54,20 @@ def file_name(manifest: Mapping[str, Any]) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def plan_tree(root: Path, manifests: Iterable[Mapping[str, Any]], extra_files: Iterable[str] = ()) -> TreePlan:
+def plan_tree(
+    root: Path,
+    manifests: Iterable[Mapping[str, Any]],
+    extra_files: Iterable[str] = (),
+    patches: Iterable[Mapping[str, Any]] = (),
+) -> TreePlan:
     """Compare what a tree should hold with what it holds.
 
+    :param patches: of objects that somebody else makes; they are in no kustomization, which has no such object.
     :param extra_files: files below the root that somebody else writes and that belong to it.
     """
     files = {file_name(manifest): as_yaml(manifest) for manifest in manifests}
+    beside = {f"patches/{file_name(patch)}": as_yaml(patch) for patch in patches}
+    files |= beside
     outside = sorted(name for name in files if not is_inside(root, name))
     if outside:
         raise OutsideError(f"{', '.join(outside)} would be written outside of {root}; check its labels and links.")
@@ -67,7 +75,7 @@ def plan_tree(root: Path, manifests: Iterable[Mapping[str, Any]], extra_files: I
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [*files, *extra],
+        "resources": [*(name for name in files if name not in beside), *extra],
     }
     files[KUSTOMIZATION] = as_yaml(kustomization)
     files[INDEX] = f"{json.dumps({'files': sorted([*files, *extra])}, indent=2)}\n"

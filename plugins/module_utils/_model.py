@@ -265,13 +265,23 @@ class Consumption:
     """Which queues a variant takes work from."""
 
     enabled: bool = key(Flag(), "V(false) takes the variant out of the fleet; prune then deletes what runs.", True)
+    adopt: bool | None = key(
+        Flag(),
+        "What becomes of the Deployment of this name if somebody else made it, such as Tutor's C(lms-worker). V(true) "
+        "narrows it to the queues that no other variant serves and scales it, V(false) leaves it alone and counts on "
+        "it as a consumer.",
+        default_text="a run stops and names it",
+    )
     name: str | None = key(
         DNS_LABEL,
         "Name of the Deployment.",
         default_text="<service>-worker, with -<variant> unless the variant is default",
     )
     queues: tuple[str, ...] = key(
-        ListOf(QUEUE, unique=True, minimum=1), "Queues the variant consumes.", (), "the service's queue_name template"
+        ListOf(QUEUE, unique=True, minimum=1),
+        "Queues the variant consumes.",
+        (),
+        "the service's queue_name template; with adopt, the queues that no other variant serves",
     )
     exclude_queues: tuple[str, ...] = key(
         ListOf(QUEUE, unique=True), "Queues the worker must not take from although the app declares them.", ()
@@ -707,6 +717,8 @@ class Variant:
     unacked: UnackedKeys | None = None
     #: How settings were worked out, for people.
     sizing: tuple[str, ...] = ()
+    #: Whether its Deployment is somebody else's, which we narrow and scale.
+    adopted: bool = False
 
     @property
     def title(self) -> str:
@@ -753,6 +765,11 @@ class Service:
     known_queues: tuple[str, ...] = ()
     database: Database = field(default_factory=Database)
     path: str = ""
+    #: Deployments of which the first that exists is what the workers are made like; empty for none.
+    inherits: tuple[str, ...] = ()
+    #: Variants whose Deployment is left to somebody else. They consume, and nothing of ours is made for them.
+    left: tuple[Variant, ...] = ()
+    known_tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -775,10 +792,41 @@ class ServiceKeys:
     known_queues: tuple[str, ...] = key(
         ListOf(QUEUE, unique=True), "Queues the app sends to. Each must have a consumer, or the run fails.", ()
     )
+    known_tasks: tuple[str, ...] = key(
+        ListOf(Text("a task name"), unique=True),
+        "Names of tasks beside those that the preset knows, so that a mistyped one in a route is found.",
+        (),
+    )
+    inherit_from: str | None = key(
+        DNS_SUBDOMAIN,
+        "A Deployment that the workers are made like: image, environment, volumes, security contexts, pull Secrets, "
+        "service account and scheduling are read from it at each run, and single keys written here go over them.",
+        default_text="nothing; in the preset openedx, where no image is written, <service>-worker or else <service>",
+    )
     beat: Beat | None = key(Section(Beat), "The scheduler.", default_text="false")
     database: Database = key(
         Section(Database, switchable=False), "The database of its tasks.", Database(), "not checked"
     )
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where one producer sends a task. The queue is chosen where a task is sent, never where it is run.
+
+    :param producer: service whose processes send the task and must load the route.
+    :param setting: Django setting that decides, because the code names a queue itself (Open edX); empty where an entry
+        of the routing table does.
+    :param is_default: whether the app routes it so by itself.
+    :param path: where the inventory wrote it; empty for a route of the preset.
+    """
+
+    producer: str
+    task: str
+    queue: str
+    setting: str = ""
+    is_default: bool = False
+    reason: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -790,6 +838,13 @@ class Fleet:
     services: tuple[Service, ...]
     warnings: tuple[str, ...] = field(default=())
     versions: Versions = field(default_factory=Versions)
+    routes: tuple[Route, ...] = ()
+    #: How producers get their routes.
+    routing_delivery: str = "none"
+    #: What becomes of other autoscalers on our Deployments: fail, transfer or remove.
+    autoscaler_conflict: str = "fail"
+    #: Whether objects of somebody else that have our names become ours.
+    take_over: bool = False
 
     @property
     def variants(self) -> tuple[Variant, ...]:

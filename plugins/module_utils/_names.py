@@ -26,6 +26,12 @@ KEYS_ANNOTATION = f"{OWN_DOMAIN}keys"
 UNACKED_ANNOTATION = f"{OWN_DOMAIN}unacked"
 REVISION_ANNOTATION = f"{OWN_DOMAIN}secret-revision"
 
+#: Label of a Deployment that somebody else made and that a fleet narrows and scales: the fleet's name. It must not have
+#: the fleet's own label, by which objects are found to be deleted.
+ADOPTED_LABEL = f"{OWN_DOMAIN}adopted-by"
+#: Annotation of such a Deployment: what it was before, as JSON.
+ADOPTION_ANNOTATION = f"{OWN_DOMAIN}adoption"
+
 #: Component of a worker that is left on an old key until that is empty.
 DRAIN = "drain"
 #: Label of such a worker: the variant whose key it looks after. It must not have that variant's own label.

@@ -15,12 +15,19 @@ from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import OWN_DOMAIN
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    ADOPTED_LABEL,
     COMPONENT_LABEL,
     DRAIN,
     FLEET_LABEL,
     SERVICE_LABEL,
     VARIANT_LABEL,
     attached_names,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._sources import (
+    Source,
+    app_container,
+    holds_password,
+    source_from_data,
 )
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -36,6 +43,8 @@ API_VERSIONS: dict[str, str] = {
     "HorizontalPodAutoscaler": "autoscaling/v2",
 }
 KEDA_KINDS = ("TriggerAuthentication", "ScaledObject")
+#: Kinds that the collection never makes and that act on Deployments all the same.
+FOREIGN_VERSIONS = {"VerticalPodAutoscaler": "autoscaling.k8s.io/v1"}
 #: Kinds of which only the metadata is read: nobody needs their content, and Secrets' must not travel.
 METADATA_ONLY = ("ConfigMap", "Secret", "PodDisruptionBudget", "TriggerAuthentication")
 
@@ -56,6 +65,9 @@ class ObservedObject:
     grace: int | None = None
     #: The last applied configuration of a Deployment that had C(spec.replicas) applied.
     last_applied: str = ""
+    #: Of a Deployment that is not ours: its container with the app, and its words by field, args or command.
+    container: str = ""
+    words: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
@@ -73,26 +85,51 @@ class ObservedObject:
         made_by_keda = self.kind == "HorizontalPodAutoscaler" and self.owner.startswith("ScaledObject ")
         return self.labels.get(FLEET_LABEL) == fleet and not made_by_keda
 
+    def is_adopted(self, fleet: str) -> bool:
+        """Whether a fleet narrows and scales it although somebody else made it."""
+        return self.kind == "Deployment" and self.labels.get(ADOPTED_LABEL) == fleet
+
 
 @dataclass(frozen=True)
 class Autoscaler:
-    """Something that decides on the replicas of a Deployment."""
+    """Something that decides on the replicas of a Deployment, or on the resources of its pods.
+
+    :param scaled_object: name of the ScaledObject that an HPA belongs to, if any.
+    :param owner: whose it is, for messages.
+    :param mode: how a VerticalPodAutoscaler applies what it finds.
+    """
 
     kind: str
     name: str
     target: str
-    #: Name of the ScaledObject that an HPA belongs to, if any.
     scaled_object: str = ""
+    owner: str = ""
+    mode: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Kind, name and owner, as messages write them."""
+        return f"{self.kind} {self.name} ({self.owner})" if self.owner else f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True)
 class Observed:
-    """The namespace as it was read."""
+    """The namespace as it was read.
+
+    :param sources: Deployments that workers are made like.
+    :param redis_policies: host of a broker in the namespace to its C(maxmemory-policy), as far as it was found.
+    """
 
     objects: tuple[ObservedObject, ...] = ()
     autoscalers: tuple[Autoscaler, ...] = ()
     namespace_exists: bool = True
     missing_kinds: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+    redis_policies: dict[str, str] = field(default_factory=dict)
+
+    def source(self, deployment: str) -> Source | None:
+        """What workers take over from a Deployment, if it is there."""
+        return next((item for item in self.sources if item.deployment == deployment), None)
 
     def find(self, kind: str, name: str) -> ObservedObject | None:
         """The object of that kind and name."""
@@ -101,6 +138,10 @@ class Observed:
     def ours(self, fleet: str) -> tuple[ObservedObject, ...]:
         """All objects of a fleet."""
         return tuple(item for item in self.objects if item.is_ours(fleet))
+
+    def adopted(self, fleet: str) -> tuple[ObservedObject, ...]:
+        """All Deployments that a fleet has adopted."""
+        return tuple(item for item in self.objects if item.is_adopted(fleet))
 
 
 NOTHING = Observed()
@@ -115,6 +156,8 @@ def observed_from_data(data: dict[str, Any] | None) -> Observed:
         autoscalers=tuple(Autoscaler(**item) for item in data.get("autoscalers", [])),
         namespace_exists=bool(data.get("namespace_exists", True)),
         missing_kinds=tuple(data.get("missing_kinds", ())),
+        sources=tuple(source_from_data(item) for item in data.get("sources", [])),
+        redis_policies=dict(data.get("redis_policies") or {}),
     )
 
 
@@ -125,6 +168,8 @@ def observed_object(kind: str, raw: dict[str, Any]) -> ObservedObject:
     annotations = dict(metadata.get("annotations") or {})
     last_applied = annotations.pop(LAST_APPLIED, "")
     own = {name: value for name, value in annotations.items() if name.startswith(OWN_DOMAIN)}
+    pod = ((spec.get("template") or {}).get("spec") or {}) if kind == "Deployment" else {}
+    is_foreign = kind == "Deployment" and FLEET_LABEL not in (metadata.get("labels") or {})
     return ObservedObject(
         kind=kind,
         name=metadata["name"],
@@ -136,7 +181,15 @@ def observed_object(kind: str, raw: dict[str, Any]) -> ObservedObject:
         selector=dict((spec.get("selector") or {}).get("matchLabels") or {}) if kind == "Deployment" else {},
         grace=_grace(spec) if kind == "Deployment" else None,
         last_applied=last_applied if kind == "Deployment" and "replicas" in _applied_spec(last_applied) else "",
+        container=str(app_container(pod, metadata["name"]).get("name", "")) if is_foreign else "",
+        words=_words(app_container(pod, metadata["name"])) if is_foreign else {},
     )
+
+
+def _words(container: dict[str, Any]) -> dict[str, list[str]]:
+    """What a container runs. A command line that shows a password is left out."""
+    found = {name: [str(word) for word in container[name]] for name in ("command", "args") if container.get(name)}
+    return {} if any(holds_password(words) for words in found.values()) else found
 
 
 def _grace(spec: dict[str, Any]) -> int | None:
@@ -146,13 +199,16 @@ def _grace(spec: dict[str, Any]) -> int | None:
 
 
 def autoscaler(kind: str, raw: dict[str, Any]) -> Autoscaler | None:
-    """What an HPA or ScaledObject scales; None if it is no Deployment."""
-    target = (raw.get("spec") or {}).get("scaleTargetRef") or {}
+    """What an HPA, ScaledObject or VerticalPodAutoscaler acts on; None if it is no Deployment."""
+    spec = raw.get("spec") or {}
+    target = spec.get("targetRef" if kind == "VerticalPodAutoscaler" else "scaleTargetRef") or {}
     if target.get("kind", "Deployment") != "Deployment" or not target.get("apiVersion", "apps/v1").startswith("apps/"):
         return None
     owners = raw["metadata"].get("ownerReferences") or []
     owner = next((item["name"] for item in owners if item.get("kind") == "ScaledObject"), "")
-    return Autoscaler(kind, raw["metadata"]["name"], target.get("name", ""), owner)
+    # Without a mode it evicts pods (autoscaling.k8s.io/v1).
+    mode = (spec.get("updatePolicy") or {}).get("updateMode", "Auto") if kind == "VerticalPodAutoscaler" else ""
+    return Autoscaler(kind, raw["metadata"]["name"], target.get("name", ""), owner, _owner(raw["metadata"]), mode)
 
 
 def without_replicas(last_applied: str) -> str:

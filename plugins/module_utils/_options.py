@@ -9,9 +9,17 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED, PREFIX, Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._fleet import (
+    CONFLICT_POLICIES,
+    DELIVERIES,
+    LAYERED,
+    PREFIX,
+    Inventory,
+    parse_fleet,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions
 
@@ -30,6 +38,11 @@ def fleet_options(required: bool = True) -> dict[str, Any]:
         "queue_defaults": {"type": "dict", "default": {}},
         "broker": {"type": "dict", "default": {}},
         "explicit_queues": {"type": "dict", "default": {}},
+        "openedx_routing": {"type": "str", "default": "", "choices": ["", "recommended"]},
+        "openedx_release": {"type": "str", "default": ""},
+        "routing_delivery": {"type": "str", "default": "none", "choices": list(DELIVERIES)},
+        "autoscaler_conflict": {"type": "str", "default": "fail", "choices": list(CONFLICT_POLICIES)},
+        "take_over": {"type": "bool", "default": False},
         "versions": {
             "type": "dict",
             "default": {},
@@ -51,8 +64,11 @@ def observed_option() -> dict[str, Any]:
     return {"observed": {"type": "dict", "default": {}}}
 
 
-def inventory_from(params: Mapping[str, Any]) -> Inventory:
-    """The inventory that a module's parameters describe."""
+def inventory_from(params: Mapping[str, Any], observed: Observed | None = None) -> Inventory:
+    """The inventory that a module's parameters describe.
+
+    :param observed: what runs; None while nobody has looked, so that nothing is asked of what only a cluster knows.
+    """
     base = tuple(Layer(PREFIX + name, params[name]) for name in LAYERED if params[name])
     layers = tuple(Layer(layer["name"], layer["value"]) for layer in params["layers"])
     return Inventory(
@@ -61,20 +77,27 @@ def inventory_from(params: Mapping[str, Any]) -> Inventory:
         preset=params["preset"],
         layers=base + layers,
         explicit_queues=params["explicit_queues"],
+        openedx_routing=params["openedx_routing"],
+        openedx_release=params["openedx_release"],
+        routing_delivery=params["routing_delivery"],
+        autoscaler_conflict=params["autoscaler_conflict"],
+        take_over=params["take_over"],
+        observed=observed,
         versions=params["versions"],
         known_variables=tuple(params["known_variables"]),
         variable_names=tuple(params["variable_names"]),
     )
 
 
-def read_fleet(module: Any, may_be_empty: bool = False) -> Fleet:
+def read_fleet(module: Any, observed: Observed | None = None, may_be_empty: bool = False) -> Fleet:
     """The fleet that a module's parameters describe. With problems the module fails and names them all.
 
     :param module: the AnsibleModule.
+    :param observed: as for L(inventory_from).
     :param may_be_empty: as for L(parse_fleet).
     """
     try:
-        return parse_fleet(inventory_from(module.params), may_be_empty)
+        return parse_fleet(inventory_from(module.params, observed), may_be_empty)
     except InventoryError as error:
         module.fail_json(msg=str(error), problems=[str(problem) for problem in error.problems])
         raise

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,6 +48,10 @@ PROBE_BROKER_ENV = "CELERY_PROBE_BROKER_URL"
 #: Volume with the certificates of the broker.
 TLS_VOLUME = "celery-broker-tls"
 
+#: Volume with the routes of a service, and where it is mounted.
+ROUTES_VOLUME = "celery-routes"
+ROUTES_MOUNT = "/etc/celery/routes"
+
 #: Environment variable that tells Celery what a SIGTERM means.
 REMAP = "REMAP_SIGTERM"
 
@@ -57,11 +61,26 @@ _BASELINE_CONTAINER: dict[str, Any] = {"allowPrivilegeEscalation": False}
 
 
 @dataclass(frozen=True)
+class RouteFiles:
+    """The ConfigMap with the routes of a service, as its pods mount it.
+
+    :param config_map: its name; empty for none.
+    :param content_hash: stands for its content, because it is read at start only.
+    :param settings_module: Django settings module in it that goes over the app's own; empty if it holds none.
+    """
+
+    config_map: str = ""
+    content_hash: str = ""
+    settings_module: str = ""
+
+
+@dataclass(frozen=True)
 class PodContext:
     """What a pod is made from beside its own keys.
 
     :param people: labels for people; the user's own go over them.
     :param config_hash: stands for the content of the files that a worker is started with; empty without.
+    :param routes: files by which workers, who send tasks too, find their routes.
     :param selector: labels that select the pod; nothing goes over them.
     """
 
@@ -71,12 +90,7 @@ class PodContext:
     selector: dict[str, str]
     observed: Observed
     config_hash: str = ""
-
-
-def worker_container(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The worker's container in the spec of a pod that may be somebody else's: the one of that name, else the first."""
-    containers: list[dict[str, Any]] = spec.get("containers") or [{}]
-    return next((item for item in containers if item.get("name") == WORKER_CONTAINER), containers[0])
+    routes: RouteFiles = RouteFiles()
 
 
 def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
@@ -93,6 +107,7 @@ def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
         container["env"] = [*container.get("env", []), {"name": REMAP, "value": "SIGQUIT"}]
     spec = _spec(pod, [container, *(_hardened(item, pod) for item in pod.sidecars)], context)
     _mount_certificates(spec, container, broker)
+    _mount_routes(spec, container, context.routes)
     spec["terminationGracePeriodSeconds"] = pod.termination_grace_period
     if needs_launcher(variant, broker):
         _add_launcher(spec, variant.service)
@@ -122,6 +137,7 @@ def beat_pod(beat: Beat, context: PodContext) -> dict[str, Any]:
     container["resources"] = _without_empty(beat.resources)
     spec = _spec(pod, [container], context)
     _mount_certificates(spec, container, service.broker)
+    _mount_routes(spec, container, context.routes)
     if launches:
         _add_launcher(spec, service.name)
     if not beat.scheduler:
@@ -161,6 +177,23 @@ def _mount_certificates(spec: dict[str, Any], container: dict[str, Any], broker:
     spec["volumes"] = [*spec.get("volumes", []), volume]
     mount = {"name": TLS_VOLUME, "mountPath": TLS_MOUNT, "readOnly": True}
     container["volumeMounts"] = [*container.get("volumeMounts", []), mount]
+
+
+def _mount_routes(spec: dict[str, Any], container: dict[str, Any], routes: RouteFiles) -> None:
+    """The file with the routes, and what makes Django read it over the app's own settings."""
+    if not routes.config_map:
+        return
+    volume = {"name": ROUTES_VOLUME, "configMap": {"name": routes.config_map, "defaultMode": 0o444}}
+    spec["volumes"] = [*spec.get("volumes", []), volume]
+    mount = {"name": ROUTES_VOLUME, "mountPath": ROUTES_MOUNT, "readOnly": True}
+    container["volumeMounts"] = [*container.get("volumeMounts", []), mount]
+    if routes.settings_module:
+        env = {entry["name"]: entry for entry in container.get("env", [])}
+        own = env.get("PYTHONPATH", {}).get("value")
+        path = f"{ROUTES_MOUNT}:{own}" if own else ROUTES_MOUNT
+        env["PYTHONPATH"] = {"name": "PYTHONPATH", "value": path}
+        env["DJANGO_SETTINGS_MODULE"] = {"name": "DJANGO_SETTINGS_MODULE", "value": routes.settings_module}
+        container["env"] = list(env.values())
 
 
 def _for_beat(overrides: dict[str, Any]) -> dict[str, Any]:
@@ -359,7 +392,7 @@ def _roll_annotations(pod: Pod, context: PodContext) -> dict[str, str]:
     }
     found = {
         SECRETS_ANNOTATION: json.dumps(versions, sort_keys=True, separators=(",", ":")) if versions else "",
-        CONFIG_ANNOTATION: context.config_hash,
+        CONFIG_ANNOTATION: ",".join(filter(None, (context.config_hash, context.routes.content_hash))),
         REVISION_ANNOTATION: pod.secret_revision or "",
     }
     return {name: value for name, value in found.items() if value}

@@ -8,15 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ansible_collections.queueops.celery.plugins.module_utils._adoption import (
+    TAKEN_OVER,
+    can_be_taken_over,
+    command_line,
+    has_fleet,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    ADOPTED_LABEL,
     COMPONENT_LABEL,
     SERVICE_LABEL,
     VARIANT_LABEL,
     ownership_labels,
-    scaled_object_name,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._observed import KEDA_KINDS, Observed, ObservedObject
+from ansible_collections.queueops.celery.plugins.module_utils._observed import (
+    API_VERSIONS,
+    KEDA_KINDS,
+    Autoscaler,
+    Observed,
+    ObservedObject,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._routing import routing_resources
 from ansible_collections.queueops.celery.plugins.module_utils._safety import with_rule
 from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import secret_names
@@ -29,17 +42,40 @@ class Findings:
 
     :param problems: what stops the run.
     :param missing: what a real run would stop at, but a dry run can go on without.
+    :param warnings: what works and should be known.
     """
 
     problems: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    #: Autoscalers of somebody else that are to be removed before anything else.
+    doomed: tuple[Autoscaler, ...] = ()
 
 
 def wanted_objects(fleet: Fleet) -> list[tuple[str, str]]:
     """Kind and name of every object that a fleet asks for."""
-    manifests = [*worker_resources(fleet), *scaler_resources(fleet)]
+    manifests = [*routing_resources(fleet), *worker_resources(fleet), *scaler_resources(fleet)]
     secrets = [("Secret", name) for name in secret_names(fleet)]
     return [*secrets, *((item["kind"], item["metadata"]["name"]) for item in manifests)]
+
+
+def named_objects(fleet: Fleet) -> set[tuple[str, str]]:
+    """Kind and name of every object that a fleet makes, adopts or leaves alone."""
+    others = [variant for service in fleet.services for variant in (*service.variants, *service.left)]
+    return {*wanted_objects(fleet), *(("Deployment", variant.deployment) for variant in others)}
+
+
+def source_names(fleet: Fleet) -> set[str]:
+    """Deployments that workers may be made like."""
+    return {name for service in fleet.services for name in service.inherits}
+
+
+def redis_hosts(fleet: Fleet) -> set[str]:
+    """Brokers that are Services of the fleet's namespace, by their short or long name."""
+    hosts = {
+        service.broker.host for service in fleet.services if service.broker is not None and service.broker.is_redis
+    }
+    return {host for host in hosts if host and "." not in host}
 
 
 def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes: bool = False) -> Findings:
@@ -61,14 +97,18 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
             f"The cluster does not know {' and '.join(absent)} (keda.sh/v1alpha1), which {_some(scaled)} need. "
             "Install KEDA, or set enable_keda: false for them."
         )
+    conflicts = _conflicts(fleet, observed)
     problems = [
         *_foreign(fleet, observed),
-        *_second_autoscalers(fleet, observed),
+        *_unfit_for_adoption(fleet, observed),
+        *(problem for _item, problem in conflicts if problem),
         *_overlapping_selectors(fleet, observed),
     ]
     if not prunes:
         problems += _renamed(fleet, observed)
-    return Findings(tuple(problems), tuple(missing))
+    warnings = (*_vertical_autoscalers(fleet, observed), *_evicting_redis(fleet, observed))
+    doomed = tuple(dict.fromkeys(item for item, _problem in conflicts)) if _removes(fleet) else ()
+    return Findings(tuple(problems), tuple(missing), warnings, doomed)
 
 
 def _some(names: list[str]) -> str:
@@ -77,16 +117,54 @@ def _some(names: list[str]) -> str:
 
 
 def _foreign(fleet: Fleet, observed: Observed) -> Iterable[str]:
-    """Objects with one of our names that are not ours. They are never written."""
+    """Objects with one of our names that are not ours. They are written only when asked for."""
     for kind, name in wanted_objects(fleet):
         live = observed.find(kind, name)
-        if live is not None and not live.is_ours(fleet.name):
-            mend = "Give the variant another name" if kind in ("Deployment", "ScaledObject") else "Choose other names"
-            yield (
-                f"{live.identity} in {fleet.namespace} exists and is not ours: it belongs to {live.owner}. {mend} "
-                "(key name), or delete that object first; a run never overwrites it."
+        if live is None or live.is_ours(fleet.name) or can_be_taken_over(fleet, live):
+            continue
+        mend = "Give the variant another name (key name)" if kind in TAKEN_OVER else "Choose other names"
+        ways = f"{mend}, or delete that object first"
+        if kind == "Deployment" and not has_fleet(live):
+            ways = (
+                "Write adopt: true on the variant to narrow and scale it where its owner keeps it (Tutor's own "
+                "workers), adopt: false to leave it alone, or celery_workers_take_over: true to make it ours for good "
+                "(what tutor-contrib-celery left); or give the variant another name (key name)"
             )
+        elif kind in TAKEN_OVER and not has_fleet(live):
+            ways = f"Write celery_workers_take_over: true to make it ours. {mend}, or delete that object first"
+        yield (
+            f"{live.identity} in {fleet.namespace} exists and is not ours: it belongs to {live.owner}. {ways}; until "
+            "then a run never overwrites it."
+        )
     yield from _exchanged(fleet, observed)
+
+
+def _unfit_for_adoption(fleet: Fleet, observed: Observed) -> Iterable[str]:
+    """Deployments that a variant adopts, or leaves alone, and that are not there or start no worker."""
+    for variant in (variant for service in fleet.services for variant in (*service.variants, *service.left)):
+        if variant.consumption.adopt is None:
+            continue
+        live, name = observed.find("Deployment", variant.deployment), variant.deployment
+        word = "true" if variant.adopted else "false"
+        if live is None:
+            yield (
+                f"{variant.title}: adopt is {word}, and there is no Deployment {name} in {fleet.namespace}. Start the "
+                "site first (with Tutor: tutor k8s start), correct name, or leave adopt out, so that the role makes it."
+            )
+        elif has_fleet(live):
+            whose = "this fleet" if live.is_ours(fleet.name) else live.owner
+            yield (
+                f"{variant.title}: adopt is {word}, but Deployment {name} was made by {whose} and not by somebody "
+                "else. Leave adopt out."
+            )
+        elif live.labels.get(ADOPTED_LABEL) not in (None, fleet.name):
+            yield f"{variant.title}: the fleet {live.labels[ADOPTED_LABEL]} has adopted Deployment {name} already."
+        elif variant.adopted and not command_line(live).words:
+            yield (
+                f"{variant.title}: Deployment {name} cannot be adopted, because the command line of its container "
+                f"{live.container} does not start a Celery worker word by word, or shows a password. Mend it there, "
+                "or give the variant another name (key name)."
+            )
 
 
 def _exchanged(fleet: Fleet, observed: Observed) -> Iterable[str]:
@@ -123,25 +201,79 @@ def _selector_of(fleet: Fleet, variant: Variant) -> dict[str, str]:
     return ownership_labels(fleet.name, variant.service, variant.name)
 
 
-def _second_autoscalers(fleet: Fleet, observed: Observed) -> Iterable[str]:
-    """Autoscalers of somebody else on our Deployments, found by what they scale, whatever their name."""
+def _conflicts(fleet: Fleet, observed: Observed) -> list[tuple[Autoscaler, str]]:
+    """Autoscalers of somebody else on our Deployments, each with why the run stops; empty where it goes on."""
+    found = []
     for variant in fleet.variants:
-        own = scaled_object_name(variant.deployment)
-        live = observed.find("ScaledObject", own)
-        is_own_live = live is not None and live.is_ours(fleet.name)
-        ours = {item.name for item in observed.ours(fleet.name) if item.kind == "HorizontalPodAutoscaler"}
-        for item in observed.autoscalers:
-            belongs = own in (item.scaled_object, item.name) and (is_own_live or item.kind == "ScaledObject")
-            belongs = belongs or (item.kind == "HorizontalPodAutoscaler" and item.name in ours)
-            if item.target != variant.deployment or belongs:
-                continue
-            if not variant.has_scaler and variant.scaling.replicas is None:
-                continue
-            decides = "its scaler" if variant.has_scaler else "the fixed number of replicas"
+        if not variant.has_scaler and variant.scaling.replicas is None:
+            continue
+        rivals = [item for item in observed.autoscalers if _is_rival(item, fleet, variant, observed)]
+        for item in rivals:
+            found.append((item, _refusal(item, rivals, fleet, variant)))
+    return found
+
+
+def _is_rival(item: Autoscaler, fleet: Fleet, variant: Variant, observed: Observed) -> bool:
+    """Whether an autoscaler is a second one, found by what it scales, whatever its name."""
+    if item.target != variant.deployment or item.kind == "VerticalPodAutoscaler":
+        return False
+    live = observed.find(item.kind, item.name)
+    if live is not None and (live.is_ours(fleet.name) or can_be_taken_over(fleet, live)):
+        return False
+    # KEDA's own HPA goes with its ScaledObject, which is judged by itself.
+    return item.kind == "ScaledObject" or not item.scaled_object
+
+
+def _refusal(item: Autoscaler, rivals: list[Autoscaler], fleet: Fleet, variant: Variant) -> str:
+    """Why the run stops because of a second autoscaler; empty where it knows what to do."""
+    policy = fleet.autoscaler_conflict
+    if policy == "remove":
+        return ""
+    hpas = [rival for rival in rivals if rival.kind == "HorizontalPodAutoscaler"]
+    if policy == "transfer" and variant.uses_keda and item in hpas[:1]:
+        return ""
+    decides = "its scaler" if variant.has_scaler else "the fixed number of replicas"
+    said = (
+        f"{item.identity} already scales Deployment {variant.deployment}, and {decides} of {variant.title} would fight "
+        "with it."
+    )
+    if policy == "transfer":
+        why = (
+            "KEDA takes over one HPA only"
+            if item in hpas and variant.uses_keda
+            else "Only KEDA can take over, and only an HPA"
+        )
+        return f"{said} {why}: remove it, or write celery_workers_autoscaler_conflict: remove."
+    return (
+        f"{said} Ways out: switch it off where it comes from (with Tutor: enable_hpa of pod-autoscaling) and delete "
+        "it; celery_workers_autoscaler_conflict: transfer, by which KEDA takes over the HPA under its name; or remove, "
+        "by which the run deletes it. Or leave the number of pods to it: enable_keda: false and no replicas."
+    )
+
+
+def _removes(fleet: Fleet) -> bool:
+    return fleet.autoscaler_conflict == "remove"
+
+
+def _vertical_autoscalers(fleet: Fleet, observed: Observed) -> Iterable[str]:
+    """VerticalPodAutoscalers that evict pods of ours, and with them what these work on."""
+    names = {variant.deployment: variant for variant in fleet.variants}
+    for item in observed.autoscalers:
+        if item.kind == "VerticalPodAutoscaler" and item.target in names and item.mode not in ("Off", "Initial"):
             yield (
-                f"{item.kind} {item.name} already scales Deployment {variant.deployment}; {decides} would fight with "
-                f"it. Delete that {item.kind}, or leave the number of pods to it: enable_keda: false and no replicas "
-                f"for variant {variant.name} of service {variant.service}."
+                f"{item.identity} has updateMode {item.mode}: it restarts pods of Deployment {item.target} while they "
+                "work, and fights with a scaler by CPU or memory. Set its updateMode to Off or Initial."
+            )
+
+
+def _evicting_redis(fleet: Fleet, observed: Observed) -> Iterable[str]:
+    """A Redis that throws away queues when its memory is full. They have no time to live, so volatile-* spares them."""
+    for host, policy in observed.redis_policies.items():
+        if host in redis_hosts(fleet) and policy.startswith("allkeys-"):
+            yield (
+                f"Redis {host} has maxmemory-policy {policy}: when its memory is full it throws away whole queues, "
+                "with every task that waits or runs. Set volatile-lru or noeviction (with Tutor: the patch redis-conf, "
+                "which celery_workers_tutor_redis_policy writes into the generated plugin)."
             )
 
 
@@ -173,11 +305,16 @@ def _overlapping_selectors(fleet: Fleet, observed: Observed) -> Iterable[str]:
 
 def _pod_labels(fleet: Fleet, observed: Observed) -> dict[str, dict[str, str]]:
     """Labels of the pods of every Deployment that the fleet asks for."""
-    return {
+    found: dict[str, dict[str, str]] = {
         item["metadata"]["name"]: item["spec"]["template"]["metadata"]["labels"]
         for item in worker_resources(fleet, observed)
         if item["kind"] == "Deployment"
     }
+    for variant in fleet.variants:
+        live = observed.find("Deployment", variant.deployment)
+        # Pods of an adopted Deployment carry at least what selects them.
+        found.setdefault(variant.deployment, dict(live.selector) if live is not None else {})
+    return found
 
 
 def describe_object(item: ObservedObject) -> str:
@@ -185,3 +322,12 @@ def describe_object(item: ObservedObject) -> str:
     service, variant = item.labels.get(SERVICE_LABEL, ""), item.labels.get(VARIANT_LABEL, "")
     place = f" (variant {variant} of service {service})" if variant else f" (service {service})" if service else ""
     return f"{item.identity}{place}"
+
+
+def removal_of(item: Autoscaler, namespace: str) -> dict[str, object]:
+    """Just enough of an autoscaler to delete it."""
+    return {
+        "apiVersion": API_VERSIONS[item.kind],
+        "kind": item.kind,
+        "metadata": {"name": item.name, "namespace": namespace},
+    }

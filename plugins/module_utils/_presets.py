@@ -16,6 +16,8 @@ class Preset:
     """The lowest layers of an inventory.
 
     :param env: environment per service that its image cannot start without; it is added unless the inventory names it.
+    :param inherits: Deployments per service that its workers are made like where no image is written; the first that
+        exists counts.
     :param transport_options: what the app's own settings say, for workers whose command line replaces it.
     """
 
@@ -25,6 +27,7 @@ class Preset:
     broker: dict[str, Any] = field(default_factory=dict)
     env: dict[str, dict[str, str]] = field(default_factory=dict)
     transport_options: dict[str, Any] = field(default_factory=dict)
+    inherits: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def _openedx_service(name: str, variants: tuple[str, ...]) -> dict[str, Any]:
@@ -41,12 +44,15 @@ def _openedx_service(name: str, variants: tuple[str, ...]) -> dict[str, Any]:
 _LMS = ("default", "high", "high_mem")
 _CMS = ("default", "high", "low")
 
+#: A change of the grading policy sends its tasks with a countdown of an hour (edx-platform, quince to verawood).
+_REPORTS = {"profile": "long", "longest_eta_seconds": 3600}
+
 #: Open edX as Tutor 22 runs it: two services, their queues, Tutor's Redis, user 1000.
 OPENEDX = Preset(
     services={"lms": _openedx_service("lms", _LMS), "cms": _openedx_service("cms", _CMS)},
     config={
         # Grade reports and the like: an hour of work each, with much memory.
-        "lms": {variant: {"profile": "long"} if variant == "high_mem" else {} for variant in _LMS},
+        "lms": {variant: dict(_REPORTS) if variant == "high_mem" else {} for variant in _LMS},
         "cms": {variant: {} for variant in _CMS},
     },
     queue_defaults={
@@ -62,6 +68,8 @@ OPENEDX = Preset(
     },
     # CELERY_BROKER_TRANSPORT_OPTIONS of edx-platform, Verawood release.
     transport_options={"fanout_patterns": True, "fanout_prefix": True},
+    # Tutor's names. Its web pods have the same image and settings as its workers.
+    inherits={"lms": ("lms-worker", "lms"), "cms": ("cms-worker", "cms")},
 )
 
 PRESETS: dict[str, Preset] = {"": Preset(), "openedx": OPENEDX}

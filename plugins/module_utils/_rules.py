@@ -27,7 +27,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._problems import P
 from ansible_collections.queueops.celery.plugins.module_utils._values import looks_secret
 
 #: Volumes that the collection mounts itself.
-OWN_VOLUMES = ("celery-heartbeat", "celery-schedule", "celery-broker-tls")
+OWN_VOLUMES = ("celery-heartbeat", "celery-schedule", "celery-broker-tls", "celery-routes")
 
 PathOf = Callable[[str], str]
 
@@ -50,13 +50,10 @@ def check_variant(variant: Variant, service: Service, path_of: PathOf, problems:
         _check_scaled_broker(variant, service.broker, path_of, problems)
 
 
-def check_fleet(fleet: Fleet, routes: dict[str, str], problems: Problems) -> None:
-    """Rules between variants.
-
-    :param routes: routed queues, each with the path of its route.
-    """
+def check_fleet(fleet: Fleet, problems: Problems) -> None:
+    """Rules between variants."""
     _check_unique_names(fleet, problems)
-    _check_consumers(fleet, routes, problems)
+    _check_consumers(fleet, problems)
     for service in fleet.services:
         _check_service(service, problems)
 
@@ -65,10 +62,11 @@ def _check_service(service: Service, problems: Problems) -> None:
     if service.beat is not None:
         accepted = any("plain-secret" in variant.knowledge.accept_risks for variant in service.variants)
         check_pod(service.pod, lambda key: f"{service.path}.{key}", problems, accepted)
-    without = [f"variant {variant.name}" for variant in service.variants if not variant.pod.image]
+    without = [f"variant {item.name}" for item in service.variants if not item.pod.image and not item.adopted]
     if service.beat is not None and not service.pod.image:
         without.append("beat")
-    if without:
+    # What services take over has a message of its own where it is missing.
+    if without and not service.inherits:
         problems.add(
             f"{service.path}.image",
             f"service {service.name} has no image for {', '.join(without)}; set it here, or image on the variant.",
@@ -321,15 +319,19 @@ def _check_unique_names(fleet: Fleet, problems: Problems) -> None:
             )
 
 
-def _check_consumers(fleet: Fleet, routes: dict[str, str], problems: Problems) -> None:
-    """Every queue that is known or routed has a consumer."""
-    consumed = {queue for variant in fleet.variants for queue in variant.queues}
+def _check_consumers(fleet: Fleet, problems: Problems) -> None:
+    """Every queue that is known or routed has a consumer, and every consumed queue is known or routed."""
+    consumers = [variant for service in fleet.services for variant in (*service.variants, *service.left)]
+    consumed = {queue for variant in consumers for queue in variant.queues}
     wanted = {
         queue: f"{service.path}.known_queues"
         for service in fleet.services
-        if service.variants
+        if service.variants or service.left
         for queue in service.known_queues
     }
+    routes = {route.queue: route.path or _ROUTING for route in reversed(fleet.routes)}
+    for variant in fleet.variants:
+        _warn_of_unknown_queues(fleet, variant, {*wanted, *routes}, problems)
     for queue, path in {**wanted, **routes}.items():
         if queue not in consumed:
             near = f"; {suggest(queue, consumed)}" if queue in routes else "."
@@ -337,4 +339,22 @@ def _check_consumers(fleet: Fleet, routes: dict[str, str], problems: Problems) -
                 path,
                 f"nobody consumes the queue {queue!r}, so its tasks would wait for ever; add it to the queues of a "
                 f"variant, or to a new one{near}",
+            )
+
+
+#: Where routes stand that nobody wrote one by one.
+_ROUTING = "celery_workers_openedx_routing"
+
+
+def _warn_of_unknown_queues(fleet: Fleet, variant: Variant, known: set[str], problems: Problems) -> None:
+    """A queue that nobody sends to is often a mistyped one. Without known queues nobody can tell."""
+    if not fleet.service_of(variant).known_queues:
+        return
+    for queue in variant.queues:
+        if queue not in known:
+            problems.warn(
+                f"{variant.path}.queues",
+                f"{variant.title} consumes {queue!r}, which the app neither knows nor any route names, so nothing may "
+                f"ever arrive there; {suggest(queue, known)} A new queue needs a route in "
+                "celery_workers_explicit_queues.",
             )

@@ -268,7 +268,7 @@ def _gives_back(variant: Variant) -> bool:
 
 def _long_grace(case: _Case) -> None:
     variant, grace = case.variant, case.variant.pod.termination_grace_period
-    if grace > NODE_GRACE and variant.pod.pod_annotations.get(SAFE_TO_EVICT) != "false":
+    if grace > NODE_GRACE and not variant.adopted and variant.pod.pod_annotations.get(SAFE_TO_EVICT) != "false":
         case.warn(
             "long-grace",
             "termination_grace_period",
@@ -556,6 +556,7 @@ def _time_limits(fleet: Fleet, problems: Problems) -> None:
         f"{variant.service}.{variant.name}"
         for variant in fleet.variants
         if variant.uses_keda
+        and not variant.adopted
         and "no-time-limit" not in variant.knowledge.accept_risks
         and not {"time-limit", "soft-time-limit"} & set(written_options(variant.args))
     ]

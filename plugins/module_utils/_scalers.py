@@ -31,14 +31,17 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
 from ansible_collections.queueops.celery.plugins.module_utils._pods import aws_keys
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
+from ansible_collections.queueops.celery.plugins.module_utils._resources import resource
 from ansible_collections.queueops.celery.plugins.module_utils._scaled_objects import check_scaled_object
 from ansible_collections.queueops.celery.plugins.module_utils._versions import Version, older
 from ansible_collections.queueops.celery.plugins.module_utils._workers import (
-    resource,
     seen_by,
     selector_of,
     zero_reason,
 )
+
+#: With it KEDA takes over an HPA that somebody else made, under the HPA's own name (KEDA 2.20).
+_TRANSFER = {"scaledobject.keda.sh/transfer-hpa-ownership": "true"}
 
 #: Percent of the CPU request, where a variant of scaler hpa names no target.
 DEFAULT_CPU_UTILIZATION = 80
@@ -162,12 +165,29 @@ def _scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: O
             "behavior": scaling.fallback.behavior or _fallback_behavior(fleet.versions.keda),
         }
     demand = _demand(fleet, service, variant, observed)
-    spec["advanced"] = {"horizontalPodAutoscalerConfig": {"behavior": scaling.behavior}, **_modifiers(demand)}
+    taken = transferred(fleet, variant, observed)
+    named = {"name": taken} if taken else {}
+    spec["advanced"] = {"horizontalPodAutoscalerConfig": {**named, "behavior": scaling.behavior}, **_modifiers(demand)}
     spec["triggers"] = list(demand.triggers)
     labels = ownership_labels(fleet.name, service.name, variant.name)
-    annotations = {**_pause(scaling.paused), **scaling.scaled_object_annotations}
+    annotations = {**_pause(scaling.paused), **(_TRANSFER if taken else {}), **scaling.scaled_object_annotations}
     live = observed.find("ScaledObject", name)
     return resource("ScaledObject", fleet, name, labels, "scaler", live, spec, variant.pod.labels, annotations)
+
+
+def transferred(fleet: Fleet, variant: Variant, observed: Observed) -> str:
+    """Name of an HPA of somebody else that KEDA takes over, now or since an earlier run; empty for none."""
+    own = scaled_object_name(variant.deployment)
+    for item in observed.autoscalers:
+        if item.kind != "HorizontalPodAutoscaler" or item.target != variant.deployment:
+            continue
+        if item.scaled_object == own and item.name != f"keda-hpa-{own}":
+            return item.name
+        ours = observed.find(item.kind, item.name)
+        foreign = not item.scaled_object and not (ours is not None and ours.is_ours(fleet.name))
+        if foreign and fleet.autoscaler_conflict == "transfer":
+            return item.name
+    return ""
 
 
 def _fallback_replicas(scaling: Scaling, fallback: Fallback) -> int:

@@ -239,7 +239,10 @@ def secret_manifests(
 
     :raises InventoryError: for an inventory that no module would take either.
     """
-    inventory = Inventory(namespace, fleet, preset, _as_layers(redacted_layers(layers)))
+    # Modules have checked the whole inventory by now; of how routes are delivered no Secret depends.
+    inventory = Inventory(
+        namespace, fleet, preset, _as_layers(redacted_layers(layers)), routing_delivery="tutor_plugin"
+    )
     model = parse_fleet(inventory)
     values = _Values(_as_layers(layers))
     return [

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import key_prefix, transport_options
-from ansible_collections.queueops.celery.plugins.module_utils._command import effective_pool, has_remote_control
+from ansible_collections.queueops.celery.plugins.module_utils._command import (
+    effective_pool,
+    has_remote_control,
+    written_options,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import needs_launcher
 from ansible_collections.queueops.celery.plugins.module_utils._inquiry import Answer, Question, settings_in
 from ansible_collections.queueops.celery.plugins.module_utils._model import Service, Variant
@@ -43,7 +47,7 @@ def question_for(variant: Variant, service: Service, canaries: bool) -> Question
     )
     return Question(
         app=service.app,
-        group=f"{service.name}.{variant.name}",
+        group=_node_of(variant),
         settings=settings_in(variant.args),
         hash=own_hash,
         queues=variant.queues,
@@ -52,6 +56,12 @@ def question_for(variant: Variant, service: Service, canaries: bool) -> Question
         inspects=(broker is None or broker.type != "sqs") and has_remote_control(variant.process),
         enforced=needs_launcher(variant, broker),
     )
+
+
+def _node_of(variant: Variant) -> str:
+    """What the node name begins with. An adopted worker has the one that its owner gave it."""
+    given = (written_options(variant.args).get("hostname") or "%h") if variant.adopted else ""
+    return given or f"{variant.service}.{variant.name}"
 
 
 def verified(variant: Variant, service: Service, pod: str, answer: Answer) -> Finding:
@@ -64,6 +74,7 @@ def verified(variant: Variant, service: Service, pod: str, answer: Answer) -> Fi
     busy = effective_pool(variant.process) == "solo" and not answer.error
     (warnings if busy else problems).extend(_silence(variant, service, answer))
     problems += _options(service, variant, answer)
+    problems += _hash_in_settings(variant, answer)
     if unaccepted and variant.sees_in_flight:
         (problems if variant.goes_to_zero else warnings).append(_early(variant, unaccepted))
     if answer.canary == "waiting" and variant.unacked is not None:
@@ -142,6 +153,26 @@ def _options(service: Service, variant: Variant, answer: Answer) -> Iterable[str
                 f"replaces them with {in_force.get(name)!r}: it would look elsewhere than messages are. Write it "
                 f"under celery_workers_broker.{'' if name in _TYPED else 'transport_options.'}{name}."
             )
+
+
+def _hash_in_settings(variant: Variant, answer: Answer) -> Iterable[str]:
+    """Only settings can give an adopted worker its key, because its command line is its owner's."""
+    if variant.adopted and variant.unacked is not None and not answer.error and answer.own_hash != variant.unacked.hash:
+        yield missing_key(variant, answer.own_hash)
+
+
+def missing_key(variant: Variant, found: str) -> str:
+    """What to do about an adopted variant whose scaler looks for running work where it is not.
+
+    :param found: the key that the app's settings name.
+    """
+    wanted = variant.unacked.hash if variant.unacked is not None else ""
+    return (
+        f"{variant.title}: in_flight is true, and the settings of Deployment {variant.deployment} say unacked_key "
+        f"{found!r} instead of {wanted!r}, so its scaler would not see what its workers run. Enable the generated "
+        "Tutor plugin and start the site again (tutor plugins enable queueops_celery, tutor config save, tutor k8s "
+        "start), with min_replicas: 1 until then."
+    )
 
 
 _TYPED = ("global_keyprefix", "sep", "priority_steps", "master_name", "region")

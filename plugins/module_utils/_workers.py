@@ -30,6 +30,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._observed import (
     without_replicas,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._pods import PodContext, beat_pod, worker_pod
+from ansible_collections.queueops.celery.plugins.module_utils._resources import resource
+from ansible_collections.queueops.celery.plugins.module_utils._routing import route_files
 
 
 def worker_resources(fleet: Fleet, observed: Observed = NOTHING, dry_run: bool = False) -> list[dict[str, Any]]:
@@ -41,10 +43,12 @@ def worker_resources(fleet: Fleet, observed: Observed = NOTHING, dry_run: bool =
     found: list[dict[str, Any]] = []
     for service in fleet.services:
         launches_beat = service.beat is not None and sentinel_password(service.broker) is not None
-        if launches_beat or any(needs_launcher(variant, service.broker) for variant in service.variants):
+        own = [variant for variant in service.variants if not variant.adopted]
+        if launches_beat or any(needs_launcher(variant, service.broker) for variant in own):
             found.append(_heartbeat_files(fleet, service))
         for variant in service.variants:
-            found.append(worker_deployment(fleet, service, variant, observed, dry_run))
+            if not variant.adopted:
+                found.append(worker_deployment(fleet, service, variant, observed, dry_run))
             budget = disruption_budget(fleet, variant, observed)
             if budget is not None:
                 found.append(budget)
@@ -62,7 +66,8 @@ def worker_deployment(
     selector = _selector(live, labels)
     people = people_labels(fleet.name, variant.deployment, "worker")
     files = files_hash() if needs_launcher(variant, service.broker) else ""
-    context = PodContext(service, variant.deployment, people, {**labels, **selector}, observed, files)
+    routes = route_files(fleet, service)
+    context = PodContext(service, variant.deployment, people, {**labels, **selector}, observed, files, routes)
     spec: dict[str, Any] = {}
     replicas = fixed_replicas(variant, live)
     if dry_run and live is not None and needs_handover(variant, live):
@@ -94,7 +99,9 @@ def beat_deployment(fleet: Fleet, service: Service, beat: Beat, observed: Observ
     live = observed.find("Deployment", name)
     labels = ownership_labels(fleet.name, service.name, component="beat")
     selector = _selector(live, labels)
-    context = PodContext(service, name, people_labels(fleet.name, name, "beat"), {**labels, **selector}, observed)
+    people = people_labels(fleet.name, name, "beat")
+    routes = route_files(fleet, service)
+    context = PodContext(service, name, people, {**labels, **selector}, observed, routes=routes)
     spec: dict[str, Any] = {
         "replicas": 1,
         "selector": {"matchLabels": selector},
@@ -179,33 +186,6 @@ def _selector(live: ObservedObject | None, labels: dict[str, str]) -> dict[str, 
     return dict(live.selector) if live is not None and live.selector else labels
 
 
-def resource(
-    kind: str,
-    fleet: Fleet,
-    name: str,
-    labels: dict[str, str],
-    component: str,
-    live: ObservedObject | None,
-    spec: dict[str, Any],
-    extra_labels: dict[str, str] | None = None,
-    annotations: dict[str, str] | None = None,
-) -> dict[str, Any]:
-    """One object with our labels.
-
-    :param live: the object that exists; labels for people that it has stay as they are, unless the user sets them.
-    """
-    people = people_labels(fleet.name, name, component)
-    kept = {key: value for key, value in (live.labels if live else {}).items() if key in people}
-    metadata: dict[str, Any] = {
-        "name": name,
-        "namespace": fleet.namespace,
-        "labels": {**people, **kept, **(extra_labels or {}), **labels},
-    }
-    if annotations:
-        metadata["annotations"] = dict(annotations)
-    return {"apiVersion": API_VERSIONS[kind], "kind": kind, "metadata": metadata, "spec": spec}
-
-
 def worker_table(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[str, Any]]:
     """One row per variant, for people."""
     rows = []
@@ -257,4 +237,5 @@ def zero_reason(variant: Variant) -> str:
 
 def present_places(fleet: Fleet) -> set[tuple[str, str]]:
     """Service and variant of everything in the inventory; variant is empty for what belongs to a service."""
-    return {(service.name, "") for service in fleet.services} | {(item.service, item.name) for item in fleet.variants}
+    variants = [variant for service in fleet.services for variant in (*service.variants, *service.left)]
+    return {(service.name, "") for service in fleet.services} | {(item.service, item.name) for item in variants}

@@ -123,8 +123,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._scalers import sc
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(argument_spec={**fleet_options(), **observed_option()}, supports_check_mode=True)
-    fleet = read_fleet(module)
     observed = observed_from_data(module.params["observed"])
+    fleet = read_fleet(module, observed)
     # The warnings of the inventory are those of worker_specs; nobody wants to read them twice.
     module.exit_json(changed=False, resources=scaler_resources(fleet, observed), scalers=scaler_table(fleet))
 

@@ -46,6 +46,13 @@ options:
     type: str
     default: present
     choices: [present, absent]
+  patches:
+    description:
+      - Strategic merge patches of objects that somebody else makes. They are written below C(patches) and stand in no
+        kustomization.
+    type: list
+    elements: dict
+    default: []
   extra_files:
     description: Names of files in the tree that another task writes. The kustomization and the index list them.
     type: list
@@ -130,6 +137,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "resources": {"type": "list", "elements": "dict", "required": True},
             "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+            "patches": {"type": "list", "elements": "dict", "default": []},
             "extra_files": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -149,7 +157,8 @@ def main() -> None:
     root = Path(module.params["path"]) / module.params["name"]
     try:
         wanted = module.params["state"] == "present"
-        plan = plan_tree(root, resources, module.params["extra_files"]) if wanted else empty_tree(root)
+        beside = (module.params["extra_files"], module.params["patches"])
+        plan = plan_tree(root, resources, *beside) if wanted else empty_tree(root)
         if plan.foreign:
             module.fail_json(
                 msg=f"{', '.join(plan.foreign)} in {root} was not written by an earlier run and would be overwritten. "

@@ -67,6 +67,11 @@ options:
     description: Time between two looks, in seconds.
     type: int
     default: 5
+  wait_for:
+    description: Names of the Deployments to wait for, whoever made them. Empty waits for those of the inventory.
+    type: list
+    elements: str
+    default: []
 requirements:
   - python >= 3.11
   - kubernetes >= 24.2.0, != 36.0.0, != 36.0.1
@@ -140,8 +145,28 @@ draining:
   returned: when O(wait=false)
   type: list
   elements: str
+rivals:
+  description: Autoscalers of somebody else that are to be removed before anything else, as definitions.
+  returned: when O(wait=false)
+  type: list
+  elements: dict
+blocked:
+  description: ScaledObjects that a dry run cannot send, because KEDA refuses them while RV(rivals) are there.
+  returned: when O(wait=false)
+  type: list
+  elements: str
+cut:
+  description: Adopted Deployments whose pods this run replaces under a shorter grace period than the inventory gives.
+  returned: when O(wait=false)
+  type: list
+  elements: str
+releases:
+  description: Strategic merge patches that give back Deployments that were adopted and should not be any more.
+  returned: when O(wait=false)
+  type: list
+  elements: dict
 orphan_names:
-  description: The same, for people.
+  description: The same as RV(orphans), for people.
   returned: when O(wait=false)
   type: list
   elements: str
@@ -160,6 +185,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from ansible_collections.queueops.celery.plugins.module_utils._adoption import cut_by_adoption, releases
 from ansible_collections.queueops.celery.plugins.module_utils._asking import AtRisk, work_at_risk
 from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
     Cluster,
@@ -184,8 +210,13 @@ from ansible_collections.queueops.celery.plugins.module_utils._observed import (
 )
 from ansible_collections.queueops.celery.plugins.module_utils._options import fleet_options, read_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._preflight import (
+    Findings,
     describe_object,
+    named_objects,
     preflight,
+    redis_hosts,
+    removal_of,
+    source_names,
     wanted_objects,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._workers import present_places
@@ -202,12 +233,12 @@ def argument_spec() -> dict[str, Any]:
         "wait": {"type": "bool", "default": False},
         "wait_timeout": {"type": "int", "default": 300},
         "wait_sleep": {"type": "int", "default": 5},
+        "wait_for": {"type": "list", "elements": "str", "default": []},
     }
 
 
-def describe(fleet: Fleet, observed: Observed, risk: AtRisk, creates_namespace: bool, prunes: bool) -> dict[str, Any]:
+def describe(fleet: Fleet, observed: Observed, risk: AtRisk, findings: Findings) -> dict[str, Any]:
     """What the module returns of a fleet and its cluster."""
-    findings = preflight(fleet, observed, creates_namespace, prunes)
     wanted = [*wanted_objects(fleet), *(("Deployment", name) for name in risk.busy), *sorted(risk.needed)]
     unwanted = leftovers(observed, fleet.name, wanted, present_places(fleet))
     return {
@@ -219,17 +250,23 @@ def describe(fleet: Fleet, observed: Observed, risk: AtRisk, creates_namespace: 
         "owned": [definition(item, fleet.namespace) for item in removal_order(observed.ours(fleet.name))],
         "retired": [definition(item, fleet.namespace) for item in removal_order(unwanted.retired)],
         "orphans": [definition(item, fleet.namespace) for item in removal_order(unwanted.orphans)],
+        "rivals": [removal_of(item, fleet.namespace) for item in findings.doomed],
+        "blocked": sorted({scaled_object_name(item.target) for item in findings.doomed}),
+        "cut": [item.deployment for item in cut_by_adoption(fleet, observed)],
+        "releases": releases(fleet, observed),
         "orphan_names": [describe_object(item) for item in unwanted.orphans],
     }
 
 
 def wait(cluster: Cluster, fleet: Fleet, params: dict[str, Any]) -> list[str]:
     """What has not come up in time, each with the reason."""
+    others = set(params["wait_for"])
+    adopted = {variant.deployment for variant in fleet.variants if variant.adopted}
     waiting = wait_for_fleet(
         cluster,
         fleet.name,
-        {name for kind, name in wanted_objects(fleet) if kind == "Deployment"},
-        {scaled_object_name(variant.deployment) for variant in fleet.variants if variant.uses_keda},
+        others or {name for kind, name in wanted_objects(fleet) if kind == "Deployment"} | adopted,
+        set() if others else {scaled_object_name(item.deployment) for item in fleet.variants if item.uses_keda},
         params["wait_timeout"],
         params["wait_sleep"],
     )
@@ -241,20 +278,24 @@ def main() -> None:
     module = cluster_module(argument_spec())
     params = module.params
     # The inventory first: its problems are reported with or without a cluster.
-    fleet = read_fleet(module, may_be_empty=not params["variable_names"])
+    is_empty = not params["variable_names"]
+    fleet = read_fleet(module, may_be_empty=is_empty)
     try:
         cluster = open_cluster(lambda: client_of(module), fleet.namespace)
         if params["wait"]:
             start = time.monotonic()
             waiting = [] if module.check_mode else wait(cluster, fleet, params)
             module.exit_json(changed=False, waiting=waiting, waited=round(time.monotonic() - start))
-        observed = read_observed(cluster, fleet.name, set(wanted_objects(fleet)))
+        observed = read_observed(cluster, fleet.name, named_objects(fleet), source_names(fleet), redis_hosts(fleet))
+        # Once more, with what services take over from Deployments that run.
+        fleet = read_fleet(module, observed, is_empty)
         risk = work_at_risk(cluster, fleet, observed, params["key_change"], params["prune"])
     except ClusterError as error:
         module.fail_json(msg=str(error))
-    for warning in risk.warnings:
+    findings = preflight(fleet, observed, params["create_namespace"], params["prune"])
+    for warning in (*risk.warnings, *findings.warnings):
         module.warn(warning)
-    found = describe(fleet, observed, risk, params["create_namespace"], params["prune"])
+    found = describe(fleet, observed, risk, findings)
     if fleet.services and found["orphan_names"] and not params["prune"]:
         module.warn(
             f"The inventory does not ask for {', '.join(found['orphan_names'])} of fleet {fleet.name}, so nobody looks "

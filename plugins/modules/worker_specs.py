@@ -66,6 +66,13 @@ handovers:
   returned: success
   type: list
   elements: dict
+adoptions:
+  description:
+    - Strategic merge patches that narrow Deployments of somebody else, to be sent when every other worker is up, so
+      that no queue is without a consumer.
+  returned: success
+  type: list
+  elements: dict
 workers:
   description: One row per variant, for people.
   returned: success
@@ -131,6 +138,7 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.queueops.celery.plugins.module_utils._adoption import adoptions, unseen_adoptions
 from ansible_collections.queueops.celery.plugins.module_utils._observed import observed_from_data
 from ansible_collections.queueops.celery.plugins.module_utils._options import (
     fleet_options,
@@ -148,14 +156,15 @@ from ansible_collections.queueops.celery.plugins.module_utils._workers import (
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(argument_spec={**fleet_options(), **observed_option()}, supports_check_mode=True)
-    fleet = read_fleet(module)
     observed = observed_from_data(module.params["observed"])
-    for warning in fleet.warnings:
+    fleet = read_fleet(module, observed)
+    for warning in (*fleet.warnings, *unseen_adoptions(fleet, observed)):
         module.warn(warning)
     module.exit_json(
         changed=False,
         resources=worker_resources(fleet, observed, module.check_mode),
         handovers=handovers(fleet, observed),
+        adoptions=adoptions(fleet, observed),
         workers=worker_table(fleet, observed),
         secrets=secret_names(fleet),
     )

@@ -24,10 +24,12 @@ ansible-galaxy collection build --output-path "$build/demo/dist" >/dev/null
 ansible-galaxy collection install "$build"/demo/dist/*.tar.gz --offline --no-deps -p "$build/collections" >/dev/null 2>"$build/demo/install.log" \
     || { cat "$build/demo/install.log" >&2; exit 1; }
 
-rm -rf "$build/manifests"
+rm -rf "$build/manifests" "$build/tutor-plugins"
 ansible-playbook queueops.celery.deploy \
     -i "$build/collections/ansible_collections/queueops/celery/playbooks/inventory/openedx" \
     -e celery_workers_output=manifests \
+    -e "{\"celery_workers_tutor_root\": \"$(pwd)/tests/checks/demo_site\"}" \
+    -e "{\"celery_workers_tutor_plugins_root\": \"$build/tutor-plugins\"}" \
     -e "{\"celery_workers_manifests_dir\": \"$build/manifests\"}"
 
 count=$(find "$build/manifests" -type f | wc -l | tr -d ' ')

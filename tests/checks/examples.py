@@ -53,6 +53,9 @@ SAID = re.compile(r"\s*^```text\n(?P<text>.*?)^```", re.M | re.S)
 MESSAGE = re.compile(r"celery_workers_\w+\S*: .*?accept_risks: \[[a-z-]+\]", re.S)
 FENCE = re.compile(r"^ *```.*?^ *```", re.M | re.S)
 
+#: Variables of the role that the model reads beside the layered ones.
+OTHERS = ("openedx_routing", "openedx_release", "routing_delivery", "autoscaler_conflict", "take_over")
+
 Variables = dict[str, Any]
 
 
@@ -160,6 +163,7 @@ def read(variables: Variables) -> tuple[str, ...]:
         versions={item.name: ours.get(f"{PREFIX}{item.name}_version", "") for item in fields(Versions)},
         known_variables=(*options, f"{PREFIX}hosts"),
         variable_names=tuple(ours),
+        **{name: ours[PREFIX + name] for name in OTHERS if PREFIX + name in ours},
     )
     model = parse_fleet(inventory)
     worker_resources(model)

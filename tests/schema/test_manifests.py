@@ -29,6 +29,7 @@ from tests.unit.inventories import (
     one_variant,
     scaled_object_with,
 )
+from tests.unit.others import adopted, deployment, seen
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = sorted(path.parent.name for path in (ROOT / "playbooks" / "inventory").glob("*/hosts.yml"))
@@ -49,7 +50,10 @@ def run_playbook(sample: str, target: Path) -> str:
         "celery_workers_output": "manifests",
         "celery_workers_manifests_dir": str(target / "files"),
         "celery_workers_manifests_secrets": True,
+        "celery_workers_tutor_plugins_root": str(target / "plugins"),
     }
+    if sample == "openedx":
+        variables["celery_workers_tutor_root"] = str(ROOT / "tests" / "checks" / "demo_site")
     command = [
         str(Path(sys.executable).parent / "ansible-playbook"),
         "queueops.celery.deploy",
@@ -72,7 +76,7 @@ def test_the_shipped_playbook_writes_files_of_every_sample_that_a_server_takes(s
     for host in hosts:
         found: list[Manifest] = []
         for path in sorted(host.rglob("*.yaml")):
-            if path.name != "kustomization.yaml":
+            if path.name != "kustomization.yaml" and "patches" not in path.relative_to(host).parts:
                 found += [item for item in yaml.safe_load_all(path.read_text(encoding="utf-8")) if item]
         assert {"Deployment", "ScaledObject"} <= {item["kind"] for item in found}
         assert_accepted(found)
@@ -114,6 +118,7 @@ WIDE: dict[str, Any] = {
             "image": "registry.example/billing:1.4",
             "queue_name": "{service}.{variant}",
             "known_queues": ["billing.default"],
+            "known_tasks": ["billing.tasks.charge"],
             "beat": {
                 "enabled": True,
                 "schedule_file": "/data/schedule",
@@ -333,6 +338,23 @@ def test_a_schedule_on_a_claim_gives_manifests_that_a_server_takes() -> None:
     assert_accepted(manifests_of(fleet_of(**SCHEDULE)))
 
 
+#: Apart from the rest: what somebody else runs.
+SHARED: dict[str, Any] = {
+    "services": {"lms": {"inherit_from": "lms-worker"}},
+    "config": {"lms": {"default": {"adopt": True, **SCALED, "queues": ["a"]}, "high": {}}},
+    "broker": {"host": "redis", "inject_env": ""},
+}
+
+
+def test_what_is_made_like_or_beside_a_deployment_of_somebody_else_is_what_a_server_takes() -> None:
+    raw = deployment(env=[{"name": "A", "value": "b"}], volumeMounts=MOUNT)
+    raw["spec"]["template"]["spec"]["volumes"] = [{"name": "data", "emptyDir": {}}]
+    observed = seen(raw)
+    fleet = fleet_of(**SHARED, observed=observed)
+    assert_accepted(manifests_of(fleet, observed))
+    assert_accepted(adopted(fleet, raw))
+
+
 def test_the_secrets_of_an_inventory_with_every_key_are_ones_that_a_server_takes() -> None:
     layers = [{"name": f"celery_workers_{name}", "value": WIDE[name]} for name in ("broker", "services", "config")]
     layers[0]["value"] = {**WIDE["broker"], "password": "x"}
@@ -367,7 +389,7 @@ def model_keys(*classes: type) -> set[str]:
 
 
 def test_no_key_of_the_model_is_left_out() -> None:
-    missing = model_keys(Broker, ServiceKeys, *VARIANT_CLASSES) - written_keys([WIDE, SCHEDULE])
+    missing = model_keys(Broker, ServiceKeys, *VARIANT_CLASSES) - written_keys([WIDE, SCHEDULE, SHARED])
     assert missing == set()
 
 

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.queueops.celery.plugins.module_utils._adoption import adoptions, releases
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import VARIANT_CLASSES, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes_types import TYPES
 from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, ServiceKeys
 from ansible_collections.queueops.celery.plugins.module_utils._names import ownership_labels
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed, ObservedObject
@@ -24,12 +26,13 @@ from ansible_collections.queueops.celery.plugins.module_utils._problems import I
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import redacted_layers, secret_manifests
 from ansible_collections.queueops.celery.plugins.module_utils._workers import handovers
 from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.schema.key_values import JUNK, Values, keys_of
+from tests.schema.key_values import JUNK, Values, keys_of, of_type
 from tests.schema.manifest_schemas import assert_accepted
 from tests.unit.inventories import Manifest, manifests_of
+from tests.unit.others import merged, seen
 
 #: A value that nobody writes by chance.
 SECRET = "Tr0ub4dor&3"
@@ -109,7 +112,7 @@ def _layers(variables: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"name": f"celery_workers_{name}", "value": _secretly(value)} for name, value in variables.items()]
 
 
-def _parse(variables: dict[str, Any]) -> Fleet:
+def _parse(variables: dict[str, Any], observed: Observed | None = None) -> Fleet:
     """What the role does: secrets out, then a module's options, then the model."""
     options: dict[str, Any] = {
         "namespace": "shop",
@@ -120,18 +123,23 @@ def _parse(variables: dict[str, Any]) -> Fleet:
         "queue_defaults": {},
         "broker": {},
         "explicit_queues": {},
+        "openedx_routing": "",
+        "openedx_release": "",
+        "routing_delivery": "none",
+        "autoscaler_conflict": "fail",
+        "take_over": False,
         "versions": {},
         "layers": redacted_layers(_layers(variables)),
         "variable_names": [],
         "known_variables": [],
     }
-    return parse_fleet(inventory_from(options))
+    return parse_fleet(inventory_from(options, observed))
 
 
-def _fleet_or_problems(variables: dict[str, Any]) -> Fleet | None:
+def _fleet_or_problems(variables: dict[str, Any], observed: Observed | None = None) -> Fleet | None:
     """The fleet; None if the inventory has problems, all of which must be ones that a person can work with."""
     try:
-        return _parse(variables)
+        return _parse(variables, observed)
     except InventoryError as error:
         problems = error.problems
     assert problems
@@ -168,8 +176,10 @@ def _check(fleet: Fleet, observed: Observed) -> list[Manifest]:
     assert_accepted(manifests)
     scaled = {item["spec"]["scaleTargetRef"]["name"] for item in manifests if item["kind"] == "ScaledObject"}
     deployments = {item["metadata"]["name"]: item for item in manifests if item["kind"] == "Deployment"}
-    assert scaled <= set(deployments)
-    assert not [name for name in scaled if "replicas" in deployments[name]["spec"]]
+    adopted = {variant.deployment for variant in fleet.variants if variant.adopted}
+    assert not adopted & set(deployments)
+    assert scaled <= set(deployments) | adopted
+    assert not [name for name in scaled - adopted if "replicas" in deployments[name]["spec"]]
     assert _unique_selectors(deployments)
     text = "".join(as_yaml(item) for item in manifests)
     assert "".join(as_yaml(item) for item in manifests_of(fleet, observed)) == text
@@ -213,6 +223,134 @@ def test_an_inventory_of_anything_at_all_gives_sound_manifests_or_problems_with_
     fleet = _fleet_or_problems(variables)
     if fleet is not None:
         _check(fleet, NOTHING)
+
+
+# Deployments of somebody else.
+
+_TAKEN_FROM_POD = (
+    "securityContext",
+    "serviceAccountName",
+    "nodeSelector",
+    "tolerations",
+    "affinity",
+    "topologySpreadConstraints",
+    "priorityClassName",
+)
+_TAKEN_FROM_CONTAINER = ("imagePullPolicy", "workingDir", "envFrom", "securityContext")
+
+
+def _fields(kind: str, names: tuple[str, ...]) -> Values:
+    """Some fields of one of Kubernetes' types."""
+    some = st.lists(st.sampled_from(names), unique=True, max_size=3)
+    return some.flatmap(
+        lambda chosen: st.fixed_dictionaries({name: of_type(TYPES[kind][name], (kind, name), 2) for name in chosen})
+    )
+
+
+_ENV_ENTRIES: list[Manifest] = [
+    {"name": "SHOP", "value": "theirs"},
+    {"name": "LEVEL", "value": ""},
+    {"name": "PAY_TOKEN", "value": SECRET},
+    {"name": "DATABASE", "value": f"mysql://user:{SECRET}@mysql/app"},
+    {"name": "PAY_KEY", "valueFrom": {"secretKeyRef": {"name": "pay", "key": "key"}}},
+]
+_ENV = st.lists(st.sampled_from(_ENV_ENTRIES), unique_by=lambda item: str(item["name"]))
+_MOUNTED = st.dictionaries(
+    st.sampled_from(["config", "data", "tmp"]),
+    st.sampled_from([{"emptyDir": {}}, {"configMap": {"name": "settings-abc123"}}, {"secret": {"secretName": "s"}}]),
+)
+_WORDS = st.sampled_from(
+    [
+        ["celery", "--app=app.celery", "worker", "--queues=lms.default,reports"],
+        ["celery", "-A", "app", "worker", "-Q", "lms.high", "-c4", "--", "task.acks_late=true"],
+        ["celery", "worker", "--pool=solo"],
+        ["uwsgi", "--http=:8000"],
+        ["celery", f"--broker=redis://user:{SECRET}@redis", "worker"],
+        [],
+    ]
+)
+
+
+@st.composite
+def _deployments(draw: st.DrawFn, name: str) -> Manifest:
+    """A Deployment of somebody else, as an API server returns it."""
+    volumes = draw(_MOUNTED)
+    container: Manifest = {
+        "name": draw(st.sampled_from([name, "worker", "app"])),
+        "image": "registry.example/theirs:2",
+        **draw(_fields("Container", _TAKEN_FROM_CONTAINER)),
+        "env": draw(_ENV),
+        draw(st.sampled_from(["args", "command"])): draw(_WORDS),
+        "volumeMounts": [{"name": found, "mountPath": f"/mnt/{found}"} for found in volumes],
+    }
+    pod: Manifest = {
+        **draw(_fields("PodSpec", _TAKEN_FROM_POD)),
+        "volumes": [{"name": found, **source} for found, source in volumes.items()],
+        "containers": draw(st.sampled_from([[container], [{"name": "proxy", "image": "x:1"}, container]])),
+        "terminationGracePeriodSeconds": draw(st.integers(0, 900)),
+    }
+    labels = {"app.kubernetes.io/name": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "shop", "labels": labels},
+        "spec": {
+            "replicas": draw(st.integers(0, 3)),
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def _with_others(variables: dict[str, Any], data: st.DataObject) -> dict[str, Any]:
+    """The same inventory with services that are made like Deployments, and variants that adopt them."""
+    found = copy.deepcopy(variables)
+    for name, service in found["services"].items():
+        if data.draw(st.booleans()):
+            service.pop("image", None)
+            service["inherit_from"] = f"{name.replace('_', '-')}-worker"
+        if data.draw(st.booleans()):
+            service["secret_env"] = {"PAY_TOKEN": True, "DATABASE": True}
+    for variants in found["config"].values():
+        for name in variants:
+            adopt = data.draw(st.sampled_from([None, None, True, False]))
+            if adopt is not None:
+                kinds: list[Manifest] = [{}, {"enable_keda": True}, {"replicas": 2, "enable_keda": False}]
+                keys = data.draw(st.sampled_from(kinds))
+                variants[name] = {**keys, "adopt": adopt}
+    return found
+
+
+@settings(max_examples=40)
+@given(_variables(chaos=False), st.data())
+def test_whatever_others_run_manifests_and_patches_are_sound_or_every_problem_has_a_path(
+    variables: dict[str, Any], data: st.DataObject
+) -> None:
+    """Deployments of somebody else, adopted or what workers are made like; a second run finds nothing to do."""
+    variables = _with_others(variables, data)
+    names = list(dict.fromkeys(f"{name.replace('_', '-')}-worker" for name in variables["services"]))
+    raws = [data.draw(_deployments(name)) for name in names if data.draw(st.sampled_from([True, True, False]))]
+    assert_accepted(raws)
+    observed = seen(*raws)
+    assert SECRET not in str(observed)
+    _fleet_or_problems(variables)
+    fleet = _fleet_or_problems(variables, observed)
+    if fleet is None:
+        return
+    _check(fleet, observed)
+    patches = {patch["metadata"]["name"]: patch for patch in adoptions(fleet, observed)}
+    after = [merged(raw, patches.get(raw["metadata"]["name"], {})) for raw in raws]
+    assert_accepted(after)
+    again = _parse(variables, seen(*after))
+    assert adoptions(again, seen(*after)) == []
+    assert manifests_of(again, seen(*after)) == manifests_of(fleet, observed)
+    back = {patch["metadata"]["name"]: patch for patch in releases(Fleet("shop", "shop", ()), seen(*after))}
+    assert set(back) == set(patches)
+    for raw, changed in zip(raws, after, strict=True):
+        given_back = merged(changed, back.get(raw["metadata"]["name"], {}))
+        woken = 1 if raw["metadata"]["name"] in back and raw["spec"]["replicas"] == 0 else raw["spec"]["replicas"]
+        given_back["metadata"].pop("annotations", None)
+        assert given_back == {**raw, "spec": {**raw["spec"], "replicas": woken}}
 
 
 @pytest.mark.parametrize("words", [["--concurrency", "--pool", "-c", "-P", "-E", "--", "--autoscale", "-ED", "-c4"]])

@@ -29,6 +29,17 @@ SCALED = {"enable_keda": True, "min_replicas": 1}
 TRACKED = {"enable_keda": True, "idempotent": True}
 
 
+#: Variables that have no layers, and what runs.
+_OPTIONS = (
+    "observed",
+    "openedx_routing",
+    "openedx_release",
+    "routing_delivery",
+    "autoscaler_conflict",
+    "take_over",
+)
+
+
 def inventory(
     namespace: str = "shop",
     fleet: str = "",
@@ -38,8 +49,9 @@ def inventory(
     **variables: Any,
 ) -> Inventory:
     """An inventory from its variables, without their prefix: C(services=…, config__50_campus=…)."""
+    options = {name: variables.pop(name) for name in _OPTIONS if name in variables}
     layers = tuple(Layer(PREFIX + name, value) for name, value in variables.items())
-    return Inventory(namespace, fleet, preset, layers, explicit_queues, versions or {})
+    return Inventory(namespace, fleet, preset, layers, explicit_queues, versions or {}, **options)
 
 
 def one_variant(

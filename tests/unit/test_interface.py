@@ -81,12 +81,10 @@ def test_a_member_of_the_fleet_group_takes_every_option_that_describes_a_fleet(
 
 
 @pytest.mark.parametrize("module", GROUPS["cluster"])
-def test_a_member_of_the_cluster_group_takes_every_option_of_the_connection_and_of_the_fleet(
-    module: str,
-) -> None:
+def test_a_member_of_the_cluster_group_takes_every_option_of_the_connection(module: str) -> None:
     common = importlib.import_module("ansible_collections.kubernetes.core.plugins.module_utils.args_common")
     found = importlib.import_module(f"ansible_collections.queueops.celery.plugins.modules.{module}")
-    assert set(common.AUTH_ARG_SPEC) | set(fleet_options()) <= set(found.argument_spec())
+    assert set(common.AUTH_ARG_SPEC) <= set(found.argument_spec())
 
 
 class _Seen(Exception):

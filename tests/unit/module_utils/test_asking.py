@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._asking import AtR
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
 
 from tests.unit.inventories import SCALED, TRACKED, Manifest, fleet_of, one_variant
+from tests.unit.others import deployment, seen
 from tests.unit.running_pods import answering, cluster_of, let_pods_say, observed, pod_of, running
 
 OFF = fleet_of(**one_variant(SCALED))
@@ -134,3 +136,69 @@ def test_only_a_pod_that_runs_is_ready_and_stays_is_asked() -> None:
     assert ready_pod(pods) is None
     wanted = pod_of(deployment, "d")
     assert ready_pod([pod_of(deployment, "e"), *pods, wanted]) == wanted
+
+
+# Deployments that are adopted.
+
+ADOPTS = {**SCALED, "adopt": True}
+
+
+def cut(policy: str, *pods: Manifest, raw: Manifest | None = None) -> AtRisk:
+    """What a run finds that adopts a Deployment whose pods have 30 seconds to stop."""
+    theirs = raw or deployment("billing-worker", grace=30)
+    found = seen(theirs)
+    fleet = fleet_of(**one_variant(ADOPTS), observed=found)
+    return work_at_risk(cluster_of(theirs, *pods), fleet, found, policy)
+
+
+THEIRS = deployment("billing-worker", grace=30)
+
+
+def test_pods_that_would_be_killed_over_their_tasks_stop_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = let_pods_say(monkeypatch, answering(running=["a", "b"]))
+    (problem,) = cut("stop", pod_of(THEIRS)).problems
+    assert "replaces its pods, which run 2 tasks (a, b) and are killed 30 s after" in problem
+    ((_pod, _container, question),) = asked
+    assert (question["pods"], question["consumes"], question["app"]) == (["billing-worker-1"], "", "lms.celery")
+
+
+def test_idle_pods_may_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_pods_say(monkeypatch, answering(running=[]))
+    assert cut("stop", pod_of(THEIRS)) == AtRisk()
+
+
+@pytest.mark.parametrize("policy", ["drain", "accept"])
+def test_who_drains_or_accepts_is_not_asked_about_adopted_pods(monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
+    asked = let_pods_say(monkeypatch, answering(running=["a"]))
+    assert cut(policy, pod_of(THEIRS)) == AtRisk()
+    assert asked == []
+
+
+def test_adopted_pods_that_cannot_be_asked_count_as_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_pods_say(monkeypatch, lambda _pod, _question: ("", "Traceback\nOSError: no route\n"))
+    (problem,) = cut("stop", pod_of(THEIRS)).problems
+    assert "may run tasks (not found out: billing-worker-1 gave no answer (OSError: no route)" in problem
+    (problem,) = cut("stop", pod_of(THEIRS, ready=False)).problems
+    assert "not found out: no pod is ready" in problem
+
+
+def test_a_deployment_without_pods_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = let_pods_say(monkeypatch, answering(running=["a"]))
+    assert cut("stop") == AtRisk()
+    assert cut("stop", pod_of(THEIRS, phase="Pending", ready=False)) == AtRisk()
+    assert asked == []
+
+
+def test_every_running_pod_is_asked_about_through_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = let_pods_say(monkeypatch, answering(running=[]))
+    cut("stop", pod_of(THEIRS, "b", ready=False), pod_of(THEIRS, "a"))
+    assert [(pod, question["pods"]) for pod, _container, question in asked] == [("a", ["a", "b"])]
+
+
+def test_the_container_of_the_app_is_asked_where_a_proxy_stands_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does Istio with holdApplicationUntilProxyStarts."""
+    asked = let_pods_say(monkeypatch, answering(running=[]))
+    pod = copy.deepcopy(pod_of(THEIRS))
+    pod["spec"]["containers"].insert(0, {"name": "istio-proxy", "image": "x"})
+    cut("stop", pod)
+    assert [container for _pod, container, _question in asked] == ["billing-worker"]

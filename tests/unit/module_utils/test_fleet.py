@@ -400,7 +400,9 @@ def test_a_broker_that_cannot_be_reached_as_written_is_refused(broker: dict[str,
 
 
 def test_the_port_of_a_broker_follows_its_type_also_over_a_preset() -> None:
-    broker = fleet_of(**OPENEDX, broker={"type": "rabbitmq", "host": "rabbit"}).services[0].broker
+    broker = (
+        fleet_of(**OPENEDX, broker={"type": "rabbitmq", "host": "rabbit", "consumer_timeout": 9000}).services[0].broker
+    )
     assert broker is not None
     assert broker.port == 5672
 

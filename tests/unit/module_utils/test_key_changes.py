@@ -25,6 +25,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._observed import O
 from ansible_collections.queueops.celery.plugins.module_utils._preflight import preflight, wanted_objects
 from ansible_collections.queueops.celery.plugins.module_utils._workers import present_places
 
+from tests.unit import others
 from tests.unit.inventories import SCALED, TRACKED, Manifest, fleet_of, one_variant
 from tests.unit.running_pods import labels_of, observed, running, selector_of
 
@@ -133,6 +134,32 @@ def test_a_deployment_of_somebody_else_is_not_asked() -> None:
     (live,) = running(fleet_with(SCALED))
     live["metadata"]["labels"]["celery.queueops.io/fleet"] = "other"
     assert key_changes(fleet_with(), observed(live)) == []
+
+
+def test_a_deployment_that_becomes_ours_is_asked_about_the_hash_that_its_workers_share() -> None:
+    seen = others.seen(others.deployment("billing-worker", grace=30))
+    (change,) = key_changes(fleet_of(**one_variant(TRACKED), take_over=True), seen)
+    assert (change.deployment, change.before, change.after) == ("billing-worker", "", f"redis redis:6379/0 {OWN}")
+    assert (change.old_hash, change.is_shared, change.moves_key) == ("unacked", True, True)
+    assert key_changes(fleet_with(), seen) == []
+
+
+def test_a_deployment_that_becomes_ours_without_a_pod_or_a_key_is_not_held_up() -> None:
+    taking = fleet_of(**one_variant(TRACKED), take_over=True)
+    assert key_changes(taking, others.seen(others.deployment("billing-worker", replicas=0))) == []
+    untracked = fleet_of(**one_variant(SCALED), take_over=True)
+    assert key_changes(untracked, others.seen(others.deployment("billing-worker"))) == []
+
+
+def test_a_deployment_of_another_fleet_does_not_become_ours() -> None:
+    raw = others.deployment("billing-worker", labels={"celery.queueops.io/fleet": "other"})
+    assert key_changes(fleet_of(**one_variant(TRACKED), take_over=True), others.seen(raw)) == []
+
+
+def test_the_key_of_an_adopted_deployment_is_its_owners() -> None:
+    seen = others.seen(others.deployment("billing-worker"))
+    adopts = fleet_of(**one_variant({**SCALED, "adopt": True}), take_over=True, observed=seen)
+    assert key_changes(adopts, seen) == []
 
 
 def test_a_first_run_changes_no_key() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.queueops.celery.plugins.module_utils._adoption import adoptions
 from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree import (
     INDEX,
     empty_tree,
@@ -23,7 +24,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree imp
 from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
 from ruamel.yaml import YAML
 
-from tests.unit.inventories import SCALED, manifests_with
+from tests.unit import others
+from tests.unit.inventories import SCALED, fleet_of, manifests_with, one_variant
 
 MANIFESTS = manifests_with(SCALED)
 
@@ -139,6 +141,32 @@ def test_a_secret_that_goes_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / "secrets.yaml").write_text("kind: Secret\ndata:\n  password: aHVudGVyMg==\n")
     (tmp_path / INDEX).write_text(json.dumps({"files": ["secrets.yaml"]}))
     assert "aHVudGVyMg" not in str(tree_diff(tmp_path, plan_tree(tmp_path, [])))
+
+
+PATCHES = adoptions(
+    fleet_of(**one_variant({**SCALED, "adopt": True}), observed=others.seen(others.deployment("billing-worker"))),
+    others.seen(others.deployment("billing-worker")),
+)
+
+
+def test_patches_of_others_objects_stand_beside_and_in_no_kustomization(tmp_path: Path) -> None:
+    """kustomize would refuse a patch of an object that the tree does not have."""
+    write_tree(tmp_path, plan_tree(tmp_path, MANIFESTS, patches=PATCHES))
+    (name,) = [str(path.relative_to(tmp_path)) for path in (tmp_path / "patches").rglob("*.yaml")]
+    assert yaml.safe_load((tmp_path / name).read_text()) == PATCHES[0]
+    resources = yaml.safe_load((tmp_path / "kustomization.yaml").read_text())["resources"]
+    assert not [item for item in resources if item.startswith("patches")]
+    assert "billing/deployment-billing-worker.yaml" in resources
+    assert name in json.loads((tmp_path / INDEX).read_text())["files"]
+
+
+def test_a_patch_that_nothing_asks_for_any_more_goes_with_its_folder(tmp_path: Path) -> None:
+    write_tree(tmp_path, plan_tree(tmp_path, MANIFESTS, patches=PATCHES))
+    assert plan_tree(tmp_path, MANIFESTS, patches=PATCHES).changed == []
+    plan = plan_tree(tmp_path, MANIFESTS)
+    assert [name.partition("/")[0] for name in plan.stale] == ["patches"]
+    write_tree(tmp_path, plan)
+    assert not (tmp_path / "patches").exists()
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,11 @@ def test_an_object_of_somebody_else_is_never_written(kind: str, name: str) -> No
 def test_a_second_autoscaler_is_found_by_what_it_scales(fleet: Fleet, found: Autoscaler, decides: str) -> None:
     (problem,) = problems(fleet, autoscalers=(found,))
     assert problem.startswith(
-        f"{found.kind} mine already scales Deployment billing-worker; {decides} would fight with it."
+        f"{found.kind} mine already scales Deployment billing-worker, and {decides} of variant default of service "
+        "billing would fight with it. Ways out: "
     )
+    for way in ("autoscaler_conflict: transfer", "or remove", "enable_keda: false and no replicas"):
+        assert way in problem
 
 
 @pytest.mark.parametrize(

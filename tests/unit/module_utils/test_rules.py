@@ -243,8 +243,3 @@ def test_settings_follow_from_known_task_times_unless_given(
     variant = variant_of(keys)
     scaling = variant.scaling
     assert (variant.pod.termination_grace_period, scaling.cooldown_period, scaling.list_length) == expected
-
-
-def test_a_key_of_a_later_release_says_what_to_write_meanwhile() -> None:
-    (problem,) = problems_with({}, service={"inherit_from": "x"})
-    assert "not part of this release; write image, env and volumes on the service." in problem

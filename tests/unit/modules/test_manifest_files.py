@@ -90,3 +90,12 @@ def test_a_tree_stays_below_its_folder(tmp_path: Path, name: str) -> None:
     run("manifest_files", path=str(folder), name=name, resources=MANIFESTS, check=True)
     result = run("manifest_files", path=str(folder), name=name, resources=[], state="absent", check=True)
     assert result.get("failed") or Path(result["path"]).resolve().is_relative_to(folder.resolve())
+
+
+def test_patches_are_written_beside_and_go_when_they_are_not_given_any_more(tmp_path: Path) -> None:
+    patch = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "lms-worker", "namespace": "shop"}}
+    written = write(tmp_path, patches=[patch])["written"]
+    assert "patches/deployment-lms-worker.yaml" in written
+    assert "lms-worker" not in (tmp_path / "shop" / "kustomization.yaml").read_text()
+    assert write(tmp_path, patches=[patch])["changed"] is False
+    assert write(tmp_path)["removed"] == ["patches/deployment-lms-worker.yaml"]

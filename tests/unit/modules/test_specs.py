@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from tests.unit.inventories import IMAGE, SCALED
 from tests.unit.modules.running import run
+from tests.unit.others import IMAGE as OTHER_IMAGE
+from tests.unit.others import deployment, seen
 
 SPECS = ("worker_specs", "keda_specs")
 FLEET: dict[str, Any] = {
@@ -84,3 +88,33 @@ def test_layers_are_merged_and_what_runs_is_taken_into_account() -> None:
     result = run("worker_specs", **{**FLEET, "layers": layers, "observed": {"objects": [live]}})
     assert [row["replicas"] for row in result["workers"]] == ["1-10", "7"]
     assert [patch["metadata"]["name"] for patch in result["handovers"]] == ["billing-worker"]
+
+
+ADOPTING: dict[str, Any] = {**FLEET, "config": {"billing": {"default": {**SCALED, "adopt": True}, "high": {}}}}
+
+
+def test_an_adoption_that_nobody_has_looked_at_is_a_warning() -> None:
+    result = run("worker_specs", **ADOPTING)
+    assert result["adoptions"] == []
+    assert "adopts Deployment billing-worker, which nobody has looked at" in str(result["warnings"])
+
+
+def test_a_deployment_that_was_looked_at_gets_its_patch_and_no_other_worker() -> None:
+    observed = json.loads(json.dumps(asdict(seen(deployment("billing-worker")))))
+    result = run("worker_specs", **ADOPTING, observed=observed)
+    assert [item["metadata"]["name"] for item in result["adoptions"]] == ["billing-worker"]
+    deployments = [item["metadata"]["name"] for item in result["resources"] if item["kind"] == "Deployment"]
+    assert deployments == ["billing-worker-high"]
+    assert not [text for text in result["warnings"] if "nobody has looked" in text]
+
+
+def test_manifest_files_need_somebody_who_looked_at_what_workers_are_made_like() -> None:
+    services = {"billing": {"inherit_from": "shop-app"}}
+    result = run("worker_specs", **{**FLEET, "services": services})
+    assert "there is no Deployment shop-app to make the workers like" in result["msg"]
+    observed = json.loads(json.dumps(asdict(seen(deployment("shop-app")))))
+    found = run("worker_specs", **{**FLEET, "services": services}, observed=observed)["resources"]
+    images = {
+        item["spec"]["template"]["spec"]["containers"][0]["image"] for item in found if item["kind"] == "Deployment"
+    }
+    assert images == {OTHER_IMAGE}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._asking import AtRisk
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
+from ansible_collections.queueops.celery.plugins.module_utils._preflight import Findings
 from ansible_collections.queueops.celery.plugins.modules.worker_info import argument_spec, describe
 
 from tests.unit.inventories import SCALED, fleet_of, one_variant
@@ -52,7 +53,7 @@ def test_what_is_ours_is_returned_in_the_order_of_its_removal() -> None:
         item("ScaledObject", "old-scaledobject"),
         item("Secret", "s", variant="gone"),
     )
-    found: dict[str, Any] = describe(fleet, Observed(objects), AtRisk(), False, False)
+    found: dict[str, Any] = describe(fleet, Observed(objects), AtRisk(), Findings())
     assert [entry["kind"] for entry in found["owned"]] == ["ScaledObject", "Deployment", "Secret"]
     assert found["retired"] == [
         {

@@ -1,0 +1,39 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: what every object that the collection makes has in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._names import people_labels
+from ansible_collections.queueops.celery.plugins.module_utils._observed import API_VERSIONS, ObservedObject
+
+
+def resource(
+    kind: str,
+    fleet: Fleet,
+    name: str,
+    labels: dict[str, str],
+    component: str,
+    live: ObservedObject | None,
+    spec: dict[str, Any],
+    extra_labels: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """One object with our labels.
+
+    :param live: the object that exists; labels for people that it has stay as they are, unless the user sets them.
+    """
+    people = people_labels(fleet.name, name, component)
+    kept = {key: value for key, value in (live.labels if live else {}).items() if key in people}
+    metadata: dict[str, Any] = {
+        "name": name,
+        "namespace": fleet.namespace,
+        "labels": {**people, **kept, **(extra_labels or {}), **labels},
+    }
+    if annotations:
+        metadata["annotations"] = dict(annotations)
+    return {"apiVersion": API_VERSIONS[kind], "kind": kind, "metadata": metadata, "spec": spec}
