@@ -182,7 +182,8 @@ def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str
     if not changes and not drains and not cuts and not tracked:
         return found
     deployments = {item["metadata"]["name"]: item for item in cluster.list_objects("Deployment", "apps/v1") or []}
-    asked = {item.deployment for item in (*changes, *cuts, *tracked)}
+    asked = {change.deployment for change in changes} | {cut.deployment for cut in cuts}
+    asked |= {variant.deployment for variant in tracked}
     others = [item for name, item in deployments.items() if name in asked]
     pods = fleet_pods(cluster, fleet.name, others)
     for cut in cuts:

@@ -171,7 +171,7 @@ def _exchanged(fleet: Fleet, observed: Observed) -> Iterable[str]:
     """A Deployment of ours that now stands for another variant would keep a selector that means the old one."""
     for variant in fleet.variants:
         live = observed.find("Deployment", variant.deployment)
-        if live is None or not live.is_ours(fleet.name) or COMPONENT_LABEL in live.labels:
+        if live is None or not live.is_ours(fleet.name) or COMPONENT_LABEL in live.labels or variant.adopted:
             continue
         place = (live.labels.get(SERVICE_LABEL, ""), live.labels.get(VARIANT_LABEL, ""))
         if place != (variant.service, variant.name):

@@ -255,7 +255,7 @@ _ENV_ENTRIES: list[Manifest] = [
     {"name": "PAY_KEY", "valueFrom": {"secretKeyRef": {"name": "pay", "key": "key"}}},
 ]
 _ENV = st.lists(st.sampled_from(_ENV_ENTRIES), unique_by=lambda item: str(item["name"]))
-_MOUNTED = st.dictionaries(
+_MOUNTED: Values = st.dictionaries(
     st.sampled_from(["config", "data", "tmp"]),
     st.sampled_from([{"emptyDir": {}}, {"configMap": {"name": "settings-abc123"}}, {"secret": {"secretName": "s"}}]),
 )

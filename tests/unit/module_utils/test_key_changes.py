@@ -158,7 +158,9 @@ def test_a_deployment_of_another_fleet_does_not_become_ours() -> None:
 
 def test_the_key_of_an_adopted_deployment_is_its_owners() -> None:
     seen = others.seen(others.deployment("billing-worker"))
-    adopts = fleet_of(**one_variant({**SCALED, "adopt": True}), take_over=True, observed=seen)
+    keys = {**TRACKED, "adopt": True, "in_flight": True}
+    adopts = fleet_of(**one_variant(keys), take_over=True, observed=seen, routing_delivery="tutor_plugin")
+    assert adopts.variants[0].unacked is not None
     assert key_changes(adopts, seen) == []
 
 

@@ -102,6 +102,7 @@ def test_a_configuration_may_be_a_link(tmp_path: Path) -> None:
 # Passwords
 
 LONG = "a-long-password"
+SHORT = "kurz17"
 
 
 @pytest.mark.parametrize(
@@ -110,19 +111,21 @@ LONG = "a-long-password"
         deployment("flower", env=[{"name": "FLOWER_BASIC_AUTH", "value": PASSWORD}]),
         deployment("flower", env=[{"name": "URL", "value": f"redis://:{LONG}@redis:6379/0"}]),
         deployment("flower", env=[{"name": "OPTIONS", "value": f"--password={LONG} --more"}]),
+        deployment("redis", env=[{"name": "START_WITH", "value": SHORT}]),
         deployment("redis", "redis-server", f"--requirepass={LONG}"),
         deployment("redis", "redis-server", "--requirepass", LONG),
         deployment("lms-worker", "celery", "--app=lms.celery", "worker", f"--broker=redis://:{LONG}@redis"),
         {**deployment("x"), "metadata": {"name": "x", "annotations": {"note": LONG}}},
     ],
-    ids=["named", "url", "part", "word", "words", "broker", "annotation"],
+    ids=["named", "url", "part", "short", "word", "words", "broker", "annotation"],
 )
 def test_no_password_of_the_project_is_in_what_is_observed(item: Json, tmp_path: Path) -> None:
-    settings = {"CELERY_FLOWER_BASIC_AUTH": PASSWORD, "REDIS_PASSWORD": LONG}
+    settings = {"CELERY_FLOWER_BASIC_AUTH": PASSWORD, "REDIS_PASSWORD": LONG, "SMTP_PASSWORD": SHORT}
     found = read_project(project(tmp_path, [item], settings))
     shown = json.dumps(asdict(observed_of(found)))
     assert PASSWORD not in shown
     assert LONG not in shown
+    assert SHORT not in shown
     assert PASSWORD not in repr(found)
 
 
