@@ -117,20 +117,11 @@ def _parsed(content: bytes | str, place: str) -> Iterator[Manifest]:
     try:
         for document in yaml.load_all(content, _loader()):
             if isinstance(document, dict):
-                # What an anchor shares becomes a copy.
-                yield json.loads(json.dumps(document)) if _is_json(document) else document
+                yield document
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
         raise KustomizationError(f"{place}{line}: this is no YAML.") from error
-
-
-def _is_json(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
-    if isinstance(value, list):
-        return all(map(_is_json, value))
-    return value is None or isinstance(value, (str, int, float))
 
 
 @cache
