@@ -176,12 +176,17 @@ def tasks_of(replies):
 
 # A node of Kubernetes is named after its pod somewhere in its name.
 def nodes_of(app):
-    nodes = app.control.inspect(timeout=question["timeout"]).ping() or {}
-    found = {node: pod for node in nodes for pod in question["pods"] if pod in node}
-    silent = sorted(set(question["pods"]) - set(found.values()))
-    if silent:
-        raise RuntimeError("no answer over remote control from " + ", ".join(silent))
-    return sorted(found)
+    end = time.time() + question["timeout"]
+    found = {}
+    # A ping to everybody takes its whole time, so many short ones.
+    while True:
+        nodes = app.control.inspect(timeout=1).ping() or {}
+        found.update({node: pod for node in nodes for pod in question["pods"] if pod in node})
+        silent = sorted(set(question["pods"]) - set(found.values()))
+        if not silent:
+            return sorted(found)
+        if time.time() >= end:
+            raise RuntimeError("no answer over remote control from " + ", ".join(silent))
 
 
 # As Celery expands the name that a command line gives.

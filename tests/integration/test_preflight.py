@@ -51,7 +51,7 @@ EXPECTED: dict[str, list[str]] = {
     "deployment": ["Deployment shop-worker", "not ours", "helm", "name"],
     "secret": ["Secret", "celery-broker", "not ours", "delete"],
     "scaledobject": ["ScaledObject shop-worker-high-scaledobject", "not ours"],
-    "hpa": ["HorizontalPodAutoscaler odd-name", "shop-worker-high", "Delete that HorizontalPodAutoscaler"],
+    "hpa": ["HorizontalPodAutoscaler odd-name", "shop-worker-high", "autoscaler_conflict: transfer", "remove"],
     "inventory": ["max_replicaz", "max_replicas", "min_replicas 9", "low.concurrency"],
     "both": ["max_replicaz", "min_replicas 9", "low.concurrency"],
     "mistyped": ["celery_workers_namespce", "celery_workers_namespace"],

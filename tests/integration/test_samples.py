@@ -96,13 +96,28 @@ def scalers_at_work(cluster: Cluster, namespace: str) -> set[str]:
     return {item["metadata"]["name"] for item in found}
 
 
+#: The sample on a site that Tutor does not run: nothing to be made like, nothing to adopt.
+WITHOUT_TUTOR: Json = {
+    "celery_workers_services": {name: {"image": "registry.example/openedx:22"} for name in ("lms", "cms")},
+    "celery_workers_routing_delivery": "none",
+    "celery_workers_config__80_without_tutor": {
+        "lms": {
+            "default": {"adopt": None},
+            "high_mem": {"resources": {"requests": {"memory": "3Gi"}, "limits": {"memory": "4Gi"}}},
+        },
+        "cms": {"default": {"adopt": None}},
+    },
+}
+
+
 class TestOpenEdx:
-    """First run, second run, and a run with a layer that sets one number."""
+    """First run, second run, and a run with a layer that sets one number. With Tutor: test_tutor_site.py."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def steps(cls, cluster: Cluster, player: Player, namespace: str, folder: Path) -> list[Step]:
-        values = extra_vars({"celery_workers_namespace": namespace, "celery_workers_wait": bool(cluster.emulator)})
+        wait = bool(cluster.emulator)
+        values = extra_vars({"celery_workers_namespace": namespace, "celery_workers_wait": wait, **WITHOUT_TUTOR})
         layer = {"celery_workers_config__90_host": {"lms": {"high": {"max_replicas": 25}}}}
         tuned = write_inventory(folder, {"openedx": layer}, name="tuned")
         found = []
