@@ -16,6 +16,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._changes import (
     is_change,
     list_results,
     readable,
+    without_env_secrets,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import observed_from_data
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
@@ -79,7 +80,7 @@ def _trimmed(
     definition: dict[str, Any], item: dict[str, Any], shows_diff: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     if shows_diff and is_change(item):
-        return definition, item
+        return definition, without_env_secrets(item)
     name = {"kind": definition["kind"], "metadata": {"name": definition["metadata"]["name"]}}
     kept: dict[str, Any] = {key: item[key] for key in ("changed", "error", "method", "warnings") if key in item}
     return name, {"result": {}, **kept, "changed": is_change(item)}

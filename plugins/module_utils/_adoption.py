@@ -89,6 +89,11 @@ def recorded(live: ObservedObject) -> Adoption | None:
         return None
     if not isinstance(data, Mapping):
         return None
+    lists = [data.get(name, []) for name in ("words", "written")]
+    numbers = [data.get(name, DEFAULT_GRACE) for name in ("grace", "written_grace")]
+    if not all(isinstance(item, list) for item in lists) or not all(isinstance(item, int) for item in numbers):
+        # Somebody has edited it, so nothing in it can be relied on.
+        return None
     grace = int(data.get("grace", DEFAULT_GRACE))
     return Adoption(
         service=str(data.get("service", "")),
@@ -145,6 +150,8 @@ def adoption_of(variant: Variant, live: ObservedObject) -> Adoption:
     before, line = recorded(live), command_line(live)
     now = live.grace if live.grace is not None else DEFAULT_GRACE
     ours = before is not None and now == before.written_grace
+    owners = before.grace if before is not None and ours else now
+    wanted = variant.pod.termination_grace_period
     return Adoption(
         service=variant.service,
         variant=variant.name,
@@ -152,8 +159,9 @@ def adoption_of(variant: Variant, live: ObservedObject) -> Adoption:
         words_in=line.words_in,
         words=line.words,
         written=narrowed(line.words, variant.queues),
-        grace=before.grace if before is not None and ours else now,
-        written_grace=variant.pod.termination_grace_period,
+        grace=owners,
+        # What its owner gives is not shortened, unless somebody writes so.
+        written_grace=wanted if "termination_grace_period" in variant.written_keys else max(wanted, owners),
     )
 
 
@@ -163,7 +171,7 @@ def adoptions(fleet: Fleet, observed: Observed) -> list[dict[str, Any]]:
     for variant in fleet.variants:
         live = observed.find("Deployment", variant.deployment) if variant.adopted else None
         if live is not None and command_line(live).words and not is_settled(fleet, variant, live):
-            found.append(_patch(fleet, live, adoption_of(variant, live)))
+            found.append(_patch(fleet, live, adoption_of(variant, live), replicas_of(variant, live)))
     return found
 
 
@@ -180,7 +188,21 @@ def unseen_adoptions(fleet: Fleet, observed: Observed) -> list[str]:
 def is_settled(fleet: Fleet, variant: Variant, live: ObservedObject) -> bool:
     """Whether an adopted Deployment is as it should be."""
     wanted = adoption_of(variant, live)
-    return live.is_adopted(fleet.name) and recorded(live) == wanted and not replaces_pods(variant, live)
+    number = replicas_of(variant, live)
+    settled = live.is_adopted(fleet.name) and recorded(live) == wanted and not replaces_pods(variant, live)
+    return settled and number in (None, live.replicas)
+
+
+def replicas_of(variant: Variant, live: ObservedObject) -> int | None:
+    """The number of pods to set; None to leave it to whoever decides on it."""
+    if variant.has_scaler:
+        # An HPA is switched off at zero pods and would leave it there.
+        asleep = live.replicas == 0 and not variant.uses_keda
+        return max(1, variant.scaling.min_replicas) if asleep else None
+    if variant.scaling.replicas is not None:
+        return variant.scaling.replicas
+    # A scaler that is gone may have left it at zero, and nobody else would wake it.
+    return 1 if live.replicas == 0 else None
 
 
 def replaces_pods(variant: Variant, live: ObservedObject) -> bool:
@@ -225,12 +247,12 @@ def cut_by_adoption(fleet: Fleet, observed: Observed) -> list[Cut]:
         if live is None or not live.replicas or not command_line(live).words or not replaces_pods(variant, live):
             continue
         grace = live.grace if live.grace is not None else DEFAULT_GRACE
-        if grace < variant.pod.termination_grace_period:
+        if grace < adoption_of(variant, live).written_grace:
             found.append(Cut(variant.title, live.name, grace))
     return found
 
 
-def _patch(fleet: Fleet, live: ObservedObject, wanted: Adoption) -> dict[str, Any]:
+def _patch(fleet: Fleet, live: ObservedObject, wanted: Adoption, replicas: int | None) -> dict[str, Any]:
     note = {
         "service": wanted.service,
         "variant": wanted.variant,
@@ -246,12 +268,9 @@ def _patch(fleet: Fleet, live: ObservedObject, wanted: Adoption) -> dict[str, An
         "annotations": {ADOPTION_ANNOTATION: json.dumps(note, sort_keys=True, separators=(",", ":"))},
     }
     container = {"name": wanted.container, wanted.words_in: list(wanted.written)}
-    return _deployment(
-        live.name,
-        fleet.namespace,
-        marks,
-        {"template": {"spec": {"terminationGracePeriodSeconds": wanted.written_grace, "containers": [container]}}},
-    )
+    pod = {"terminationGracePeriodSeconds": wanted.written_grace, "containers": [container]}
+    number = {} if replicas is None else {"replicas": replicas}
+    return _deployment(live.name, fleet.namespace, marks, {**number, "template": {"spec": pod}})
 
 
 def releases(fleet: Fleet, observed: Observed) -> list[dict[str, Any]]:

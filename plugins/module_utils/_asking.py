@@ -214,6 +214,13 @@ def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str
     return found
 
 
+def _runs(pod: Mapping[str, Any]) -> bool:
+    """Whether any container of a pod runs; one that cannot start, or crashes, works on nothing."""
+    status = pod.get("status") or {}
+    states = [item.get("state") or {} for item in status.get("containerStatuses") or []]
+    return status.get("phase") == "Running" and (not states or any("running" in state for state in states))
+
+
 def _unseen(
     cluster: Cluster, fleet: Fleet, variant: Variant, deployments: dict[str, dict[str, Any]], pods: list[dict[str, Any]]
 ) -> Iterable[str]:
@@ -230,7 +237,7 @@ def ask_running(
     cluster: Cluster, live: dict[str, Any], pods: list[dict[str, Any]], consumes: str = "", patience: int = 0
 ) -> Answer:
     """What the workers of a Deployment run. The parameters are those of L(Question)."""
-    own = [pod for pod in pods_of(live, pods) if (pod.get("status") or {}).get("phase") == "Running"]
+    own = [pod for pod in pods_of(live, pods) if _runs(pod)]
     asked = ready_pod(own)
     if asked is None:
         # Who does not run yet, or not any more, runs no task.

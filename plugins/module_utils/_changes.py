@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._observed import LAST_APPLIED
+from ansible_collections.queueops.celery.plugins.module_utils._values import looks_secret
 from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
 
 #: Metadata that the server keeps for itself.
@@ -77,6 +78,20 @@ def report(
         if shows_diff:
             found.diff.append(_diff(definition, {}, readable(definition)))
     return found
+
+
+def without_env_secrets(value: Any) -> Any:
+    """A result in which no environment entry that looks like a secret shows its value.
+
+    Deployments that somebody else made may have such entries. The record of the last apply repeats them all.
+    """
+    if isinstance(value, list):
+        return [without_env_secrets(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if looks_secret(str(value.get("name", "")), value.get("value")):
+        return {**value, "value": "********"}
+    return {name: "********" if name == LAST_APPLIED else without_env_secrets(item) for name, item in value.items()}
 
 
 def _existed(item: dict[str, Any]) -> bool:

@@ -176,7 +176,9 @@ def read_observed(
         if kind in ("ScaledObject", "HorizontalPodAutoscaler"):
             autoscalers.extend(autoscaler(kind, raw) for raw in listed)
         if kind == "Deployment":
-            made_like = [source_of(raw) for raw in listed if raw["metadata"]["name"] in sources]
+            # Never one of a fleet: made like themselves, workers would keep for ever what their site has changed.
+            foreign = [raw for raw in listed if FLEET_LABEL not in (raw["metadata"].get("labels") or {})]
+            made_like = [source_of(raw) for raw in foreign if raw["metadata"]["name"] in sources]
             policies = _redis_policies(cluster, listed, redis_hosts)
         found = (observed_object(kind, raw) for raw in listed)
         objects.extend(

@@ -346,6 +346,7 @@ def _read_service(
                 (left if found.consumption.adopt is False else variants).append(found)
             if found.adopted:
                 _refuse_keys_of_owner(found, node, problems)
+                _warn_of_requests(found, problems)
     _check_source(source, [service.pod] if service.beat else [], variants, path, problems)
     if not variants and not left and service.beat is None and not (isinstance(config, Branch) and config.children):
         problems.add(
@@ -381,9 +382,9 @@ def _source(reader: _Reader, inherits: tuple[str, ...], path: str) -> Source | N
         names = " or ".join(f"Deployment {name}" for name in inherits)
         reader.problems.add(
             path,
-            f"there is no {names} to make the workers like. Start the site first (with Tutor: tutor k8s start), name "
-            f"another Deployment of {reader.inventory.namespace}, or write image, env and volumes on the service. For "
-            "manifest files, which are made without a cluster, name a rendered Tutor project as "
+            f"there is no {names} of somebody else to make the workers like. Start the site first (with Tutor: tutor "
+            f"k8s start), name another Deployment of {reader.inventory.namespace}, or write image, env and volumes on "
+            "the service. For manifest files, which are made without a cluster, name a rendered Tutor project as "
             f"{PREFIX}tutor_root.",
         )
     return found[0] if found else None
@@ -456,6 +457,15 @@ def _refuse_keys_of_owner(variant: Variant, node: Branch, problems: Problems) ->
                 f"{variant.title} is adopted, and {name} of Deployment {variant.deployment} is its owner's: set it "
                 "there (with Tutor: a patch of k8s-override), or leave it out.",
             )
+
+
+def _warn_of_requests(variant: Variant, problems: Problems) -> None:
+    if variant.scaling.scaler == "hpa":
+        problems.warn(
+            f"{variant.path}.scaler",
+            f"the HPA of {variant.title} measures against the requests of Deployment {variant.deployment}, which are "
+            "its owner's: without them it scales nothing (with Tutor: a patch of k8s-override).",
+        )
 
 
 def _with_queues_left(services: tuple[Service, ...], observed: Observed, problems: Problems) -> tuple[Service, ...]:

@@ -255,6 +255,11 @@ try:
         queues = (inspect.active_queues() or {}).get(node)
         answer["answered"] = queues is not None
         answer["consumed"] = sorted(queue["name"] for queue in queues or [])
+except ImportError as error:
+    # Where Celery is missing nobody runs a task.
+    answer["error"] = type(error).__name__ + ": " + str(error).split("\n")[0][:200]
+    if "'celery" in str(error):
+        answer["running"] = []
 except (Exception, SystemExit) as error:
     answer["error"] = type(error).__name__ + ": " + str(error).split("\n")[0].split("://")[0][:200]
 print("MARK" + json.dumps(answer, default=str))
@@ -263,7 +268,9 @@ print("MARK" + json.dumps(answer, default=str))
 #: Finds the interpreter that the image's own celery command runs with.
 _SHELL = (
     'found=$(command -v celery) && found=$(sed -n "1s/^#!//p" "$found"); '
-    'case "$found" in *python*) ;; *) found=$(command -v python || command -v python3);; esac; '
+    'case "$found" in *python*) ;; *) found=$(command -v python || command -v python3) '
+    # Without Python there is no Celery either, so nothing runs.
+    f'|| {{ echo \'{_MARK}{{"running": [], "error": "there is no Python"}}\'; exit 0; }};; esac; '
     'exec $found -c "$0" "$1"'
 )
 

@@ -180,10 +180,29 @@ def observed_object(kind: str, raw: dict[str, Any]) -> ObservedObject:
         replicas=spec.get("replicas") if kind == "Deployment" else None,
         selector=dict((spec.get("selector") or {}).get("matchLabels") or {}) if kind == "Deployment" else {},
         grace=_grace(spec) if kind == "Deployment" else None,
-        last_applied=last_applied if kind == "Deployment" and "replicas" in _applied_spec(last_applied) else "",
+        last_applied=_kept(last_applied, is_foreign) if kind == "Deployment" else "",
         container=str(app_container(pod, metadata["name"]).get("name", "")) if is_foreign else "",
         words=_words(app_container(pod, metadata["name"])) if is_foreign else {},
     )
+
+
+def _kept(last_applied: str, is_foreign: bool) -> str:
+    """A last applied configuration that had replicas. Of somebody else's no value of the environment is kept."""
+    if "replicas" not in _applied_spec(last_applied):
+        return ""
+    return json.dumps(_without_values(json.loads(last_applied)), sort_keys=True) if is_foreign else last_applied
+
+
+def _without_values(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_values(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    entries = value.get("env")
+    kept = {name: _without_values(item) for name, item in value.items() if name != "env"}
+    if isinstance(entries, list):
+        kept["env"] = [{k: v for k, v in item.items() if k != "value"} for item in entries if isinstance(item, dict)]
+    return kept
 
 
 def _words(container: dict[str, Any]) -> dict[str, list[str]]:

@@ -190,7 +190,7 @@ def _mount_routes(spec: dict[str, Any], container: dict[str, Any], routes: Route
     if routes.settings_module:
         env = {entry["name"]: entry for entry in container.get("env", [])}
         own = env.get("PYTHONPATH", {}).get("value")
-        path = f"{ROUTES_MOUNT}:{own}" if own else ROUTES_MOUNT
+        path = ":".join(dict.fromkeys([ROUTES_MOUNT, *filter(None, (own or "").split(":"))]))
         env["PYTHONPATH"] = {"name": "PYTHONPATH", "value": path}
         env["DJANGO_SETTINGS_MODULE"] = {"name": "DJANGO_SETTINGS_MODULE", "value": routes.settings_module}
         container["env"] = list(env.values())

@@ -72,10 +72,13 @@ def source_names(fleet: Fleet) -> set[str]:
 
 def redis_hosts(fleet: Fleet) -> set[str]:
     """Brokers that are Services of the fleet's namespace, by their short or long name."""
-    hosts = {
-        service.broker.host for service in fleet.services if service.broker is not None and service.broker.is_redis
-    }
-    return {host for host in hosts if host and "." not in host}
+    found = set()
+    for service in fleet.services:
+        if service.broker is not None and service.broker.is_redis:
+            name, _dot, rest = service.broker.host.partition(".")
+            if name and rest.partition(".")[0] in ("", fleet.namespace):
+                found.add(name)
+    return found
 
 
 def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes: bool = False) -> Findings:
@@ -106,7 +109,11 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
     ]
     if not prunes:
         problems += _renamed(fleet, observed)
-    warnings = (*_vertical_autoscalers(fleet, observed), *_evicting_redis(fleet, observed))
+    warnings = (
+        *_vertical_autoscalers(fleet, observed),
+        *_evicting_redis(fleet, observed),
+        *_owners_replicas(fleet, observed),
+    )
     doomed = tuple(dict.fromkeys(item for item, _problem in conflicts)) if _removes(fleet) else ()
     return Findings(tuple(problems), tuple(missing), warnings, doomed)
 
@@ -263,6 +270,18 @@ def _vertical_autoscalers(fleet: Fleet, observed: Observed) -> Iterable[str]:
             yield (
                 f"{item.identity} has updateMode {item.mode}: it restarts pods of Deployment {item.target} while they "
                 "work, and fights with a scaler by CPU or memory. Set its updateMode to Off or Initial."
+            )
+
+
+def _owners_replicas(fleet: Fleet, observed: Observed) -> Iterable[str]:
+    """Owners who write a number of pods, and reset with it what a scaler has decided."""
+    for variant in fleet.variants:
+        live = observed.find("Deployment", variant.deployment) if variant.adopted and variant.has_scaler else None
+        if live is not None and live.applied_replicas is not None:
+            yield (
+                f"{variant.title}: the owner of Deployment {live.name} writes replicas: {live.applied_replicas} into "
+                "it, so each time he applies it the pods above that number end, whatever they run. Take replicas out "
+                "there."
             )
 
 

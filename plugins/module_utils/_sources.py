@@ -69,7 +69,7 @@ def source_of(deployment: Mapping[str, Any]) -> Source:
         keys["env"] = [item for item in keys["env"] if item["name"] not in secrets]
     others = [
         *(pod.get("initContainers") or []),
-        *(item for item in pod.get("containers", []) if item is not container),
+        *(item for item in pod.get("containers") or [] if item is not container),
     ]
     return Source(name, keys, tuple(secrets), tuple(str(item.get("name")) for item in others))
 

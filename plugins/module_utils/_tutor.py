@@ -61,6 +61,18 @@ class TutorError(ValueError):
     """A folder is no rendered Tutor project. Its message names the variable, what is missing and what to run."""
 
 
+#: What reading raises where an object has not the shape that Kubernetes gives it.
+MISSHAPEN = (AttributeError, KeyError, TypeError, re.error)
+
+
+def misshapen(root: object, error: Exception) -> str:
+    """What to do about a project with such an object."""
+    return (
+        f"celery_workers_tutor_root: an object in {root} has not the shape that Kubernetes gives it ({error}). Look at "
+        "what plugins add to it (k8s-override, k8s-deployments), and render it again: tutor config save."
+    )
+
+
 @dataclass(frozen=True)
 class TutorProject:
     """A rendered Tutor project.

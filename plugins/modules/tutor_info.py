@@ -118,7 +118,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.queueops.celery.plugins.module_utils._tutor import TutorError, observed_of, read_project
+from ansible_collections.queueops.celery.plugins.module_utils._tutor import (
+    MISSHAPEN,
+    TutorError,
+    misshapen,
+    observed_of,
+    read_project,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._tutor_inventory import suggested_inventory
 from ansible_collections.queueops.celery.plugins.module_utils._yaml import HAS_YAML
 
@@ -137,13 +143,16 @@ def main() -> None:
     try:
         project = read_project(Path(module.params["root"]))
         inventory = suggested_inventory(project, module.params["site"])
+        observed = asdict(observed_of(project))
     except TutorError as error:
         module.fail_json(msg=str(error))
+    except MISSHAPEN as error:
+        module.fail_json(msg=misshapen(module.params["root"], error))
     for warning in project.rendered.warnings:
         module.warn(warning)
     module.exit_json(
         changed=False,
-        observed=asdict(observed_of(project)),
+        observed=observed,
         namespace=project.namespace,
         tutor_version=project.version,
         inventory=inventory,

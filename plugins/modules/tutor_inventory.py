@@ -81,7 +81,12 @@ beside:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.queueops.celery.plugins.module_utils._tutor import TutorError, read_project
+from ansible_collections.queueops.celery.plugins.module_utils._tutor import (
+    MISSHAPEN,
+    TutorError,
+    misshapen,
+    read_project,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._tutor_inventory import (
     import_diff,
     planned_import,
@@ -113,6 +118,8 @@ def main() -> None:
             write_import(folder, plan)
     except TutorError as error:
         module.fail_json(msg=str(error))
+    except MISSHAPEN as error:
+        module.fail_json(msg=misshapen(module.params["root"], error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or folder} cannot be written: {error.strerror}. Choose another folder.")
     for warning in project.rendered.warnings:

@@ -279,7 +279,10 @@ def main() -> None:
     params = module.params
     # The inventory first: its problems are reported with or without a cluster.
     is_empty = not params["variable_names"]
-    fleet = read_fleet(module, may_be_empty=is_empty)
+    # Who waits for named Deployments, as a removal does, does so whatever the inventory says.
+    waits = params["wait"] and params["wait_for"]
+    namespace = params["namespace"]
+    fleet = Fleet(params["fleet"] or namespace, namespace, ()) if waits else read_fleet(module, may_be_empty=is_empty)
     try:
         cluster = open_cluster(lambda: client_of(module), fleet.namespace)
         if params["wait"]:

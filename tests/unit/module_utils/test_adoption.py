@@ -209,7 +209,9 @@ def test_a_second_run_changes_nothing() -> None:
     assert run_with(first) == first
 
 
-@pytest.mark.parametrize("note", [None, "", "no json", "[]", "5"])
+@pytest.mark.parametrize(
+    "note", [None, "", "no json", "[]", "5", '{"grace": null}', '{"grace": "x"}', '{"words": 5}', '{"written": null}']
+)
 def test_what_is_no_record_is_none(note: str | None) -> None:
     annotations = {} if note is None else {ADOPTION_ANNOTATION: note}
     assert recorded(ObservedObject("Deployment", "x", annotations=annotations)) is None
@@ -243,6 +245,37 @@ def test_a_grace_period_that_the_owner_changed_since_is_what_he_gets_back() -> N
     found = run_with(changed, termination_grace_period=600)
     assert found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 600
     assert given_back(found)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 120
+
+
+def test_a_longer_grace_period_of_the_owner_is_not_shortened_unless_somebody_writes_so() -> None:
+    variables = copy.deepcopy(VARIABLES)
+    del variables["config"]["billing"]["default"]["termination_grace_period"]
+    raw = deployment(grace=7200)
+    (found,) = adopted(fleet_of(**variables, observed=seen(raw)), raw)
+    assert found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 7200
+    written = run_with(raw, termination_grace_period=900)
+    assert written["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 900
+
+
+UNSCALED = {"enable_keda": False}
+
+
+@pytest.mark.parametrize(
+    ("now", "keys", "then"),
+    [
+        (0, UNSCALED, 1),
+        (4, UNSCALED, 4),
+        (1, {**UNSCALED, "replicas": 3}, 3),
+        (0, {**UNSCALED, "scaler": "hpa", "min_replicas": 2}, 2),
+        (5, {**UNSCALED, "scaler": "hpa", "min_replicas": 2}, 5),
+        (0, {}, 0),
+    ],
+    ids=["asleep without a scaler", "awake", "a fixed number", "hpa asleep", "hpa awake", "KEDA decides"],
+)
+def test_nobody_is_left_asleep_and_a_fixed_number_holds(now: int, keys: dict[str, Any], then: int) -> None:
+    found = run_with(deployment(replicas=now), **keys)
+    assert found["spec"]["replicas"] == then
+    assert run_with(found, **keys) == found
 
 
 def test_a_deployment_without_a_worker_is_not_narrowed() -> None:

@@ -15,6 +15,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._changes import (
     list_results,
     readable,
     report,
+    without_env_secrets,
 )
 
 MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "1"}}
@@ -159,3 +160,13 @@ def test_a_change_beside_a_moving_status_is_one() -> None:
     moved = {"status": {"x": 1}, "metadata": {"labels": {"a": "b"}}}
     result = done(MAP, diff={"before": moved, "after": {**moved, "metadata": {"labels": {"a": "c"}}}})
     assert report([MAP], result, [], {"ConfigMap a"}).changed == ["ConfigMap a"]
+
+
+def test_what_somebody_else_keeps_in_plain_sight_does_not_show() -> None:
+    container = {"name": "app", "env": [{"name": "SMTP_PASSWORD", "value": "hunter2"}, {"name": "TZ", "value": "UTC"}]}
+    last = {"kubectl.kubernetes.io/last-applied-configuration": '{"password": "hunter2"}', "note": "x"}
+    shown = without_env_secrets({"diff": {"before": {"containers": [container], "annotations": last}}})
+    assert "hunter2" not in str(shown)
+    before = shown["diff"]["before"]
+    assert before["containers"][0]["env"][1] == {"name": "TZ", "value": "UTC"}
+    assert before["annotations"]["note"] == "x"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
     read_observed,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._names import ADOPTED_LABEL, FLEET_LABEL
-from ansible_collections.queueops.celery.plugins.module_utils._observed import Autoscaler, Observed
+from ansible_collections.queueops.celery.plugins.module_utils._observed import LAST_APPLIED, Autoscaler, Observed
 
 from tests.unit.inventories import Manifest
 from tests.unit.others import deployment
@@ -165,3 +166,23 @@ def test_adopted_deployments_and_their_pods_belong_to_the_fleet() -> None:
     found = fleet_deployments(cluster, "shop")
     assert [item["metadata"]["name"] for item in found] == ["ours", "adopted"]
     assert [item["metadata"]["name"] for item in fleet_pods(cluster, "shop", found)] == ["ours-1", "adopted-1"]
+
+
+def test_a_deployment_of_a_fleet_is_never_what_workers_are_made_like() -> None:
+    theirs, ours = deployment("lms"), deployment("lms-worker", labels={FLEET_LABEL: "shop"})
+    assert [item.deployment for item in read(theirs, ours, sources={"lms", "lms-worker"}).sources] == ["lms"]
+
+
+def test_of_a_foreign_last_apply_no_environment_value_is_kept() -> None:
+    applied = {
+        "spec": {
+            "replicas": 1,
+            "template": {
+                "spec": {"containers": [{"name": "x", "env": [{"name": "SMTP_PASSWORD", "value": "hunter2"}]}]}
+            },
+        }
+    }
+    raw = deployment(annotations={LAST_APPLIED: json.dumps(applied)})
+    found = read(raw, names={("Deployment", "lms-worker")})
+    assert found.objects[0].applied_replicas == 1
+    assert "hunter2" not in str(found)

@@ -104,7 +104,8 @@ def test_the_scheduler_is_made_like_it_too() -> None:
 
 def test_a_deployment_that_is_missing_is_a_problem_with_the_ways_on() -> None:
     (problem,) = problems_of(**inventory_like(observed=seen(deployment("another"))))
-    assert problem.startswith("celery_workers_services.billing.inherit_from: there is no Deployment shop-app to make")
+    said = "there is no Deployment shop-app of somebody else to make"
+    assert problem.startswith(f"celery_workers_services.billing.inherit_from: {said}")
     for word in ("tutor k8s start", "another Deployment of shop", "write image", "celery_workers_tutor_root"):
         assert word in problem
 

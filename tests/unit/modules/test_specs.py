@@ -111,7 +111,7 @@ def test_a_deployment_that_was_looked_at_gets_its_patch_and_no_other_worker() ->
 def test_manifest_files_need_somebody_who_looked_at_what_workers_are_made_like() -> None:
     services = {"billing": {"inherit_from": "shop-app"}}
     result = run("worker_specs", **{**FLEET, "services": services})
-    assert "there is no Deployment shop-app to make the workers like" in result["msg"]
+    assert "there is no Deployment shop-app of somebody else to make the workers like" in result["msg"]
     observed = json.loads(json.dumps(asdict(seen(deployment("shop-app")))))
     found = run("worker_specs", **{**FLEET, "services": services}, observed=observed)["resources"]
     images = {
