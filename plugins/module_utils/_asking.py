@@ -22,6 +22,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
 )
 from ansible_collections.queueops.celery.plugins.module_utils._command import app_of, written_options
 from ansible_collections.queueops.celery.plugins.module_utils._inquiry import (
+    NO_PYTHON,
     Answer,
     Question,
     answer_from,
@@ -94,12 +95,13 @@ def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
     except Exception as error:  # the client raises one class per status, and others for the network
         return Answer(error=f"{name} could not be asked: {first_cause({'msg': str(error)})}")
     answer = answer_from(output)
-    if answer is None:
-        last = (errors.strip().splitlines() or ["no output"])[-1]
-        # What an app prints may hold a URL with its password.
-        last = last.partition("://")[0][:200]
-        return Answer(error=f"{name} gave no answer ({last}); check that its image has Celery and that its app imports")
-    return answer
+    if answer is not None and answer.error != NO_PYTHON:
+        return answer
+    last = NO_PYTHON if answer is not None else (errors.strip().splitlines() or ["no output"])[-1]
+    # What an app prints may hold a URL with its password.
+    last = last.partition("://")[0][:200]
+    said = f"{name} gave no answer ({last}); check that its image has Celery and that its app imports"
+    return replace(answer or Answer(), error=said)
 
 
 def _execute(cluster: Cluster, pod: str, container: str, command: list[str]) -> tuple[str, str]:

@@ -265,12 +265,15 @@ except (Exception, SystemExit) as error:
 print("MARK" + json.dumps(answer, default=str))
 """.replace("MARK", _MARK)
 
+#: The error of a container in which nobody can answer.
+NO_PYTHON = "there is no Python"
+
 #: Finds the interpreter that the image's own celery command runs with.
 _SHELL = (
     'found=$(command -v celery) && found=$(sed -n "1s/^#!//p" "$found"); '
     'case "$found" in *python*) ;; *) found=$(command -v python || command -v python3) '
     # Without Python there is no Celery either, so nothing runs.
-    f'|| {{ echo \'{_MARK}{{"running": [], "error": "there is no Python"}}\'; exit 0; }};; esac; '
+    f'|| {{ echo \'{_MARK}{{"running": [], "error": "{NO_PYTHON}"}}\'; exit 0; }};; esac; '
     'exec $found -c "$0" "$1"'
 )
 
