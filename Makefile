@@ -14,7 +14,7 @@ unexport PYTHONPATH PYTHONHOME
 CHECKS := lint pages sanity unit schema integration molecule package
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test $(CHECKS) test-cluster bench docs compat requirements clean $(VENV) $(VENV_TEST)
+.PHONY: help demo test $(CHECKS) test-cluster bench dashboard docs compat requirements clean $(VENV) $(VENV_TEST)
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ test-cluster: $(VENV_TEST) ## The integration tests on a real cluster: make test
 
 bench: $(VENV_TEST) ## Measure how long planning takes for small and large fleets
 	@$(EXEC) python tests/bench/bench.py
+
+INVENTORY ?= playbooks/inventory/openedx
+dashboard: $(VENV_TEST) ## Write the dashboard of an inventory into build/dashboards: make dashboard INVENTORY=path
+	@$(EXEC) python tests/checks/dashboard.py "$(INVENTORY)" build/dashboards
 
 docs: $(VENV_TEST) ## Write the page of all nested keys
 	@$(EXEC) python tests/checks/key_reference.py --write

@@ -71,6 +71,51 @@ options:
     description: Whether objects of somebody else that have one of our names become ours.
     type: bool
     default: false
+  flower:
+    description: Keys of Flower, as in C(celery_workers_flower), without its password.
+    type: dict
+    default: {}
+  flower_enabled:
+    description: Whether Flower is wanted.
+    type: bool
+    default: false
+  exporter:
+    description: Keys of celery-exporter, as in C(celery_workers_exporter).
+    type: dict
+    default: {}
+  exporter_enabled:
+    description: Whether the exporter is wanted.
+    type: bool
+    default: false
+  service_monitor:
+    description: How Prometheus finds Flower and the exporter, as in C(celery_workers_service_monitor).
+    type: dict
+    default: {}
+  service_monitor_enabled:
+    description: Whether Prometheus is to find them.
+    type: bool
+    default: false
+  prometheus_rule:
+    description: Keys of the alerts, as in C(celery_workers_prometheus_rule). Their thresholds stand on the variants.
+    type: dict
+    default: {}
+  prometheus_rule_enabled:
+    description: Whether alerts are wanted.
+    type: bool
+    default: false
+  dashboard:
+    description: Keys of the Grafana dashboard, as in C(celery_workers_dashboard).
+    type: dict
+    default: {}
+  dashboard_enabled:
+    description: Whether the dashboard is wanted.
+    type: bool
+    default: false
+  output:
+    description: Where the objects go. Only V(cluster) keeps credentials that are generated.
+    type: str
+    default: cluster
+    choices: [cluster, manifests]
   versions:
     description:
       - What is installed, as far as it is known. What a version does not have is refused.

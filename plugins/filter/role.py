@@ -32,12 +32,19 @@ Objects = list[dict[str, Any]]
 
 
 def manifests_of_secrets(
-    layers: Objects, namespace: str, fleet: str = "", preset: str = "", observed: dict[str, Any] | None = None
+    layers: Objects,
+    namespace: str,
+    fleet: str = "",
+    preset: str = "",
+    observed: dict[str, Any] | None = None,
+    enabled: list[str] | None = None,
+    output: str = "cluster",
 ) -> Objects:
     """Secret objects of a fleet, with their values, and a null for each key that only an earlier run wrote."""
+    live, parts = observed_from_data(observed), [str(part) for part in enabled or []]
     try:
-        secrets = secret_manifests(layers, str(namespace), str(fleet), str(preset))
-        return without_stale_keys(secrets, observed_from_data(observed))
+        secrets = secret_manifests(layers, str(namespace), str(fleet), str(preset), live, parts, str(output))
+        return without_stale_keys(secrets, live)
     except InventoryError as error:
         raise AnsibleFilterError(str(error)) from None
 

@@ -28,7 +28,14 @@ DEFAULT_GRACE = 30
 
 
 #: Kinds that can become ours although somebody else made them. Configuration and Secrets cannot.
-TAKEN_OVER = ("Deployment", "ScaledObject", "PodDisruptionBudget", "HorizontalPodAutoscaler")
+TAKEN_OVER = (
+    "Deployment",
+    "ScaledObject",
+    "PodDisruptionBudget",
+    "HorizontalPodAutoscaler",
+    "Service",
+    "ServiceMonitor",
+)
 
 
 def can_be_taken_over(fleet: Fleet, live: ObservedObject) -> bool:

@@ -282,6 +282,19 @@ def resolvable(host: str, namespace: str) -> str:
     return host
 
 
+def management_url(broker: Broker, namespace: str = "") -> str:
+    """Address of RabbitMQ's management API, without a login.
+
+    :param namespace: as for L(sentinel_addresses).
+    """
+    management = broker.management
+    encrypted = management.tls if management.tls is not None else broker.tls is not None
+    port = management.port or (15671 if encrypted else 15672)
+    host = management.host or broker.host
+    shown = resolvable(host, namespace) if namespace else f"[{host}]" if ":" in host else host
+    return f"{'https' if encrypted else 'http'}://{shown}:{port}"
+
+
 def address_of(broker: Broker) -> str:
     """What tells servers apart, whatever database or virtual host is used on them."""
     hosts = ",".join(sorted(sentinel_addresses(broker))) or f"{broker.host}:{broker.port}"

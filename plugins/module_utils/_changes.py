@@ -76,7 +76,7 @@ def report(
     for definition in not_sent:
         found.created.append(identity(definition))
         if shows_diff:
-            found.diff.append(_diff(definition, {}, readable(definition)))
+            found.diff.append(_diff(definition, {}, _shortened(readable(definition))))
     return found
 
 
@@ -149,13 +149,27 @@ def _note(found: Report, definition: dict[str, Any], item: dict[str, Any], exist
 def _sides(definition: dict[str, Any], item: dict[str, Any], existed: bool) -> tuple[Any, Any]:
     """Before and after: of a change only what differs, as kubernetes.core found it."""
     if item.get("method") == "delete":
-        return readable(definition), {}
+        return _shortened(readable(definition)), {}
     if not existed:
-        return {}, readable(definition)
+        return {}, _shortened(readable(definition))
     diff, kind = item.get("diff"), str(definition.get("kind", ""))
     if not isinstance(diff, dict):
         return {}, readable(item.get("result") or {}, kind)
     return readable(diff.get("before") or {}, kind), readable(diff.get("after") or {}, kind)
+
+
+#: Lines of a text above which nobody reads it as a whole: a dashboard has thousands. Of a change all of them are compared.
+_LONG_TEXT = 100
+
+
+def _shortened(value: Any) -> Any:
+    """An object that is new or goes, with its long texts as the number of their lines."""
+    if isinstance(value, dict):
+        return {key: _shortened(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shortened(item) for item in value]
+    lines = value.count("\n") if isinstance(value, str) else 0
+    return f"({lines} lines, not shown)" if lines > _LONG_TEXT else value
 
 
 def _diff(definition: dict[str, Any], before: Any, after: Any) -> dict[str, str]:

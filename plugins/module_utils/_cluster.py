@@ -18,6 +18,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._observed import (
     FOREIGN_VERSIONS,
     KEDA_KINDS,
     METADATA_ONLY,
+    WATCHING_KINDS,
     Autoscaler,
     Observed,
     ObservedObject,
@@ -168,7 +169,8 @@ def read_observed(
         try:
             listed = cluster.list_objects(kind, api_version, kind in METADATA_ONLY)
         except ClusterError as error:
-            refused.append(str(error))
+            if kind not in WATCHING_KINDS or kind in {wanted for wanted, _name in names}:
+                refused.append(str(error))
             continue
         if listed is None:
             missing.append(kind)

@@ -266,7 +266,11 @@ def _limits(process: Process) -> list[str]:
 
 
 def _chatter(process: Process) -> list[str]:
-    switches = (("without-gossip", process.without_gossip), ("without-mingle", process.without_mingle))
+    switches = (
+        ("without-gossip", process.without_gossip),
+        ("without-mingle", process.without_mingle),
+        ("task-events", process.task_events),
+    )
     return [f"--{name}" for name, on in switches if on]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import (
     key_prefix,
+    management_url,
     physical_lists,
     resolvable,
     sentinel_addresses,
@@ -234,13 +235,9 @@ def _encryption(broker: Broker) -> dict[str, str]:
 
 def _rabbitmq_source(broker: Broker, variant: Variant, namespace: str) -> _Source:
     """Through the management API, which tells unacknowledged messages; AMQP tells only those that wait."""
-    management = broker.management
-    encrypted = management.tls if management.tls is not None else broker.tls is not None
-    port = management.port or (15671 if encrypted else 15672)
-    host = resolvable(management.host or broker.host, namespace)
     base = {
         "protocol": "http",
-        "host": f"{'https' if encrypted else 'http'}://{host}:{port}",
+        "host": management_url(broker, namespace or "default"),
         "vhostName": broker.virtual_host,
         "mode": "QueueLength",
     }

@@ -67,7 +67,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import (
     ServiceKeys,
     UnackedKeys,
     Variant,
+    Watch,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import PARTS
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_reader import read_monitoring
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     deployment_name,
     fleet_broker_secret_name,
@@ -97,7 +100,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._sources import So
 from ansible_collections.queueops.celery.plugins.module_utils._values import MISPLACED, URL_WITH_PASSWORD
 from ansible_collections.queueops.celery.plugins.module_utils._versions import Version, Versions, read_versions
 
-VARIANT_CLASSES = (Consumption, Process, Pod, Scaling, Knowledge)
+VARIANT_CLASSES = (Consumption, Process, Pod, Scaling, Knowledge, Watch)
 #: Keys that only one variant can have.
 _ONE_VARIANT_KEYS = {"name", "queues", "adopt"}
 _SERVICE_ONLY_KEYS = {*key_names(ServiceKeys), "broker"}
@@ -109,7 +112,7 @@ NULL_DEPTH = {"services": 1, "config": 2}
 CONFLICT_POLICIES = ("fail", "transfer", "remove")
 #: How producers get their routes.
 DELIVERIES = ("none", "tutor_plugin", "settings_overlay", "task_routes")
-LAYERED = ("services", "config", "queue_defaults", "broker")
+LAYERED = ("services", "config", "queue_defaults", "broker", *PARTS)
 
 _NAME = Text("lower case letters and digits, with '-' or '_' between them", r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?", 63)
 
@@ -122,6 +125,8 @@ class Inventory:
     :param openedx_routing: which routes of the preset hold beside those of the inventory; empty for none.
     :param openedx_release: name of the Open edX release, empty for the newest.
     :param observed: what runs, where services take over from it; None while nobody has looked yet.
+    :param enabled: names of the parts beside the workers that are wanted.
+    :param output: where the objects go; only a cluster keeps what is generated.
     :param versions: what is installed, name to version, as far as the user says so.
     :param known_variables: names of all variables that a role may have; empty where nobody checks.
     :param variable_names: names of all C(celery_workers_*) variables that are defined.
@@ -140,6 +145,8 @@ class Inventory:
     routing_delivery: str = "none"
     autoscaler_conflict: str = "fail"
     take_over: bool = False
+    enabled: tuple[str, ...] = ()
+    output: str = "cluster"
     observed: Observed | None = None
 
 
@@ -220,6 +227,9 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
         routing_delivery=inventory.routing_delivery,
         autoscaler_conflict=inventory.autoscaler_conflict,
         take_over=inventory.take_over,
+        monitoring=read_monitoring(
+            {part: reader.tree(part) for part in PARTS}, inventory.enabled, services, inventory.output, problems
+        ),
     )
     check_fleet(fleet, problems)
     for text in lost_routes(fleet, inventory.openedx_release) if inventory.preset == "openedx" else []:
@@ -231,14 +241,6 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
     return replace(fleet, warnings=tuple(dict.fromkeys(problems.warnings)))
 
 
-#: Variables that the design has and this release does not read.
-_LATER_VARIABLES = {
-    PREFIX + name + end
-    for name in ("flower", "service_monitor", "prometheus_rule", "dashboard")
-    for end in ("", "_enabled")
-}
-
-
 def _check_variables(inventory: Inventory, problems: Problems) -> None:
     """Every C(celery_workers_*) variable must be one that something reads."""
     known = set(inventory.known_variables)
@@ -248,8 +250,6 @@ def _check_variables(inventory: Inventory, problems: Problems) -> None:
         base, is_layer, _rest = name.partition("__")
         if is_layer and base in {PREFIX + layered for layered in LAYERED}:
             problems.add(name, f"a layer's name is {base}__<two digits>_<name>, for example {base}__50_campus.")
-        elif name in _LATER_VARIABLES:
-            problems.add(name, "this is not part of this release; leave it out.")
         elif is_layer:
             problems.add(name, f"only {', '.join(PREFIX + layered for layered in LAYERED)} have layers.")
         else:
@@ -446,7 +446,7 @@ def _check_source(
 
 
 #: Keys of a variant that say something of an adopted Deployment. All others are its owner's.
-_ADOPTED_KEYS = key_names(Consumption, Scaling, Knowledge) | {"termination_grace_period", "pdb"}
+_ADOPTED_KEYS = key_names(Consumption, Scaling, Knowledge, Watch) | {"termination_grace_period", "pdb"}
 
 
 def _refuse_keys_of_owner(variant: Variant, node: Branch, problems: Problems) -> None:
@@ -581,6 +581,8 @@ def _read_variant(
     blind = _blind_reason(service.broker, tree, knowledge)
     defaults = _variant_defaults(name, knowledge, blind)
     process = read(Process, _complete(tree, defaults), problems)
+    if process.task_events is None and {"flower", "exporter"} & set(reader.inventory.enabled):
+        process = replace(process, task_events=True)
     estimate = _args(service, name, (), Consumption(), process, None, {})
     sizing = sized(knowledge, slots_of(estimate), not blind)
     complete = _complete(tree, {**defaults, **sizing.keys})
@@ -617,6 +619,7 @@ def _read_variant(
         pod=_with_probe(pod, process, service.broker),
         scaling=scaling,
         knowledge=knowledge,
+        watch=read(Watch, complete, problems),
         args=args,
         slots=slots_of(args),
         held=held_by(args),

@@ -259,6 +259,10 @@ TYPES: dict[str, dict[str, str]] = {
         "path": "str!",
         "type": "str",
     },
+    "IPBlock": {
+        "cidr": "str!",
+        "except": "[str]",
+    },
     "ISCSIVolumeSource": {
         "chapAuthDiscovery": "bool",
         "chapAuthSession": "bool",
@@ -308,6 +312,11 @@ TYPES: dict[str, dict[str, str]] = {
         "path": "str!",
         "readOnly": "bool",
         "server": "str!",
+    },
+    "NetworkPolicyPeer": {
+        "ipBlock": "IPBlock",
+        "namespaceSelector": "LabelSelector",
+        "podSelector": "LabelSelector",
     },
     "NodeAffinity": {
         "preferredDuringSchedulingIgnoredDuringExecution": "[PreferredSchedulingTerm]",

@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 #: Names of numbered layers: C(celery_workers_config__50_campus). Two digits, so that names sort as numbers do.
-LAYER_NAME = re.compile(r"^(?P<base>celery_workers_(?:services|config|queue_defaults|broker))__(?P<order>\d\d)_\w+$")
+LAYER_NAME = re.compile(
+    r"^(?P<base>celery_workers_(?:services|config|queue_defaults|broker|flower|exporter|service_monitor|prometheus_rule"
+    r"|dashboard))__(?P<order>\d\d)_\w+$"
+)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,14 @@ from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import
     Kubernetes,
     VolumeSource,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import (
+    Alerts,
+    Dashboard,
+    Exporter,
+    Flower,
+    PrometheusRule,
+    ServiceMonitor,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._values import (
     EnvSection,
     ExtraTriggers,
@@ -343,6 +351,12 @@ class Process:
     loglevel: str = key(
         Choice(("debug", "info", "warning", "error", "critical", "fatal")), "Log level of the worker.", "info"
     )
+    task_events: bool | None = key(
+        Flag(),
+        "Tell of every task on the broker, which Flower and the exporter listen to. They also switch it on themselves, "
+        "but too late for the first tasks of a new pod.",
+        default_text="true where Flower or the exporter is enabled, else as the app has it",
+    )
     settings: dict[str, Any] = key(
         MapOf(Text("a Celery setting such as task_track_started", r"[a-zA-Z][a-zA-Z0-9]*[._][a-zA-Z0-9_.]+"), Plain()),
         "Celery settings of this variant's workers only, set on their command line over the app's own.",
@@ -636,6 +650,17 @@ class Knowledge:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """How a variant is watched."""
+
+    alerts: Alerts | None = key(
+        Section(Alerts),
+        "Thresholds of its alerts. V(false) for none.",
+        Alerts(),
+    )
+
+
+@dataclass(frozen=True)
 class Beat:
     """The scheduler of a service: always one pod, never inside a worker, never scaled."""
 
@@ -701,6 +726,7 @@ class Variant:
     pod: Pod
     scaling: Scaling
     knowledge: Knowledge
+    watch: Watch = Watch()
     #: Final arguments of the container, and how many tasks they let a pod run at once.
     args: tuple[str, ...] = ()
     slots: int = 1
@@ -830,6 +856,41 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Server:
+    """A Flower or an exporter: one process that listens to one broker, however many services share it.
+
+    :param part: C(flower) or C(exporter).
+    :param services: names of the services on that broker.
+    :param is_first: whether it listens to the fleet's own broker, or to the only one there is.
+    """
+
+    part: str
+    name: str
+    broker: Broker
+    services: tuple[str, ...]
+    pod: Pod
+    is_first: bool = True
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """What watches a fleet. A part that is None is switched off."""
+
+    flower: Flower | None = None
+    exporter: Exporter | None = None
+    service_monitor: ServiceMonitor | None = None
+    prometheus_rule: PrometheusRule | None = None
+    dashboard: Dashboard | None = None
+    flowers: tuple[Server, ...] = ()
+    exporters: tuple[Server, ...] = ()
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """All processes that have metrics."""
+        return (*self.flowers, *self.exporters)
+
+
+@dataclass(frozen=True)
 class Fleet:
     """Everything that one inventory host describes: one namespace of one cluster."""
 
@@ -845,6 +906,7 @@ class Fleet:
     autoscaler_conflict: str = "fail"
     #: Whether objects of somebody else that have our names become ours.
     take_over: bool = False
+    monitoring: Monitoring = Monitoring()
 
     @property
     def variants(self) -> tuple[Variant, ...]:

@@ -37,6 +37,13 @@ DRAIN = "drain"
 #: Label of such a worker: the variant whose key it looks after. It must not have that variant's own label.
 DRAINS_LABEL = f"{OWN_DOMAIN}drains"
 
+#: Label of what belongs to one Flower or exporter: its name.
+SERVER_LABEL = f"{OWN_DOMAIN}server"
+
+#: Components that watch the fleet. They hold no work, so they go when they are switched off.
+FLOWER, EXPORTER, MONITORING = "flower", "exporter", "monitoring"
+WATCHING = (FLOWER, EXPORTER, MONITORING)
+
 #: KEDA 2.20 refuses a ScaledObject whose HPA C(keda-hpa-<name>) would have more than 63 characters.
 LONGEST_SCALED_OBJECT = 54
 #: Pods are named after their Deployment, and a host name has at most 63 characters.
@@ -82,6 +89,27 @@ def heartbeat_name(service: str) -> str:
 def secret_env_name(deployment: str) -> str:
     """Secret with the secret environment of one Deployment."""
     return f"{deployment}-env"
+
+
+def server_name(part: str, service: str = "") -> str:
+    """Objects of a Flower or an exporter: C(flower), or C(<service>-flower) for a broker that only one service has."""
+    plain = {FLOWER: "flower", EXPORTER: "celery-exporter"}[part]
+    return f"{service}-{plain}".replace("_", "-") if service else plain
+
+
+def flower_secret_name(name: str) -> str:
+    """Secret with the credentials of a Flower."""
+    return f"{name}-auth"
+
+
+def rule_name(fleet: str) -> str:
+    """PrometheusRule of a fleet."""
+    return f"{fleet}-celery-alerts"
+
+
+def dashboard_name(fleet: str) -> str:
+    """ConfigMap or GrafanaDashboard of a fleet."""
+    return f"{fleet}-celery-dashboard"
 
 
 def attached_names(deployment: str) -> tuple[str, ...]:

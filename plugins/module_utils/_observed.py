@@ -21,6 +21,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     FLEET_LABEL,
     SERVICE_LABEL,
     VARIANT_LABEL,
+    WATCHING,
     attached_names,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._sources import (
@@ -36,17 +37,38 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 API_VERSIONS: dict[str, str] = {
     "ConfigMap": "v1",
     "Secret": "v1",
+    "PersistentVolumeClaim": "v1",
     "TriggerAuthentication": "keda.sh/v1alpha1",
     "Deployment": "apps/v1",
+    "Service": "v1",
+    "Ingress": "networking.k8s.io/v1",
+    "HTTPRoute": "gateway.networking.k8s.io/v1",
+    "NetworkPolicy": "networking.k8s.io/v1",
     "PodDisruptionBudget": "policy/v1",
     "ScaledObject": "keda.sh/v1alpha1",
     "HorizontalPodAutoscaler": "autoscaling/v2",
+    "ServiceMonitor": "monitoring.coreos.com/v1",
+    "PodMonitor": "monitoring.coreos.com/v1",
+    "PrometheusRule": "monitoring.coreos.com/v1",
+    "GrafanaDashboard": "grafana.integreatly.org/v1beta1",
 }
+#: Kinds of what watches a fleet. Who does not ask for it needs no right to read them.
+WATCHING_KINDS = (
+    "PersistentVolumeClaim",
+    "Service",
+    "Ingress",
+    "HTTPRoute",
+    "NetworkPolicy",
+    "ServiceMonitor",
+    "PodMonitor",
+    "PrometheusRule",
+    "GrafanaDashboard",
+)
 KEDA_KINDS = ("TriggerAuthentication", "ScaledObject")
 #: Kinds that the collection never makes and that act on Deployments all the same.
 FOREIGN_VERSIONS = {"VerticalPodAutoscaler": "autoscaling.k8s.io/v1"}
 #: Kinds of which only the metadata is read: nobody needs their content, and Secrets' must not travel.
-METADATA_ONLY = ("ConfigMap", "Secret", "PodDisruptionBudget", "TriggerAuthentication")
+METADATA_ONLY = ("ConfigMap", "Secret", "PodDisruptionBudget", "TriggerAuthentication", *WATCHING_KINDS)
 
 
 @dataclass(frozen=True)
@@ -264,7 +286,8 @@ def _owner(metadata: dict[str, Any]) -> str:
 class Leftovers:
     """Objects of ours that the inventory does not ask for any more.
 
-    :param retired: of a variant that is still there (its scaler was switched off, say): always removed.
+    :param retired: of a variant that is still there (its scaler was switched off, say), or of what watches the fleet:
+        always removed.
     :param orphans: of a variant or service that is gone: removed by prune only.
     """
 
@@ -281,7 +304,10 @@ def leftovers(
     :param present: service and variant of everything in the inventory; variant is empty for objects of a service.
     """
     names = set(wanted)
-    unwanted = [item for item in observed.ours(fleet) if (item.kind, item.name) not in names]
+    every = [item for item in observed.ours(fleet) if (item.kind, item.name) not in names]
+    # What watches a fleet holds no work, so it goes as soon as it is switched off.
+    watching = [item for item in every if item.labels.get(COMPONENT_LABEL) in WATCHING]
+    unwanted = [item for item in every if item not in watching]
     # A Deployment that is not wanted any more may hold work, and what scales and guards it stays with it. A worker that
     # drained is wanted until its key is empty.
     left = [item.name for item in unwanted if item.kind == "Deployment" and item.labels.get(COMPONENT_LABEL) != DRAIN]
@@ -291,7 +317,7 @@ def leftovers(
     busy = {_place(item)[0] for item in gone}
     kept = [item for item in unwanted if item not in gone and not _place(item)[1] and _place(item)[0] in busy]
     retired = [item for item in unwanted if item not in gone and item not in kept]
-    return Leftovers(tuple(retired), (*gone, *kept))
+    return Leftovers((*retired, *watching), (*gone, *kept))
 
 
 def _place(item: ObservedObject) -> tuple[str, str]:
@@ -302,9 +328,19 @@ def _place(item: ObservedObject) -> tuple[str, str]:
 _REMOVAL_ORDER = (
     "ScaledObject",
     "HorizontalPodAutoscaler",
+    # Nobody is sent, alarmed or scraped while the rest goes.
+    "Ingress",
+    "HTTPRoute",
+    "PrometheusRule",
+    "ServiceMonitor",
+    "PodMonitor",
+    "GrafanaDashboard",
     "Deployment",
     "PodDisruptionBudget",
     "TriggerAuthentication",
+    "Service",
+    "NetworkPolicy",
+    "PersistentVolumeClaim",
     "ConfigMap",
     "Secret",
 )

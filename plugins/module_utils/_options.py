@@ -19,6 +19,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._fleet import (
 )
 from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import PARTS
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions
@@ -43,6 +44,9 @@ def fleet_options(required: bool = True) -> dict[str, Any]:
         "routing_delivery": {"type": "str", "default": "none", "choices": list(DELIVERIES)},
         "autoscaler_conflict": {"type": "str", "default": "fail", "choices": list(CONFLICT_POLICIES)},
         "take_over": {"type": "bool", "default": False},
+        **{part: {"type": "dict", "default": {}} for part in PARTS},
+        **{f"{part}_enabled": {"type": "bool", "default": False} for part in PARTS},
+        "output": {"type": "str", "default": "cluster", "choices": ["cluster", "manifests"]},
         "versions": {
             "type": "dict",
             "default": {},
@@ -82,6 +86,8 @@ def inventory_from(params: Mapping[str, Any], observed: Observed | None = None) 
         routing_delivery=params["routing_delivery"],
         autoscaler_conflict=params["autoscaler_conflict"],
         take_over=params["take_over"],
+        enabled=tuple(part for part in PARTS if params[f"{part}_enabled"]),
+        output=params["output"],
         observed=observed,
         versions=params["versions"],
         known_variables=tuple(params["known_variables"]),

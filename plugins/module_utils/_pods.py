@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import (
@@ -93,6 +93,72 @@ class PodContext:
     routes: RouteFiles = RouteFiles()
 
 
+@dataclass(frozen=True)
+class ServerContext:
+    """What the pod of a Flower or an exporter is made from beside its own keys.
+
+    :param people: labels for people; the user's own go over them.
+    :param selector: labels that select the pod; nothing goes over them.
+    :param secrets: Secrets of ours that it reads.
+    :param files: ConfigMap with files, mounted at C(mount); empty for none.
+    :param volumes: folders that it may write to, path to source.
+    """
+
+    part: str
+    args: tuple[str, ...]
+    env: tuple[dict[str, Any], ...]
+    port: int
+    health_path: str
+    broker: Broker
+    people: dict[str, str]
+    selector: dict[str, str]
+    observed: Observed
+    secrets: tuple[str, ...] = ()
+    files: str = ""
+    mount: str = ""
+    config_hash: str = ""
+    volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+#: Seconds in which a Flower or an exporter has to stop.
+SERVER_GRACE = 30
+
+
+def server_pod(pod: Pod, context: ServerContext) -> dict[str, Any]:
+    """Pod template of a process that listens to a broker and serves HTTP."""
+    container: dict[str, Any] = {"name": context.part, "image": pod.image, "args": list(context.args)}
+    if pod.image_pull_policy:
+        container["imagePullPolicy"] = pod.image_pull_policy
+    container["env"] = _unique([*context.env, *pod.env])
+    container["ports"] = [{"name": "http", "containerPort": context.port, "protocol": "TCP"}]
+    container["resources"] = _without_empty(pod.resources)
+    container["securityContext"] = _container_security(pod)
+    probe: dict[str, Any] = {"httpGet": {"path": context.health_path, "port": "http"}, "timeoutSeconds": 5}
+    container["startupProbe"] = {**probe, "periodSeconds": 5, "failureThreshold": 24}
+    container["readinessProbe"] = {**probe, "periodSeconds": 10, "failureThreshold": 3}
+    container["livenessProbe"] = {**probe, "periodSeconds": 30, "failureThreshold": 3}
+    mounts: list[dict[str, Any]] = []
+    volumes: list[dict[str, Any]] = []
+    for number, (path, source) in enumerate(context.volumes.items()):
+        name = f"{context.part}-{number}"
+        volumes.append({"name": name, **source})
+        mounts.append({"name": name, "mountPath": path})
+    if context.files:
+        volumes.append({"name": "settings", "configMap": {"name": context.files, "defaultMode": 0o444}})
+        mounts.append({"name": "settings", "mountPath": context.mount, "readOnly": True})
+    if mounts:
+        container["volumeMounts"] = mounts
+    spec = _spec(pod, [container], context.selector)
+    if volumes:
+        spec["volumes"] = volumes
+    spec["terminationGracePeriodSeconds"] = SERVER_GRACE
+    # Neither asks the Kubernetes API for anything.
+    spec["automountServiceAccountToken"] = False
+    _mount_certificates(spec, container, context.broker)
+    rolls = _roll_annotations(pod, context.secrets, context.observed, context.config_hash)
+    return _finished(spec, pod, context, rolls)
+
+
 def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
     """Pod template of a variant."""
     pod, broker = variant.pod, context.service.broker
@@ -105,7 +171,7 @@ def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
     if variant.process.soft_shutdown_timeout and not any(entry["name"] == REMAP for entry in container.get("env", [])):
         # Without it Celery's SIGTERM waits for tasks without end, and soft shutdown never begins (5.5 and later).
         container["env"] = [*container.get("env", []), {"name": REMAP, "value": "SIGQUIT"}]
-    spec = _spec(pod, [container, *(_hardened(item, pod) for item in pod.sidecars)], context)
+    spec = _spec(pod, [container, *(_hardened(item, pod) for item in pod.sidecars)], context.selector)
     _mount_certificates(spec, container, broker)
     _mount_routes(spec, container, context.routes)
     spec["terminationGracePeriodSeconds"] = pod.termination_grace_period
@@ -135,7 +201,7 @@ def beat_pod(beat: Beat, context: PodContext) -> dict[str, Any]:
     if launches:
         _mount_launcher(container, pod.probe.python)
     container["resources"] = _without_empty(beat.resources)
-    spec = _spec(pod, [container], context)
+    spec = _spec(pod, [container], context.selector)
     _mount_certificates(spec, container, service.broker)
     _mount_routes(spec, container, context.routes)
     if launches:
@@ -234,25 +300,26 @@ def _broker_env(broker: Broker | None, pod: Pod) -> list[dict[str, Any]]:
     names = [broker.inject_env] if broker.inject_env else []
     if pod.probe.type == "ping" and broker.inject_env != "CELERY_BROKER_URL":
         names.append(PROBE_BROKER_ENV)
-    env = [{"name": name, **_broker_url_source(broker)} for name in names]
-    env += _sentinel_env(broker)
+    env = [{"name": name, **broker_url_source(broker)} for name in names]
+    env += sentinel_env(broker)
     return [*env, *_aws_env(broker)] if broker.inject_env else env
 
 
-def _sentinel_env(broker: Broker) -> list[dict[str, Any]]:
+def sentinel_env(broker: Broker) -> list[dict[str, Any]]:
     """Credentials of the sentinels, for the launcher that puts them into the settings."""
     place = sentinel_password(broker)
     if place is None:
         return []
     user = [{"name": SENTINEL_USERNAME, "value": broker.sentinel_username}] if broker.sentinel_username else []
-    return [*user, {"name": SENTINEL_PASSWORD, **_from_secret(*place)}]
+    return [*user, {"name": SENTINEL_PASSWORD, **from_secret(*place)}]
 
 
-def _broker_url_source(broker: Broker) -> dict[str, Any]:
+def broker_url_source(broker: Broker) -> dict[str, Any]:
+    """The broker's URL as the value of an environment entry."""
     if broker.secret is not None and broker.type != "sqs":
-        return _from_secret(broker.secret.name, broker.secret.url_key)
+        return from_secret(broker.secret.name, broker.secret.url_key)
     if broker.password:
-        return _from_secret(broker.own_secret, "url")
+        return from_secret(broker.own_secret, "url")
     return {"value": broker_url(broker)}
 
 
@@ -262,7 +329,7 @@ def _aws_env(broker: Broker) -> list[dict[str, Any]]:
         return []
     env: list[dict[str, Any]] = [{"name": "AWS_DEFAULT_REGION", "value": broker.region or ""}]
     for name, (secret, key) in aws_keys(broker).items():
-        env.append({"name": name, **_from_secret(secret, key)})
+        env.append({"name": name, **from_secret(secret, key)})
     return env
 
 
@@ -281,7 +348,8 @@ def aws_keys(broker: Broker) -> dict[str, tuple[str, str]]:
     return {}
 
 
-def _from_secret(name: str, key: str) -> dict[str, Any]:
+def from_secret(name: str, key: str) -> dict[str, Any]:
+    """A key of a Secret as the value of an environment entry."""
     return {"valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
 
 
@@ -346,7 +414,7 @@ def _hardened(container: dict[str, Any], pod: Pod) -> dict[str, Any]:
     return {**container, "securityContext": merge("SecurityContext", base, container.get("securityContext", {}))}
 
 
-def _spec(pod: Pod, containers: list[dict[str, Any]], context: PodContext) -> dict[str, Any]:
+def _spec(pod: Pod, containers: list[dict[str, Any]], selector: dict[str, str]) -> dict[str, Any]:
     spec: dict[str, Any] = {
         # Service links would inject FLOWER_PORT=tcp://… and the like into apps that read such names.
         "enableServiceLinks": False,
@@ -362,7 +430,7 @@ def _spec(pod: Pod, containers: list[dict[str, Any]], context: PodContext) -> di
         "nodeSelector": pod.node_selector,
         "tolerations": list(pod.tolerations),
         "affinity": pod.affinity,
-        "topologySpreadConstraints": [_spread(item, context.selector) for item in pod.topology_spread_constraints],
+        "topologySpreadConstraints": [_spread(item, selector) for item in pod.topology_spread_constraints],
         "priorityClassName": pod.priority_class_name,
         "serviceAccountName": pod.service_account_name,
         "volumes": list(pod.volumes),
@@ -376,23 +444,35 @@ def _spread(constraint: dict[str, Any], selector: dict[str, str]) -> dict[str, A
 
 
 def _template(spec: dict[str, Any], pod: Pod, context: PodContext) -> dict[str, Any]:
+    secrets = own_secrets(pod, context.service.broker, context.deployment)
+    config = ",".join(filter(None, (context.config_hash, context.routes.content_hash)))
+    return _finished(spec, pod, context, _roll_annotations(pod, secrets, context.observed, config))
+
+
+def _finished(
+    spec: dict[str, Any], pod: Pod, context: PodContext | ServerContext, rolls: dict[str, str]
+) -> dict[str, Any]:
     metadata: dict[str, Any] = {"labels": {**context.people, **pod.pod_labels, **context.selector}}
-    annotations = {**_roll_annotations(pod, context), **pod.pod_annotations}
+    annotations = {**rolls, **pod.pod_annotations}
     if annotations:
         metadata["annotations"] = annotations
     return {"metadata": metadata, "spec": merge("PodSpec", spec, pod.pod_overrides)}
 
 
-def _roll_annotations(pod: Pod, context: PodContext) -> dict[str, str]:
-    """Pods roll when something they read at start has changed. A Secret is never hashed: a hash can be guessed at."""
+def _roll_annotations(pod: Pod, secrets: Iterable[str], observed: Observed, config: str) -> dict[str, str]:
+    """Pods roll when something they read at start has changed. A Secret is never hashed: a hash can be guessed at.
+
+    :param secrets: names of the Secrets of ours that the pod reads.
+    :param config: stands for the content of the ConfigMaps that it reads.
+    """
     versions = {
         name: item.resource_version
-        for name in own_secrets(pod, context.service.broker, context.deployment)
-        if (item := context.observed.find("Secret", name)) is not None and item.resource_version
+        for name in secrets
+        if (item := observed.find("Secret", name)) is not None and item.resource_version
     }
     found = {
         SECRETS_ANNOTATION: json.dumps(versions, sort_keys=True, separators=(",", ":")) if versions else "",
-        CONFIG_ANNOTATION: ",".join(filter(None, (context.config_hash, context.routes.content_hash))),
+        CONFIG_ANNOTATION: config,
         REVISION_ANNOTATION: pod.secret_revision or "",
     }
     return {name: value for name, value in found.items() if value}
@@ -405,6 +485,13 @@ def own_secrets(pod: Pod, broker: Broker | None, deployment: str) -> Iterable[st
         yield broker.own_secret
     if any(not reference for reference in pod.secret_env.values()):
         yield secret_env_name(deployment)
+
+
+def own_broker_secret(broker: Broker) -> Iterable[str]:
+    """Name of the Secret of ours that holds a broker's URL, if it does."""
+    entry = {"name": "", **broker_url_source(broker)}
+    if _secret_of(entry) == broker.own_secret and broker.own_secret:
+        yield broker.own_secret
 
 
 def _secret_of(entry: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._adoption import (
     has_fleet,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring import skipped, watching_resources
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     ADOPTED_LABEL,
     COMPONENT_LABEL,
@@ -54,7 +55,12 @@ class Findings:
 
 def wanted_objects(fleet: Fleet) -> list[tuple[str, str]]:
     """Kind and name of every object that a fleet asks for."""
-    manifests = [*routing_resources(fleet), *worker_resources(fleet), *scaler_resources(fleet)]
+    manifests = [
+        *routing_resources(fleet),
+        *worker_resources(fleet),
+        *scaler_resources(fleet),
+        *watching_resources(fleet),
+    ]
     secrets = [("Secret", name) for name in secret_names(fleet)]
     return [*secrets, *((item["kind"], item["metadata"]["name"]) for item in manifests)]
 
@@ -113,6 +119,7 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
         *_vertical_autoscalers(fleet, observed),
         *_evicting_redis(fleet, observed),
         *_owners_replicas(fleet, observed),
+        *skipped(fleet, observed),
     )
     doomed = tuple(dict.fromkeys(item for item, _problem in conflicts)) if _removes(fleet) else ()
     return Findings(tuple(problems), tuple(missing), warnings, doomed)

@@ -312,6 +312,10 @@ def _check_unique_names(fleet: Fleet, problems: Problems) -> None:
         if service.beat is not None:
             taken[beat_name(service.name)].append(f"beat of service {service.name}")
             paths.setdefault(beat_name(service.name), f"{service.path}.beat")
+    for server in fleet.monitoring.servers:
+        title = f"{server.part} of {', '.join(server.services)}"
+        taken[server.name].append(title)
+        paths.setdefault(server.name, f"celery_workers_{server.part}.name")
     for name, owners in taken.items():
         if len(owners) > 1:
             problems.add(

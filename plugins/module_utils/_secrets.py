@@ -14,7 +14,8 @@ import base64
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -27,6 +28,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._fleet import (
     parse_fleet,
     without_nulls,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._flower import flower_secret_keys, has_secret
 from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names
 from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer, layers_of, overlay, plain, stack
 from ansible_collections.queueops.celery.plugins.module_utils._model import (
@@ -36,21 +38,32 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import (
     Service,
     Tls,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import Flower
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    EXPORTER,
+    FLOWER,
     KEYS_ANNOTATION,
+    SERVER_LABEL,
     beat_name,
+    flower_secret_name,
     ownership_labels,
     people_labels,
     secret_env_name,
     service_broker_secret_name,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
+from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
+from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError, Problem
 from ansible_collections.queueops.celery.plugins.module_utils._values import (
     MISPLACED,
     URL_WITH_PASSWORD,
     looks_secret,
     names_secret,
 )
+
+#: Keys of Flower whose values are generated where nobody gives them: 128 bits, in letters that nothing reads as its
+#: own.
+GENERATED_KEYS = ("password", "cookie_secret")
+_GENERATED_BYTES = 16
 
 #: A key that is nearly one of these is masked too: it is one typing mistake away.
 _SECRET_KEYS = ("secret_env", "password")
@@ -166,6 +179,24 @@ def _login_without_secrets(value: Any, masks_env: bool) -> Any:
     return {**shown, "password": _secret_marker(value["password"], None)} if "password" in value else shown
 
 
+def flower_without_secrets(value: Any) -> Any:
+    """The same for Flower, whose secrets stand in its own keys and in those of C(oauth)."""
+    if not isinstance(value, Mapping):
+        return None if value is None else MISPLACED
+    named = {key: value[key] for key in GENERATED_KEYS if key in value}
+    result = without_secrets({key: item for key, item in value.items() if key not in named and key != "oauth"})
+    result |= {key: _secret_marker(item, None) for key, item in named.items()}
+    if "oauth" in value:
+        oauth = value["oauth"]
+        if isinstance(oauth, Mapping):
+            rest = {key: item for key, item in oauth.items() if key != "client_secret"}
+            marked = {"client_secret": _secret_marker(oauth["client_secret"], None)} if "client_secret" in oauth else {}
+            result["oauth"] = {**without_secrets(rest), **marked}
+        else:
+            result["oauth"] = None if oauth is None else MISPLACED
+    return result
+
+
 #: A host, perhaps a port, and then the rest of the URL: an @ that follows belongs to no login.
 _ADDRESS_ONLY = re.compile(r"[^/@:?#]+(:[0-9]+)?([/?#]|$)")
 
@@ -199,6 +230,8 @@ def _redacted(layer: dict[str, Any], accepting: set[str]) -> Any:
     base, value = _text(layer["name"]).partition("__")[0].removeprefix(PREFIX), layer["value"]
     if base == "broker":
         return broker_without_secrets(value)
+    if base == FLOWER:
+        return flower_without_secrets(value)
     if base not in ("services", "config") or not isinstance(value, Mapping):
         return without_secrets(value, masks_env="" not in accepting)
     safe = {
@@ -233,29 +266,47 @@ def _mentions(value: Any, risk: str) -> bool:
 
 
 def secret_manifests(
-    layers: list[dict[str, Any]], namespace: str, fleet: str = "", preset: str = ""
+    layers: list[dict[str, Any]],
+    namespace: str,
+    fleet: str = "",
+    preset: str = "",
+    observed: Observed = NOTHING,
+    enabled: Collection[str] = (),
+    output: str = "cluster",
 ) -> list[dict[str, Any]]:
     """The Secrets that a fleet needs, with their values. For the one task that sends them, and for nothing else.
 
+    A value that nobody gives is generated here, unless the cluster has one.
+
+    :param enabled: parts beside the workers that are wanted.
+    :param output: as for the model.
     :raises InventoryError: for an inventory that no module would take either.
     """
     # Modules have checked the whole inventory by now; of how routes are delivered no Secret depends.
     inventory = Inventory(
-        namespace, fleet, preset, _as_layers(redacted_layers(layers)), routing_delivery="tutor_plugin"
+        namespace,
+        fleet,
+        preset,
+        _as_layers(redacted_layers(layers)),
+        routing_delivery="tutor_plugin",
+        enabled=tuple(set(enabled) & {FLOWER, EXPORTER}),
+        output=output,
     )
     model = parse_fleet(inventory)
     values = _Values(_as_layers(layers))
-    return [
+    own = [
         _secret(model, name, service, data)
         for name, service, data in [*_broker_secrets(model, values), *_env_secrets(model, values)]
     ]
+    return [*own, *_flower_secrets(model, values, observed, output)]
 
 
 class _Values:
     """The merged inventory with its secret values."""
 
     def __init__(self, layers: tuple[Layer, ...]) -> None:
-        self.trees = {name: self._tree(name, layers) for name in ("services", "config", "queue_defaults", "broker")}
+        names = ("services", "config", "queue_defaults", "broker", FLOWER)
+        self.trees = {name: self._tree(name, layers) for name in names}
 
     @staticmethod
     def _tree(name: str, layers: tuple[Layer, ...]) -> Any:
@@ -324,6 +375,48 @@ def _env_secrets(fleet: Fleet, values: _Values) -> Iterator[tuple[str, str, dict
                 yield secret_env_name(deployment), service.name, {name: _text(raw[name]) for name in names}
 
 
+def _flower_secrets(fleet: Fleet, values: _Values, observed: Observed, output: str) -> Iterator[dict[str, Any]]:
+    flower, raw = fleet.monitoring.flower, values.trees[FLOWER]
+    for server in fleet.monitoring.flowers if flower is not None and has_secret(flower) else ():
+        given = {
+            "password": raw.get("password"),
+            "cookie_secret": raw.get("cookie_secret"),
+            "client_secret": (raw.get("oauth") or {}).get("client_secret"),
+        }
+        name = flower_secret_name(server.name)
+        kept, data = kept_keys(fleet, observed, name), {}
+        for key in flower_secret_keys(flower) if flower is not None else ():
+            value = _text(given[key]) if given[key] is not None else ""
+            if value:
+                data[key] = value
+            elif key in GENERATED_KEYS and key not in kept and output == "cluster":
+                data[key] = secrets.token_hex(_GENERATED_BYTES)
+        if "," in data.get("password", ""):
+            # Flower takes several logins in one value, with commas between them (2.2).
+            problem = Problem(f"{PREFIX}flower.password", "Flower would cut it at the comma; write one without.")
+            raise InventoryError([problem])
+        wanted = set(flower_secret_keys(flower)) if flower is not None else set()
+        yield _secret(fleet, name, "", data, FLOWER, {SERVER_LABEL: server.name}, kept & wanted)
+
+
+def kept_keys(fleet: Fleet, observed: Observed, name: str) -> set[str]:
+    """Keys that a Secret of ours has in the cluster. What was generated once stays."""
+    live = observed.find("Secret", name)
+    if live is None or not live.is_ours(fleet.name):
+        return set()
+    return set(live.annotations.get(KEYS_ANNOTATION, "").split(",")) & set(GENERATED_KEYS)
+
+
+def generated(fleet: Fleet, observed: Observed) -> list[str]:
+    """Secret and key of each value that the next run generates."""
+    flower, found = fleet.monitoring.flower, []
+    for server in fleet.monitoring.flowers if flower is not None else ():
+        name = flower_secret_name(server.name)
+        missing = set(GENERATED_KEYS) & set(flower_secret_keys(flower or Flower())) - kept_keys(fleet, observed, name)
+        found += [f"Secret {name}, key {key}" for key in sorted(missing) if not getattr(flower, key)]
+    return found
+
+
 def _deployments(service: Service) -> Iterator[tuple[str, str | None]]:
     for variant in service.variants:
         yield variant.deployment, variant.name
@@ -335,32 +428,45 @@ def _variant_env(service: Service, name: str) -> dict[str, Any]:
     return next(variant.pod.secret_env for variant in service.variants if variant.name == name)
 
 
-def _secret(fleet: Fleet, name: str, service: str, data: dict[str, str]) -> dict[str, Any]:
-    labels = {**people_labels(fleet.name, name, "secret"), **ownership_labels(fleet.name, service)}
+def _secret(
+    fleet: Fleet,
+    name: str,
+    service: str,
+    data: dict[str, str],
+    component: str = "",
+    marks: Mapping[str, str] | None = None,
+    kept: Collection[str] = (),
+) -> dict[str, Any]:
+    """One Secret.
+
+    :param kept: keys whose values stay as they are in the cluster.
+    """
+    own = {**ownership_labels(fleet.name, service, component=component), **(marks or {})}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
             "name": name,
             "namespace": fleet.namespace,
-            "labels": labels,
-            "annotations": {KEYS_ANNOTATION: ",".join(sorted(data))},
+            "labels": {**people_labels(fleet.name, name, component or "secret"), **own},
+            "annotations": {KEYS_ANNOTATION: ",".join(sorted({*data, *kept}))},
         },
         "type": "Opaque",
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
     }
 
 
-def without_stale_keys(secrets: list[dict[str, Any]], observed: Observed) -> list[dict[str, Any]]:
+def without_stale_keys(manifests: list[dict[str, Any]], observed: Observed) -> list[dict[str, Any]]:
     """The same Secrets, with a null for each key that an earlier run wrote and nobody asks for any more.
 
     They are sent as a merge patch, which takes away only what it names.
     """
     found = []
-    for secret in secrets:
+    for secret in manifests:
         live = observed.find("Secret", secret["metadata"]["name"])
         written = set((live.annotations.get(KEYS_ANNOTATION) or "").split(",")) - {""} if live else set()
-        stale = dict.fromkeys(sorted(written - set(secret["data"])))
+        wanted = set(secret["metadata"]["annotations"][KEYS_ANNOTATION].split(","))
+        stale = dict.fromkeys(sorted(written - wanted))
         found.append({**secret, "data": {**secret["data"], **stale}})
     return found
 
@@ -374,21 +480,28 @@ def secret_names(fleet: Fleet) -> list[str]:
         for deployment, variant in _deployments(service):
             wanted = service.pod.secret_env if variant is None else _variant_env(service, variant)
             names += [secret_env_name(deployment)] if any(not reference for reference in wanted.values()) else []
+    flower = fleet.monitoring.flower
+    if flower is not None and has_secret(flower):
+        names += [flower_secret_name(server.name) for server in fleet.monitoring.flowers]
     return list(dict.fromkeys(names))
 
 
-def redact(text: str, secrets: list[dict[str, Any]]) -> str:
+_GENERATED = re.compile(rf"\b[0-9a-f]{{{2 * _GENERATED_BYTES}}}\b|\b[A-Za-z0-9+/]{{43}}=")
+
+
+def redact(text: str, manifests: list[dict[str, Any]]) -> str:
     """A message without any value of these Secrets, also as base64 and as part of a URL."""
-    for value in sorted(_secret_strings(secrets), key=len, reverse=True):
+    for value in sorted(_secret_strings(manifests), key=len, reverse=True):
         # A very short value would cut words apart; one that stands alone is still covered.
         pattern = re.escape(value) if len(value) > 3 else rf"(?<![\w-]){re.escape(value)}(?![\w-])"
         text = re.sub(pattern, "********", text)
-    return text
+    # What a task has generated nobody else knows, but it always looks the same.
+    return _GENERATED.sub("********", text)
 
 
-def _secret_strings(secrets: list[dict[str, Any]]) -> set[str]:
+def _secret_strings(manifests: list[dict[str, Any]]) -> set[str]:
     found: set[str] = set()
-    for secret in secrets:
+    for secret in manifests:
         for encoded in filter(None, secret.get("data", {}).values()):
             value = base64.b64decode(encoded).decode()
             # As it is, and as JSON and Python write it inside of a text.

@@ -31,6 +31,8 @@ import jinja2.meta
 import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED, PREFIX, Inventory, parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._layers import LAYER_NAME, Layer
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring import watching_resources
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import PARTS
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import redacted_layers, secret_manifests
@@ -163,12 +165,15 @@ def read(variables: Variables) -> tuple[str, ...]:
         versions={item.name: ours.get(f"{PREFIX}{item.name}_version", "") for item in fields(Versions)},
         known_variables=(*options, f"{PREFIX}hosts"),
         variable_names=tuple(ours),
+        enabled=tuple(part for part in PARTS if ours.get(f"{PREFIX}{part}_enabled")),
+        output=str(ours.get(f"{PREFIX}output", "cluster")),
         **{name: ours[PREFIX + name] for name in OTHERS if PREFIX + name in ours},
     )
     model = parse_fleet(inventory)
     worker_resources(model)
     scaler_resources(model)
-    secret_manifests(layers, namespace, fleet, preset)
+    watching_resources(model)
+    secret_manifests(layers, namespace, fleet, preset, enabled=inventory.enabled, output=inventory.output)
     if not model.variants:
         raise ValueError("no variant came of it")
     return model.warnings

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.queueops.celery.plugins.module_utils import _model as model
+from ansible_collections.queueops.celery.plugins.module_utils import _monitoring_keys as monitoring
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED, PREFIX
 from ansible_collections.queueops.celery.plugins.module_utils._keys import Key, Section, default_of, key_of
 from ansible_collections.queueops.celery.plugins.module_utils._presets import OPENEDX, PROFILES
@@ -74,6 +75,13 @@ GROUPS = (
         "`replicas` is for variants without a scaler, all other keys are for variants with one.",
     ),
     Group(model.Knowledge, "Variant: what people know", "Facts about the tasks, from which other defaults follow."),
+    Group(model.Watch, "Variant: what is watched", "Who looks after the variant, and when."),
+    Group(
+        monitoring.Alerts,
+        "Alerts",
+        "Below `alerts` of a variant, a service or `celery_workers_queue_defaults`: thresholds of its alerts, which "
+        "`celery_workers_prometheus_rule_enabled` makes. `alerts: false` for none.",
+    ),
     Group(
         model.Beat,
         "Beat",
@@ -100,6 +108,40 @@ GROUPS = (
     Group(
         model.SecretReference, "Secret reference", "Below `secret` of a broker: a Secret that exists already.", False
     ),
+    Group(
+        monitoring.Flower,
+        "Flower",
+        f"`{PREFIX}flower`, for `{PREFIX}flower_enabled`. The keys of [its pod](#pods-of-flower-and-exporter) stand here "
+        "too.",
+    ),
+    Group(monitoring.FlowerSecret, "Flower secret", "Below `secret` of Flower.", False),
+    Group(monitoring.FlowerOauth, "Flower login", "Below `oauth` of Flower.", False),
+    Group(monitoring.FlowerIngress, "Flower Ingress", "Below `ingress` of Flower.", False),
+    Group(monitoring.FlowerRoute, "Flower HTTPRoute", "Below `http_route` of Flower.", False),
+    Group(monitoring.FlowerNetworkPolicy, "Flower NetworkPolicy", "Below `network_policy` of Flower."),
+    Group(monitoring.FlowerPersistence, "Flower persistence", "Below `persistence` of Flower."),
+    Group(
+        monitoring.Exporter,
+        "Exporter",
+        f"`{PREFIX}exporter`, for `{PREFIX}exporter_enabled`. The keys of [its pod](#pods-of-flower-and-exporter) stand "
+        "here too.",
+    ),
+    Group(
+        monitoring.ServerPod,
+        "Pods of Flower and exporter",
+        f"In `{PREFIX}flower` and in `{PREFIX}exporter`, beside their own keys.",
+    ),
+    Group(
+        monitoring.ServiceMonitor,
+        "Service monitor",
+        f"`{PREFIX}service_monitor`, for `{PREFIX}service_monitor_enabled`.",
+    ),
+    Group(
+        monitoring.PrometheusRule,
+        "Prometheus rule",
+        f"`{PREFIX}prometheus_rule`, for `{PREFIX}prometheus_rule_enabled`.",
+    ),
+    Group(monitoring.Dashboard, "Dashboard", f"`{PREFIX}dashboard`, for `{PREFIX}dashboard_enabled`."),
 )
 
 INTRO = f"""\
@@ -259,7 +301,8 @@ def preset_block() -> str:
 def forgotten() -> list[str]:
     """Dataclasses of the model that have keys and no section here."""
     known = {group.cls for group in GROUPS}
-    classes = [item for item in vars(model).values() if isinstance(item, type) and is_dataclass(item)]
+    names = {**vars(model), **vars(monitoring)}
+    classes = [item for item in names.values() if isinstance(item, type) and is_dataclass(item)]
     return [cls.__name__ for cls in classes if cls not in known and any(key_of(item) for item in fields(cls))]
 
 

@@ -22,6 +22,7 @@ ROOTS = (
     "io.k8s.api.core.v1.PodSpec",
     "io.k8s.api.apps.v1.DeploymentStrategy",
     "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerBehavior",
+    "io.k8s.api.networking.v1.NetworkPolicyPeer",
 )
 #: Part of pod types by reference only; nobody writes them in an inventory.
 LEFT_OUT = {"ManagedFieldsEntry", "FieldsV1", "EphemeralContainer"}

@@ -1,0 +1,318 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: reads what watches a fleet, and refuses what could not work. A part of the model, called by it alone.
+
+Keys of a part that is switched off are checked for their names and types only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import place_of
+from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import sentinel_password
+from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names, key_of, read, refuse_unknown
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import merge
+from ansible_collections.queueops.celery.plugins.module_utils._layers import Branch, nested, stack
+from ansible_collections.queueops.celery.plugins.module_utils._model import Monitoring, Pod, Server, Service
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import (
+    Dashboard,
+    Exporter,
+    Flower,
+    FlowerOauth,
+    PrometheusRule,
+    ServerPod,
+    ServiceMonitor,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._names import server_name
+from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
+from ansible_collections.queueops.celery.plugins.module_utils._values import looks_secret
+
+_VARIABLE = "celery_workers_"
+_POD_KEYS = key_names(ServerPod)
+_CLASSES: dict[str, type] = {
+    "flower": Flower,
+    "exporter": Exporter,
+    "service_monitor": ServiceMonitor,
+    "prometheus_rule": PrometheusRule,
+    "dashboard": Dashboard,
+}
+_Part = TypeVar("_Part")
+
+#: Names of alerts; _alerts makes one of each for every variant that has the metrics for it.
+ALERTS = (
+    "CeleryBacklogGrowsAtMaximum",
+    "CeleryWorkWithoutWorkers",
+    "CeleryScalerErrors",
+    "CeleryScalerFallback",
+    "CeleryScalerPaused",
+    "CeleryAutoscalerInactive",
+    "CeleryDrainsTooSlowly",
+    "CeleryTasksFail",
+    "CeleryTasksStall",
+    "CeleryTasksDoNotEnd",
+    "CeleryWorkersRestart",
+    "CeleryWorkerOutOfMemory",
+    "CeleryQueueWithoutConsumer",
+)
+
+#: Arguments of C(celery flower) that have a key of their own, or that would show a secret.
+_FLOWER_ARGUMENTS: dict[str, str] = {
+    "address": "the Service decides who reaches it",
+    "port": "the port is 5555",
+    "unix-socket": "the Service needs the port",
+    "basic-auth": "set username and password",
+    "auth": "set oauth",
+    "auth-provider": "set oauth",
+    "oauth2-key": "set oauth",
+    "oauth2-secret": "set oauth; a command line shows secrets",
+    "oauth2-redirect-uri": "set oauth",
+    "cookie-secret": "set cookie_secret; a command line shows secrets",
+    "broker-api": "it follows from celery_workers_broker.management",
+    "broker": "the broker is the fleet's; set celery_workers_broker",
+    "persistent": "set persistence",
+    "db": "set persistence",
+    "state-save-interval": "set persistence",
+    "url-prefix": "set url_prefix, which probes and monitors follow",
+    "read-only": "set read_only",
+    "max-tasks": "set max_tasks",
+    "max-workers": "set max_workers",
+    "purge-offline-workers": "set purge_offline_workers",
+    "inspect-timeout": "set inspect_timeout",
+    "task-runtime-metric-buckets": "set runtime_buckets",
+    "conf": "the settings are environment variables; set env",
+}
+_EXPORTER_ARGUMENTS: dict[str, str] = {
+    "broker-url": "the broker is the fleet's; set celery_workers_broker",
+    "port": "the port is 9808",
+    "queues": "the queues are those of the variants",
+    "buckets": "set runtime_buckets",
+    "worker-timeout": "set worker_timeout",
+    "purge-offline-worker-metrics": "set purge_offline_workers",
+    "metric-prefix": "dashboard and alerts know the names that begin with celery_",
+}
+
+
+def read_monitoring(
+    trees: Mapping[str, Branch],
+    enabled: Collection[str],
+    services: tuple[Service, ...],
+    output: str,
+    problems: Problems,
+) -> Monitoring:
+    """What watches a fleet.
+
+    :param trees: keys of each part.
+    :param enabled: parts that are switched on.
+    :param output: C(manifests) keeps nothing that is generated.
+    """
+    reader = _Reader(trees, set(enabled), services, problems)
+    flower, flowers = reader.server("flower", Flower)
+    exporter, exporters = reader.server("exporter", Exporter)
+    if flower is not None:
+        _check_flower(flower, flowers, reader, output)
+    if exporter is not None:
+        _check_exporter(exporter, exporters, reader)
+    monitor = reader.part("service_monitor", ServiceMonitor)
+    if monitor is not None and not {"flower", "exporter"} & reader.enabled:
+        problems.add(
+            f"{_VARIABLE}service_monitor_enabled",
+            f"there is nothing to scrape; write {_VARIABLE}flower_enabled: true as well.",
+        )
+    rule = reader.part("prometheus_rule", PrometheusRule)
+    for name in rule.severities if rule is not None else ():
+        if name not in ALERTS:
+            problems.add(reader.path("prometheus_rule", "severities"), f"there is no {name!r}; {suggest(name, ALERTS)}")
+    return Monitoring(flower, exporter, monitor, rule, reader.part("dashboard", Dashboard), flowers, exporters)
+
+
+class _Reader:
+    """Carries trees and problems through the reading of all parts."""
+
+    def __init__(
+        self, trees: Mapping[str, Branch], enabled: set[str], services: tuple[Service, ...], problems: Problems
+    ) -> None:
+        self.trees, self.enabled, self.services, self.problems = trees, enabled, services, problems
+
+    def path(self, part: str, name: str) -> str:
+        """Where a key of a part was written, or would be."""
+        node = self.trees[part].children.get(name)
+        return node.path if node is not None else f"{_VARIABLE}{part}.{name}"
+
+    def part(self, part: str, cls: type[_Part]) -> _Part | None:
+        """A part without pods; None where it is switched off."""
+        tree = self.trees[part]
+        with_pods = part in ("flower", "exporter")
+        known = key_names(_CLASSES[part]) | (_POD_KEYS if with_pods else set())
+        refuse_unknown(f"{_VARIABLE}{part}", tree, known, self.problems)
+        keys = read(cls, tree, self.problems)
+        return keys if part in self.enabled else None
+
+    def server(self, part: str, cls: type[_Part]) -> tuple[_Part | None, tuple[Server, ...]]:
+        """A part that runs beside each broker."""
+        keys, written = self.part(part, cls), self._pod(part)
+        if keys is None:
+            return None, ()
+        for entry in written.env:
+            if looks_secret(entry["name"], entry.get("value")):
+                self.problems.add(
+                    self.path(part, "env"),
+                    f"{entry['name']} looks like a secret, and everybody who may read Deployments would read it; take "
+                    "it from an existing Secret: {name: …, valueFrom: {secretKeyRef: {name: …, key: …}}}.",
+                )
+        pod = Pod(**{**_values(written), "image": getattr(keys, "image", "")})
+        self._check_overrides(part, pod)
+        return keys, self._servers(part, getattr(keys, "name", None), pod)
+
+    def _pod(self, part: str) -> ServerPod:
+        tree, below = self.trees[part], {"resources": ServerPod().resources}
+        kept = {name: child for name, child in tree.children.items() if tree.get(name) is not None}
+        return read(ServerPod, stack(nested(below, "collection defaults"), Branch(kept, tree.path)), self.problems)
+
+    def _check_overrides(self, part: str, pod: Pod) -> None:
+        for container in pod.pod_overrides.get("containers", []):
+            for name in sorted({"args", "command"} & set(container)) if container.get("name") == part else ():
+                self.problems.add(
+                    self.path(part, "pod_overrides"), f"{name} of its container is ours; write extra_params instead."
+                )
+
+    def _servers(self, part: str, name: str | None, pod: Pod) -> tuple[Server, ...]:
+        """One a broker. The first one has the plain name."""
+        places: dict[str, list[Service]] = {}
+        for service in self.services:
+            if service.broker is not None and service.broker.type != "sqs":
+                places.setdefault(place_of(service.broker), []).append(service)
+        if not places:
+            kinds = {service.broker.type for service in self.services if service.broker is not None}
+            why = (
+                "SQS has neither events nor remote control, so there is nothing to show; leave it out."
+                if kinds
+                else f"no broker is known, and it listens to one; write {_VARIABLE}broker."
+            )
+            self.problems.add(f"{_VARIABLE}{part}_enabled", why)
+        found = []
+        for number, sharing in enumerate(places.values()):
+            broker, names = sharing[0].broker, tuple(service.name for service in sharing)
+            if broker is not None:
+                own = server_name(part, "" if number == 0 else names[0])
+                found.append(Server(part, name if name and number == 0 else own, broker, names, pod, number == 0))
+        return tuple(found)
+
+
+def _values(pod: ServerPod) -> dict[str, Any]:
+    values = {item.name: getattr(pod, item.name) for item in fields(ServerPod) if key_of(item)}
+    ids = {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}
+    values["security_context"] = merge("PodSecurityContext", ids, pod.security_context)
+    values["container_security_context"] = merge(
+        "SecurityContext", {"readOnlyRootFilesystem": True}, pod.container_security_context
+    )
+    return values
+
+
+def _check_flower(flower: Flower, flowers: tuple[Server, ...], reader: _Reader, output: str) -> None:
+    problems = reader.problems
+    _check_arguments("flower", flower.extra_params, _FLOWER_ARGUMENTS, reader)
+    _check_buckets("flower", flower.runtime_buckets, reader)
+    if flower.secret is not None and not flower.secret.name:
+        problems.add(reader.path("flower", "secret"), "name the existing Secret.")
+    if flower.secret is not None and flower.password:
+        problems.add(
+            reader.path("flower", "secret"),
+            "secret names an existing Secret and password makes one; write one of them.",
+        )
+    if flower.oauth is not None:
+        _check_oauth(flower, flower.oauth, reader)
+    for name, exposed in (("ingress", flower.ingress), ("http_route", flower.http_route)):
+        if exposed is not None and not exposed.host:
+            problems.add(f"{reader.path('flower', name)}.host", "name the host, for example flower.example.org.")
+    if flower.http_route is not None and not flower.http_route.gateway:
+        problems.add(f"{reader.path('flower', 'http_route')}.gateway", "name the Gateway that the route belongs to.")
+    if flower.ingress is not None and not flower.ingress.tls:
+        problems.warn(
+            f"{reader.path('flower', 'ingress')}.tls", "without TLS everybody on the way reads Flower's password."
+        )
+    outside = flower.ingress is not None or flower.http_route is not None or "service_monitor" in reader.enabled
+    if flower.network_policy is not None and outside and not flower.network_policy.allow_from:
+        problems.add(
+            f"{reader.path('flower', 'network_policy')}.allow_from",
+            "the policy would keep out your ingress controller and Prometheus; name their namespaces: "
+            "[{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}].",
+        )
+    if output == "manifests":
+        _check_given(flower, reader)
+
+
+def _check_oauth(flower: Flower, oauth: FlowerOauth, reader: _Reader) -> None:
+    path, problems = reader.path("flower", "oauth"), reader.problems
+    needed = {
+        "provider": "one of google, github, gitlab, okta",
+        "client_id": "the id that the provider gave",
+        "redirect_uri": "https://<host>/login",
+        "allow": "who may enter, for example .*@example.org",
+    }
+    for name, what in needed.items():
+        if not getattr(oauth, name):
+            problems.add(f"{path}.{name}", f"it is needed; write {what}.")
+    if not oauth.client_secret and flower.secret is None:
+        problems.add(f"{path}.client_secret", "it is needed; write it, or name an existing Secret with secret.")
+    if oauth.client_secret and flower.secret is not None:
+        problems.add(f"{path}.client_secret", "it stands here and secret names an existing Secret; write one of them.")
+    if flower.password:
+        problems.add(reader.path("flower", "password"), "people log in at the provider; leave password out, or oauth.")
+    if oauth.provider == "okta" and not oauth.base_url:
+        problems.add(f"{path}.base_url", "name Okta's server, for example https://example.okta.com/oauth2.")
+    for name, owners in (("domain", ("github", "gitlab")), ("base_url", ("okta",)), ("gitlab_groups", ("gitlab",))):
+        if getattr(oauth, name) and oauth.provider and oauth.provider not in owners:
+            problems.add(f"{path}.{name}", f"it belongs to {' and '.join(owners)}; leave it out.")
+    # Flower takes one '*', which stands before the '@', and not together with '|' (flower.utils.authentication, 2.2).
+    allow = oauth.allow or ""
+    if allow.count("*") > 1 or ("*" in allow and "|" in allow):
+        problems.add(f"{path}.allow", "Flower takes one '*', or several addresses with '|' between them, not both.")
+
+
+def _check_given(flower: Flower, reader: _Reader) -> None:
+    """Files are written by whoever runs the playbook, so nothing that is generated would stay the same in them."""
+    generated = []
+    if flower.oauth is None and not flower.password and flower.secret is None:
+        generated.append("password")
+    if (
+        flower.oauth is not None
+        and not flower.cookie_secret
+        and not (flower.secret and flower.secret.cookie_secret_key)
+    ):
+        generated.append("cookie_secret")
+    for name in generated:
+        reader.problems.add(
+            reader.path("flower", name),
+            f"manifest files cannot keep a {name} that is generated; write one, or name an existing Secret with "
+            "secret.",
+        )
+
+
+def _check_exporter(exporter: Exporter, exporters: tuple[Server, ...], reader: _Reader) -> None:
+    _check_arguments("exporter", exporter.extra_params, _EXPORTER_ARGUMENTS, reader)
+    _check_buckets("exporter", exporter.runtime_buckets, reader)
+    for server in exporters:
+        if sentinel_password(server.broker) is not None:
+            reader.problems.add(
+                f"{_VARIABLE}exporter_enabled",
+                "the exporter takes no password for sentinels (0.10), so it would not connect; leave it out.",
+            )
+
+
+def _check_arguments(part: str, words: tuple[str, ...], refused: Mapping[str, str], reader: _Reader) -> None:
+    for word in words:
+        name = re.sub(r"^--?", "", word.partition("=")[0]).replace("_", "-")
+        if not word.startswith("-"):
+            reader.problems.add(reader.path(part, "extra_params"), f"{word!r} is no argument; write --name=value.")
+        elif name in refused:
+            reader.problems.add(reader.path(part, "extra_params"), f"--{name} is refused: {refused[name]}.")
+
+
+def _check_buckets(part: str, buckets: tuple[float, ...], reader: _Reader) -> None:
+    if list(buckets) != sorted(buckets):
+        reader.problems.add(reader.path(part, "runtime_buckets"), "write the bounds in ascending order.")
