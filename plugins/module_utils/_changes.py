@@ -158,7 +158,7 @@ def _sides(definition: dict[str, Any], item: dict[str, Any], existed: bool) -> t
     return readable(diff.get("before") or {}, kind), readable(diff.get("after") or {}, kind)
 
 
-#: Lines of a text above which nobody reads it as a whole: a dashboard has thousands. Of a change all of them are compared.
+#: Lines of a text above which nobody reads it as a whole: a dashboard has thousands. Of a change all are compared.
 _LONG_TEXT = 100
 
 

@@ -11,12 +11,12 @@ module: flower_specs
 short_description: Compute Flower for the brokers of Celery workers
 version_added: 1.0.0
 description:
-  - Turns the same inventory as M(queueops.celery.worker_specs) into one Flower per broker, however many services share it,
-    with its Service and, if wanted, Ingress or HTTPRoute, NetworkPolicy and claim.
+  - Turns the same inventory as M(queueops.celery.worker_specs) into one Flower per broker, however many services share
+    it, with its Service and, if wanted, Ingress or HTTPRoute, NetworkPolicy and claim.
   - Its password, its session secret and the broker's URL are references to Secrets. RV(generated) names the values that
     are to be generated, because nobody gives them and the cluster has none.
-  - The Ingress and the HTTPRoute lead to Flower's pages, and neither to its metrics nor to its health check, which ask for
-    no password (Flower 2.2).
+  - The Ingress and the HTTPRoute lead to Flower's pages, and neither to its metrics nor to its health check, which ask
+    for no password (Flower 2.2).
   - Checks the whole inventory first and reports every problem in one message. Computes only.
 author:
   - queueops (@queueops)

@@ -111,8 +111,8 @@ GROUPS = (
     Group(
         monitoring.Flower,
         "Flower",
-        f"`{PREFIX}flower`, for `{PREFIX}flower_enabled`. The keys of [its pod](#pods-of-flower-and-exporter) stand here "
-        "too.",
+        f"`{PREFIX}flower`, for `{PREFIX}flower_enabled`. The keys of [its pod](#pods-of-flower-and-exporter) "
+        "stand here too.",
     ),
     Group(monitoring.FlowerSecret, "Flower secret", "Below `secret` of Flower.", False),
     Group(monitoring.FlowerOauth, "Flower login", "Below `oauth` of Flower.", False),
@@ -123,8 +123,8 @@ GROUPS = (
     Group(
         monitoring.Exporter,
         "Exporter",
-        f"`{PREFIX}exporter`, for `{PREFIX}exporter_enabled`. The keys of [its pod](#pods-of-flower-and-exporter) stand "
-        "here too.",
+        f"`{PREFIX}exporter`, for `{PREFIX}exporter_enabled`. The keys of [its pod](#pods-of-flower-and-exporter) "
+        "stand here too.",
     ),
     Group(
         monitoring.ServerPod,
