@@ -12,8 +12,8 @@ short_description: Compute exporter, monitors, alerts and dashboard for Celery w
 version_added: 1.0.0
 description:
   - Turns the same inventory as M(queueops.celery.worker_specs) into a ServiceMonitor or PodMonitor, a PrometheusRule
-    with alerts whose thresholds are those of each variant, a Grafana dashboard, and celery-exporter. What is not enabled
-    is left out.
+    with alerts whose thresholds are those of each variant, a Grafana dashboard, and celery-exporter. What is not
+    enabled is left out.
   - What waits and what is in flight comes from KEDA, pods from kube-state-metrics, tasks from Flower.
   - A kind that RV(queueops.celery.worker_info#module:observed.missing_kinds) names is left out as well.
   - Checks the whole inventory first and reports every problem in one message. Computes only.
