@@ -132,7 +132,10 @@ def with_secret_versions(observed: dict[str, Any], result: dict[str, Any]) -> di
             version = "changes"
         objects = [old for old in objects if old is not earlier]
         labels = {str(key): str(value) for key, value in (metadata.get("labels") or {}).items()}
-        objects.append({"kind": "Secret", "name": str(metadata["name"]), "labels": labels, "resource_version": version})
+        # What an earlier run wrote down about its keys stays: by it a generated value is known to be there already.
+        notes = {"annotations": earlier["annotations"]} if earlier and earlier.get("annotations") else {}
+        mark = {"kind": "Secret", "name": str(metadata["name"]), "labels": labels, "resource_version": version}
+        objects.append({**mark, **notes})
     return {**observed, "objects": objects}
 
 

@@ -9,6 +9,7 @@ of tasks where Flower runs.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._scalers import tr
 #: Seconds in which tasks are counted.
 _WINDOW = 900
 
+#: Characters of rules in one object. The copy of it that is kept in an annotation may have 262144, and the operator
+#: gives Prometheus its rules in ConfigMaps of half a megabyte.
+_LARGEST = 150_000
+
 
 @dataclass(frozen=True)
 class Alert:
@@ -63,13 +68,32 @@ class Alert:
 
 
 def rule_resources(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[str, Any]]:
-    """The PrometheusRule of a fleet."""
+    """The PrometheusRules of a fleet: one, and further ones where it would be too large."""
     rule = fleet.monitoring.prometheus_rule
     if rule is None or "PrometheusRule" in observed.missing_kinds:
         return []
-    labels, name = ownership_labels(fleet.name, component=MONITORING), rule_name(fleet.name)
-    live, spec = observed.find("PrometheusRule", name), {"groups": rule_groups(fleet, observed)}
-    return [resource("PrometheusRule", fleet, name, labels, MONITORING, live, spec, rule.labels)]
+    labels, found = ownership_labels(fleet.name, component=MONITORING), []
+    for number, groups in enumerate(_parts(rule_groups(fleet, observed)), start=1):
+        name = rule_name(fleet.name) if number == 1 else f"{rule_name(fleet.name)}-{number}"
+        live = observed.find("PrometheusRule", name)
+        found.append(
+            resource("PrometheusRule", fleet, name, labels, MONITORING, live, {"groups": groups}, rule.labels)
+        )
+    return found
+
+
+def _parts(groups: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Groups in the same order, in as many parts as are needed for none of them to be too large."""
+    found: list[list[dict[str, Any]]] = [[]]
+    size = 0
+    for group in groups:
+        own = len(json.dumps(group))
+        if found[-1] and size + own > _LARGEST:
+            found.append([])
+            size = 0
+        found[-1].append(group)
+        size += own
+    return found
 
 
 def rule_groups(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[str, Any]]:
@@ -201,13 +225,17 @@ def _backlog_alerts(case: _Case) -> Iterator[Alert]:
 def _drains_too_slowly(case: _Case) -> Alert:
     scope, longest = case.scope, _longest(case.variant)
     # With long tasks hardly any ends in ten minutes, and the pace would be a matter of chance.
-    window = max(600, 2 * round(longest))
+    window = max(600, round(longest))
     target = case.limits.drain_seconds or round(max(case.variant.knowledge.max_wait_seconds, longest))
+    waits = f"({backlog(scope)} > {case.variant.scaling.activation_list_length})"
+    # Workers that end nothing at all have no series, and theirs is the slowest pace of all.
+    pace = f"(({events(scope, ENDED, window)} or vector(0)) / {window})"
     return Alert(
         "CeleryDrainsTooSlowly",
         "warning",
-        f"{backlog(scope)} / ({events(scope, ENDED, duration(window))} / {window}) > {target}",
-        _WINDOW,
+        f"{waits} / {pace} > {target} and {_flower_known(scope)}",
+        # After a time without work the first tasks must have had the time to end.
+        max(_WINDOW, window),
         f"The backlog of {case.title} takes too long.",
         f"At the pace of the last {duration(window)}, what waits in {case.queues} needs "
         f"{{{{ $value | humanizeDuration }}}}; the inventory allows {duration(target)}.",
@@ -269,23 +297,23 @@ def _inactive(case: _Case) -> Alert:
 
 def _task_alerts(case: _Case) -> Iterator[Alert]:
     variant, limits, scope, window = case.variant, case.limits, case.scope, duration(_WINDOW)
-    failed = events(scope, "task-failed", window)
+    failed = events(scope, "task-failed", _WINDOW)
     yield Alert(
         "CeleryTasksFail",
         "warning",
-        f"{failed} / {events(scope, DONE, window)} > {limits.failure_ratio:g} and {failed} >= {limits.failure_minimum}",
+        f"{failed} / {events(scope, DONE, _WINDOW)} > {limits.failure_ratio:g} "
+        f"and {failed} >= {limits.failure_minimum}",
         60,
         f"Many tasks of {case.title} fail.",
         f"{{{{ $value | humanizePercentage }}}} of the tasks that workers of {case.place} ended in {window} failed; "
         f"the inventory allows {limits.failure_ratio:.0%}.",
     )
-    # An empty result is no zero, and a Flower that knows no worker at all tells nothing.
-    succeeded = f"({events(scope, 'task-succeeded', '5m')} or vector(0)) == 0"
-    known = f"count(flower_worker_online{{{scope.in_namespace}}}) > 0"
+    # An empty result is no zero.
+    succeeded = f"({events(scope, 'task-succeeded', 300)} or vector(0)) == 0"
     yield Alert(
         "CeleryTasksStall",
         "warning",
-        f"{case.held} > 0 and {succeeded} and {known}",
+        f"{case.held} > 0 and {succeeded} and {_flower_known(scope)}",
         _stalled(case),
         f"Workers of {case.title} hold work and finish none of it.",
         f"Workers of {case.place} hold {{{{ $value | humanize }}}} messages, and no task has succeeded for "
@@ -295,7 +323,7 @@ def _task_alerts(case: _Case) -> Iterator[Alert]:
     yield Alert(
         "CeleryTasksDoNotEnd",
         "warning",
-        f"{events(scope, 'task-started', window)} - ({events(scope, ENDED, window)} or vector(0)) > {starts}",
+        f"{events(scope, 'task-started', _WINDOW)} - ({events(scope, ENDED, _WINDOW)} or vector(0)) > {starts}",
         60,
         f"Tasks of {case.title} start again and again.",
         f"{{{{ $value | humanize }}}} more tasks started than ended in {window} in workers of {case.place}. A task "
@@ -348,9 +376,17 @@ def _without_consumer(case: _Case) -> str:
     return f"({gone}) or ({deployment_replicas(scope, 'spec_replicas')} == 0 and on () ({unscaled}))"
 
 
+def _flower_known(scope: Scope) -> str:
+    """Holds unless Flower knows no worker at all, or nobody scrapes it, so that it tells nothing."""
+    return f"count(flower_worker_online{{{scope.in_namespace}}}) > 0"
+
+
 def _longest(variant: Variant) -> float:
-    """Seconds that the longest task takes, as far as anybody says so."""
-    return variant.knowledge.longest_task_seconds or variant.process.time_limit or 0.0
+    """Seconds that the longest task takes, as far as anybody says so. Who calls it long gives it its grace period."""
+    said = variant.knowledge.longest_task_seconds or variant.process.time_limit
+    if not said and variant.knowledge.profile == "long":
+        return float(variant.pod.termination_grace_period)
+    return said or 0.0
 
 
 def _stalled(case: _Case) -> int:

@@ -100,9 +100,9 @@ def _existed(item: dict[str, Any]) -> bool:
     return item.get("method") != "create" and not (isinstance(diff, dict) and "before" in diff and not diff["before"])
 
 
-#: What changes by itself between two readings of an object.
+#: What changes by itself between two readings of an object, and the record of what was applied.
 _MOVING_METADATA = {"resourceVersion", "generation", "managedFields"}
-_MOVING_ANNOTATIONS = {"deployment.kubernetes.io/revision"}
+_MOVING_ANNOTATIONS = {"deployment.kubernetes.io/revision", LAST_APPLIED}
 
 
 def is_change(item: dict[str, Any]) -> bool:

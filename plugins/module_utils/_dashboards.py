@@ -47,9 +47,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._resources import 
 PAGE = Scope("$namespace", "${variant}", is_pattern=True, by=("namespace", "deployment"))
 #: The same by the name of the task, and all together.
 BY_TASK, TOGETHER = replace(PAGE, by=("task",)), replace(PAGE, by=())
-WINDOW = "${window}s"
-#: Time in which the tasks that were received tell what the waiting ones are.
-_MIX = "1h"
+WINDOW = "${window}"
+#: Seconds in which the tasks that were received tell what the waiting ones are.
+_MIX = 3600
 #: Time in which it is looked for the moment when a queue was empty.
 _EMPTY = "6h"
 
@@ -152,17 +152,21 @@ def _drain() -> str:
 
 
 def _oldest() -> str:
-    """How long the oldest message may have waited, in seconds; the smaller of two upper bounds.
+    """About how long the oldest message has waited, in seconds.
 
-    The queue was empty at some time, and no message is older than that. And a queue is worked on in its order, so what
-    waits is what has arrived since the oldest one did; what arrives is what is worked on and what the queue grows by.
+    Two bounds are known, and the smaller one counts. The queue was empty at some time, and no message is older than
+    that. And a queue is worked on in its order, so what waits is what has arrived since the oldest one did; what
+    arrives is what is worked on and what the queue grows by. Where neither is known, the oldest one has waited at least
+    as long as the queue was seen.
     """
     waits = f"({backlog(PAGE)} > 0)"
-    moment = f"max_over_time(timestamp({backlog(PAGE)} == 0)[{_EMPTY}:1m])"
-    since_empty = f"(time() - {moment} and {waits})"
-    grown = f"({backlog(PAGE)} - {backlog(PAGE, f' offset {WINDOW}')}) / ${{window}}"
-    arrived = f"({waits} / ({_pace()} + {grown} > 0))"
-    return f"({since_empty} <= {arrived}) or {arrived} or {since_empty}"
+    empty = f"max_over_time(timestamp({backlog(PAGE)} == 0)[{_EMPTY}:1m])"
+    since_empty = f"(time() - {empty} and {waits})"
+    grown = f"({backlog(PAGE)} - {backlog(PAGE, f' offset {WINDOW}s')}) / ${{window}}"
+    arriving = f"({_pace()} + {grown}) or {_pace()} or {grown}"
+    arrived = f"({waits} / (({arriving}) > 0))"
+    seen = f"(time() - min_over_time(timestamp({backlog(PAGE)})[{_EMPTY}:1m]) and {waits})"
+    return f"({since_empty} <= {arrived}) or {arrived} or {since_empty} or {seen}"
 
 
 def _queue_by_task() -> str:
@@ -183,7 +187,7 @@ def _prefetch_time() -> str:
 
     Flower's own gauge is set back to 0 when a task ends, so a scrape hardly ever sees it.
     """
-    waiting = PAGE.total(f"avg_over_time(({of_workers(PAGE, 'flower_worker_prefetched_tasks')})[{WINDOW}:1m])")
+    waiting = PAGE.total(f"avg_over_time(({of_workers(PAGE, 'flower_worker_prefetched_tasks')})[{WINDOW}s:1m])")
     return f"clamp_min({waiting}, 0) / ({_pace('task-started')} > 0)"
 
 
@@ -304,10 +308,10 @@ def _queues() -> Row:
             ),
             Panel(
                 "Oldest waiting work and drain time",
-                "Drain time: what waits, at the pace of the chosen window. Oldest: no message has waited longer than "
-                "this, an estimate from the moment when the queue was empty and from what has arrived.",
+                "Drain time: what waits, at the pace of the chosen window. Oldest: about how long the oldest "
+                "message has waited, estimated from when the queue was empty and from what has arrived since.",
                 (
-                    Query(_oldest(), "{{namespace}} oldest, at most"),
+                    Query(_oldest(), "{{namespace}} oldest, about"),
                     Query(_drain(), "{{namespace}} drain time"),
                 ),
                 unit="s",
@@ -361,7 +365,9 @@ def _queues() -> Row:
                 "Pods that a scaler takes away are none of these.",
                 (
                     Query(restarts(PAGE, "15m"), "{{namespace}} restarts"),
-                    Query(memory_kills(PAGE, "15m"), "{{namespace}} out of memory"),
+                    Query(
+                        f"{memory_kills(PAGE, '15m')} or 0 * {restarts(PAGE, '15m')}", "{{namespace}} out of memory"
+                    ),
                 ),
                 width=6,
                 steps=True,

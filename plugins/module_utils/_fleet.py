@@ -228,7 +228,12 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
         autoscaler_conflict=inventory.autoscaler_conflict,
         take_over=inventory.take_over,
         monitoring=read_monitoring(
-            {part: reader.tree(part) for part in PARTS}, inventory.enabled, services, inventory.output, problems
+            {part: reader.tree(part) for part in PARTS},
+            inventory.enabled,
+            services,
+            fleet_broker,
+            inventory.output,
+            problems,
         ),
     )
     check_fleet(fleet, problems)

@@ -158,7 +158,7 @@ def _options(flower: Flower, server: Server) -> list[dict[str, Any]]:
             "db": f"{DATA}/flower",
             "state_save_interval": str(flower.persistence.save_seconds * 1000),
         }
-    if server.broker.type == "rabbitmq":
+    if server.broker.type == "rabbitmq" and (server.broker.management.host or server.broker.host):
         # Without a login in it Flower takes that of the broker's URL (2.2).
         options["broker_api"] = f"{management_url(server.broker)}/api/"
     if flower.ingress is not None or flower.http_route is not None:

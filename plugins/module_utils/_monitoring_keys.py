@@ -18,7 +18,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._checks import (
     ListOf,
     MapOf,
     Number,
-    Plain,
     Text,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._keys import Section, key
@@ -33,7 +32,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import
     Kubernetes,
     Quantity,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._values import EnvSection, SecretValue
+from ansible_collections.queueops.celery.plugins.module_utils._values import EnvSection, Relabeling, SecretValue
 
 SECONDS = "seconds"
 
@@ -43,7 +42,12 @@ PARTS = ("flower", "exporter", "service_monitor", "prometheus_rule", "dashboard"
 HOST_NAME = Text(
     "a host name such as flower.example.org", r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", 253
 )
-DURATION = Text("a duration such as 30s or 1m", r"([0-9]+(ms|[smhd]))+", 20)
+#: Units descend, as the Prometheus Operator's own pattern has them.
+DURATION = Text(
+    "a duration such as 30s or 1m",
+    r"(?!$)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?",
+    20,
+)
 LABEL_NAME = Text("a label name of letters, digits and '_'", r"[A-Za-z_][A-Za-z0-9_]*", 128)
 HTTPS_URL = Text("a URL such as https://flower.example.org/login", r"https?://[^\s@]+", 2048)
 
@@ -60,7 +64,9 @@ class ServerPod:
     )
     image_pull_secrets: tuple[str, ...] = key(SECRET_NAMES, "Names of pull Secrets.", ())
     env: tuple[dict[str, Any], ...] = key(
-        EnvSection(), "Further environment: a list as Kubernetes writes it, or a dict of name to text. No secrets.", ()
+        EnvSection("take it from an existing Secret, with valueFrom."),
+        "Further environment: a list as Kubernetes writes it, or a dict of name to text. No secrets.",
+        (),
     )
     resources: dict[str, Any] = key(
         Kubernetes("ResourceRequirements"),
@@ -232,7 +238,7 @@ class Flower:
         "long.",
         300,
     )
-    inspect_timeout: float = key(Number(SECONDS, 0.1), "Time that workers have to answer when a page asks them.", 5.0)
+    inspect_timeout: float = key(Number(SECONDS, 0.1), "Time that a page waits for the answers of workers.", 1.0)
     runtime_buckets: tuple[float, ...] = key(
         ListOf(Number(SECONDS), unique=True, minimum=1),
         "Upper bounds of the runtime histogram, ascending.",
@@ -310,10 +316,10 @@ class ServiceMonitor:
         True,
     )
     relabelings: tuple[dict[str, Any], ...] = key(
-        ListOf(Plain()), "Further relabelings of the target, as the Prometheus Operator writes them.", ()
+        ListOf(Relabeling()), "Further relabelings of the target, as the Prometheus Operator writes them.", ()
     )
     metric_relabelings: tuple[dict[str, Any], ...] = key(
-        ListOf(Plain()), "Further relabelings of the series, as the Prometheus Operator writes them.", ()
+        ListOf(Relabeling()), "Further relabelings of the series, as the Prometheus Operator writes them.", ()
     )
 
 

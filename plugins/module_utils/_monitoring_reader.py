@@ -9,7 +9,7 @@ Keys of a part that is switched off are checked for their names and types only.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import 
 from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names, key_of, read, refuse_unknown
 from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import merge
 from ansible_collections.queueops.celery.plugins.module_utils._layers import Branch, nested, stack
-from ansible_collections.queueops.celery.plugins.module_utils._model import Monitoring, Pod, Server, Service
+from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Monitoring, Pod, Server, Service
 from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import (
     Dashboard,
     Exporter,
@@ -95,12 +95,20 @@ _EXPORTER_ARGUMENTS: dict[str, str] = {
     "purge-offline-worker-metrics": "set purge_offline_workers",
     "metric-prefix": "dashboard and alerts know the names that begin with celery_",
 }
+_ARGUMENTS = {"flower": _FLOWER_ARGUMENTS, "exporter": _EXPORTER_ARGUMENTS}
+#: Every argument is an environment variable as well.
+_ENV_PREFIX = {"flower": "FLOWER_", "exporter": "CE_"}
+#: Names of Services are stricter than those of Deployments.
+_SERVICE_NAME = re.compile(r"[a-z][-a-z0-9]{0,62}")
+#: Seconds of a unit of a duration.
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def read_monitoring(
     trees: Mapping[str, Branch],
     enabled: Collection[str],
     services: tuple[Service, ...],
+    fleet_broker: Broker | None,
     output: str,
     problems: Problems,
 ) -> Monitoring:
@@ -110,7 +118,7 @@ def read_monitoring(
     :param enabled: parts that are switched on.
     :param output: C(manifests) keeps nothing that is generated.
     """
-    reader = _Reader(trees, set(enabled), services, problems)
+    reader = _Reader(trees, set(enabled), services, fleet_broker, problems)
     flower, flowers = reader.server("flower", Flower)
     exporter, exporters = reader.server("exporter", Exporter)
     if flower is not None:
@@ -123,6 +131,12 @@ def read_monitoring(
             f"{_VARIABLE}service_monitor_enabled",
             f"there is nothing to scrape; write {_VARIABLE}flower_enabled: true as well.",
         )
+    if monitor is not None and monitor.scrape_timeout and _seconds(monitor.scrape_timeout) > _seconds(monitor.interval):
+        problems.add(
+            reader.path("service_monitor", "scrape_timeout"),
+            f"a scrape must not take longer than the interval of {monitor.interval}, or Prometheus takes none of it; "
+            "shorten it.",
+        )
     rule = reader.part("prometheus_rule", PrometheusRule)
     for name in rule.severities if rule is not None else ():
         if name not in ALERTS:
@@ -130,13 +144,23 @@ def read_monitoring(
     return Monitoring(flower, exporter, monitor, rule, reader.part("dashboard", Dashboard), flowers, exporters)
 
 
+def _seconds(duration: str) -> float:
+    return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9]+)(ms|[smhd])", duration))
+
+
 class _Reader:
     """Carries trees and problems through the reading of all parts."""
 
     def __init__(
-        self, trees: Mapping[str, Branch], enabled: set[str], services: tuple[Service, ...], problems: Problems
+        self,
+        trees: Mapping[str, Branch],
+        enabled: set[str],
+        services: tuple[Service, ...],
+        fleet_broker: Broker | None,
+        problems: Problems,
     ) -> None:
         self.trees, self.enabled, self.services, self.problems = trees, enabled, services, problems
+        self.fleet_broker = fleet_broker
 
     def path(self, part: str, name: str) -> str:
         """Where a key of a part was written, or would be."""
@@ -157,11 +181,15 @@ class _Reader:
         keys, written = self.part(part, cls), self._pod(part)
         if keys is None:
             return None, ()
-        for entry in written.env:
-            if looks_secret(entry["name"], entry.get("value")):
+        for key, entry in _environment(written):
+            name = entry["name"]
+            option = name.removeprefix(_ENV_PREFIX[part]).lower().replace("_", "-")
+            if name.startswith(_ENV_PREFIX[part]) and option in _ARGUMENTS[part]:
+                self.problems.add(self.path(part, key), f"{name} is refused: {_ARGUMENTS[part][option]}.")
+            elif looks_secret(name, entry.get("value")):
                 self.problems.add(
-                    self.path(part, "env"),
-                    f"{entry['name']} looks like a secret, and everybody who may read Deployments would read it; take "
+                    self.path(part, key),
+                    f"{name} looks like a secret, and everybody who may read Deployments would read it; take "
                     "it from an existing Secret: {name: …, valueFrom: {secretKeyRef: {name: …, key: …}}}.",
                 )
         pod = Pod(**{**_values(written), "image": getattr(keys, "image", "")})
@@ -181,7 +209,7 @@ class _Reader:
                 )
 
     def _servers(self, part: str, name: str | None, pod: Pod) -> tuple[Server, ...]:
-        """One a broker. The first one has the plain name."""
+        """One a broker. The first one has the plain name: that of the fleet's own broker, if anybody uses it."""
         places: dict[str, list[Service]] = {}
         for service in self.services:
             if service.broker is not None and service.broker.type != "sqs":
@@ -195,12 +223,31 @@ class _Reader:
             )
             self.problems.add(f"{_VARIABLE}{part}_enabled", why)
         found = []
-        for number, sharing in enumerate(places.values()):
+        shared = place_of(self.fleet_broker)
+        for number, place in enumerate(sorted(places, key=lambda place: place != shared)):
+            sharing = places[place]
             broker, names = sharing[0].broker, tuple(service.name for service in sharing)
             if broker is not None:
                 own = server_name(part, "" if number == 0 else names[0])
                 found.append(Server(part, name if name and number == 0 else own, broker, names, pod, number == 0))
+        for server in found:
+            if not _SERVICE_NAME.fullmatch(server.name):
+                self.problems.add(
+                    self.path(part, "name") if server.is_first else f"{_VARIABLE}{part}_enabled",
+                    f"{server.name!r} cannot be the name of a Service, which begins with a letter and has at most 63 "
+                    f"characters; {'write another name' if server.is_first else 'rename the service'}.",
+                )
         return tuple(found)
+
+
+def _environment(pod: ServerPod) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every environment entry that the user wrote, with the key it stands under."""
+    for entry in pod.env:
+        yield "env", entry
+    for containers in ("containers", "initContainers"):
+        for container in pod.pod_overrides.get(containers, ()):
+            for entry in container.get("env", ()):
+                yield "pod_overrides", entry
 
 
 def _values(pod: ServerPod) -> dict[str, Any]:
@@ -215,7 +262,7 @@ def _values(pod: ServerPod) -> dict[str, Any]:
 
 def _check_flower(flower: Flower, flowers: tuple[Server, ...], reader: _Reader, output: str) -> None:
     problems = reader.problems
-    _check_arguments("flower", flower.extra_params, _FLOWER_ARGUMENTS, reader)
+    _check_arguments("flower", flower.extra_params, reader)
     _check_buckets("flower", flower.runtime_buckets, reader)
     if flower.secret is not None and not flower.secret.name:
         problems.add(reader.path("flower", "secret"), "name the existing Secret.")
@@ -294,7 +341,7 @@ def _check_given(flower: Flower, reader: _Reader) -> None:
 
 
 def _check_exporter(exporter: Exporter, exporters: tuple[Server, ...], reader: _Reader) -> None:
-    _check_arguments("exporter", exporter.extra_params, _EXPORTER_ARGUMENTS, reader)
+    _check_arguments("exporter", exporter.extra_params, reader)
     _check_buckets("exporter", exporter.runtime_buckets, reader)
     for server in exporters:
         if sentinel_password(server.broker) is not None:
@@ -304,7 +351,8 @@ def _check_exporter(exporter: Exporter, exporters: tuple[Server, ...], reader: _
             )
 
 
-def _check_arguments(part: str, words: tuple[str, ...], refused: Mapping[str, str], reader: _Reader) -> None:
+def _check_arguments(part: str, words: tuple[str, ...], reader: _Reader) -> None:
+    refused = _ARGUMENTS[part]
     for word in words:
         name = re.sub(r"^--?", "", word.partition("=")[0]).replace("_", "-")
         if not word.startswith("-"):

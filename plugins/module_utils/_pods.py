@@ -488,9 +488,9 @@ def own_secrets(pod: Pod, broker: Broker | None, deployment: str) -> Iterable[st
 
 
 def own_broker_secret(broker: Broker) -> Iterable[str]:
-    """Name of the Secret of ours that holds a broker's URL, if it does."""
-    entry = {"name": "", **broker_url_source(broker)}
-    if _secret_of(entry) == broker.own_secret and broker.own_secret:
+    """Name of the Secret of ours that holds a broker's URL or the password of its sentinels, if it does."""
+    entries = [{"name": "", **broker_url_source(broker)}, *sentinel_env(broker)]
+    if broker.own_secret and any(_secret_of(entry) == broker.own_secret for entry in entries):
         yield broker.own_secret
 
 

@@ -132,13 +132,20 @@ def _some(names: list[str]) -> str:
 
 def _foreign(fleet: Fleet, observed: Observed) -> Iterable[str]:
     """Objects with one of our names that are not ours. They are written only when asked for."""
+    servers = {
+        server.name: f"Give it another name (celery_workers_{server.part}.name)"
+        if server.is_first
+        else f"Rename the service {server.services[0]}"
+        for server in fleet.monitoring.servers
+    }
     for kind, name in wanted_objects(fleet):
         live = observed.find(kind, name)
         if live is None or live.is_ours(fleet.name) or can_be_taken_over(fleet, live):
             continue
         mend = "Give the variant another name (key name)" if kind in TAKEN_OVER else "Choose other names"
+        mend = servers.get(name, mend) if kind in TAKEN_OVER else mend
         ways = f"{mend}, or delete that object first"
-        if kind == "Deployment" and not has_fleet(live):
+        if kind == "Deployment" and not has_fleet(live) and name not in servers:
             ways = (
                 "Write adopt: true on the variant to narrow and scale it where its owner keeps it (Tutor's own "
                 "workers), adopt: false to leave it alone, or celery_workers_take_over: true to make it ours for good "

@@ -156,33 +156,41 @@ def worker_deployment(scope: Scope, series: str) -> str:
     return f'label_replace({series}, "deployment", "$1", "worker", "{_NODE_START}([^.@]+){POD_END}")'
 
 
-def events(scope: Scope, kinds: str, window: str, *labels: str) -> str:
-    """Tasks that had an event of some kind in a window."""
+def events(scope: Scope, kinds: str, window: int | str, *labels: str) -> str:
+    """Tasks that had an event of some kind in a window of so many seconds."""
     selector = f'flower_events_total{{{scope.in_namespace}, {scope.workers}, type=~"{kinds}"}}'
-    return scope.total(worker_deployment(scope, growth(selector, window)), *labels)
+    return scope.total(worker_deployment(scope, growth(scope, selector, window)), *labels)
 
 
-def growth(selector: str, window: str) -> str:
-    """How much counters grew in a window, those that began in it included.
+def growth(scope: Scope, selector: str, window: int | str) -> str:
+    """How much counters of Flower grew in a window, those that began in it included.
 
     C(increase) does not see the first value of a series. Each pod has series of its own, and one that runs a single
-    task would not count at all. A counter that is lower than before began anew, so all of it counts. One that went away
-    in the window counts with its last value.
+    task would not count at all. So a series that is new counts with its last value, where it is known to be new:
+    Prometheus read the target before the window already, or Flower itself began in the window. One that Prometheus has
+    just begun to read may be a year old. A counter that is lower than before began anew, and one that went away in the
+    window counts with its last value.
+
+    :param window: seconds, or a variable that stands for them.
     """
-    last = f"last_over_time({selector}[{window}])"
-    return f"(({last} - {selector} offset {window}) >= 0 or {last})"
+    last, place = f"last_over_time({selector}[{window}s])", f"{{{scope.in_namespace}}}"
+    grown = f"{last} - {selector} offset {window}s >= 0"
+    read_before = f"up{place} offset {window}s == 1"
+    began = f"time() - process_start_time_seconds{place} < {window}"
+    new = f"{last} and on (namespace, job) ({read_before} or {began})"
+    return f"((({grown}) or ({new})) unless resets({selector}[{window}s]) > 0 or increase({selector}[{window}s]))"
 
 
-def quantile(scope: Scope, share: float, window: str, *labels: str) -> str:
+def quantile(scope: Scope, share: float, window: int | str, *labels: str) -> str:
     """The runtime, in seconds, that so many of the tasks stay below. Flower knows it of tasks that succeeded."""
-    buckets = worker_deployment(scope, growth(_runtime(scope, "bucket"), window))
+    buckets = worker_deployment(scope, growth(scope, _runtime(scope, "bucket"), window))
     return f"histogram_quantile({share:g}, {scope.total(buckets, 'le', *labels)})"
 
 
-def mean_runtime(scope: Scope, window: str, *labels: str) -> str:
+def mean_runtime(scope: Scope, window: int | str, *labels: str) -> str:
     """The mean runtime in seconds of tasks that succeeded."""
     total, count = (
-        scope.total(worker_deployment(scope, growth(_runtime(scope, part), window)), *labels)
+        scope.total(worker_deployment(scope, growth(scope, _runtime(scope, part), window)), *labels)
         for part in ("sum", "count")
     )
     return f"{total} / ({count} > 0)"

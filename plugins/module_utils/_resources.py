@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._names import people_labels
+from ansible_collections.queueops.celery.plugins.module_utils._names import FLEET_LABEL, people_labels
 from ansible_collections.queueops.celery.plugins.module_utils._observed import API_VERSIONS, ObservedObject
 
 
@@ -37,3 +37,12 @@ def resource(
     if annotations:
         metadata["annotations"] = dict(annotations)
     return {"apiVersion": API_VERSIONS[kind], "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def strategy_over(live: ObservedObject | None, wanted: dict[str, Any]) -> dict[str, Any]:
+    """A rollout strategy as it is sent over a Deployment that exists.
+
+    Of somebody else's a server has filled in C(rollingUpdate), and refuses it beside Recreate.
+    """
+    taken_over = live is not None and FLEET_LABEL not in live.labels
+    return {**wanted, "rollingUpdate": None} if taken_over and wanted.get("type") == "Recreate" else wanted

@@ -38,7 +38,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import (
     Service,
     Tls,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import Flower
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import Flower, FlowerOauth, ServerPod
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     EXPORTER,
     FLOWER,
@@ -132,6 +132,8 @@ def _env_value(name: str, value: Any, masks_env: bool) -> Any:
 
 
 _BROKER_KEYS = key_names(Broker)
+_FLOWER_KEYS = key_names(Flower, ServerPod)
+_OAUTH_KEYS = key_names(FlowerOauth)
 
 
 #: Keys of a broker that hold a secret, which the role keeps in one Secret.
@@ -184,17 +186,26 @@ def flower_without_secrets(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return None if value is None else MISPLACED
     named = {key: value[key] for key in GENERATED_KEYS if key in value}
-    result = without_secrets({key: item for key, item in value.items() if key not in named and key != "oauth"})
+    rest = {key: item for key, item in value.items() if key not in named and key != "oauth"}
+    result = _known_without_secrets(rest, _FLOWER_KEYS)
     result |= {key: _secret_marker(item, None) for key, item in named.items()}
     if "oauth" in value:
         oauth = value["oauth"]
         if isinstance(oauth, Mapping):
             rest = {key: item for key, item in oauth.items() if key != "client_secret"}
             marked = {"client_secret": _secret_marker(oauth["client_secret"], None)} if "client_secret" in oauth else {}
-            result["oauth"] = {**without_secrets(rest), **marked}
+            result["oauth"] = {**_known_without_secrets(rest, _OAUTH_KEYS), **marked}
         else:
             result["oauth"] = None if oauth is None else MISPLACED
     return result
+
+
+def _known_without_secrets(value: Mapping[Any, Any], known: Collection[str]) -> dict[str, Any]:
+    """A text under a name that nothing reads may well be a secret whose key is mistyped."""
+    return {
+        key: item if key in known or isinstance(item, (Mapping, list, bool, type(None))) else MISPLACED
+        for key, item in without_secrets(value).items()
+    }
 
 
 #: A host, perhaps a port, and then the rest of the URL: an @ that follows belongs to no login.

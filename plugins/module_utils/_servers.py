@@ -23,7 +23,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     people_labels,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
-from ansible_collections.queueops.celery.plugins.module_utils._resources import resource
+from ansible_collections.queueops.celery.plugins.module_utils._resources import resource, strategy_over
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,15 @@ def server_objects(
     """Deployment and Service."""
     labels = {**template["metadata"]["labels"], **objects.labels, **objects.selector}
     template = {**template, "metadata": {**template["metadata"], "labels": labels}}
+    name = objects.server.name
+    live = objects.observed.find("Deployment", name)
     spec = {
         "replicas": 1,
         "selector": {"matchLabels": objects.selector},
         # Two at a time would count every event twice, and a claim may be mounted once.
-        "strategy": {"type": "Recreate"},
+        "strategy": strategy_over(live, {"type": "Recreate"}),
         "template": template,
     }
-    name = objects.server.name
     yield objects.make("Deployment", name, spec, objects.server.pod.annotations)
     ports = [{"name": "http", "port": port, "protocol": "TCP", "targetPort": "http"}]
     service = {"type": "ClusterIP", "selector": objects.selector, "ports": ports}

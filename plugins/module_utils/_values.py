@@ -14,6 +14,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._checks import (
     INVALID,
     Choice,
     Flag,
+    Integer,
     Invalid,
     ListOf,
     MapOf,
@@ -41,7 +42,8 @@ MISPLACED = "REMOVED:SECRET"
 
 #: Names of environment variables that hold a secret in every project that uses them.
 _SECRET_NAME = re.compile(
-    r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|API_?KEY|SECRET_KEY|PRIVATE_KEY|SECRET_ACCESS_KEY)$",
+    r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|API_?KEY|SECRET_KEY|PRIVATE_KEY|SECRET_ACCESS_KEY"
+    r"|FLOWER_BASIC_AUTH)$",
     re.IGNORECASE,
 )
 
@@ -63,7 +65,12 @@ def _is_text(node: Node) -> bool:
 
 @dataclass(frozen=True)
 class EnvSection:
-    """Environment of a container: Kubernetes' list, or a dict of name to text."""
+    """Environment of a container: Kubernetes' list, or a dict of name to text.
+
+    :param mend: where a secret belongs instead.
+    """
+
+    mend: str = "move it to secret_env, where its value is not shown."
 
     def __call__(self, node: Node, problems: Problems) -> Any:
         """Kubernetes' list."""
@@ -71,7 +78,7 @@ class EnvSection:
             return Kubernetes("[EnvVar@name]")(node, problems)
         hidden = [child for name, child in items(node) if _SECRET_NAME.search(name) and not _is_text(child)]
         for child in hidden:
-            problems.add(child.path, "this looks like a secret; move it to secret_env, where its value is not shown.")
+            problems.add(child.path, f"this looks like a secret; {self.mend}")
         values = INVALID if hidden else MapOf(ENV_NAME, QUOTED_TEXT)(node, problems)
         if isinstance(values, Invalid):
             return INVALID
@@ -144,6 +151,55 @@ class PausedWord:
     def describe(self) -> str:
         """The words."""
         return "true, false, scale_in or scale_out"
+
+
+_RELABELING_FIELDS: dict[str, Any] = {
+    "sourceLabels": ListOf(Text("the name of a label", r"\S+", 1024)),
+    "separator": QUOTED_TEXT,
+    "targetLabel": QUOTED_TEXT,
+    "regex": QUOTED_TEXT,
+    "modulus": Integer(0),
+    "replacement": QUOTED_TEXT,
+    "action": Choice(
+        (
+            "replace",
+            "keep",
+            "drop",
+            "hashmod",
+            "labelmap",
+            "labeldrop",
+            "labelkeep",
+            "lowercase",
+            "uppercase",
+            "keepequal",
+            "dropequal",
+        )
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Relabeling:
+    """One relabeling, as the Prometheus Operator writes it (v1)."""
+
+    def __call__(self, node: Node, problems: Problems) -> Any:
+        """The relabeling as plain data."""
+        if isinstance(node, Leaf) and not isinstance(node.value, Mapping):
+            return refuse(self, node, problems)
+        found: dict[str, Any] = {}
+        valid = True
+        for name, child in items(node):
+            if name not in _RELABELING_FIELDS:
+                unknown_key("a relabeling", name, child.path, set(_RELABELING_FIELDS), problems)
+                valid = False
+                continue
+            found[name] = _RELABELING_FIELDS[name](child, problems)
+            valid = valid and not isinstance(found[name], Invalid)
+        return found if valid else INVALID
+
+    def describe(self) -> str:
+        """The fields."""
+        return f"a relabeling ({', '.join(_RELABELING_FIELDS)})"
 
 
 _TRIGGER_FIELDS: dict[str, Any] = {

@@ -30,7 +30,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._observed import (
     without_replicas,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._pods import PodContext, beat_pod, worker_pod
-from ansible_collections.queueops.celery.plugins.module_utils._resources import resource
+from ansible_collections.queueops.celery.plugins.module_utils._resources import resource, strategy_over
 from ansible_collections.queueops.celery.plugins.module_utils._routing import route_files
 
 
@@ -75,7 +75,7 @@ def worker_deployment(
     if replicas is not None:
         spec["replicas"] = replicas
     spec["selector"] = {"matchLabels": selector}
-    spec["strategy"] = variant.pod.strategy
+    spec["strategy"] = strategy_over(live, variant.pod.strategy)
     spec["template"] = worker_pod(variant, context)
     extra = variant.pod.labels
     annotations = {**variant.pod.annotations, **_unacked_annotation(variant)}
@@ -105,7 +105,7 @@ def beat_deployment(fleet: Fleet, service: Service, beat: Beat, observed: Observ
     spec: dict[str, Any] = {
         "replicas": 1,
         "selector": {"matchLabels": selector},
-        "strategy": {"type": "Recreate"},
+        "strategy": strategy_over(live, {"type": "Recreate"}),
         "template": beat_pod(beat, context),
     }
     return resource("Deployment", fleet, name, labels, "beat", live, spec, service.pod.labels, service.pod.annotations)

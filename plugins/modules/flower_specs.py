@@ -126,7 +126,8 @@ def main() -> None:
         changed=False,
         resources=flower_resources(fleet, observed),
         flowers=flower_table(fleet),
-        generated=generated(fleet, observed),
+        # Files keep nothing that is generated.
+        generated=generated(fleet, observed) if module.params["output"] == "cluster" else [],
     )
 
 

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import PREFIX, Inventory, parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring import watching_resources
 from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import redacted_layers, secret_manifests
 from ansible_collections.queueops.celery.plugins.module_utils._workers import worker_resources
@@ -80,20 +82,24 @@ class Manifests:
         return next(item for item in self.resources if item["kind"] == kind and item["metadata"]["name"] == name)
 
 
-def manifests_for(variables: Mapping[str, Any], secrets: Mapping[str, dict[str, str]] | None = None) -> Manifests:
+def manifests_for(
+    variables: Mapping[str, Any], secrets: Mapping[str, dict[str, str]] | None = None, enabled: tuple[str, ...] = ()
+) -> Manifests:
     """The manifests of an inventory.
 
     :param variables: as a user writes them, with secret values, and without the prefix C(celery_workers_).
     :param secrets: Secrets that exist already.
+    :param enabled: parts beside the workers that are wanted.
     """
     layers = [{"name": PREFIX + name, "value": value} for name, value in variables.items()]
     own = {
         item["metadata"]["name"]: {key: base64.b64decode(value).decode() for key, value in item["data"].items()}
-        for item in secret_manifests(layers, "shop")
+        for item in secret_manifests(layers, "shop", enabled=enabled)
     }
     seen = tuple(Layer(item["name"], item["value"]) for item in redacted_layers(layers))
-    fleet = parse_fleet(Inventory("shop", layers=seen))
-    return Manifests(fleet, (*worker_resources(fleet), *scaler_resources(fleet)), {**(secrets or {}), **own})
+    fleet = parse_fleet(Inventory("shop", layers=seen, enabled=enabled))
+    resources = (*worker_resources(fleet), *scaler_resources(fleet), *watching_resources(fleet))
+    return Manifests(fleet, resources, {**(secrets or {}), **own})
 
 
 def shop(
@@ -136,6 +142,7 @@ class Worker:
     environment: dict[str, str]
     mounts: dict[str, Path]
     process: subprocess.Popen[bytes]
+    host: str = field(default_factory=socket.gethostname)
 
     @property
     def log(self) -> str:
@@ -148,11 +155,11 @@ class Worker:
     @property
     def is_ready(self) -> bool:
         """Whether it says that it consumes. A probe says the same, and takes seconds."""
-        return f"@{socket.gethostname()} ready." in self.log
+        return f"@{self.host} ready." in self.log
 
     def probe(self, kind: str = "startupProbe") -> int:
         """What the probe of the manifest says, run as the kubelet does: 0 is well."""
-        command = [_here(word, self.mounts) for word in self.container[kind]["exec"]["command"]]
+        command = [here(word, self.mounts) for word in self.container[kind]["exec"]["command"]]
         limit = self.container[kind]["timeoutSeconds"]
         try:
             return subprocess.run(
@@ -236,16 +243,21 @@ class Pods:
         for worker in self.workers:
             worker.kill()
 
-    def start(self, variant: str = "") -> Worker:
-        """Start what the Deployment of a variant says, and nothing else."""
+    def start(self, variant: str = "", pod: str = "") -> Worker:
+        """Start what the Deployment of a variant says, and nothing else.
+
+        :param pod: name of the pod, which is the host name of its containers; this machine's if not given.
+        """
         spec = self._pod(variant)
         container = spec["containers"][0]
         folder = self._folder / f"pod-{len(self.workers)}"
         mounts = self._mount(spec, folder)
         environment = self._environment(container, mounts)
+        host = pod or socket.gethostname()
+        words = [*container.get("command", []), *(word.replace("@%h", f"@{host}") for word in container["args"])]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                [_here(word, mounts) for word in [*container.get("command", []), *container["args"]]],
+                [here(word, mounts) for word in words],
                 cwd=self.app_folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -254,7 +266,7 @@ class Pods:
                 start_new_session=True,
             )
         grace = spec["terminationGracePeriodSeconds"]
-        self.workers.append(Worker(container, grace, folder, self.app_folder, environment, mounts, process))
+        self.workers.append(Worker(container, grace, folder, self.app_folder, environment, mounts, process, host))
         return self.workers[-1]
 
     def send(self, *arguments: object, task: str = "shop.nap", variant: str = "", **options: Any) -> None:
@@ -308,7 +320,7 @@ class Pods:
             "LANG": "C.UTF-8",
             "PATH": f"{self._programs}:/usr/bin:/bin",
         }
-        return outer | {entry["name"]: _here(self._value(entry), mounts) for entry in container.get("env", [])}
+        return outer | {entry["name"]: here(self._value(entry), mounts) for entry in container.get("env", [])}
 
     def _value(self, entry: Manifest) -> str:
         if "value" in entry:
@@ -339,11 +351,13 @@ class Pods:
         }
 
 
-def _here(word: str, mounts: Mapping[str, Path]) -> str:
+def here(word: str, mounts: Mapping[str, Path]) -> str:
     """A word of the container's with its mounted files where they are on this machine."""
-    for path, folder in mounts.items():
-        word = word.replace(f"{path}/", f"{folder}/")
-    return word
+    if not mounts:
+        return word
+    # In one go, because a folder here may contain the path of another mount.
+    paths = "|".join(re.escape(path) for path in sorted(mounts, key=len, reverse=True))
+    return re.sub(rf"({paths})/", lambda match: f"{mounts[match[1]]}/", word)
 
 
 def wait_until(

@@ -37,6 +37,8 @@ _OPTIONS = (
     "routing_delivery",
     "autoscaler_conflict",
     "take_over",
+    "enabled",
+    "output",
 )
 
 
