@@ -14,7 +14,7 @@ unexport PYTHONPATH PYTHONHOME
 CHECKS := lint pages sanity unit schema integration molecule package
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test $(CHECKS) test-cluster bench dashboard docs compat requirements clean $(VENV) $(VENV_TEST)
+.PHONY: help demo test $(CHECKS) test-cluster bench dashboard picture docs compat requirements clean $(VENV) $(VENV_TEST)
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench: $(VENV_TEST) ## Measure how long planning takes for small and large fleet
 INVENTORY ?= playbooks/inventory/openedx
 dashboard: $(VENV_TEST) ## Write the dashboard of an inventory into build/dashboards: make dashboard INVENTORY=path
 	@$(EXEC) python tests/checks/dashboard.py "$(INVENTORY)" build/dashboards
+
+picture: $(VENV_TEST) ## Draw docs/images/dashboard.png from five minutes of a real site (needs matplotlib in .venv-test)
+	@$(EXEC) python -m tests.checks.picture
 
 docs: $(VENV_TEST) ## Write the page of all nested keys
 	@$(EXEC) python tests/checks/key_reference.py --write

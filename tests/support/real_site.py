@@ -86,6 +86,11 @@ class Site:
     flower: RealFlower
     prometheus: Prometheus
     named: dict[str, list[Worker]] = field(default_factory=dict)
+    scalers: dict[str, Scaler] = field(default_factory=dict)
+
+    def scaler(self, variant: str) -> Scaler:
+        """What KEDA sees of a variant, over a connection that stays."""
+        return self.scalers.setdefault(variant, Scaler(self.manifests, variant))
 
     def start(self, variant: str, end: str) -> Worker:
         """Start a pod of a variant.
@@ -166,7 +171,7 @@ def keda_series(site: Site) -> str:
         if not variant.uses_keda:
             continue
         labels = {"namespace": NAMESPACE, "scaledObject": scaled_object_name(variant.deployment)}
-        for number, (name, value) in enumerate(Scaler(site.manifests, variant.name).readings().items()):
+        for number, (name, value) in enumerate(site.scaler(variant.name).readings().items()):
             own = {"metric": f"s{number}-redis-{name}", "scaler": name, "triggerIndex": str(number)}
             lines.append(series_line("keda_scaler_metrics_value", value, **labels, **own, type="scaledobject"))
         lines.append(series_line("keda_scaled_object_errors_total", 0, **labels))
