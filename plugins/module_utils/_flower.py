@@ -168,19 +168,26 @@ def _options(flower: Flower, server: Server) -> list[dict[str, Any]]:
 
 def _login(flower: Flower, server: Server) -> list[dict[str, Any]]:
     own = flower_secret_name(server.name)
-    cookie = (own, "cookie_secret")
-    if flower.secret is not None and flower.secret.cookie_secret_key:
-        cookie = (flower.secret.name, flower.secret.cookie_secret_key)
-    # Without one Flower makes one at each start, and people log in again.
-    reference = from_secret(*cookie)
-    reference["valueFrom"]["secretKeyRef"]["optional"] = True
-    session = {"name": "FLOWER_COOKIE_SECRET", **reference}
+    session = _session(flower, own)
     if flower.oauth is not None:
-        return [session, *_oauth(flower, flower.oauth, own)]
+        return [*session, *_oauth(flower, flower.oauth, own)]
     place = (flower.secret.name, flower.secret.password_key) if flower.secret is not None else (own, "password")
     # Kubernetes puts the value in when it starts the container, so that no object shows it.
     basic = {"name": "FLOWER_BASIC_AUTH", "value": f"{flower.username}:$({_PASSWORD})"}
-    return [session, {"name": _PASSWORD, **from_secret(*place)}, basic]
+    return [*session, {"name": _PASSWORD, **from_secret(*place)}, basic]
+
+
+def _session(flower: Flower, own: str) -> list[dict[str, Any]]:
+    """The secret of the session cookie. Without one Flower makes one at each start, and people log in again."""
+    if flower.secret is not None and flower.secret.cookie_secret_key:
+        place = (flower.secret.name, flower.secret.cookie_secret_key)
+    elif "cookie_secret" in flower_secret_keys(flower):
+        place = (own, "cookie_secret")
+    else:
+        return []
+    reference = from_secret(*place)
+    reference["valueFrom"]["secretKeyRef"]["optional"] = True
+    return [{"name": "FLOWER_COOKIE_SECRET", **reference}]
 
 
 def _oauth(flower: Flower, oauth: FlowerOauth, own: str) -> list[dict[str, Any]]:
@@ -213,7 +220,8 @@ def flower_secret_keys(flower: Flower) -> tuple[str, ...]:
         found.append("password")
     if flower.oauth is not None and flower.secret is None:
         found.append("client_secret")
-    if flower.secret is None or not flower.secret.cookie_secret_key:
+    # Only OAuth keeps people logged in by a cookie, so beside a Secret of the user's it is made for OAuth alone.
+    if flower.secret is None or (flower.oauth is not None and not flower.secret.cookie_secret_key):
         found.append("cookie_secret")
     return tuple(found)
 

@@ -332,11 +332,11 @@ def _check_given(flower: Flower, reader: _Reader) -> None:
         and not (flower.secret and flower.secret.cookie_secret_key)
     ):
         generated.append("cookie_secret")
+    instead = "name an existing Secret with secret" if flower.secret is None else "name its key in secret"
     for name in generated:
         reader.problems.add(
             reader.path("flower", name),
-            f"manifest files cannot keep a {name} that is generated; write one, or name an existing Secret with "
-            "secret.",
+            f"manifest files cannot keep a {name} that is generated; write one, or {instead}.",
         )
 
 

@@ -38,7 +38,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import (
     Service,
     Tls,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import Flower, FlowerOauth, ServerPod
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import (
+    Flower,
+    FlowerOauth,
+    FlowerSecret,
+    ServerPod,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     EXPORTER,
     FLOWER,
@@ -68,7 +73,7 @@ _GENERATED_BYTES = 16
 #: A key that is nearly one of these is masked too: it is one typing mistake away.
 _SECRET_KEYS = ("secret_env", "password")
 #: Keys of that look that hold names.
-_NAMES_ONLY = {item.name for cls in (SecretReference, Tls) for item in fields(cls)}
+_NAMES_ONLY = {*(item.name for cls in (SecretReference, Tls, FlowerSecret) for item in fields(cls)), "tls_secret"}
 
 
 def without_secrets(value: Any, masks_env: bool = True) -> Any:
