@@ -245,7 +245,12 @@ class Flower:
         RUNTIME_BUCKETS,
     )
     url_prefix: str | None = key(
-        Text("a path without '/' at its ends", r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*", 255),
+        Text(
+            "a path without '/' at its ends",
+            # An Ingress has no steps of dots.
+            r"(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*",
+            255,
+        ),
         "Path under which all of its pages are, metrics and health check included.",
         default_text="none",
     )

@@ -45,9 +45,9 @@ def _monitor(
     if monitor.scrape_timeout:
         endpoint["scrapeTimeout"] = monitor.scrape_timeout
     if monitor.relabelings:
-        endpoint["relabelings"] = [_complete(item) for item in monitor.relabelings]
+        endpoint["relabelings"] = list(monitor.relabelings)
     dropped = [{"sourceLabels": ["worker"], "regex": PRODUCER, "action": "drop"}] if monitor.drop_producers else []
-    series = [*dropped, *(_complete(item) for item in monitor.metric_relabelings)]
+    series = [*dropped, *monitor.metric_relabelings]
     if series:
         endpoint["metricRelabelings"] = series
     endpoints = "endpoints" if kind == "ServiceMonitor" else "podMetricsEndpoints"
@@ -58,8 +58,3 @@ def _monitor(
     }
     live = observed.find(kind, server.name)
     return resource(kind, fleet, server.name, labels, component, live, spec, monitor.labels)
-
-
-def _complete(relabeling: dict[str, Any]) -> dict[str, Any]:
-    """A relabeling with the operator's default: a list that a server completes would be sent again at each run."""
-    return {"action": "replace", **relabeling}

@@ -160,20 +160,10 @@ _RELABELING_FIELDS: dict[str, Any] = {
     "regex": QUOTED_TEXT,
     "modulus": Integer(0),
     "replacement": QUOTED_TEXT,
-    "action": Choice(
-        (
-            "replace",
-            "keep",
-            "drop",
-            "hashmod",
-            "labelmap",
-            "labeldrop",
-            "labelkeep",
-            "lowercase",
-            "uppercase",
-            "keepequal",
-            "dropequal",
-        )
+    "action": Text(
+        "an action such as keep or drop",
+        "replace|Replace|keep|Keep|drop|Drop|hashmod|HashMod|labelmap|LabelMap|labeldrop|LabelDrop|labelkeep|LabelKeep"
+        "|lowercase|Lowercase|uppercase|Uppercase|keepequal|KeepEqual|dropequal|DropEqual",
     ),
 }
 
@@ -193,8 +183,9 @@ class Relabeling:
                 unknown_key("a relabeling", name, child.path, set(_RELABELING_FIELDS), problems)
                 valid = False
                 continue
-            found[name] = _RELABELING_FIELDS[name](child, problems)
-            valid = valid and not isinstance(found[name], Invalid)
+            value = _RELABELING_FIELDS[name](child, problems)
+            valid = valid and not isinstance(value, Invalid)
+            found[name] = list(value) if isinstance(value, tuple) else value
         return found if valid else INVALID
 
     def describe(self) -> str:
