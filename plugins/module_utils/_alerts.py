@@ -76,9 +76,7 @@ def rule_resources(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[str,
     for number, groups in enumerate(_parts(rule_groups(fleet, observed)), start=1):
         name = rule_name(fleet.name) if number == 1 else f"{rule_name(fleet.name)}-{number}"
         live = observed.find("PrometheusRule", name)
-        found.append(
-            resource("PrometheusRule", fleet, name, labels, MONITORING, live, {"groups": groups}, rule.labels)
-        )
+        found.append(resource("PrometheusRule", fleet, name, labels, MONITORING, live, {"groups": groups}, rule.labels))
     return found
 
 

@@ -365,9 +365,7 @@ def _queues() -> Row:
                 "Pods that a scaler takes away are none of these.",
                 (
                     Query(restarts(PAGE, "15m"), "{{namespace}} restarts"),
-                    Query(
-                        f"{memory_kills(PAGE, '15m')} or 0 * {restarts(PAGE, '15m')}", "{{namespace}} out of memory"
-                    ),
+                    Query(f"{memory_kills(PAGE, '15m')} or 0 * {restarts(PAGE, '15m')}", "{{namespace}} out of memory"),
                 ),
                 width=6,
                 steps=True,
