@@ -175,3 +175,31 @@ options:
     type: dict
     default: {}
 """
+
+    ROUTING = r"""
+options:
+  disable_hpa:
+    description:
+      - For O(routing_delivery) V(tutor_plugin). Whether the HPAs of tutor-contrib-pod-autoscaling are switched off for
+        workers that a scaler of this collection has. Their requests and limits stay.
+      - HPAs that are in the cluster must be deleted once, because C(tutor k8s start) deletes none.
+    type: bool
+    default: false
+  redis_policy:
+    description:
+      - For O(routing_delivery) V(tutor_plugin). C(maxmemory-policy) of Tutor's Redis. Empty leaves Tutor's
+        V(allkeys-lru), under which a full Redis throws away queues.
+      - With V(volatile-lru) only keys with an expiry go, which are those of caches.
+    type: str
+    default: ""
+    choices:
+      - ""
+      - allkeys-lfu
+      - allkeys-lru
+      - allkeys-random
+      - noeviction
+      - volatile-lfu
+      - volatile-lru
+      - volatile-random
+      - volatile-ttl
+"""

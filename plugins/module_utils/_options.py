@@ -22,6 +22,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import Flee
 from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import PARTS
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._routing import REDIS_POLICIES
 from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions
 
 
@@ -66,6 +67,14 @@ def fleet_options(required: bool = True) -> dict[str, Any]:
 def observed_option() -> dict[str, Any]:
     """Argument spec of the option that hands over what runs."""
     return {"observed": {"type": "dict", "default": {}}}
+
+
+def routing_options() -> dict[str, Any]:
+    """Argument spec of the options of a generated Tutor plugin."""
+    return {
+        "disable_hpa": {"type": "bool", "default": False},
+        "redis_policy": {"type": "str", "default": "", "choices": ["", *REDIS_POLICIES]},
+    }
 
 
 def inventory_from(params: Mapping[str, Any], observed: Observed | None = None) -> Inventory:

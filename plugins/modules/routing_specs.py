@@ -23,31 +23,8 @@ extends_documentation_fragment:
   - queueops.celery._attributes.pure
   - queueops.celery._fleet
   - queueops.celery._fleet.observed
+  - queueops.celery._fleet.routing
 options:
-  disable_hpa:
-    description:
-      - For O(routing_delivery) V(tutor_plugin). Whether the HPAs of tutor-contrib-pod-autoscaling are switched off for
-        workers that a scaler of this collection has. Their requests and limits stay.
-      - HPAs that are in the cluster must be deleted once, because C(tutor k8s start) deletes none.
-    type: bool
-    default: false
-  redis_policy:
-    description:
-      - For O(routing_delivery) V(tutor_plugin). C(maxmemory-policy) of Tutor's Redis. Empty leaves Tutor's
-        V(allkeys-lru), under which a full Redis throws away queues.
-      - With V(volatile-lru) only keys with an expiry go, which are those of caches.
-    type: str
-    default: ""
-    choices:
-      - ""
-      - allkeys-lfu
-      - allkeys-lru
-      - allkeys-random
-      - noeviction
-      - volatile-lfu
-      - volatile-lru
-      - volatile-random
-      - volatile-ttl
   transport_options:
     description:
       - Service to kombu transport options that its settings get over those that it has, for workers whose command line
@@ -159,9 +136,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._options import (
     fleet_options,
     observed_option,
     read_fleet,
+    routing_options,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._routing import (
-    REDIS_POLICIES,
     RoutingOptions,
     routing_resources,
     routing_table,
@@ -172,11 +149,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._routing import (
 
 def main() -> None:
     """Entry point."""
-    own = {
-        "disable_hpa": {"type": "bool", "default": False},
-        "redis_policy": {"type": "str", "default": "", "choices": ["", *REDIS_POLICIES]},
-        "transport_options": {"type": "dict", "default": {}},
-    }
+    own = {**routing_options(), "transport_options": {"type": "dict", "default": {}}}
     module = AnsibleModule(argument_spec={**fleet_options(), **observed_option(), **own}, supports_check_mode=True)
     params = module.params
     # The warnings of the inventory are those of worker_specs; nobody wants to read them twice.

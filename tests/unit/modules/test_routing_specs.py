@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.queueops.celery.plugins.doc_fragments import _fleet
 from ansible_collections.queueops.celery.plugins.module_utils._routing import REDIS_POLICIES
 from ansible_collections.queueops.celery.plugins.modules import routing_specs
 
@@ -97,7 +98,7 @@ def test_a_route_that_would_lose_work_is_refused() -> None:
 
 def test_a_policy_that_redis_does_not_have_is_refused_by_ansible() -> None:
     assert "value of redis_policy must be one of" in run("routing_specs", **SHOP, redis_policy="keep-all")["msg"]
-    documented = yaml.safe_load(routing_specs.DOCUMENTATION)["options"]["redis_policy"]["choices"]
+    documented = yaml.safe_load(_fleet.ModuleDocFragment.ROUTING)["options"]["redis_policy"]["choices"]
     assert documented == ["", *REDIS_POLICIES]
 
 
