@@ -507,14 +507,23 @@ def _flower(project: TutorProject) -> list[str]:
         return []
     containers = pod_spec(deployment).get("containers") or [{}]
     words = [f"image {containers[0].get('image', 'unknown')}"]
+    # Its Deployment and Service have the names that ours have.
+    wanted: dict[str, Any] = {"celery_workers_flower_enabled": True, "celery_workers_take_over": True}
     if project.settings.get("CELERY_FLOWER_EXPOSE_SERVICE") is True:
         host = project.setting("CELERY_FLOWER_HOST") or f"flower.{lms_host(project)}"
         words.append(f"public as {host}")
+        wanted["celery_workers_flower"] = {"ingress": {"host": host}}
     if project.settings.get("CELERY_FLOWER_SERVICE_MONITOR") is True:
         words.append("with a ServiceMonitor")
-    return _comment(
-        f"Flower ({', '.join(words)}): stays with Tutor, with its login. Nothing here touches it.",
-    )
+        wanted["celery_workers_service_monitor_enabled"] = True
+        wanted["celery_workers_service_monitor"] = {"labels": {"release": "prometheus"}}
+    return [
+        *_comment(
+            f"Flower ({', '.join(words)}): stays with Tutor, with its login in plain sight. To run it from here, set "
+            "CELERY_FLOWER: false there first.",
+        ),
+        *_suggestion(wanted),
+    ]
 
 
 def _name(item: Mapping[str, Any]) -> str:
