@@ -40,8 +40,17 @@ _PATHS = {
     "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     "ScaledObject": ("/apis/keda.sh/v1alpha1", "scaledobjects"),
     "TriggerAuthentication": ("/apis/keda.sh/v1alpha1", "triggerauthentications"),
+    "Service": ("/api/v1", "services"),
+    "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"),
+    "Ingress": ("/apis/networking.k8s.io/v1", "ingresses"),
+    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
+    "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
+    "ServiceMonitor": ("/apis/monitoring.coreos.com/v1", "servicemonitors"),
+    "PodMonitor": ("/apis/monitoring.coreos.com/v1", "podmonitors"),
+    "PrometheusRule": ("/apis/monitoring.coreos.com/v1", "prometheusrules"),
+    "GrafanaDashboard": ("/apis/grafana.integreatly.org/v1beta1", "grafanadashboards"),
 }
-#: Kinds that the collection makes.
+#: Kinds that the collection makes. A cluster may know nothing of some.
 MADE_KINDS = tuple(kind for kind in _PATHS if kind != "HorizontalPodAutoscaler")
 
 

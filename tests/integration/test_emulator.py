@@ -780,6 +780,113 @@ class TestAdmission:
         assert client.post(SCALED_OBJECTS, obj).status == 201
 
 
+CLAIMS = "/api/v1/namespaces/shop/persistentvolumeclaims"
+INGRESSES = "/apis/networking.k8s.io/v1/namespaces/shop/ingresses"
+POLICIES = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies"
+ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes"
+MONITORS = "/apis/monitoring.coreos.com/v1/namespaces/shop/servicemonitors"
+DASHBOARDS = "/apis/grafana.integreatly.org/v1beta1/namespaces/shop/grafanadashboards"
+
+
+def watching(kind: str, api_version: str, spec: Json) -> Json:
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": "flower", "namespace": "shop"}, "spec": spec}
+
+
+def claim(size: str = "1Gi") -> Json:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+    return watching("PersistentVolumeClaim", "v1", spec)
+
+
+def dashboard(**spec: Any) -> Json:
+    selector = {"matchLabels": {"dashboards": "grafana"}}
+    return watching(
+        "GrafanaDashboard", "grafana.integreatly.org/v1beta1", {"instanceSelector": selector, "json": "{}", **spec}
+    )
+
+
+class TestWatching:
+    """Kinds of what watches a fleet: what a server fills in, and what it refuses."""
+
+    def test_a_claim_is_completed_and_then_fixed(self, client: ApiClient) -> None:
+        made = client.post(CLAIMS, claim("1024Mi")).body["spec"]
+        assert made == {**claim()["spec"], "volumeMode": "Filesystem"}
+        path = f"{CLAIMS}/flower"
+        assert client.patch(path, {"metadata": {"labels": {"a": "b"}}}).status == 200
+        for change in ({"storageClassName": "fast"}, {"resources": {"requests": {"storage": "2Gi"}}}):
+            refused = client.patch(path, {"spec": change})
+            assert refused.status == 422
+            assert "spec is immutable after creation" in refused.body["message"]
+
+    @pytest.mark.parametrize(
+        ("path", "message"),
+        [
+            ({"path": "/"}, "pathType: Required value: pathType must be specified"),
+            ({"path": "/", "pathType": "Regex"}, 'pathType: Unsupported value: "Regex"'),
+            ({"path": "flower", "pathType": "Prefix"}, 'path: Invalid value: "flower": must be an absolute path'),
+        ],
+    )
+    def test_paths_of_an_ingress_are_checked(self, client: ApiClient, path: Json, message: str) -> None:
+        backend = {"service": {"name": "flower", "port": {"name": "http"}}}
+        spec = {"rules": [{"host": "flower.example.org", "http": {"paths": [{**path, "backend": backend}]}}]}
+        refused = client.post(INGRESSES, watching("Ingress", "networking.k8s.io/v1", spec))
+        assert refused.status == 422
+        assert f"spec.rules[0].http.paths[0].{message}" in refused.body["message"]
+
+    def test_a_network_policy_is_completed(self, client: ApiClient) -> None:
+        spec = {"podSelector": {}, "ingress": [{"ports": [{"port": 5555}]}]}
+        made = client.post(POLICIES, watching("NetworkPolicy", "networking.k8s.io/v1", spec)).body["spec"]
+        assert made["policyTypes"] == ["Ingress"]
+        assert made["ingress"] == [{"ports": [{"port": 5555, "protocol": "TCP"}]}]
+
+    def test_a_route_is_completed(self, client: ApiClient) -> None:
+        spec = {"parentRefs": [{"name": "public"}], "rules": [{"backendRefs": [{"name": "flower", "port": 5555}]}]}
+        made = client.post(ROUTES, watching("HTTPRoute", "gateway.networking.k8s.io/v1", spec)).body["spec"]
+        assert made == {
+            "parentRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "public"}],
+            "rules": [
+                {
+                    "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+                    "backendRefs": [{"group": "", "kind": "Service", "name": "flower", "port": 5555, "weight": 1}],
+                }
+            ],
+        }
+
+    def test_a_relabeling_gets_its_action(self, client: ApiClient) -> None:
+        spec = {"selector": {}, "endpoints": [{"port": "http", "metricRelabelings": [{"targetLabel": "a"}]}]}
+        made = client.post(MONITORS, watching("ServiceMonitor", "monitoring.coreos.com/v1", spec)).body["spec"]
+        assert made["endpoints"][0]["metricRelabelings"] == [{"targetLabel": "a", "action": "replace"}]
+        assert set(made["endpoints"][0]) == {"port", "metricRelabelings"}
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"instanceSelector": {"matchLabels": {"dashboards": "other"}}}, "spec.instanceSelector is immutable"),
+            ({"uid": "another-one"}, "spec.uid is immutable"),
+            ({"allowCrossNamespaceImport": False}, "disabling spec.allowCrossNamespaceImport requires a recreate"),
+        ],
+    )
+    def test_a_dashboard_keeps_what_cannot_change(self, client: ApiClient, change: Json, message: str) -> None:
+        made = client.post(DASHBOARDS, dashboard(allowCrossNamespaceImport=True))
+        assert made.status == 201
+        path = f"{DASHBOARDS}/flower"
+        assert client.patch(path, {"spec": {"json": "[]", "folder": "Celery"}}).status == 200
+        refused = client.patch(path, {"spec": change})
+        assert refused.status == 422
+        assert message in refused.body["message"]
+
+    def test_a_dashboard_stays_in_its_namespace_by_default(self, client: ApiClient) -> None:
+        assert client.post(DASHBOARDS, dashboard()).body["spec"]["allowCrossNamespaceImport"] is False
+
+    def test_an_environment_entry_has_one_value(self, client: ApiClient) -> None:
+        obj = deployment()
+        source = {"secretKeyRef": {"name": "s", "key": "k"}}
+        obj["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "A", "value": "1", "valueFrom": source}]
+        refused = client.post(DEPLOYMENTS, obj)
+        assert refused.status == 422
+        assert "env[0].valueFrom" in refused.body["message"]
+        assert "may not be specified when `value` is not empty" in refused.body["message"]
+
+
 class TestAbsentKinds:
     def test_a_removed_kind_is_not_served(self, emulator: Emulator, client: ApiClient) -> None:
         client.post(DEPLOYMENTS, deployment())

@@ -41,6 +41,26 @@ BAD_INVENTORY: Json = {
     }
 }
 
+#: What watches the fleet, with a mistake in each part.
+BAD_WATCHING: Json = {
+    "celery_workers_flower_enabled": True,
+    "celery_workers_flower": {
+        "pasword": "mistyped-and-not-shown",
+        "ingress": {"class_name": "nginx"},
+        "http_route": {"host": "flower.example.org"},
+        "network_policy": {},
+        "extra_params": ["--basic-auth=me:argument-and-not-shown"],
+    },
+    "celery_workers_exporter_enabled": True,
+    "celery_workers_exporter": {"runtime_buckets": [5, 1]},
+    "celery_workers_service_monitor_enabled": True,
+    "celery_workers_service_monitor": {"interval": "often"},
+    "celery_workers_prometheus_rule_enabled": True,
+    "celery_workers_prometheus_rule": {"severities": {"CeleryTasksFial": "critical"}},
+    "celery_workers_dashboard_enabled": True,
+    "celery_workers_dashboard": {"delivery": "by_hand"},
+}
+
 #: Host to the words that its message must hold.
 EXPECTED: dict[str, list[str]] = {
     "unreachable": ["127.0.0.1", "cannot be reached", "celery_workers_kubeconfig"],
@@ -55,6 +75,17 @@ EXPECTED: dict[str, list[str]] = {
     "inventory": ["max_replicaz", "max_replicas", "min_replicas 9", "low.concurrency"],
     "both": ["max_replicaz", "min_replicas 9", "low.concurrency"],
     "mistyped": ["celery_workers_namespce", "celery_workers_namespace"],
+    "watching": [
+        "celery_workers_flower.pasword",
+        "celery_workers_flower.ingress.host",
+        "celery_workers_flower.http_route.gateway",
+        "celery_workers_flower.network_policy.allow_from",
+        "--basic-auth is refused",
+        "celery_workers_exporter.runtime_buckets",
+        "celery_workers_service_monitor.interval",
+        "CeleryTasksFail",
+        "celery_workers_dashboard.delivery",
+    ],
 }
 #: Hosts that need what only the emulator has.
 EMULATED = {"forbidden", "kedaless", "keda_off"}
@@ -118,6 +149,8 @@ def host_variables(names: dict[str, str], cluster: Cluster, bare: Cluster | None
     hosts["inventory"] |= BAD_INVENTORY
     hosts["both"] |= BAD_INVENTORY | {"celery_workers_kubeconfig": away}
     hosts["mistyped"]["celery_workers_namespce"] = "shop"
+    # No request could be answered, so the message came before any.
+    hosts["watching"] |= BAD_WATCHING | {"celery_workers_kubeconfig": away}
     if bare is not None:
         hosts["forbidden"]["celery_workers_kubeconfig"] = str(
             with_token(cluster.kubeconfig, folder / "forbidden", FORBIDDEN_TOKEN)
@@ -185,7 +218,8 @@ class TestReasonsToStop:
 
     def test_no_traceback_and_no_password(self, outcome: Outcome) -> None:
         assert "Traceback" not in outcome.run.output
-        assert "only-for-this-test" not in outcome.run.output
+        for secret in ("only-for-this-test", "mistyped-and-not-shown", "argument-and-not-shown"):
+            assert secret not in outcome.run.output
 
     def test_objects_of_others_stay_theirs(self, cluster: Cluster, outcome: Outcome) -> None:
         found = cluster.get("Deployment", outcome.names["deployment"], "shop-worker")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,14 @@ from tests.support.real_tutor import manifests, plugin_site, render
 Json = dict[str, Any]
 
 TAKE_OVER: Json = {"celery_workers_take_over": True}
+#: Flower as the plugin makes it, and what takes its place.
+PLUGIN_FLOWER: Json = {"CELERY_FLOWER": True, "CELERY_FLOWER_SERVICE_MONITOR": True}
+FLOWER: Json = {
+    "celery_workers_flower_enabled": True,
+    "celery_workers_service_monitor_enabled": True,
+    "celery_workers_service_monitor": {"labels": {"release": "prometheus"}},
+}
+WATCHING = ("Deployment", "Service", "ServiceMonitor")
 
 
 @dataclass
@@ -49,21 +58,25 @@ class Story:
     after: dict[str, Json] = field(default_factory=dict)
     scalers: dict[str, Json] = field(default_factory=dict)
     disabled: list[str] = field(default_factory=list)
+    #: Flower's objects by their kind: the plugin's, and what became of them.
+    plugin_flower: dict[str, Json] = field(default_factory=dict)
+    flower: dict[str, Json] = field(default_factory=dict)
 
 
 class TestTakeover:
     @pytest.fixture(scope="class")
     @classmethod
     def story(cls, cluster: Cluster, player: Player, folder: Path, namespace: str) -> Story:
-        root = plugin_site("22.0.3", folder / "site", {"K8S_NAMESPACE": namespace})
+        root = plugin_site("22.0.3", folder / "site", {"K8S_NAMESPACE": namespace, **PLUGIN_FLOWER})
         start(cluster, manifests(root))
+        plugin_flower = {kind: cluster.get(kind, namespace, "flower") for kind in WATCHING}
         plugin, plugin_scalers = (snapshot(cluster, namespace, kind) for kind in ("Deployment", "ScaledObject"))
         variables = {
             "celery_workers_namespace": namespace,
             "celery_workers_tutor_plugins_root": str(folder / "plugins"),
             "celery_workers_wait": False,
         }
-        inventory = site_inventory(folder, {"site": {**variables, **ACCEPT}})
+        inventory = site_inventory(folder, {"site": {**variables, **ACCEPT, **FLOWER}})
         cluster.power.requests.clear()
         refused = player.deploy(inventory)
         refused_writes = cluster.writes_to(namespace)
@@ -72,7 +85,8 @@ class TestTakeover:
         disabled = start(cluster, manifests(root))
         tutor = snapshot(cluster, namespace)
         begin = len(cluster.power.requests)
-        taken = player.deploy(inventory, extra_vars(TAKE_OVER))
+        taken = player.deploy(inventory, "-vvv", "--diff", extra_vars(TAKE_OVER))
+        flower = {kind: cluster.get(kind, namespace, "flower") for kind in WATCHING}
         story = Story(
             refused,
             taken,
@@ -83,6 +97,8 @@ class TestTakeover:
             plugin_scalers,
             tutor,
             disabled=disabled,
+            plugin_flower=plugin_flower,
+            flower=flower,
         )
         story.after, story.scalers = (snapshot(cluster, namespace, kind) for kind in ("Deployment", "ScaledObject"))
         return story
@@ -105,6 +121,8 @@ class TestTakeover:
             assert f"Deployment {name} in" in message
         for name in OWN | ADOPTED:
             assert f"ScaledObject {name}-scaledobject in" in message
+        for kind in WATCHING:
+            assert f"{kind} flower in" in message
         for name in ADOPTED:
             assert f"Deployment {name} in" not in message
         assert "celery_workers_take_over: true" in message
@@ -153,6 +171,36 @@ class TestTakeover:
         # All that the default worker of a plugin's site may not do.
         assert story.plugin_scalers["lms-worker-scaledobject"]["spec"]["minReplicaCount"] == 0
         assert story.scalers["lms-worker-scaledobject"]["spec"]["minReplicaCount"] == 1
+
+    def test_the_plugins_flower_becomes_ours_in_place(self, story: Story) -> None:
+        for kind, before in story.plugin_flower.items():
+            after = story.flower[kind]
+            assert FLEET_LABEL not in before["metadata"]["labels"]
+            assert after["metadata"]["labels"][FLEET_LABEL]
+            assert after["metadata"]["uid"] == before["metadata"]["uid"]
+        before, after = story.plugin_flower["Deployment"], story.flower["Deployment"]
+        assert after["spec"]["selector"] == before["spec"]["selector"]
+        assert after["spec"]["strategy"] == {"type": "Recreate"}
+        pod = after["spec"]["template"]["metadata"]["labels"]
+        service, monitor = story.flower["Service"], story.flower["ServiceMonitor"]
+        assert service["spec"]["selector"].items() <= pod.items()
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        ports = [port["name"] for port in service["spec"]["ports"]]
+        assert [endpoint["port"] for endpoint in monitor["spec"]["endpoints"]] == ports
+
+    def test_no_password_stays_in_plain_sight(self, story: Story) -> None:
+        before, after = (
+            {entry["name"]: entry for entry in worker(item["Deployment"])["env"]}
+            for item in (story.plugin_flower, story.flower)
+        )
+        shown = [before[name]["value"] for name in ("CELERY_BROKER_URL", "FLOWER_BASIC_AUTH")]
+        password = shown[1].partition(":")[2]
+        assert password
+        assert "value" not in after["CELERY_BROKER_URL"] or "@" not in after["CELERY_BROKER_URL"]["value"]
+        assert after["FLOWER_BASIC_AUTH"]["value"] == "flower:$(CELERY_FLOWER_PASSWORD)"
+        assert password not in json.dumps(story.flower)
+        for run in (story.refused, story.taken, story.again):
+            assert password not in run.output
 
     def test_the_same_run_again_changes_nothing(self, story: Story) -> None:
         assert story.again.changed("site") == 0

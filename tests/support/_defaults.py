@@ -175,6 +175,33 @@ def _claim(obj: Json, live: Json) -> None:
     obj.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
 
 
+def _http_route(obj: Json, live: Json) -> None:
+    """The defaults of the Gateway API's definition (1.4)."""
+    spec = obj.setdefault("spec", {})
+    for parent in spec.get("parentRefs", []):
+        parent.setdefault("group", "gateway.networking.k8s.io")
+        parent.setdefault("kind", "Gateway")
+    for rule in spec.setdefault("rules", [{}]):
+        for match in rule.setdefault("matches", [{}]):
+            path = match.setdefault("path", {})
+            path.setdefault("type", "PathPrefix")
+            path.setdefault("value", "/")
+        for backend in rule.get("backendRefs", []):
+            for field, default in {"group": "", "kind": "Service", "weight": 1}.items():
+                backend.setdefault(field, default)
+
+
+def _monitor(obj: Json, live: Json) -> None:
+    spec = obj.get("spec", {})
+    for endpoint in [*spec.get("endpoints", []), *spec.get("podMetricsEndpoints", [])]:
+        for relabeling in [*endpoint.get("relabelings", []), *endpoint.get("metricRelabelings", [])]:
+            relabeling.setdefault("action", "replace")
+
+
+def _dashboard(obj: Json, live: Json) -> None:
+    obj.setdefault("spec", {}).setdefault("allowCrossNamespaceImport", False)
+
+
 def _hpa(obj: Json, live: Json) -> None:
     spec = obj.setdefault("spec", {})
     spec.setdefault("minReplicas", 1)
@@ -211,6 +238,10 @@ _BY_KIND: dict[str, Callable[[Json, Json], None]] = {
     "PersistentVolumeClaim": _claim,
     "HorizontalPodAutoscaler": _hpa,
     "ScaledObject": _scaled_object,
+    "HTTPRoute": _http_route,
+    "ServiceMonitor": _monitor,
+    "PodMonitor": _monitor,
+    "GrafanaDashboard": _dashboard,
 }
 
 _INITIAL_STATUS: dict[str, Json] = {

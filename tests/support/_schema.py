@@ -90,7 +90,11 @@ ConfigMap: metadata=ObjectMeta immutable=bool data={}string binaryData={}string
 ServiceAccount: metadata=ObjectMeta secrets=[]any@name imagePullSecrets=[]LocalObjectReference
   automountServiceAccountToken=bool
 Event: metadata=ObjectMeta *=any
-PersistentVolumeClaim: metadata=ObjectMeta spec=any status=any
+PersistentVolumeClaim: metadata=ObjectMeta spec=PersistentVolumeClaimSpec status=any
+PersistentVolumeClaimSpec: accessModes=[]string selector=LabelSelector resources=VolumeResourceRequirements
+  volumeName=string? storageClassName=string volumeMode=string dataSource=any dataSourceRef=any
+  volumeAttributesClassName=string
+VolumeResourceRequirements: limits={}quantity requests={}quantity
 Service: metadata=ObjectMeta spec=ServiceSpec status=any
 ServiceSpec: ports=[]ServicePort@port selector={}string clusterIP=string? clusterIPs=[]string type=string?
   externalIPs=[]string sessionAffinity=string? loadBalancerIP=string? loadBalancerSourceRanges=[]string

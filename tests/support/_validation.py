@@ -77,6 +77,12 @@ def _by_kind(obj: Json, live: Json | None) -> Errors:
         yield from autoscaler_errors(obj["spec"], live)
     elif obj["kind"] == "Service":
         yield from _service(obj["spec"])
+    elif obj["kind"] == "PersistentVolumeClaim":
+        yield from _claim(obj["spec"], live)
+    elif obj["kind"] == "Ingress":
+        yield from _ingress(obj["spec"])
+    elif obj["kind"] == "GrafanaDashboard":
+        yield from _dashboard(obj["spec"], live)
     if live is not None and live.get("immutable"):
         yield from _immutable_data(obj, live)
 
@@ -145,6 +151,9 @@ def _container(at: str, container: Json, volumes: set[str | None]) -> Errors:
     for index, entry in enumerate(container.get("env", [])):
         if not entry.get("name"):
             yield required(f"{at}.env[{index}].name")
+        if entry.get("value") and entry.get("valueFrom"):
+            why = "may not be specified when `value` is not empty"
+            yield wrong(f"{at}.env[{index}].valueFrom", "", why)
     for index, mount in enumerate(container.get("volumeMounts", [])):
         if mount.get("name") not in volumes:
             message = f'Not found: "{mount.get("name", "")}"'
@@ -166,6 +175,47 @@ def _service(spec: Json) -> Errors:
         yield unsupported("spec.type", spec["type"], types)
     if not spec.get("ports") and spec["type"] != "ExternalName" and spec.get("clusterIP") != "None":
         yield required("spec.ports")
+
+
+def _claim(spec: Json, live: Json | None) -> Errors:
+    if not spec.get("accessModes"):
+        yield required("spec.accessModes", "at least 1 access mode is required")
+    wanted = spec.get("resources", {}).get("requests", {}).get("storage")
+    if wanted is None:
+        yield required("spec.resources[storage]")
+    if live is None:
+        return
+    # Nobody binds claims here, and only a bound one may ask for more.
+    if spec != live["spec"]:
+        why = "is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+        yield forbidden("spec", f"spec {why}")
+
+
+def _ingress(spec: Json) -> Errors:
+    types = ("Exact", "ImplementationSpecific", "Prefix")
+    for number, rule in enumerate(spec.get("rules", [])):
+        for index, path in enumerate((rule.get("http") or {}).get("paths", [])):
+            at = f"spec.rules[{number}].http.paths[{index}]"
+            if "pathType" not in path:
+                yield required(f"{at}.pathType", "pathType must be specified")
+            elif path["pathType"] not in types:
+                yield unsupported(f"{at}.pathType", path["pathType"], types)
+            elif path["pathType"] != "ImplementationSpecific" and not path.get("path", "").startswith("/"):
+                yield wrong(f"{at}.path", path.get("path", ""), "must be an absolute path")
+
+
+def _dashboard(spec: Json, live: Json | None) -> Errors:
+    """The rules of the Grafana operator's definition (5)."""
+    was = live["spec"] if live is not None else spec
+    if "instanceSelector" not in spec:
+        yield required("spec.instanceSelector")
+    elif spec["instanceSelector"] != was["instanceSelector"]:
+        yield wrong("spec.instanceSelector", spec["instanceSelector"], "spec.instanceSelector is immutable")
+    if spec.get("uid") != was.get("uid"):
+        yield wrong("spec", spec, "spec.uid is immutable")
+    if was["allowCrossNamespaceImport"] and not spec["allowCrossNamespaceImport"]:
+        why = "disabling spec.allowCrossNamespaceImport requires a recreate to ensure desired state"
+        yield wrong("spec", spec, why)
 
 
 def _immutable_data(obj: Json, live: Json) -> Errors:
