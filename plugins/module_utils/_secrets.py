@@ -193,6 +193,8 @@ def flower_without_secrets(value: Any) -> Any:
     named = {key: value[key] for key in GENERATED_KEYS if key in value}
     rest = {key: item for key, item in value.items() if key not in named and key != "oauth"}
     result = _known_without_secrets(rest, _FLOWER_KEYS)
+    if isinstance(result.get("extra_params"), list):
+        result["extra_params"] = [_argument_masked(word) for word in result["extra_params"]]
     result |= {key: _secret_marker(item, None) for key, item in named.items()}
     if "oauth" in value:
         oauth = value["oauth"]
@@ -203,6 +205,14 @@ def flower_without_secrets(value: Any) -> Any:
         else:
             result["oauth"] = None if oauth is None else MISPLACED
     return result
+
+
+#: Arguments of Flower that would show a login or a secret. They are refused, and must not be shown until then.
+_SECRET_ARGUMENT = re.compile(r"(--?[a-z0-9_-]*(?:auth|secret|password)[a-z0-9_-]*=).+", re.IGNORECASE | re.DOTALL)
+
+
+def _argument_masked(word: Any) -> Any:
+    return _SECRET_ARGUMENT.sub(lambda found: found[1] + MISPLACED, word) if isinstance(word, str) else word
 
 
 def _known_without_secrets(value: Mapping[Any, Any], known: Collection[str]) -> dict[str, Any]:
