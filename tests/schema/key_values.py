@@ -68,6 +68,9 @@ _SPECIAL: dict[type, Values] = {
     values.SecretValue: st.just(True),
     values.PausedWord: st.sampled_from([True, False, "scale_in", "scale_out"]),
     values.ExtraTriggers: _TRIGGERS,
+    values.Relabeling: st.sampled_from(
+        [{"action": "labeldrop", "regex": "pod"}, {"targetLabel": "site", "replacement": "north"}, {"modulus": 3}]
+    ),
 }
 
 

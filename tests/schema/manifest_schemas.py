@@ -25,11 +25,15 @@ CRDS = Path(__file__).resolve().parents[3] / "shared" / "schemas"
 _CRD_FILES = {
     "ScaledObject": "keda.sh_scaledobjects.yaml",
     "TriggerAuthentication": "keda.sh_triggerauthentications.yaml",
+    "ServiceMonitor": "monitoring.coreos.com_servicemonitors.yaml",
+    "PodMonitor": "monitoring.coreos.com_podmonitors.yaml",
+    "PrometheusRule": "monitoring.coreos.com_prometheusrules.yaml",
+    "GrafanaDashboard": "grafana.integreatly.org_grafanadashboards.yaml",
 }
 
 needs_crds = pytest.mark.skipif(
     not all((CRDS / name).is_file() for name in _CRD_FILES.values()),
-    reason="KEDA's CRD files are not in ../shared/schemas",
+    reason="the CRD files are not all in ../shared/schemas",
 )
 
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -57,8 +61,12 @@ def _schema_faults(manifest: Manifest) -> list[str]:
         # Not to be checked is for the tests that are marked with needs_crds; the others check what they can.
         if not CRDS.is_dir():
             return []
-        found = _crd_validator(manifest["kind"]).iter_errors(manifest)
-        return [f"{'/'.join(map(str, error.absolute_path))}: {error.message[:300]}" for error in found]
+        served, validator = _crd_validator(manifest["kind"])
+        found = [f"the CRD serves {served}"] if manifest["apiVersion"] != served else []
+        errors = validator.iter_errors(manifest)
+        return [*found, *(f"{'/'.join(map(str, error.absolute_path))}: {error.message[:300]}" for error in errors)]
+    if manifest["kind"] == "HTTPRoute":
+        return _route_faults(manifest)
     try:
         kubernetes_validate.validate(copy.deepcopy(manifest), RELEASE, strict=True)
     except kubernetes_validate.ValidationError as error:
@@ -67,13 +75,15 @@ def _schema_faults(manifest: Manifest) -> list[str]:
 
 
 @functools.cache
-def _crd_validator(kind: str) -> Draft202012Validator:
+def _crd_validator(kind: str) -> tuple[str, Draft202012Validator]:
+    """The apiVersion of a kind, and its schema."""
     definition = yaml.safe_load((CRDS / _CRD_FILES[kind]).read_text(encoding="utf-8"))
-    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    (version,) = definition["spec"]["versions"]
+    schema = version["schema"]["openAPIV3Schema"]
     _close(schema)
     # The names and labels of metadata are checked with those of all other kinds.
     schema["properties"]["metadata"] = {"type": "object"}
-    return Draft202012Validator(schema)
+    return f"{definition['spec']['group']}/{version['name']}", Draft202012Validator(schema)
 
 
 def _close(schema: Any) -> None:
@@ -108,12 +118,81 @@ def _kind_faults(manifest: Manifest) -> list[str]:
         return _deployment_faults(manifest)
     if manifest["kind"] == "ScaledObject":
         return _scaled_object_faults(manifest)
+    if manifest["kind"] == "Service":
+        return _service_faults(manifest)
+    if manifest["kind"] == "Ingress":
+        paths = [item for rule in manifest["spec"]["rules"] for item in rule["http"]["paths"]]
+        return [fault for item in paths for fault in _path_faults(item["path"])]
     if (
         manifest["kind"] == "PodDisruptionBudget"
         and len({"minAvailable", "maxUnavailable"} & set(manifest["spec"])) > 1
     ):
         return ["a budget takes minAvailable or maxUnavailable"]
     return []
+
+
+def _service_faults(manifest: Manifest) -> list[str]:
+    """Checks of the API server on a Service that its schema does not hold. Its name is stricter than that of others."""
+    found = (
+        [] if re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", manifest["metadata"]["name"]) else ["no DNS-1035 name"]
+    )
+    ports = manifest["spec"]["ports"]
+    names = [port.get("name") for port in ports]
+    if len(set(names)) != len(names) or (len(ports) > 1 and None in names):
+        found.append(f"the ports need names of their own: {names}")
+    return found
+
+
+def _path_faults(path: str) -> list[str]:
+    """What neither an Ingress nor an HTTPRoute takes as an exact path or as a prefix."""
+    found = [] if path.startswith("/") else [f"no absolute path: {path!r}"]
+    found += [
+        f"a path with {part!r}: {path!r}" for part in ("//", "/./", "/../", "%2f", "%5c", "#", " ") if part in path
+    ]
+    return [*found, *(f"a path that ends in {end!r}: {path!r}" for end in ("/.", "/..") if path.endswith(end))]
+
+
+#: Keys of an HTTPRoute (Gateway API 1.4, standard channel), and what must be given.
+_ROUTE_KEYS: dict[str, tuple[set[str], set[str]]] = {
+    "spec": ({"parentRefs", "hostnames", "rules"}, set()),
+    "parentRefs": ({"group", "kind", "namespace", "name", "sectionName", "port"}, {"name"}),
+    "rules": ({"name", "matches", "filters", "backendRefs", "timeouts"}, set()),
+    "matches": ({"path", "headers", "queryParams", "method"}, set()),
+    "path": ({"type", "value"}, set()),
+    "backendRefs": ({"group", "kind", "namespace", "name", "port", "weight", "filters"}, {"name"}),
+}
+_ROUTE_LISTS = {"parentRefs": 32, "hostnames": 16, "rules": 16, "matches": 8, "backendRefs": 16}
+
+
+def _route_faults(manifest: Manifest) -> list[str]:
+    """The CRD of HTTPRoute is not at hand, so its shape is written down here."""
+    found = [] if manifest["apiVersion"] == "gateway.networking.k8s.io/v1" else ["no apiVersion of HTTPRoute"]
+    found += [f"unknown: {name}" for name in set(manifest) - {"apiVersion", "kind", "metadata", "spec"}]
+    return [*found, *_route_object_faults("spec", manifest["spec"])]
+
+
+def _route_object_faults(name: str, value: Manifest) -> list[str]:
+    known, required = _ROUTE_KEYS[name]
+    found = [f"{name} has no {key}" for key in set(value) - known]
+    found += [f"{name} needs {key}" for key in required - set(value)]
+    for key, item in value.items():
+        if key in _ROUTE_LISTS and (not isinstance(item, list) or not 0 < len(item) <= _ROUTE_LISTS[key]):
+            found.append(f"{name}.{key} is no list of 1 to {_ROUTE_LISTS[key]}")
+        elif key in _ROUTE_KEYS:
+            for child in item if isinstance(item, list) else [item]:
+                found += _route_object_faults(key, child)
+    names = [value[key] for key in ("name", "namespace", "sectionName") if key in value]
+    found += [f"{name} has no name: {item!r}" for item in names if not _SUBDOMAIN.fullmatch(str(item))]
+    if name == "spec":
+        hosts = [host for host in value.get("hostnames", []) if not _SUBDOMAIN.fullmatch(host) or len(host) > 253]
+        found += [f"no host name: {host!r}" for host in hosts]
+    if name == "path":
+        found += _path_faults(value.get("value", "/"))
+        found += [] if value.get("type", "PathPrefix") in ("Exact", "PathPrefix") else [f"no type: {value['type']}"]
+        found += [] if len(value.get("value", "/")) <= 1024 else ["a path of more than 1024 characters"]
+    if name == "backendRefs" and value.get("kind", "Service") == "Service" and not isinstance(value.get("port"), int):
+        found.append("a Service needs a port")
+    return found
 
 
 def _deployment_faults(manifest: Manifest) -> list[str]:

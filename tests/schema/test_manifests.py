@@ -17,6 +17,15 @@ import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import VARIANT_CLASSES
 from ansible_collections.queueops.celery.plugins.module_utils._keys import Section, key_names, key_of
 from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, ServiceKeys
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import (
+    PARTS,
+    Dashboard,
+    Exporter,
+    Flower,
+    PrometheusRule,
+    ServerPod,
+    ServiceMonitor,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import secret_manifests
 
 from tests.schema.manifest_schemas import assert_accepted, faults_of, needs_crds
@@ -26,10 +35,12 @@ from tests.unit.inventories import (
     deployment_with,
     fleet_of,
     manifests_of,
+    of_kind,
     one_variant,
     scaled_object_with,
 )
 from tests.unit.others import adopted, deployment, seen
+from tests.unit.watching import flower_with, one_of, watched, watching_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = sorted(path.parent.name for path in (ROOT / "playbooks" / "inventory").glob("*/hosts.yml"))
@@ -213,7 +224,20 @@ WIDE: dict[str, Any] = {
                 "without_mingle": False,
                 "loglevel": "error",
                 "settings": {"task_track_started": True, "result_extended": "a"},
-                "extra_params": ["-E"],
+                "extra_params": ["-O", "fair"],
+                "task_events": True,
+                "alerts": {
+                    "at_maximum_seconds": 600,
+                    "no_workers_seconds": 120,
+                    "scaler_errors_seconds": 120,
+                    "paused_seconds": 3600,
+                    "drain_seconds": 300,
+                    "failure_ratio": 0.05,
+                    "failure_minimum": 3,
+                    "stalled_seconds": 1200,
+                    "poison_starts": 50,
+                    "restarts": 5,
+                },
                 "max_replicas": 7,
                 "list_length": 9,
                 "activation_list_length": 3,
@@ -355,6 +379,242 @@ def test_what_is_made_like_or_beside_a_deployment_of_somebody_else_is_what_a_ser
     assert_accepted(adopted(fleet, raw))
 
 
+POD_KEYS: dict[str, Any] = {
+    "image": "registry.example/watch:1",
+    "image_pull_policy": "IfNotPresent",
+    "image_pull_secrets": ["registry"],
+    "env": {"TZ": "UTC"},
+    "resources": {"requests": {"cpu": "10m"}, "limits": {"memory": "1Gi"}},
+    "node_selector": {"disk": "ssd"},
+    "tolerations": [{"key": "ops", "operator": "Exists", "effect": "NoSchedule"}],
+    "affinity": {"podAffinity": {}},
+    "priority_class_name": "low",
+    "service_account_name": "watch",
+    "labels": {"team": "a"},
+    "annotations": {"example.org/note": "b"},
+    "pod_labels": {"team": "a"},
+    "pod_annotations": {"example.org/note": "b"},
+    "security_context": {"fsGroup": 2000},
+    "container_security_context": {"readOnlyRootFilesystem": False},
+    "pod_overrides": {"dnsPolicy": "ClusterFirst"},
+}
+BUCKETS = {"runtime_buckets": [0.5, 5, 60, 3600]}
+MONITOR = {
+    "type": "service_monitor",
+    "labels": {"release": "prometheus"},
+    "interval": "1m",
+    "scrape_timeout": "20s",
+    "drop_producers": True,
+    "relabelings": [{"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "pod", "action": "replace"}],
+    "metric_relabelings": [{"regex": "pod|container", "action": "labeldrop"}],
+}
+#: Apart from the rest: what watches a fleet, once for each way that excludes another one.
+WATCHED: dict[str, dict[str, Any]] = {
+    "with a password": {
+        "enabled": PARTS,
+        "flower": {
+            **POD_KEYS,
+            **BUCKETS,
+            "name": "watch",
+            "app": "billing.celery:app",
+            "username": "ops",
+            "password": True,
+            "cookie_secret": True,
+            "read_only": False,
+            "max_tasks": 500,
+            "max_workers": 50,
+            "purge_offline_workers": 60,
+            "inspect_timeout": 2.5,
+            "url_prefix": "ops/flower",
+            "persistence": {
+                "size": "2Gi",
+                "storage_class": "fast",
+                "access_mode": "ReadWriteOncePod",
+                "save_seconds": 60,
+            },
+            "ingress": {
+                "host": "flower.example.org",
+                "class_name": "nginx",
+                "tls": True,
+                "tls_secret": "flower-cert",
+                "annotations": {"cert-manager.io/cluster-issuer": "letsencrypt"},
+            },
+            "network_policy": {
+                "allow_from": [
+                    {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}},
+                    {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}},
+                ]
+            },
+            "extra_params": ["--natural_time=true"],
+        },
+        "exporter": {
+            **POD_KEYS,
+            **BUCKETS,
+            "name": "watch-exporter",
+            "worker_timeout": 90,
+            "purge_offline_workers": 600,
+            "extra_params": ["--log-level=DEBUG"],
+        },
+        "service_monitor": MONITOR,
+        "prometheus_rule": {
+            "labels": {"release": "prometheus"},
+            "alert_labels": {"team": "learning"},
+            "runbook_url": "https://runbooks.example.org/celery",
+            "severities": {"CeleryTasksFail": "critical", "CeleryScalerPaused": "none"},
+            "interval": "1m",
+        },
+        "dashboard": {
+            "delivery": "config_map",
+            "uid": "celery-shop",
+            "title": "Workers",
+            "datasource": "Prometheus",
+            "labels": {"grafana_dashboard": "1"},
+            "annotations": {"grafana_folder": "Celery"},
+            "refresh": "1m",
+        },
+    },
+    "with oauth": {
+        "enabled": PARTS,
+        "flower": {
+            "secret": {
+                "name": "login",
+                "password_key": "pw",
+                "cookie_secret_key": "cookie",
+                "client_secret_key": "client",
+            },
+            "oauth": {
+                "provider": "gitlab",
+                "client_id": "abc",
+                "redirect_uri": "https://flower.example.org/login",
+                "allow": ".*@example.org",
+                "domain": "git.example.org",
+                "gitlab_groups": ["shop/ops"],
+            },
+            "persistence": {"existing_claim": "mine"},
+            "http_route": {
+                "host": "flower.example.org",
+                "gateway": "public",
+                "gateway_namespace": "edge",
+                "section_name": "https",
+                "annotations": {"example.org/note": "b"},
+            },
+        },
+        "service_monitor": {**MONITOR, "type": "pod_monitor"},
+        "dashboard": {
+            "delivery": "grafana_dashboard",
+            "folder": "Celery",
+            "instance_selector": {"dashboards": "grafana"},
+            "file": "board.json",
+        },
+    },
+    "with okta": {
+        "enabled": ("flower", "service_monitor", "dashboard"),
+        "flower": {
+            "oauth": {
+                "provider": "okta",
+                "client_id": "abc",
+                "client_secret": True,
+                "redirect_uri": "https://flower.example.org/login",
+                "allow": "me@example.org|you@example.org",
+                "base_url": "https://example.okta.com/oauth2",
+            },
+            "network_policy": False,
+        },
+        "service_monitor": {"type": "annotations"},
+        "dashboard": {"delivery": "file"},
+    },
+}
+#: Services of WIDE whose broker the exporter cannot listen to.
+NOT_EXPORTED = ("watch",)
+#: Kinds that watch a fleet, by the way in which it is watched.
+WATCHING: dict[str, set[str]] = {
+    "with a password": {
+        "ConfigMap",
+        "Deployment",
+        "Ingress",
+        "NetworkPolicy",
+        "PersistentVolumeClaim",
+        "PrometheusRule",
+        "Service",
+        "ServiceMonitor",
+    },
+    "with oauth": {
+        "ConfigMap",
+        "Deployment",
+        "GrafanaDashboard",
+        "HTTPRoute",
+        "PodMonitor",
+        "PrometheusRule",
+        "Service",
+    },
+    "with okta": {"ConfigMap", "Deployment", "Service"},
+}
+
+
+def wide_with(way: str) -> dict[str, Any]:
+    """The inventory with every key, watched in one of the ways."""
+    left_out = NOT_EXPORTED if "exporter" in WATCHED[way]["enabled"] else ()
+    kept = {
+        name: {service: keys for service, keys in WIDE[name].items() if service not in left_out}
+        for name in ("services", "config")
+    }
+    return {**WIDE, **kept, **WATCHED[way]}
+
+
+@pytest.mark.parametrize("way", WATCHED)
+def test_what_watches_an_inventory_with_every_key_is_what_a_server_takes(way: str) -> None:
+    fleet = fleet_of(**wide_with(way))
+    manifests = watching_of(fleet)
+    assert {item["kind"] for item in manifests} == WATCHING[way]
+    assert_accepted([*manifests_of(fleet), *manifests])
+
+
+@pytest.mark.parametrize("way", WATCHED)
+def test_every_service_and_policy_of_what_watches_finds_its_pod(way: str) -> None:
+    manifests = watching_of(fleet_of(**wide_with(way)))
+    pods = {item["metadata"]["name"]: item["spec"]["template"] for item in of_kind(manifests, "Deployment")}
+    assert len(pods) > 2
+    selectors = [(item["metadata"]["name"], item["spec"]["selector"]) for item in of_kind(manifests, "Service")]
+    selectors += [
+        (item["metadata"]["name"], item["spec"]["podSelector"]["matchLabels"])
+        for item in of_kind(manifests, "NetworkPolicy")
+    ]
+    for name, selector in selectors:
+        chosen = [owner for owner, pod in pods.items() if selector.items() <= pod["metadata"]["labels"].items()]
+        assert chosen == [name]
+    for service in of_kind(manifests, "Service"):
+        (container,) = pods[service["metadata"]["name"]]["spec"]["containers"]
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= {
+            port["name"] for port in container["ports"]
+        }
+
+
+@pytest.mark.parametrize("way", WATCHED)
+def test_the_secrets_of_flower_are_ones_that_a_server_takes(way: str) -> None:
+    variables = wide_with(way)
+    names = ("broker", "services", "config", "flower")
+    layers = [{"name": f"celery_workers_{name}", "value": variables.get(name, {})} for name in names]
+    secrets = secret_manifests(layers, "shop", "north", enabled=variables["enabled"])
+    found = [item for item in secrets if item["metadata"]["name"].endswith("-auth")]
+    assert bool(found) is (way != "with oauth")
+    assert_accepted(secrets)
+
+
+PART_KEYS: dict[str, tuple[type, ...]] = {
+    "flower": (Flower, ServerPod),
+    "exporter": (Exporter, ServerPod),
+    "service_monitor": (ServiceMonitor,),
+    "prometheus_rule": (PrometheusRule,),
+    "dashboard": (Dashboard,),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_key_of_a_part_that_watches_is_left_out(part: str) -> None:
+    written = written_keys([way.get(part, {}) for way in WATCHED.values()])
+    assert model_keys(*PART_KEYS[part]) - written == set()
+
+
 def test_the_secrets_of_an_inventory_with_every_key_are_ones_that_a_server_takes() -> None:
     layers = [{"name": f"celery_workers_{name}", "value": WIDE[name]} for name in ("broker", "services", "config")]
     layers[0]["value"] = {**WIDE["broker"], "password": "x"}
@@ -427,3 +687,75 @@ def test_the_check_finds_a_broken_deployment(change: Any) -> None:
 )
 def test_the_check_finds_a_broken_scaled_object(change: Any) -> None:
     assert faults_of(merged(scaled_object_with({}), change))
+
+
+FLOWER = flower_with(
+    {
+        "ingress": {"host": "flower.example.org"},
+        "http_route": {"host": "flower.example.org", "gateway": "public"},
+        "network_policy": {"allow_from": [{"podSelector": {}}]},
+        "persistence": True,
+    }
+)
+RULES = watching_of(
+    fleet_of(
+        **watched(
+            "flower",
+            "service_monitor",
+            "prometheus_rule",
+            "dashboard",
+            dashboard={"delivery": "grafana_dashboard"},
+        )
+    )
+)
+PODS = watching_of(fleet_of(**watched("flower", "service_monitor", service_monitor={"type": "pod_monitor"})))
+ENDPOINT = {"port": "http"}
+MATCH = {"path": {"type": "Exact", "value": "/"}}
+
+#: Changes that a server refuses, or that lead nowhere.
+BROKEN_WATCHERS: list[tuple[str, Any]] = [
+    ("Service", {"metadata": {"name": "1flower"}}),
+    ("Service", {"metadata": {"name": "f" * 64}}),
+    ("Service", {"spec": {"ports": [{"port": "http"}]}}),
+    ("Service", {"spec": {"ports": [{"name": "a", "port": 1}, {"name": "a", "port": 2}]}}),
+    ("Service", {"spec": {"selectors": {"a": "b"}}}),
+    ("Ingress", {"spec": {"rules": [{"http": {"paths": [{"path": "/", "backend": {}}]}}]}}),
+    ("Ingress", {"spec": {"rules": [{"http": {"paths": [{"path": "a", "pathType": "Exact", "backend": {}}]}}]}}),
+    ("Ingress", {"spec": {"rules": [{"http": {"paths": [{"path": "/../a", "pathType": "Prefix", "backend": {}}]}}]}}),
+    ("Ingress", {"spec": {"className": "nginx"}}),
+    ("NetworkPolicy", {"spec": {"ingress": [{"from": [{"podSelektor": {}}]}]}}),
+    ("PersistentVolumeClaim", {"spec": {"size": "1Gi"}}),
+    ("HTTPRoute", {"apiVersion": "gateway.networking.k8s.io/v1alpha1"}),
+    ("HTTPRoute", {"spec": {"parentRef": {}}}),
+    ("HTTPRoute", {"spec": {"parentRefs": [{"kind": "Gateway"}]}}),
+    ("HTTPRoute", {"spec": {"hostnames": ["a_b"]}}),
+    ("HTTPRoute", {"spec": {"hostnames": []}}),
+    ("HTTPRoute", {"spec": {"rules": [{"matches": [MATCH] * 9}]}}),
+    ("HTTPRoute", {"spec": {"rules": [{"matches": [{"path": {"type": "Prefix", "value": "/"}}]}]}}),
+    ("HTTPRoute", {"spec": {"rules": [{"matches": [{"path": {"type": "Exact", "value": "a//b"}}]}]}}),
+    ("HTTPRoute", {"spec": {"rules": [{"backendRefs": [{"name": "flower"}]}]}}),
+    ("HTTPRoute", {"spec": {"rules": [{"backend": []}]}}),
+    ("ServiceMonitor", {"apiVersion": "monitoring.coreos.com/v1alpha1"}),
+    ("ServiceMonitor", {"spec": {"endpoints": [{**ENDPOINT, "interval": "soon"}]}}),
+    ("ServiceMonitor", {"spec": {"endpoints": [{**ENDPOINT, "scrapeTimout": "1s"}]}}),
+    ("ServiceMonitor", {"spec": {"endpoints": [{**ENDPOINT, "relabelings": [{"action": "lose"}]}]}}),
+    ("ServiceMonitor", {"spec": {"endpoints": None}}),
+    ("PodMonitor", {"spec": {"endpoints": [ENDPOINT]}}),
+    ("PodMonitor", {"spec": {"podMetricsEndpoints": [{**ENDPOINT, "interval": "1s1m"}]}}),
+    ("PrometheusRule", {"spec": {"groups": [{"name": "a", "rules": [{"alert": "A"}]}]}}),
+    ("PrometheusRule", {"spec": {"groups": [{"name": "a", "rules": [], "evaluate": "1m"}]}}),
+    ("GrafanaDashboard", {"spec": {"instanceSelector": None}}),
+    ("GrafanaDashboard", {"spec": {"jason": "{}"}}),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"), BROKEN_WATCHERS, ids=[f"{row[0]}-{number}" for number, row in enumerate(BROKEN_WATCHERS)]
+)
+def test_the_check_finds_what_is_broken_of_every_kind_that_watches(kind: str, change: Any) -> None:
+    found = one_of([*FLOWER, *[item for item in (*RULES, *PODS) if item["kind"] in _CRDS_OF_WATCHERS]], kind)
+    assert faults_of(found) == []
+    assert faults_of(merged(found, change))
+
+
+_CRDS_OF_WATCHERS = ("ServiceMonitor", "PodMonitor", "PrometheusRule", "GrafanaDashboard")

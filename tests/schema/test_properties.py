@@ -19,11 +19,30 @@ from ansible_collections.queueops.celery.plugins.module_utils._adoption import a
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import VARIANT_CLASSES, parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._kubernetes_types import TYPES
 from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, ServiceKeys
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring import watching_resources
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import (
+    PARTS,
+    Dashboard,
+    Exporter,
+    Flower,
+    PrometheusRule,
+    ServerPod,
+    ServiceMonitor,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._names import ownership_labels
-from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed, ObservedObject
+from ansible_collections.queueops.celery.plugins.module_utils._observed import (
+    NOTHING,
+    WATCHING_KINDS,
+    Observed,
+    ObservedObject,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._options import inventory_from
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import redacted_layers, secret_manifests
+from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
+    redacted_layers,
+    secret_manifests,
+    secret_names,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._workers import handovers
 from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
 from hypothesis import given, settings
@@ -37,9 +56,22 @@ from tests.unit.others import merged, seen
 #: A value that nobody writes by chance.
 SECRET = "Tr0ub4dor&3"
 
+#: Kinds that a cluster need not know.
+_OPTIONAL_KINDS = {"HTTPRoute", "ServiceMonitor", "PodMonitor", "PrometheusRule", "GrafanaDashboard"}
+
 
 def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: value for part in parts for key, value in part.items()}
+
+
+_SECRET_KEYS = (
+    "password",
+    "sentinel_password",
+    "access_key_id",
+    "secret_access_key",
+    "cookie_secret",
+    "client_secret",
+)
 
 
 #: Keys that only one variant can have, and one that asks for a consumer.
@@ -97,11 +129,50 @@ def _variables_of(names: list[str], chaos: bool) -> Values:
     return st.fixed_dictionaries(likely, optional=layers)
 
 
+#: Keys of Flower that go together, which chance alone would hardly find.
+_LOGINS: list[dict[str, Any]] = [
+    {},
+    {"password": True},
+    {"secret": {"name": "login", "cookie_secret_key": "c"}},
+    {
+        "oauth": {
+            "provider": "github",
+            "client_id": "abc",
+            "client_secret": True,
+            "redirect_uri": "https://flower.example.org/login",
+            "allow": ".*@example.org",
+        }
+    },
+]
+_EXPOSED: list[dict[str, Any]] = [
+    {},
+    {"ingress": {"host": "flower.example.org"}},
+    {"http_route": {"host": "flower.example.org", "gateway": "public"}},
+    {"network_policy": {"allow_from": [{"podSelector": {}}]}, "persistence": True},
+]
+_PART_CLASSES: dict[str, tuple[type, ...]] = {
+    "flower": (Flower, ServerPod),
+    "exporter": (Exporter, ServerPod),
+    "service_monitor": (ServiceMonitor,),
+    "prometheus_rule": (PrometheusRule,),
+    "dashboard": (Dashboard,),
+}
+_ENABLED: Values = st.lists(st.sampled_from(PARTS), unique=True).map(tuple)
+
+
+def _part(part: str, chaos: bool) -> Values:
+    """Some keys of a part that watches."""
+    keys = _keys(_PART_CLASSES[part], chaos)
+    if part != "flower":
+        return keys
+    return st.tuples(st.sampled_from(_LOGINS), st.sampled_from(_EXPOSED), keys).map(list).map(_joined)
+
+
 def _secretly(value: Any, key: str = "") -> Any:
     """The same inventory with a secret value wherever one belongs."""
     if key == "secret_env" and isinstance(value, dict):
         return {name: SECRET if item is True else item for name, item in value.items()}
-    if key in ("password", "sentinel_password", "access_key_id", "secret_access_key") and value is True:
+    if key in _SECRET_KEYS and value is True:
         return SECRET
     if isinstance(value, dict):
         return {name: _secretly(item, str(name)) for name, item in value.items()}
@@ -109,7 +180,11 @@ def _secretly(value: Any, key: str = "") -> Any:
 
 
 def _layers(variables: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"name": f"celery_workers_{name}", "value": _secretly(value)} for name, value in variables.items()]
+    return [
+        {"name": f"celery_workers_{name}", "value": _secretly(value)}
+        for name, value in variables.items()
+        if name != "enabled"
+    ]
 
 
 def _parse(variables: dict[str, Any], observed: Observed | None = None) -> Fleet:
@@ -128,6 +203,9 @@ def _parse(variables: dict[str, Any], observed: Observed | None = None) -> Fleet
         "routing_delivery": "none",
         "autoscaler_conflict": "fail",
         "take_over": False,
+        **{part: {} for part in PARTS},
+        **{f"{part}_enabled": part in variables.get("enabled", ()) for part in PARTS},
+        "output": "cluster",
         "versions": {},
         "layers": redacted_layers(_layers(variables)),
         "variable_names": [],
@@ -168,12 +246,24 @@ def _observe(fleet: Fleet, data: st.DataObject) -> Observed:
                 last_applied=json.dumps({"spec": {"replicas": replicas, "paused": False}}) if applied else "",
             )
         )
-    return Observed(tuple(found))
+    for server in fleet.monitoring.servers:
+        if data.draw(st.booleans()):
+            selector = data.draw(st.sampled_from([{}, {"app": server.name}]))
+            found.append(
+                ObservedObject("Deployment", server.name, ownership_labels(fleet.name), selector=selector, replicas=1)
+            )
+    missing = data.draw(st.lists(st.sampled_from(WATCHING_KINDS), unique=True, max_size=3))
+    return Observed(tuple(found), missing_kinds=tuple(missing))
+
+
+def _everything(fleet: Fleet, observed: Observed = NOTHING) -> list[Manifest]:
+    return [*manifests_of(fleet, observed), *watching_resources(fleet, observed)]
 
 
 def _check(fleet: Fleet, observed: Observed) -> list[Manifest]:
-    manifests = manifests_of(fleet, observed)
+    manifests = _everything(fleet, observed)
     assert_accepted(manifests)
+    assert not [item for item in manifests if item["kind"] in set(observed.missing_kinds) & _OPTIONAL_KINDS]
     scaled = {item["spec"]["scaleTargetRef"]["name"] for item in manifests if item["kind"] == "ScaledObject"}
     deployments = {item["metadata"]["name"]: item for item in manifests if item["kind"] == "Deployment"}
     adopted = {variant.deployment for variant in fleet.variants if variant.adopted}
@@ -182,8 +272,9 @@ def _check(fleet: Fleet, observed: Observed) -> list[Manifest]:
     assert not [name for name in scaled - adopted if "replicas" in deployments[name]["spec"]]
     assert _unique_selectors(deployments)
     text = "".join(as_yaml(item) for item in manifests)
-    assert "".join(as_yaml(item) for item in manifests_of(fleet, observed)) == text
+    assert "".join(as_yaml(item) for item in _everything(fleet, observed)) == text
     assert SECRET not in text
+    assert _find_their_pods(manifests, deployments)
     for patch in handovers(fleet, observed):
         assert "replicas" not in deployments[patch["metadata"]["name"]]["spec"]
     return manifests
@@ -199,6 +290,17 @@ def _unique_selectors(deployments: dict[str, Manifest]) -> bool:
     )
 
 
+def _find_their_pods(manifests: list[Manifest], deployments: dict[str, Manifest]) -> bool:
+    """Whether every Service leads to the pods of the one Deployment that has its name."""
+    pods = {name: item["spec"]["template"]["metadata"]["labels"] for name, item in deployments.items()}
+    return all(
+        [name for name, labels in pods.items() if item["spec"]["selector"].items() <= labels.items()]
+        == [item["metadata"]["name"]]
+        for item in manifests
+        if item["kind"] == "Service"
+    )
+
+
 @given(_variables(chaos=False), st.data())
 def test_an_inventory_of_valid_values_gives_sound_manifests_or_problems_with_a_path(
     variables: dict[str, Any], data: st.DataObject
@@ -210,10 +312,15 @@ def test_an_inventory_of_valid_values_gives_sound_manifests_or_problems_with_a_p
         return
     first = _check(fleet, NOTHING)
     again = _parse(variables)
-    assert manifests_of(again) == first
+    assert _everything(again) == first
     _check(fleet, _observe(fleet, data))
-    for secret in secret_manifests(_layers(variables), "shop"):
-        assert_accepted([secret])
+    _check_secrets(variables, fleet)
+
+
+def _check_secrets(variables: dict[str, Any], fleet: Fleet) -> None:
+    made = secret_manifests(_layers(variables), "shop", enabled=variables.get("enabled", ()))
+    assert_accepted(made)
+    assert {item["metadata"]["name"] for item in made} == set(secret_names(fleet))
 
 
 @given(_variables(chaos=True))
@@ -223,6 +330,67 @@ def test_an_inventory_of_anything_at_all_gives_sound_manifests_or_problems_with_
     fleet = _fleet_or_problems(variables)
     if fleet is not None:
         _check(fleet, NOTHING)
+
+
+@st.composite
+def _watched(draw: st.DrawFn, chaos: bool = False) -> dict[str, Any]:
+    """An inventory whose services and brokers are good ones, with anything that watches them."""
+    brokers = [
+        {"host": "redis"},
+        {"host": "redis", "password": True, "tls": {"ca_secret": "ca"}},
+        {"type": "redis-sentinel", "hosts": ["a"], "master_name": "main"},
+        {"type": "rabbitmq", "host": "rabbit", "username": "shop", "password": True},
+        {"secret": {"name": "theirs"}},
+        {"type": "sqs", "region": "eu-west-1", "pod_identity": True},
+    ]
+    own = draw(st.dictionaries(st.sampled_from(["a", "b_b"]), st.sampled_from(brokers), max_size=2))
+    return {
+        "services": {
+            name: {
+                "image": "registry.example/app:1",
+                "queue_name": "{service}.{variant}",
+                **({"broker": own[name]} if name in own else {}),
+            }
+            for name in ("a", "b_b", "c")
+        },
+        "config": {name: {"default": {}, "high": {"replicas": 2}} for name in ("a", "b_b", "c")},
+        "broker": draw(st.sampled_from(brokers[:-1])),
+        "enabled": draw(_ENABLED),
+        **{part: draw(st.one_of(_part(part, chaos), JUNK) if chaos else _part(part, chaos)) for part in PARTS},
+        "flower__50_group": draw(_part("flower", chaos)) if chaos else {},
+    }
+
+
+@settings(max_examples=60)
+@given(_watched(chaos=True))
+def test_anything_at_all_among_what_watches_gives_sound_manifests_or_problems_with_a_path(
+    variables: dict[str, Any],
+) -> None:
+    fleet = _fleet_or_problems(variables)
+    if fleet is not None:
+        _check(fleet, NOTHING)
+
+
+def test_whatever_watches_a_fleet_is_sound_or_every_problem_has_a_path() -> None:
+    seen_so_far = {"refused": 0, "watched": 0}
+
+    @settings(max_examples=50)
+    @given(_watched(), st.data())
+    def check(variables: dict[str, Any], data: st.DataObject) -> None:
+        fleet = _fleet_or_problems(variables)
+        if fleet is None:
+            seen_so_far["refused"] += 1
+            return
+        seen_so_far["watched"] += bool(fleet.monitoring.servers)
+        found = _check(fleet, NOTHING)
+        assert len(fleet.monitoring.servers) == len([item for item in found if item["kind"] == "Service"])
+        _check(fleet, _observe(fleet, data))
+        _check_secrets(variables, fleet)
+
+    check()
+    # Else it would say nothing.
+    assert seen_so_far["watched"] >= 8
+    assert seen_so_far["refused"] <= 40
 
 
 # Deployments of somebody else.
@@ -343,7 +511,7 @@ def test_whatever_others_run_manifests_and_patches_are_sound_or_every_problem_ha
     assert_accepted(after)
     again = _parse(variables, seen(*after))
     assert adoptions(again, seen(*after)) == []
-    assert manifests_of(again, seen(*after)) == manifests_of(fleet, observed)
+    assert _everything(again, seen(*after)) == _everything(fleet, observed)
     back = {patch["metadata"]["name"]: patch for patch in releases(Fleet("shop", "shop", ()), seen(*after))}
     assert set(back) == set(patches)
     for raw, changed in zip(raws, after, strict=True):

@@ -395,7 +395,17 @@ def test_a_cut_says_what_runs_and_which_ways_on_there_are(
 # What may become ours.
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "ScaledObject", "PodDisruptionBudget", "HorizontalPodAutoscaler"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "Deployment",
+        "ScaledObject",
+        "PodDisruptionBudget",
+        "HorizontalPodAutoscaler",
+        "Service",
+        "ServiceMonitor",
+    ],
+)
 def test_only_what_nobody_else_answers_for_is_taken_over(kind: str) -> None:
     takes = fleet_of(**one_variant({}), take_over=True)
     free = ObservedObject(kind, "x", owner="tutor")
@@ -406,7 +416,7 @@ def test_only_what_nobody_else_answers_for_is_taken_over(kind: str) -> None:
     assert not can_be_taken_over(takes, ObservedObject(kind, "x", owner="ScaledObject y"))
 
 
-@pytest.mark.parametrize("kind", ["Secret", "ConfigMap", "TriggerAuthentication"])
+@pytest.mark.parametrize("kind", ["Secret", "ConfigMap", "TriggerAuthentication", "PersistentVolumeClaim", "Ingress"])
 def test_configuration_and_secrets_are_never_taken_over(kind: str) -> None:
     assert not can_be_taken_over(fleet_of(**one_variant({}), take_over=True), ObservedObject(kind, "x"))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._changes import (
+    Report,
     failure_message,
     first_cause,
     list_results,
@@ -81,6 +82,37 @@ def test_what_a_dry_run_could_not_send_will_be_created() -> None:
 def test_what_was_deleted_is_shown_as_going() -> None:
     found = report([MAP], done({}, method="delete"), [], {"ConfigMap a"})
     assert (found.deleted, found.diff[0]["after"]) == (["ConfigMap a"], "")
+
+
+BOARD = {**MAP, "data": {"x": "1", "board.json": "line of a dashboard\n" * 2000}}
+
+
+@pytest.mark.parametrize(
+    ("found", "side"),
+    [
+        (report([BOARD], done(BOARD), [], set()), "after"),
+        (report([], {"skipped": True}, [BOARD], set()), "after"),
+        (report([BOARD], done({}, method="delete"), [], {"ConfigMap a"}), "before"),
+    ],
+    ids=["created", "not sent", "deleted"],
+)
+def test_of_what_is_new_or_goes_a_long_text_is_shown_as_the_number_of_its_lines(found: Report, side: str) -> None:
+    (entry,) = found.diff
+    assert "(2000 lines, not shown)" in entry[side]
+    assert "line of a dashboard" not in entry[side]
+    assert "x: '1'" in entry[side]
+
+
+def test_a_text_that_a_person_can_read_is_shown_as_it_is() -> None:
+    script = {**MAP, "data": {"start.py": "print(1)\n" * 90}}
+    assert report([script], done(script), [], set()).diff[0]["after"].count("print(1)") == 90
+
+
+def test_of_a_long_text_that_changed_its_lines_are_compared() -> None:
+    diff = {"before": {"data": {"x": "a\n" * 300}}, "after": {"data": {"x": "a\n" * 299 + "b\n"}}}
+    (entry,) = report([BOARD], done(BOARD, diff=diff), [], {"ConfigMap a"}).diff
+    assert "not shown" not in str(entry)
+    assert "b" in entry["after"]
 
 
 def test_a_diff_of_a_secret_shows_names_of_keys_only() -> None:

@@ -19,7 +19,13 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
     read_observed,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._names import ADOPTED_LABEL, FLEET_LABEL
-from ansible_collections.queueops.celery.plugins.module_utils._observed import LAST_APPLIED, Autoscaler, Observed
+from ansible_collections.queueops.celery.plugins.module_utils._observed import (
+    API_VERSIONS,
+    LAST_APPLIED,
+    WATCHING_KINDS,
+    Autoscaler,
+    Observed,
+)
 
 from tests.unit.inventories import Manifest
 from tests.unit.others import deployment
@@ -186,3 +192,44 @@ def test_of_a_foreign_last_apply_no_environment_value_is_kept() -> None:
     found = read(raw, names={("Deployment", "lms-worker")})
     assert found.objects[0].applied_replicas == 1
     assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize("kind", WATCHING_KINDS)
+def test_who_may_not_read_a_kind_that_nobody_asks_for_goes_without_it(kind: str) -> None:
+    found = read(deployment("ours", labels={FLEET_LABEL: "shop"}), refused={kind})
+    assert [item.name for item in found.objects] == ["ours"]
+    assert found.missing_kinds == ()
+
+
+@pytest.mark.parametrize("kind", WATCHING_KINDS)
+def test_a_kind_that_the_fleet_asks_for_must_be_readable(kind: str) -> None:
+    with pytest.raises(ClusterError, match=f"list {kind} in shop"):
+        read(deployment(), refused={kind}, names={(kind, "flower")})
+
+
+@pytest.mark.parametrize("kind", [kind for kind in API_VERSIONS if kind not in WATCHING_KINDS])
+def test_a_kind_that_workers_need_must_be_readable_whatever_the_fleet_asks_for(kind: str) -> None:
+    with pytest.raises(ClusterError, match=f"list {kind} in shop"):
+        read(deployment(), refused={kind})
+
+
+def test_every_kind_that_is_refused_is_named_at_once() -> None:
+    with pytest.raises(ClusterError) as caught:
+        read(refused={"Service", "Ingress", "HTTPRoute"}, names={("Service", "flower"), ("Ingress", "flower")})
+    assert [line.partition(" in shop")[0].rpartition(" ")[2] for line in str(caught.value).splitlines()] == [
+        "Service",
+        "Ingress",
+    ]
+
+
+def test_what_watches_is_read_where_it_is_ours_or_has_a_name_that_is_asked_for() -> None:
+    def service(name: str, **labels: str) -> Manifest:
+        return {"kind": "Service", "metadata": {"name": name, "labels": labels}, "spec": {"selector": {"a": "b"}}}
+
+    found = read(
+        service("flower", **{FLEET_LABEL: "shop"}),
+        service("celery-exporter"),
+        service("redis"),
+        names={("Service", "celery-exporter")},
+    )
+    assert [item.name for item in found.objects] == ["flower", "celery-exporter"]

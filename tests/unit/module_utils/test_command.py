@@ -100,6 +100,19 @@ def test_a_flag_that_a_key_sets_too_stands_there_once(flag: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("keys", "told"), [({"task_events": True}, True), ({"task_events": False}, False), ({}, False)]
+)
+def test_workers_tell_of_their_tasks_where_they_are_told_to(keys: dict[str, Any], told: bool) -> None:
+    assert ("--task-events" in variant_of(keys).args) is told
+
+
+@pytest.mark.parametrize("word", ["-E", "--task-events"])
+def test_workers_that_already_tell_of_their_tasks_are_told_so_once(word: str) -> None:
+    args = variant_of({"task_events": True, "extra_params": [word]}).args
+    assert [found for found in args if found in ("-E", "--task-events")] == [word]
+
+
+@pytest.mark.parametrize(
     ("keys", "slots"),
     [
         ({"concurrency": 3}, 3),

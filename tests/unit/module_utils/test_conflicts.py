@@ -28,6 +28,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._preflight import 
 
 from tests.unit.inventories import SCALED, fleet_of, manifests_of, of_kind, one_variant
 from tests.unit.others import deployment, live, seen
+from tests.unit.watching import services_with
 
 FLEET = fleet_of(**one_variant(SCALED))
 TAKES_OVER = fleet_of(**one_variant(SCALED), take_over=True)
@@ -81,6 +82,31 @@ def test_what_is_taken_over_is_no_problem_whatever_its_kind(keys: dict[str, Any]
     assert len(wanted) == 3
     assert len(problems(fleet_of(**variables), objects)) == 3
     assert problems(fleet_of(**variables, take_over=True), objects) == ()
+
+
+WATCHED = services_with({"a": None, "b": {"host": "other"}}, enabled=("flower", "exporter", "service_monitor"))
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Service", "ServiceMonitor"])
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("flower", "Give it another name (celery_workers_flower.name)"),
+        ("celery-exporter", "Give it another name (celery_workers_exporter.name)"),
+    ],
+)
+def test_a_flower_of_somebody_else_is_named_with_ways_on_that_flower_has(kind: str, name: str, mend: str) -> None:
+    theirs = Observed((ObservedObject(kind, name, owner="tutor"),))
+    (problem,) = problems(fleet_of(**WATCHED), theirs)
+    assert problem.startswith(f"{kind} {name} in shop exists and is not ours: it belongs to tutor.")
+    assert f"Write celery_workers_take_over: true to make it ours. {mend}, or delete that object first" in problem
+    assert "variant" not in problem
+    assert problems(fleet_of(**WATCHED, take_over=True), theirs) == ()
+
+
+def test_the_name_of_a_further_flower_follows_its_service() -> None:
+    (problem,) = problems(fleet_of(**WATCHED), Observed((ObservedObject("Service", "b-flower", owner="tutor"),)))
+    assert "Rename the service b, or delete that object first" in problem
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "ScaledObject"])

@@ -11,14 +11,23 @@ from typing import Any
 
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._names import ownership_labels
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import PARTS
+from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    EXPORTER,
+    FLOWER,
+    MONITORING,
+    ownership_labels,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._observed import (
+    API_VERSIONS,
     LAST_APPLIED,
     NOTHING,
     Autoscaler,
+    Leftovers,
     Observed,
     ObservedObject,
     autoscaler,
+    definition,
     leftovers,
     observed_from_data,
     observed_object,
@@ -116,6 +125,84 @@ def test_what_a_variant_does_not_need_any_more_is_retired_and_what_may_hold_work
     found = leftovers(observed, "shop", wanted_objects(FIXED), present_places(FIXED))
     assert found.retired == (scaler_off,)
     assert found.orphans == (gone, renamed)
+
+
+def watching(kind: str, name: str, component: str, **more: Any) -> ObservedObject:
+    return ObservedObject(kind, name, labels=ownership_labels("shop", component=component), **more)
+
+
+#: Everything that an earlier run made to watch the fleet.
+WATCHERS = (
+    *(
+        watching(kind, "flower", FLOWER)
+        for kind in ("Deployment", "Service", "Ingress", "HTTPRoute", "NetworkPolicy", "ServiceMonitor")
+    ),
+    watching("Secret", "flower-auth", FLOWER),
+    watching("ConfigMap", "flower-settings", FLOWER),
+    watching("PersistentVolumeClaim", "flower-data", FLOWER),
+    *(watching(kind, "celery-exporter", EXPORTER) for kind in ("Deployment", "Service", "PodMonitor")),
+    watching("PrometheusRule", "shop-celery-alerts", MONITORING),
+    watching("ConfigMap", "shop-celery-dashboard", MONITORING),
+    watching("GrafanaDashboard", "shop-celery-dashboard", MONITORING),
+)
+WATCHED = {**one_variant({"replicas": 2}), "enabled": PARTS}
+
+
+def test_what_watches_goes_as_soon_as_it_is_switched_off_and_takes_nothing_of_the_workers_with_it() -> None:
+    gone = item("Deployment", "billing-worker-high", variant="high")
+    guard = item("PodDisruptionBudget", "billing-worker-high", variant="high")
+    shared = item("TriggerAuthentication", "billing-worker-trigger-auth", variant="")
+    workers = (item("Deployment", "billing-worker"), gone, guard, shared)
+    without = leftovers(Observed(workers), "shop", wanted_objects(FIXED), present_places(FIXED))
+    found = leftovers(Observed((*WATCHERS, *workers)), "shop", wanted_objects(FIXED), present_places(FIXED))
+    assert found.retired == (*without.retired, *WATCHERS)
+    assert found.orphans == without.orphans == (gone, guard, shared)
+
+
+def test_what_watches_stays_while_it_is_wanted() -> None:
+    fleet = fleet_of(**WATCHED)
+    wanted = wanted_objects(fleet)
+    own = Observed(tuple(watching(kind, name, FLOWER) for kind, name in wanted))
+    assert leftovers(own, "shop", wanted, present_places(fleet)) == Leftovers()
+    assert {("Deployment", "flower"), ("Secret", "flower-auth"), ("ServiceMonitor", "flower")} <= set(wanted)
+
+
+def test_what_watches_another_fleet_is_not_ours_to_remove() -> None:
+    other = ObservedObject("Deployment", "flower", labels=ownership_labels("other", component=FLOWER))
+    assert leftovers(Observed((other,)), "shop", [], set()) == Leftovers()
+
+
+@pytest.mark.parametrize(
+    ("parts", "flower", "left"),
+    [
+        (("flower",), {}, {"Ingress", "HTTPRoute", "NetworkPolicy", "PersistentVolumeClaim", "ConfigMap"}),
+        (("flower",), {"secret": {"name": "x", "cookie_secret_key": "c"}, "persistence": True}, {"Secret"}),
+        (("flower", "service_monitor"), {}, {"PrometheusRule", "GrafanaDashboard"}),
+    ],
+)
+def test_an_object_that_a_key_no_longer_asks_for_goes_as_well(
+    parts: tuple[str, ...], flower: dict[str, Any], left: set[str]
+) -> None:
+    fleet = fleet_of(**{**one_variant({"replicas": 2}), "enabled": parts, "flower": flower})
+    found = leftovers(Observed(WATCHERS), "shop", wanted_objects(fleet), present_places(fleet))
+    assert left <= {old.kind for old in found.retired}
+    assert not {("Deployment", "flower"), ("Service", "flower")} & {(old.kind, old.name) for old in found.retired}
+    assert found.orphans == ()
+
+
+def test_nobody_is_led_to_what_is_gone_and_secrets_go_last() -> None:
+    ordered = [(found.kind, found.name) for found in removal_order(WATCHERS)]
+    places = {pair: number for number, pair in enumerate(ordered)}
+    for kind in ("Ingress", "HTTPRoute", "ServiceMonitor"):
+        assert places[kind, "flower"] < places["Deployment", "flower"]
+    assert places["Deployment", "flower"] < places["PersistentVolumeClaim", "flower-data"]
+    assert ordered[-1] == ("Secret", "flower-auth")
+
+
+@pytest.mark.parametrize("kind", API_VERSIONS)
+def test_every_kind_that_is_made_can_be_removed(kind: str) -> None:
+    (found,) = removal_order([ObservedObject(kind, "x")])
+    assert definition(found, "shop")["apiVersion"] == API_VERSIONS[kind]
 
 
 def test_scalers_are_removed_before_what_they_scale() -> None:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed, ObservedObject
+from ansible_collections.queueops.celery.plugins.module_utils._names import ownership_labels
+from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed, ObservedObject
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
+    flower_without_secrets,
+    generated,
     redact,
     redacted_layers,
     secret_manifests,
@@ -24,6 +28,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
 from kombu.utils.url import parse_url
 
 from tests.unit.inventories import IMAGE, fleet_of
+from tests.unit.watching import OAUTH
 
 PASSWORDS = ["redis", "lms", "a", "p@:/#%", "äß €", "with space", "true", "123"]
 
@@ -385,3 +390,292 @@ def test_every_part_of_a_url_is_encoded_so_that_kombu_reads_it_back(
     assert (parts["userid"] or "", parts["password"]) == (name, password)
     assert parts["hostname"] == (broker.get("host") or "a")
     assert parts["virtual_host"] == broker.get("virtual_host", "0")
+
+
+# Flower.
+
+LOGIN = {**OAUTH, "client_secret": "cs-hunter2"}
+EXISTING = {"secret": {"name": "x"}}
+
+
+def flower_layers(flower: Any = None, broker: Any = None) -> list[dict[str, Any]]:
+    return [*layers(broker), {"name": "celery_workers_flower", "value": flower or {}}]
+
+
+def flower_secrets(flower: Any = None, observed: Observed = NOTHING, output: str = "cluster") -> list[dict[str, Any]]:
+    """Secrets of an inventory with Flower, as they are sent."""
+    found = secret_manifests(flower_layers(flower), "shop", "", "", observed, ["flower"], output)
+    return without_stale_keys(found, observed)
+
+
+def sent(flower: Any = None, observed: Observed = NOTHING, output: str = "cluster") -> dict[str, str | None]:
+    """Keys of Flower's Secret with their values, null for those that are taken out of it."""
+    (secret,) = flower_secrets(flower, observed, output)
+    assert secret["metadata"]["name"] == "flower-auth"
+    return {key: None if value is None else base64.b64decode(value).decode() for key, value in secret["data"].items()}
+
+
+def kept(keys: str = "cookie_secret,password", fleet: str = "shop") -> Observed:
+    """A cluster in which an earlier run has made Flower's Secret."""
+    annotations = {"celery.queueops.io/keys": keys}
+    return Observed((ObservedObject("Secret", "flower-auth", ownership_labels(fleet), annotations),))
+
+
+def wanted_of(flower: Any = None, **more: Any) -> list[str]:
+    """What the next run generates, as people are told before it."""
+    seen = {
+        layer["name"].removeprefix("celery_workers_"): layer["value"]
+        for layer in redacted_layers(flower_layers(flower))
+    }
+    return generated(fleet_of(**seen, enabled=("flower",)), more.get("observed", NOTHING))
+
+
+def test_credentials_of_flower_that_nobody_gives_are_generated_and_never_twice_the_same() -> None:
+    first, second = sent(), sent()
+    assert set(first) == {"password", "cookie_secret"}
+    values = [*first.values(), *second.values()]
+    assert len(set(values)) == 4
+    # 128 bits, in letters that neither a URL nor Flower's list of logins takes for its own.
+    assert all(value is not None and re.fullmatch("[0-9a-f]{32}", value) for value in values)
+
+
+def test_what_was_generated_once_stays_as_it_is_in_the_cluster() -> None:
+    assert sent(observed=kept()) == {}
+    (secret,) = flower_secrets(observed=kept())
+    assert secret["metadata"]["annotations"] == {"celery.queueops.io/keys": "cookie_secret,password"}
+    assert set(sent(observed=kept("cookie_secret"))) == {"password"}
+
+
+@pytest.mark.parametrize(
+    ("flower", "observed", "expected"),
+    [
+        ({}, NOTHING, ["Secret flower-auth, key cookie_secret", "Secret flower-auth, key password"]),
+        ({}, kept(), []),
+        ({}, kept("password"), ["Secret flower-auth, key cookie_secret"]),
+        ({"password": "x"}, NOTHING, ["Secret flower-auth, key cookie_secret"]),
+        ({"password": ""}, kept("cookie_secret"), ["Secret flower-auth, key password"]),
+        ({"oauth": LOGIN}, NOTHING, ["Secret flower-auth, key cookie_secret"]),
+        (EXISTING, NOTHING, []),
+        ({**EXISTING, "oauth": OAUTH | {"client_secret": None}}, NOTHING, ["Secret flower-auth, key cookie_secret"]),
+        ({"secret": {"name": "x", "cookie_secret_key": "c"}}, NOTHING, []),
+        ({"name": "watch"}, kept(), ["Secret watch-auth, key cookie_secret", "Secret watch-auth, key password"]),
+    ],
+)
+def test_people_are_told_before_what_a_run_generates_and_it_generates_just_that(
+    flower: dict[str, Any], observed: Observed, expected: list[str]
+) -> None:
+    assert wanted_of(flower, observed=observed) == expected
+    made = [
+        f"Secret {secret['metadata']['name']}, key {key}"
+        for secret in flower_secrets(flower, observed)
+        for key, value in secret["data"].items()
+        if value is not None and re.fullmatch("[0-9a-f]{32}", base64.b64decode(value).decode())
+    ]
+    assert sorted(made) == expected
+
+
+def test_a_secret_of_another_fleet_keeps_nothing_for_ours() -> None:
+    assert {key for key, value in sent(observed=kept(fleet="other")).items() if value} == {"password", "cookie_secret"}
+
+
+@pytest.mark.parametrize("wrap", [str, Vaulted])
+@pytest.mark.parametrize("observed", [NOTHING, kept()])
+def test_a_value_that_somebody_gives_wins_over_one_that_was_generated(observed: Observed, wrap: type) -> None:
+    found = sent({"password": wrap("mine"), "cookie_secret": wrap("of the session")}, observed)
+    assert found == {"password": "mine", "cookie_secret": "of the session"}
+
+
+def test_a_value_that_is_not_given_any_more_stays_and_nobody_is_locked_out() -> None:
+    assert sent({}, kept()) == {}
+    assert sent({"cookie_secret": "new"}, kept()) == {"cookie_secret": "new"}
+
+
+def test_an_empty_password_is_one_that_nobody_gives() -> None:
+    assert re.fullmatch("[0-9a-f]{32}", sent({"password": ""})["password"] or "")
+
+
+@pytest.mark.parametrize("password", ["a,b", ",", "hunter2,"])
+def test_a_password_with_a_comma_is_refused_because_flower_would_cut_it(password: str) -> None:
+    with pytest.raises(InventoryError) as caught:
+        flower_secrets({"password": password})
+    assert [str(problem) for problem in caught.value.problems] == [
+        "celery_workers_flower.password: Flower would cut it at the comma; write one without."
+    ]
+
+
+@pytest.mark.parametrize("password", ["p@:/#%", "$(HOME)", "äß €", "with space", "true", "123"])
+def test_any_other_password_is_kept_as_it_is(password: str) -> None:
+    assert sent({"password": password})["password"] == password
+
+
+@pytest.mark.parametrize(
+    ("flower", "before", "expected"),
+    [
+        ({"oauth": LOGIN}, "cookie_secret,password", {"client_secret": "cs-hunter2", "password": None}),
+        ({**EXISTING, "oauth": OAUTH | {"client_secret": None}}, "cookie_secret,password", {"password": None}),
+        ({"password": "new"}, "client_secret,cookie_secret", {"password": "new", "client_secret": None}),
+        ({}, "cookie_secret,password,old", {"old": None}),
+    ],
+)
+def test_a_key_that_flower_needs_no_more_is_taken_out_and_one_that_it_keeps_is_not(
+    flower: dict[str, Any], before: str, expected: dict[str, Any]
+) -> None:
+    assert sent(flower, kept(before)) == expected
+
+
+def test_the_client_secret_of_a_login_is_in_the_secret_with_a_session_secret_of_ours() -> None:
+    found = sent({"oauth": LOGIN})
+    assert set(found) == {"client_secret", "cookie_secret"}
+    assert found["client_secret"] == "cs-hunter2"
+
+
+def test_where_an_existing_secret_holds_everything_none_is_made() -> None:
+    secret = {"name": "x", "cookie_secret_key": "c"}
+    # A login by password has no session that a cookie keeps.
+    assert flower_secrets(EXISTING) == []
+    assert flower_secrets(EXISTING, output="manifests") == []
+    assert flower_secrets({"secret": secret}) == []
+    assert flower_secrets({"secret": secret, "oauth": OAUTH | {"client_secret": None}}) == []
+
+
+@pytest.mark.parametrize(
+    ("flower", "expected"),
+    [
+        ({"password": "mine"}, {"password": "mine"}),
+        ({"password": "mine", "cookie_secret": "c"}, {"password": "mine", "cookie_secret": "c"}),
+        ({"oauth": LOGIN, "cookie_secret": "c"}, {"client_secret": "cs-hunter2", "cookie_secret": "c"}),
+    ],
+)
+def test_files_hold_what_is_given_and_nothing_that_is_generated(
+    flower: dict[str, Any], expected: dict[str, str]
+) -> None:
+    assert sent(flower, output="manifests") == expected
+
+
+def test_every_flower_has_credentials_of_its_own_and_those_that_are_given_hold_for_all() -> None:
+    written = [
+        {"name": "celery_workers_broker", "value": {"host": "redis"}},
+        {
+            "name": "celery_workers_services",
+            "value": {name: {"image": IMAGE, "queue_name": "{service}.{variant}"} for name in ("a", "b")},
+        },
+        {"name": "celery_workers_services__50_x", "value": {"b": {"broker": {"host": "other"}}}},
+        {"name": "celery_workers_config", "value": {"a": {"default": {}}, "b": {"default": {}}}},
+        {"name": "celery_workers_flower", "value": {"password": "mine"}},
+    ]
+    found = values_of(secret_manifests(written, "shop", enabled=["flower"]))
+    assert set(found) == {"flower-auth", "b-flower-auth"}
+    assert [data["password"] for data in found.values()] == ["mine", "mine"]
+    assert len({data["cookie_secret"] for data in found.values()}) == 2
+
+
+def test_without_flower_its_keys_make_no_secret() -> None:
+    assert secret_manifests(flower_layers({"password": "mine"}), "shop") == []
+    assert secret_manifests(flower_layers({"password": "mine"}), "shop", enabled=["exporter"]) == []
+
+
+@pytest.mark.parametrize("flower", [{}, {"oauth": LOGIN}, {"secret": {"name": "x"}}, {"password": "mine"}])
+def test_the_names_of_flowers_secrets_are_those_that_are_made(flower: dict[str, Any]) -> None:
+    written = flower_layers(flower, {"host": "redis", "password": "x"})
+    variables = {layer["name"].removeprefix("celery_workers_"): layer["value"] for layer in redacted_layers(written)}
+    made = [item["metadata"]["name"] for item in secret_manifests(written, "shop", enabled=["flower"])]
+    assert secret_names(fleet_of(**variables, enabled=("flower",))) == made
+
+
+def test_secrets_of_flower_go_with_it_and_are_nobody_elses() -> None:
+    (secret,) = flower_secrets()
+    labels = secret["metadata"]["labels"]
+    assert labels["celery.queueops.io/fleet"] == "shop"
+    assert labels["celery.queueops.io/component"] == "flower"
+    assert "celery.queueops.io/service" not in labels
+
+
+@pytest.mark.parametrize("flower", [{}, {"oauth": LOGIN}])
+def test_what_was_generated_shows_in_no_message_even_where_nobody_knows_it(flower: dict[str, Any]) -> None:
+    made = flower_secrets(flower)
+    text = json.dumps(made)
+    for value in made[0]["data"].values():
+        plain = base64.b64decode(value).decode()
+        if re.fullmatch("[0-9a-f]{32}", plain):
+            said = redact(f"refused {plain}, {value} and '{value}' in {text}", [])
+            assert plain not in said
+            assert value not in said
+            assert said.startswith("refused ********, ********")
+
+
+def test_other_long_words_of_a_message_stay_readable() -> None:
+    text = "pod billing-worker-6d4cf56db6-x2x9k of 0f3a9c and registry.example/app@sha256:" + "a1" * 32
+    assert redact(text, []) == text
+
+
+#: Places of Flower where somebody may write a secret, rightly or by mistake.
+PLACES: list[dict[str, Any]] = [
+    {"password": "hunter2"},
+    {"cookie_secret": "hunter2"},
+    {"oauth": {"client_secret": "hunter2"}},
+    {"pasword": "hunter2"},
+    {"cookie_secert": "hunter2"},
+    {"passwd": "hunter2"},
+    {"secret": "hunter2"},
+    {"oauth": "hunter2"},
+    {"oauth": {"client_secert": "hunter2"}},
+    {"oauth": {"secret": "hunter2"}},
+    {"oauth": {"password": "hunter2"}},
+    {"oauth": {"cookie_secret": "hunter2"}},
+    {"client_secret": "hunter2"},
+    {"basic_auth": "me:hunter2"},
+    {"env": {"FLOWER_BASIC_AUTH": "me:hunter2"}},
+    {"env": {"API_TOKEN": "hunter2"}},
+    {"env": [{"name": "FLOWER_COOKIE_SECRET", "value": "hunter2"}]},
+    {"secret": {"password": "hunter2"}},
+    {"pod_overrides": {"containers": [{"name": "flower", "env": [{"name": "TOKEN", "value": "hunter2"}]}]}},
+    {"extra_params": ["--broker-api=http://me:hunter2@rabbit:15672/api/"]},
+]
+
+
+@pytest.mark.parametrize("wrap", [str, Vaulted])
+@pytest.mark.parametrize("name", ["celery_workers_flower", "celery_workers_flower__50_campus"])
+@pytest.mark.parametrize("value", PLACES, ids=[str(row) for row in PLACES])
+def test_a_secret_of_flower_reaches_no_module_wherever_it_is_written(
+    value: dict[str, Any], name: str, wrap: type
+) -> None:
+    def wrapped(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {key: wrapped(inner) for key, inner in item.items()}
+        if isinstance(item, list):
+            return [wrapped(inner) for inner in item]
+        return wrap(item) if isinstance(item, str) and "hunter2" in item else item
+
+    assert "hunter2" not in json.dumps(redacted_layers([{"name": name, "value": wrapped(value)}]))
+
+
+@pytest.mark.parametrize("value", PLACES[3:], ids=[str(row) for row in PLACES[3:]])
+def test_a_secret_of_flower_in_the_wrong_place_is_refused_without_being_shown(value: dict[str, Any]) -> None:
+    with pytest.raises(InventoryError) as caught:
+        flower_secrets(value)
+    assert str(caught.value.problems[0]).startswith("celery_workers_flower")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["hunter2", ["hunter2"], 5])
+def test_a_flower_that_is_no_dict_shows_nothing_of_it(value: Any) -> None:
+    shown = redacted_layers([{"name": "celery_workers_flower", "value": value}])
+    assert "hunter2" not in str(shown)
+    with pytest.raises(InventoryError, match="celery_workers_flower: this is not a dict"):
+        fleet_of(**{layer["name"].removeprefix("celery_workers_"): layer["value"] for layer in [*shown, *layers()]})
+
+
+def test_what_is_no_secret_of_flower_stays_as_it_is() -> None:
+    value = {
+        "username": "ops",
+        "secret": {"name": "x", "password_key": "pw", "cookie_secret_key": "c", "client_secret_key": "cs"},
+        "oauth": {name: item for name, item in OAUTH.items() if name != "client_secret"},
+        "ingress": {"host": "flower.example.org", "tls_secret": "mine"},
+        "env": {"TZ": "UTC"},
+        "runtime_buckets": [1, 2.5],
+        "labels": {"team": "a"},
+        "persistence": True,
+        "max_tasks": None,
+    }
+    assert flower_without_secrets(value) == value
+    assert flower_without_secrets(None) is None
