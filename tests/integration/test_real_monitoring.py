@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,8 @@ from tests.support.real_worker import wait_until
 
 #: What was sent, by name.
 CHARGED, REMINDED, FETCHED, WAITING = 12, 6, 2, 5
+#: One number of Flower and one of KEDA.
+MEASURED = ("flower_worker_prefetched_tasks", "keda_scaler_metrics_value")
 VARIANTS = ["shop-worker", "shop-worker-reports"]
 
 
@@ -65,7 +66,6 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
         "reports": {"enable_keda": True, "longest_task_seconds": 900, "alerts": {"no_workers_seconds": 60}},
     }
     with redis_server("p@:/#%w") as redis, real_site(tmp_path_factory.mktemp("site"), redis, config) as site:
-        start = time.time()
         for _number in range(WAITING):
             site.pods.send(0, task="shop.charge", variant="reports")
         first, second = site.start("default", "aaaaa"), site.start("default", "bbbbb")
@@ -89,8 +89,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
             site.pods.send(600, task="shop.charge", variant="default")
         wait_until(lambda: _running(site) == {4}, 60, lambda: (site.pods.logs(), _running(site)))
         second.kill()
-        # Subqueries look at whole minutes, so one has to begin while there are numbers.
-        wait_until(lambda: time.time() // 60 > start // 60 and time.time() % 60 > 3, 90)
+        # Subqueries look at whole minutes, so one has to begin while there are numbers of each kind.
+        wait_until(lambda: all(site.prometheus.query(f"count_over_time({name}[10m:1m])") for name in MEASURED), 90)
         wait_until(lambda: _settled(site), 60, site.pods.logs)
         yield Told(site)
 

@@ -230,6 +230,10 @@ def test_api_versions_are_the_recorded_ones(emulator: Emulator) -> None:
     assert reply.body == recorded["body"]
 
 
+#: The recorded cluster has no Gateway API and no Grafana operator.
+NOT_RECORDED = {"gateway.networking.k8s.io", "grafana.integreatly.org"}
+
+
 def test_groups_are_among_the_recorded_ones(emulator: Emulator) -> None:
     recorded = exchange("group list")
     reply = replay(emulator, recorded)
@@ -238,9 +242,10 @@ def test_groups_are_among_the_recorded_ones(emulator: Emulator) -> None:
         g["name"] for g in reply.body["groups"]
     }
     for group in reply.body["groups"]:
-        assert group["preferredVersion"] == known[group["name"]]["preferredVersion"]
         assert group["preferredVersion"] in group["versions"]
-        assert all(version in known[group["name"]]["versions"] for version in group["versions"])
+        if group["name"] not in NOT_RECORDED:
+            assert group["preferredVersion"] == known[group["name"]]["preferredVersion"]
+            assert all(version in known[group["name"]]["versions"] for version in group["versions"])
 
 
 @pytest.mark.parametrize(
