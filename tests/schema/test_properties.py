@@ -439,6 +439,14 @@ _WORDS = st.sampled_from(
 )
 
 
+def _held_by_a_server(toleration: Manifest) -> Manifest:
+    """A toleration with what no schema says: a server would have refused it otherwise."""
+    found = {**toleration, "operator": toleration.get("operator", "Equal")}
+    if not found.get("key") or found["operator"] == "Exists":
+        found = {**{key: item for key, item in found.items() if key != "value"}, "operator": "Exists"}
+    return {**found, "effect": "NoExecute"} if "tolerationSeconds" in found else found
+
+
 @st.composite
 def _deployments(draw: st.DrawFn, name: str) -> Manifest:
     """A Deployment of somebody else, as an API server returns it."""
@@ -457,6 +465,8 @@ def _deployments(draw: st.DrawFn, name: str) -> Manifest:
         "containers": draw(st.sampled_from([[container], [{"name": "proxy", "image": "x:1"}, container]])),
         "terminationGracePeriodSeconds": draw(st.integers(0, 900)),
     }
+    if "tolerations" in pod:
+        pod["tolerations"] = [_held_by_a_server(item) for item in pod["tolerations"]]
     labels = {"app.kubernetes.io/name": name}
     return {
         "apiVersion": "apps/v1",
