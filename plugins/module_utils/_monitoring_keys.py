@@ -123,7 +123,8 @@ class FlowerOauth:
         HTTPS_URL, "Address of Flower's login, as the provider has it: https://<host><url_prefix>/login. Required."
     )
     allow: str | None = key(
-        Text("one address, several with '|' between them, or .*@example.org", r"\S+@[^\s*]+", 4096),
+        # By a '*' without the dot Flower 2.2 lets nobody in.
+        Text("one address, several with '|' between them, or .*@example.org", r"([^\s*]|\.\*)+@[^\s*]+", 4096),
         "E-mail addresses that may enter, as Flower's C(auth) takes them: one, several with C(|) between them, or "
         "C(.*@example.org). Required.",
     )

@@ -301,8 +301,10 @@ def _check_oauth(flower: Flower, oauth: FlowerOauth, reader: _Reader) -> None:
         "redirect_uri": "https://<host>/login",
         "allow": "who may enter, for example .*@example.org",
     }
+    # What is written and refused reads as empty; that it is needed would be said beside it.
+    refused = {item.path.rpartition(".oauth.")[2] for item in problems.found}
     for name, what in needed.items():
-        if not getattr(oauth, name):
+        if not getattr(oauth, name) and name not in refused:
             problems.add(f"{path}.{name}", f"it is needed; write {what}.")
     if not oauth.client_secret and flower.secret is None:
         problems.add(f"{path}.client_secret", "it is needed; write it, or name an existing Secret with secret.")

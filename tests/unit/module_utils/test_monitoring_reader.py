@@ -124,6 +124,14 @@ def test_keys_of_flower_that_could_not_work_are_refused_with_the_mend(keys: dict
     assert problems_of(**watched("flower", flower=keys)) == [expected]
 
 
+@pytest.mark.parametrize("nobody", ["*@example.org", "me*@example.org", "example.org", "*"])
+def test_an_address_by_which_flower_lets_nobody_in_is_refused(nobody: str) -> None:
+    assert problems_of(**watched("flower", flower={"oauth": {**OAUTH, "allow": nobody}})) == [
+        f"{FLOWER}.oauth.allow: {nobody!r} is not valid here; write one address, several with '|' between them, or "
+        ".*@example.org."
+    ]
+
+
 @pytest.mark.parametrize(
     ("part", "keys", "expected"),
     [
