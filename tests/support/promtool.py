@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support.installed import require_command
 
 #: Seconds between two samples of every series, and between two evaluations of every rule.
 STEP = 30
@@ -88,11 +86,8 @@ class Scene:
 
 
 def require_promtool() -> None:
-    """Skip where Prometheus is not installed; a pipeline must have it, so there it is an error."""
-    if shutil.which("promtool") is None:
-        if os.environ.get("CI"):
-            pytest.fail("promtool is not installed")
-        pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
+    """Skip where Prometheus is not installed, and fail there in a pipeline."""
+    require_command("promtool", "prometheus")
 
 
 def check_rules(*files: Groups) -> str:

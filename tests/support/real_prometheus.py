@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import threading
 import urllib.error
@@ -21,10 +19,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.support.free_ports import free_ports
+from tests.support.installed import require_command
 from tests.support.real_worker import wait_until
 
 Json = dict[str, Any]
@@ -89,11 +87,8 @@ class Prometheus:
 
 
 def require_prometheus() -> None:
-    """Skip where Prometheus is not installed; a pipeline must have it, so there it is an error."""
-    if shutil.which("prometheus") is None:
-        if os.environ.get("CI"):
-            pytest.fail("prometheus is not installed")
-        pytest.skip("prometheus is not installed (Debian: apt-get install prometheus)")
+    """Skip where Prometheus is not installed, and fail there in a pipeline."""
+    require_command("prometheus", "prometheus")
 
 
 @contextmanager

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -18,11 +16,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pytest
 import redis
 
 from tests.support.certificates import Certificates
 from tests.support.free_ports import free_ports
+from tests.support.installed import require_command
 
 
 @dataclass(frozen=True)
@@ -74,11 +72,8 @@ class RedisSentinels:
 
 
 def require_redis() -> None:
-    """Skip where Redis is not installed; a pipeline must have it, so there it is an error."""
-    if shutil.which("redis-server") is None:
-        if os.environ.get("CI"):
-            pytest.fail("redis-server is not installed")
-        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    """Skip where Redis is not installed, and fail there in a pipeline."""
+    require_command("redis-server", "redis-server")
 
 
 @contextmanager
