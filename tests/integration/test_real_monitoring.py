@@ -100,7 +100,9 @@ def _known(site: Site, kind: str) -> float:
 
 
 def _starts(site: Site, task: str) -> float:
-    return site.prometheus.value(f'sum(flower_events_total{{type="task-started", task="{task}"}})') or 0
+    """Also those of the killed worker, which Flower forgets after a while."""
+    counted = f'sum(flower_events_total{{type="task-started", task="{task}"}})'
+    return site.prometheus.value(f"max_over_time({counted}[10m:1s])") or 0
 
 
 def _running(site: Site) -> set[float]:
