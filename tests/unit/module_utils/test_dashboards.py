@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import re
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import flower.options  # noqa: F401, buckets are one of its options
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._alerts import rule_groups
 from ansible_collections.queueops.celery.plugins.module_utils._dashboards import (
@@ -279,6 +279,8 @@ OF_EXPORTER = {"celery_queue_length": {"queue_name"}, "celery_active_worker_coun
 
 def of_flower() -> dict[str, set[str]]:
     """Metrics of the real Flower."""
+    # Its buckets are one of its options, which are defined when this is imported.
+    importlib.import_module("flower.options")
     found = {}
     for metric in vars(get_prometheus_metrics()).values():
         [family] = metric.describe()
