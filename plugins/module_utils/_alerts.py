@@ -304,7 +304,7 @@ def _task_alerts(case: _Case) -> Iterator[Alert]:
         60,
         f"Many tasks of {case.title} fail.",
         f"{{{{ $value | humanizePercentage }}}} of the tasks that workers of {case.place} ended in {window} failed; "
-        f"the inventory allows {limits.failure_ratio:.0%}.",
+        f"the inventory allows {limits.failure_ratio * 100:g}%.",
     )
     # An empty result is no zero.
     succeeded = f"({events(scope, 'task-succeeded', 300)} or vector(0)) == 0"

@@ -112,7 +112,7 @@ def _pod_context(
     claim = flower.persistence.existing_claim or _claim_name(server) if flower.persistence is not None else ""
     data: dict[str, Any] = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
     app = [f"--app={flower.app}"] if flower.app else []
-    secrets = [*own_broker_secret(server.broker), *([flower_secret_name(server.name)] if has_secret(flower) else [])]
+    own = [flower_secret_name(server.name)] if flower_secret_keys(flower) else []
     return ServerContext(
         part=FLOWER,
         args=("celery", *app, "flower", *flower.extra_params),
@@ -123,7 +123,7 @@ def _pod_context(
         people=objects.people,
         selector=objects.selector,
         observed=objects.observed,
-        secrets=tuple(secrets),
+        secrets=(*own_broker_secret(server.broker), *own),
         files=objects.config_map_name if settings is not None else "",
         mount=SETTINGS_MOUNT,
         config_hash=settings.content_hash if settings is not None else "",
@@ -171,10 +171,14 @@ def _login(flower: Flower, server: Server) -> list[dict[str, Any]]:
     session = _session(flower, own)
     if flower.oauth is not None:
         return [*session, *_oauth(flower, flower.oauth, own)]
-    place = (flower.secret.name, flower.secret.password_key) if flower.secret is not None else (own, "password")
     # Kubernetes puts the value in when it starts the container, so that no object shows it.
     basic = {"name": "FLOWER_BASIC_AUTH", "value": f"{flower.username}:$({_PASSWORD})"}
-    return [*session, {"name": _PASSWORD, **from_secret(*place)}, basic]
+    return [*session, {"name": _PASSWORD, **from_secret(*_password_place(flower, own))}, basic]
+
+
+def _password_place(flower: Flower, own: str) -> tuple[str, str]:
+    """Name and key of the Secret with the password."""
+    return (own, "password") if flower.secret is None else (flower.secret.name, flower.secret.password_key)
 
 
 def _session(flower: Flower, own: str) -> list[dict[str, Any]]:
@@ -208,13 +212,8 @@ def _oauth(flower: Flower, oauth: FlowerOauth, own: str) -> list[dict[str, Any]]
     return [*environment(plain), {"name": "FLOWER_OAUTH2_SECRET", **from_secret(*place)}]
 
 
-def has_secret(flower: Flower) -> bool:
-    """Whether the role makes a Secret for a Flower."""
-    return bool(flower_secret_keys(flower))
-
-
 def flower_secret_keys(flower: Flower) -> tuple[str, ...]:
-    """Keys of that Secret."""
+    """Keys of the Secret that the role makes for a Flower; none where it makes none."""
     found = []
     if flower.oauth is None and flower.secret is None:
         found.append("password")
@@ -271,7 +270,7 @@ def _route(objects: ServerObjects, server: Server, flower: Flower, route: Flower
         "name": route.gateway or "",
         "sectionName": route.section_name,
     }
-    # The defaults of the API are written out: a list that a server completes would be sent again at each run.
+    # With the defaults that the API fills in.
     backend = {"group": "", "kind": "Service", "name": server.name, "port": PORT, "weight": 1}
     spec = {
         "parentRefs": [parent],
@@ -301,10 +300,6 @@ def _row(namespace: str, monitoring: Monitoring, server: Server) -> dict[str, An
     if flower.oauth is not None:
         login = f"{flower.oauth.provider}, {flower.oauth.allow}"
     else:
-        place = (
-            (flower.secret.name, flower.secret.password_key)
-            if flower.secret is not None
-            else (flower_secret_name(server.name), "password")
-        )
-        login = f"user {flower.username}, password in Secret {place[0]}, key {place[1]}"
+        secret, key = _password_place(flower, flower_secret_name(server.name))
+        login = f"user {flower.username}, password in Secret {secret}, key {key}"
     return {"name": server.name, "services": list(server.services), "address": address, "login": login}

@@ -28,7 +28,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._fleet import (
     parse_fleet,
     without_nulls,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._flower import flower_secret_keys, has_secret
+from ansible_collections.queueops.celery.plugins.module_utils._flower import flower_secret_keys
 from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names
 from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer, layers_of, overlay, plain, stack
 from ansible_collections.queueops.celery.plugins.module_utils._model import (
@@ -193,8 +193,9 @@ def flower_without_secrets(value: Any) -> Any:
     named = {key: value[key] for key in GENERATED_KEYS if key in value}
     rest = {key: item for key, item in value.items() if key not in named and key != "oauth"}
     result = _known_without_secrets(rest, _FLOWER_KEYS)
-    if isinstance(result.get("extra_params"), list):
-        result["extra_params"] = [_argument_masked(word) for word in result["extra_params"]]
+    if "extra_params" in result:
+        words = result["extra_params"]
+        result["extra_params"] = [*map(_argument_masked, words)] if isinstance(words, list) else _argument_masked(words)
     result |= {key: _secret_marker(item, None) for key, item in named.items()}
     if "oauth" in value:
         oauth = value["oauth"]
@@ -212,7 +213,10 @@ _SECRET_ARGUMENT = re.compile(r"(--?[a-z0-9_-]*(?:auth|secret|password)[a-z0-9_-
 
 
 def _argument_masked(word: Any) -> Any:
-    return _SECRET_ARGUMENT.sub(lambda found: found[1] + MISPLACED, word) if isinstance(word, str) else word
+    # What does not begin with a dash is the value of the argument before it. It is refused, as all but text is.
+    if isinstance(word, str) and word.startswith("-"):
+        return _SECRET_ARGUMENT.sub(lambda found: found[1] + MISPLACED, word)
+    return None if word is None else MISPLACED
 
 
 def _known_without_secrets(value: Mapping[Any, Any], known: Collection[str]) -> dict[str, Any]:
@@ -402,27 +406,32 @@ def _env_secrets(fleet: Fleet, values: _Values) -> Iterator[tuple[str, str, dict
 
 
 def _flower_secrets(fleet: Fleet, values: _Values, observed: Observed, output: str) -> Iterator[dict[str, Any]]:
-    flower, raw = fleet.monitoring.flower, values.trees[FLOWER]
-    for server in fleet.monitoring.flowers if flower is not None and has_secret(flower) else ():
-        given = {
-            "password": raw.get("password"),
-            "cookie_secret": raw.get("cookie_secret"),
-            "client_secret": (raw.get("oauth") or {}).get("client_secret"),
-        }
+    keys = _keys_of_flower(fleet)
+    given = _given_to_flower(values.trees[FLOWER], keys)
+    if "," in given.get("password", ""):
+        # Flower takes several logins in one value, with commas between them (2.2).
+        problem = Problem(f"{PREFIX}flower.password", "Flower would cut it at the comma; write one without.")
+        raise InventoryError([problem])
+    for server in fleet.monitoring.flowers if keys else ():
         name = flower_secret_name(server.name)
-        kept, data = kept_keys(fleet, observed, name), {}
-        for key in flower_secret_keys(flower) if flower is not None else ():
-            value = _text(given[key]) if given[key] is not None else ""
-            if value:
-                data[key] = value
-            elif key in GENERATED_KEYS and key not in kept and output == "cluster":
-                data[key] = secrets.token_hex(_GENERATED_BYTES)
-        if "," in data.get("password", ""):
-            # Flower takes several logins in one value, with commas between them (2.2).
-            problem = Problem(f"{PREFIX}flower.password", "Flower would cut it at the comma; write one without.")
-            raise InventoryError([problem])
-        wanted = set(flower_secret_keys(flower)) if flower is not None else set()
-        yield _secret(fleet, name, "", data, FLOWER, {SERVER_LABEL: server.name}, kept & wanted)
+        kept = kept_keys(fleet, observed, name) & set(keys)
+        missing = set(keys) & set(GENERATED_KEYS) - kept - set(given) if output == "cluster" else set()
+        data = {**given, **{key: secrets.token_hex(_GENERATED_BYTES) for key in sorted(missing)}}
+        yield _secret(fleet, name, "", data, FLOWER, {SERVER_LABEL: server.name}, kept)
+
+
+def _keys_of_flower(fleet: Fleet) -> tuple[str, ...]:
+    """Keys of the Secrets that the role makes for Flower; none where it makes none."""
+    flower = fleet.monitoring.flower
+    return flower_secret_keys(flower) if flower is not None else ()
+
+
+def _given_to_flower(raw: Mapping[str, Any], keys: Collection[str]) -> dict[str, str]:
+    """Those of its secret values that somebody wrote."""
+    oauth = raw.get("oauth") or {}
+    written = {**{key: raw.get(key) for key in GENERATED_KEYS}, "client_secret": oauth.get("client_secret")}
+    texts = {key: _text(written[key]) for key in keys if written[key] is not None}
+    return {key: text for key, text in texts.items() if text}
 
 
 def kept_keys(fleet: Fleet, observed: Observed, name: str) -> set[str]:
@@ -435,12 +444,14 @@ def kept_keys(fleet: Fleet, observed: Observed, name: str) -> set[str]:
 
 def generated(fleet: Fleet, observed: Observed) -> list[str]:
     """Secret and key of each value that the next run generates."""
-    flower, found = fleet.monitoring.flower, []
-    for server in fleet.monitoring.flowers if flower is not None else ():
-        name = flower_secret_name(server.name)
-        missing = set(GENERATED_KEYS) & set(flower_secret_keys(flower or Flower())) - kept_keys(fleet, observed, name)
-        found += [f"Secret {name}, key {key}" for key in sorted(missing) if not getattr(flower, key)]
-    return found
+    wanted = {
+        key for key in _keys_of_flower(fleet) if key in GENERATED_KEYS and not getattr(fleet.monitoring.flower, key)
+    }
+    return [
+        f"Secret {name}, key {key}"
+        for name in (flower_secret_name(server.name) for server in fleet.monitoring.flowers)
+        for key in sorted(wanted - kept_keys(fleet, observed, name))
+    ]
 
 
 def _deployments(service: Service) -> Iterator[tuple[str, str | None]]:
@@ -506,8 +517,7 @@ def secret_names(fleet: Fleet) -> list[str]:
         for deployment, variant in _deployments(service):
             wanted = service.pod.secret_env if variant is None else _variant_env(service, variant)
             names += [secret_env_name(deployment)] if any(not reference for reference in wanted.values()) else []
-    flower = fleet.monitoring.flower
-    if flower is not None and has_secret(flower):
+    if _keys_of_flower(fleet):
         names += [flower_secret_name(server.name) for server in fleet.monitoring.flowers]
     return list(dict.fromkeys(names))
 

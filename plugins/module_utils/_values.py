@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,6 +153,30 @@ class PausedWord:
         return "true, false, scale_in or scale_out"
 
 
+def _fields(
+    whose: str, known: Mapping[str, Any], node: Node, problems: Problems, needed: Collection[str] = ()
+) -> dict[str, Any] | Invalid:
+    """An object of Kubernetes with fields of its own, as plain data.
+
+    :param whose: what has the fields, for messages.
+    :param known: field to the check of its value.
+    """
+    found: dict[str, Any] = {}
+    valid = True
+    for name, child in items(node):
+        if name not in known:
+            unknown_key(whose, name, child.path, set(known), problems)
+            valid = False
+            continue
+        value = known[name](child, problems)
+        valid = valid and not isinstance(value, Invalid)
+        found[name] = list(value) if isinstance(value, tuple) else value
+    for name in sorted(set(needed) - set(found)):
+        problems.add(node.path, f"{whose} needs {name}.")
+        valid = False
+    return found if valid else INVALID
+
+
 _RELABELING_FIELDS: dict[str, Any] = {
     "sourceLabels": ListOf(Text("the name of a label", r"\S+", 1024)),
     "separator": QUOTED_TEXT,
@@ -176,17 +200,7 @@ class Relabeling:
         """The relabeling as plain data."""
         if isinstance(node, Leaf) and not isinstance(node.value, Mapping):
             return refuse(self, node, problems)
-        found: dict[str, Any] = {}
-        valid = True
-        for name, child in items(node):
-            if name not in _RELABELING_FIELDS:
-                unknown_key("a relabeling", name, child.path, set(_RELABELING_FIELDS), problems)
-                valid = False
-                continue
-            value = _RELABELING_FIELDS[name](child, problems)
-            valid = valid and not isinstance(value, Invalid)
-            found[name] = list(value) if isinstance(value, tuple) else value
-        return found if valid else INVALID
+        return _fields("a relabeling", _RELABELING_FIELDS, node, problems)
 
     def describe(self) -> str:
         """The fields."""
@@ -213,20 +227,7 @@ class _Trigger:
         """The trigger as plain data."""
         if isinstance(node, Leaf) and not isinstance(node.value, Mapping):
             return refuse(self, node, problems)
-        trigger: dict[str, Any] = {}
-        valid = True
-        for name, child in items(node):
-            if name not in _TRIGGER_FIELDS:
-                unknown_key("a KEDA trigger", name, child.path, set(_TRIGGER_FIELDS), problems)
-                valid = False
-                continue
-            value = _TRIGGER_FIELDS[name](child, problems)
-            valid = valid and not isinstance(value, Invalid)
-            trigger[name] = value
-        for name in sorted({"type", "metadata"} - set(trigger)):
-            problems.add(node.path, f"a KEDA trigger needs {name}.")
-            valid = False
-        return trigger if valid else INVALID
+        return _fields("a KEDA trigger", _TRIGGER_FIELDS, node, problems, needed={"type", "metadata"})
 
     def describe(self) -> str:
         """The fields."""

@@ -630,6 +630,10 @@ PLACES: list[dict[str, Any]] = [
     {"secret": {"password": "hunter2"}},
     {"pod_overrides": {"containers": [{"name": "flower", "env": [{"name": "TOKEN", "value": "hunter2"}]}]}},
     {"extra_params": ["--broker-api=http://me:hunter2@rabbit:15672/api/"]},
+    {"extra_params": ["--basic-auth=me:hunter2"]},
+    {"extra_params": ["--basic-auth", "me:hunter2"]},
+    {"extra_params": "--oauth2_secret=hunter2"},
+    {"extra_params": {"--basic-auth": "me:hunter2"}},
 ]
 
 
