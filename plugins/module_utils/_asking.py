@@ -15,7 +15,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._adoption import c
 from ansible_collections.queueops.celery.plugins.module_utils._changes import first_cause
 from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
     Cluster,
-    ClusterError,
     fleet_deployments,
     fleet_pods,
     pods_of,
@@ -50,13 +49,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._verification impo
     question_for,
     verified,
 )
-
-try:
-    from kubernetes.client import CoreV1Api
-    from kubernetes.stream import stream
-except ImportError:
-    # Who reads a cluster at all has the library: opening the cluster has failed before.
-    CoreV1Api = stream = None
 
 #: Seconds that the import of an app and the question may take together.
 _LONGEST = 120
@@ -106,8 +98,11 @@ def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
 
 def _execute(cluster: Cluster, pod: str, container: str, command: list[str]) -> tuple[str, str]:
     """Standard output and standard error of a command in a container."""
-    if stream is None:
-        raise ClusterError("the Python library kubernetes is missing")
+    # Its models take longer to import than most runs take to read a cluster, and few runs ask. Who got this far has it:
+    # opening the cluster has failed without.
+    from kubernetes.client import CoreV1Api
+    from kubernetes.stream import stream
+
     session = stream(
         CoreV1Api(cluster.client.client.client).connect_get_namespaced_pod_exec,
         pod,

@@ -42,6 +42,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import
 from ansible_collections.queueops.celery.plugins.module_utils._layers import (
     EMPTY,
     LAYER_NAME,
+    PREFIX,
     Branch,
     Layer,
     Leaf,
@@ -105,7 +106,6 @@ VARIANT_CLASSES = (Consumption, Process, Pod, Scaling, Knowledge, Watch)
 _ONE_VARIANT_KEYS = {"name", "queues", "adopt"}
 _SERVICE_ONLY_KEYS = {*key_names(ServiceKeys), "broker"}
 
-PREFIX = "celery_workers_"
 #: How many levels of a variable name services and variants, below which a null is no value but one without keys.
 NULL_DEPTH = {"services": 1, "config": 2}
 #: What may become of other autoscalers on our Deployments.

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+#: What every variable of the role begins with.
+PREFIX = "celery_workers_"
 #: Names of numbered layers: C(celery_workers_config__50_campus). Two digits, so that names sort as numbers do.
 LAYER_NAME = re.compile(
     r"^(?P<base>celery_workers_(?:services|config|queue_defaults|broker|flower|exporter|service_monitor|prometheus_rule"

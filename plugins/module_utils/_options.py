@@ -13,11 +13,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._fleet import (
     CONFLICT_POLICIES,
     DELIVERIES,
     LAYERED,
-    PREFIX,
     Inventory,
     parse_fleet,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer
+from ansible_collections.queueops.celery.plugins.module_utils._layers import PREFIX, Layer
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import PARTS
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed

@@ -1,48 +1,38 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: keeps secret values out of everything but Secrets.
-
-Modules print their arguments at -vvv, and Ansible's no_log masks equal strings elsewhere in a result (a password
-C(redis) turns C(type: redis) into asterisks). So values are taken out on the controller before a module is called,
-and put into Secret objects by one separate task.
-"""
+"""PRIVATE: puts secret values into Secret objects, for the one task that sends them."""
 
 from __future__ import annotations
 
 import base64
-import difflib
 import json
 import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import fields
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import broker_url, tls_files
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import (
     NULL_DEPTH,
-    PREFIX,
     Inventory,
     parse_fleet,
     without_nulls,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._flower import flower_secret_keys
-from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names
-from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer, layers_of, overlay, plain, stack
+from ansible_collections.queueops.celery.plugins.module_utils._layers import (
+    PREFIX,
+    Layer,
+    layers_of,
+    overlay,
+    plain,
+    stack,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._model import (
     Broker,
     Fleet,
-    SecretReference,
     Service,
-    Tls,
-)
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import (
-    Flower,
-    FlowerOauth,
-    FlowerSecret,
-    ServerPod,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     EXPORTER,
@@ -58,241 +48,16 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError, Problem
-from ansible_collections.queueops.celery.plugins.module_utils._values import (
-    MISPLACED,
-    URL_WITH_PASSWORD,
-    looks_secret,
-    names_secret,
+from ansible_collections.queueops.celery.plugins.module_utils._redaction import (
+    BROKER_SECRETS,
+    GENERATED_KEYS,
+    redacted_layers,
+    split_url,
+    text_of,
 )
 
-#: Keys of Flower whose values are generated where nobody gives them: 128 bits, in letters that nothing reads as its
-#: own.
-GENERATED_KEYS = ("password", "cookie_secret")
+#: Of a value that is generated: 128 bits, in letters that nothing reads as its own.
 _GENERATED_BYTES = 16
-
-#: A key that is nearly one of these is masked too: it is one typing mistake away.
-_SECRET_KEYS = ("secret_env", "password")
-#: Keys of that look that hold names.
-_NAMES_ONLY = {*(item.name for cls in (SecretReference, Tls, FlowerSecret) for item in fields(cls)), "tls_secret"}
-
-
-def without_secrets(value: Any, masks_env: bool = True) -> Any:
-    """A copy of inventory data in which no secret value is left.
-
-    Values of secret_env become C(true); those that stand where no secret belongs become L(MISPLACED), which the model
-    refuses with the place where they were written.
-
-    :param masks_env: whether env entries that look secret are masked too; not where the user says that they are none.
-    """
-    if isinstance(value, Mapping):
-        return {_text(key): _masked(_text(key), item, masks_env) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_secrets(item, masks_env) for item in value]
-    if isinstance(value, str) or _is_vaulted(value):
-        return URL_WITH_PASSWORD.sub(lambda found: f"{found[0].partition('://')[0]}://{MISPLACED}@", _text(value))
-    return value
-
-
-def _masked(key: str, value: Any, masks_env: bool) -> Any:
-    if key == "env":
-        return _env_masked(value, masks_env)
-    near = difflib.get_close_matches(key.lower(), _SECRET_KEYS, n=1, cutoff=0.8)
-    if key == "secret_env" and isinstance(value, Mapping):
-        return {_text(name): _marker(item) for name, item in value.items()}
-    if value is None or key in _NAMES_ONLY:
-        return without_secrets(value, masks_env)
-    holds_text = not isinstance(value, (Mapping, list, tuple, bool))
-    named = names_secret(key) or key == "access_key_id"
-    return MISPLACED if near or (holds_text and named) else without_secrets(value, masks_env)
-
-
-def _marker(value: Any) -> Any:
-    """What stands for a secret value. References to existing Secrets and nulls are no secrets."""
-    if isinstance(value, Mapping):
-        return {_text(name): _text(item) if name in ("secret", "key") else MISPLACED for name, item in value.items()}
-    return None if value is None else True
-
-
-def _env_masked(env: Any, masks_env: bool) -> Any:
-    """An environment in which entries that look secret keep their name only, so that they are refused by it."""
-    if isinstance(env, Mapping):
-        return {_text(name): _env_value(_text(name), item, masks_env) for name, item in env.items()}
-    if not isinstance(env, (list, tuple)):
-        return without_secrets(env, masks_env)
-    return [_env_entry(entry, masks_env) if isinstance(entry, Mapping) else entry for entry in env]
-
-
-def _env_entry(entry: Mapping[Any, Any], masks_env: bool) -> dict[str, Any]:
-    name = _text(entry.get("name", ""))
-    return {
-        _text(key): _env_value(name, item, masks_env) if key == "value" else without_secrets(item, masks_env)
-        for key, item in entry.items()
-    }
-
-
-def _env_value(name: str, value: Any, masks_env: bool) -> Any:
-    if masks_env and value is not None and looks_secret(name, _text(value)):
-        return MISPLACED
-    return without_secrets(value, masks_env)
-
-
-_BROKER_KEYS = key_names(Broker)
-_FLOWER_KEYS = key_names(Flower, ServerPod)
-_OAUTH_KEYS = key_names(FlowerOauth)
-
-
-#: Keys of a broker that hold a secret, which the role keeps in one Secret.
-BROKER_SECRETS = ("password", "sentinel_password", "access_key_id", "secret_access_key")
-
-
-def broker_without_secrets(value: Any, masks_env: bool = True) -> Any:
-    """The same for a broker, whose URL is taken apart: user name and address stay. An empty password is none."""
-    if not isinstance(value, Mapping):
-        return None if value is None else MISPLACED
-    kept = {key: item for key, item in value.items() if key not in ("url", "scaler", *BROKER_SECRETS)}
-    result = without_secrets(kept, masks_env)
-    for key, item in result.items():
-        # A text under secret, or under a name that nothing reads, may well be the password itself.
-        if isinstance(item, (str, int)) and not isinstance(item, bool) and (key == "secret" or key not in _BROKER_KEYS):
-            result[key] = MISPLACED
-    if "url" in value:
-        shown, password = split_url(value["url"])
-        result["url"] = shown
-        if password is not None:
-            result["password"] = True
-    for key in BROKER_SECRETS:
-        if key in value:
-            result[key] = _secret_marker(value[key], result.get(key))
-    if "scaler" in value:
-        result["scaler"] = _login_without_secrets(value["scaler"], masks_env)
-    return result
-
-
-def _secret_marker(given: Any, otherwise: Any) -> Any:
-    """What stands for a secret of a broker. Empty text is none; null leaves it to what else says so."""
-    if given is None:
-        return otherwise
-    return True if _text(given) else None
-
-
-def _login_without_secrets(value: Any, masks_env: bool) -> Any:
-    if not isinstance(value, Mapping):
-        return None if value is None else MISPLACED
-    rest = {key: item for key, item in value.items() if key != "password"}
-    shown = {
-        key: MISPLACED if not isinstance(item, Mapping) and key != "username" else item
-        for key, item in without_secrets(rest, masks_env).items()
-    }
-    return {**shown, "password": _secret_marker(value["password"], None)} if "password" in value else shown
-
-
-def flower_without_secrets(value: Any) -> Any:
-    """The same for Flower, whose secrets stand in its own keys and in those of C(oauth)."""
-    if not isinstance(value, Mapping):
-        return None if value is None else MISPLACED
-    named = {key: value[key] for key in GENERATED_KEYS if key in value}
-    rest = {key: item for key, item in value.items() if key not in named and key != "oauth"}
-    result = _known_without_secrets(rest, _FLOWER_KEYS)
-    if "extra_params" in result:
-        words = result["extra_params"]
-        result["extra_params"] = [*map(_argument_masked, words)] if isinstance(words, list) else _argument_masked(words)
-    result |= {key: _secret_marker(item, None) for key, item in named.items()}
-    if "oauth" in value:
-        oauth = value["oauth"]
-        if isinstance(oauth, Mapping):
-            rest = {key: item for key, item in oauth.items() if key != "client_secret"}
-            marked = {"client_secret": _secret_marker(oauth["client_secret"], None)} if "client_secret" in oauth else {}
-            result["oauth"] = {**_known_without_secrets(rest, _OAUTH_KEYS), **marked}
-        else:
-            result["oauth"] = None if oauth is None else MISPLACED
-    return result
-
-
-#: Arguments of Flower that would show a login or a secret. They are refused, and must not be shown until then.
-_SECRET_ARGUMENT = re.compile(r"(--?[a-z0-9_-]*(?:auth|secret|password)[a-z0-9_-]*=).+", re.IGNORECASE | re.DOTALL)
-
-
-def _argument_masked(word: Any) -> Any:
-    # What does not begin with a dash is the value of the argument before it. It is refused, as all but text is.
-    if isinstance(word, str) and word.startswith("-"):
-        return _SECRET_ARGUMENT.sub(lambda found: found[1] + MISPLACED, word)
-    return None if word is None else MISPLACED
-
-
-def _known_without_secrets(value: Mapping[Any, Any], known: Collection[str]) -> dict[str, Any]:
-    """A text under a name that nothing reads may well be a secret whose key is mistyped."""
-    return {
-        key: item if key in known or isinstance(item, (Mapping, list, bool, type(None))) else MISPLACED
-        for key, item in without_secrets(value).items()
-    }
-
-
-#: A host, perhaps a port, and then the rest of the URL: an @ that follows belongs to no login.
-_ADDRESS_ONLY = re.compile(r"[^/@:?#]+(:[0-9]+)?([/?#]|$)")
-
-
-def split_url(url: Any) -> tuple[Any, str | None]:
-    """A URL without its password, and the password."""
-    if url is None:
-        return None, None
-    text = _text(url)
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        return (MISPLACED if "@" in text else text), None
-    # Options after a question mark may hold a password too, and are refused all the same.
-    rest = f"{rest.partition('?')[0]}?" if "?" in rest.rpartition("@")[2] else rest
-    if _ADDRESS_ONLY.match(rest) or "@" not in rest:
-        return f"{scheme}://{rest}", None
-    # The last @ ends the login, so that a password with an unescaped @ or / in it does not show.
-    login, _at, address = rest.rpartition("@")
-    user, colon, password = login.partition(":")
-    shown = f"{scheme}://{user}@{address}" if user else f"{scheme}://{address}"
-    return shown, unquote(password) if colon and password else None
-
-
-def redacted_layers(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Base variables and layers as modules may see them."""
-    accepting = _accepting(layers)
-    return [{"name": _text(layer["name"]), "value": _redacted(layer, accepting)} for layer in layers]
-
-
-def _redacted(layer: dict[str, Any], accepting: set[str]) -> Any:
-    base, value = _text(layer["name"]).partition("__")[0].removeprefix(PREFIX), layer["value"]
-    if base == "broker":
-        return broker_without_secrets(value)
-    if base == FLOWER:
-        return flower_without_secrets(value)
-    if base not in ("services", "config") or not isinstance(value, Mapping):
-        return without_secrets(value, masks_env="" not in accepting)
-    safe = {
-        _text(name): without_secrets(service, masks_env=not {"", _text(name)} & accepting)
-        for name, service in value.items()
-    }
-    for name, service in value.items():
-        if base == "services" and isinstance(service, Mapping) and "broker" in service:
-            safe[_text(name)]["broker"] = broker_without_secrets(service["broker"])
-    return safe
-
-
-def _accepting(layers: list[dict[str, Any]]) -> set[str]:
-    """Services that accept secrets in their environment; an empty name stands for all."""
-    found: set[str] = set()
-    for layer in layers:
-        base, value = _text(layer["name"]).partition("__")[0], layer["value"]
-        if base == f"{PREFIX}queue_defaults" and _mentions(value, "plain-secret"):
-            found.add("")
-        elif isinstance(value, Mapping):
-            found |= {_text(name) for name, service in value.items() if _mentions(service, "plain-secret")}
-    return found
-
-
-def _mentions(value: Any, risk: str) -> bool:
-    """Whether a risk is accepted anywhere."""
-    if isinstance(value, Mapping):
-        accepted = value.get("accept_risks")
-        named = isinstance(accepted, (list, tuple)) and risk in [_text(item) for item in accepted]
-        return named or any(_mentions(item, risk) for item in value.values())
-    return False
 
 
 def secret_manifests(
@@ -378,15 +143,15 @@ def _broker_data(broker: Broker, raw: dict[str, Any]) -> dict[str, str]:
     """Everything that workers and scaler read of one broker's credentials."""
     found: dict[str, str] = {}
     if broker.password:
-        password = _text(raw["password"]) if raw.get("password") is not None else split_url(raw.get("url"))[1] or ""
+        password = text_of(raw["password"]) if raw.get("password") is not None else split_url(raw.get("url"))[1] or ""
         found = {"url": broker_url(broker, password), "password": password}
         if broker.username:
             found["username"] = broker.username
     for key in BROKER_SECRETS[1:]:
-        if raw.get(key) is not None and _text(raw[key]):
-            found[key] = _text(raw[key])
+        if raw.get(key) is not None and text_of(raw[key]):
+            found[key] = text_of(raw[key])
     if broker.scaler is not None and broker.scaler.password:
-        found["scaler_password"] = _text(raw["scaler"]["password"])
+        found["scaler_password"] = text_of(raw["scaler"]["password"])
         if broker.scaler.username:
             found["scaler_username"] = broker.scaler.username
     if broker.type == "rabbitmq" and tls_files(broker):
@@ -402,7 +167,7 @@ def _env_secrets(fleet: Fleet, values: _Values) -> Iterator[tuple[str, str, dict
             names = [name for name, reference in wanted.items() if not reference]
             if names:
                 raw = values.secret_env(service.name, variant)
-                yield secret_env_name(deployment), service.name, {name: _text(raw[name]) for name in names}
+                yield secret_env_name(deployment), service.name, {name: text_of(raw[name]) for name in names}
 
 
 def _flower_secrets(fleet: Fleet, values: _Values, observed: Observed, output: str) -> Iterator[dict[str, Any]]:
@@ -430,7 +195,7 @@ def _given_to_flower(raw: Mapping[str, Any], keys: Collection[str]) -> dict[str,
     """Those of its secret values that somebody wrote."""
     oauth = raw.get("oauth") or {}
     written = {**{key: raw.get(key) for key in GENERATED_KEYS}, "client_secret": oauth.get("client_secret")}
-    texts = {key: _text(written[key]) for key in keys if written[key] is not None}
+    texts = {key: text_of(written[key]) for key in keys if written[key] is not None}
     return {key: text for key, text in texts.items() if text}
 
 
@@ -548,15 +313,4 @@ def _secret_strings(manifests: list[dict[str, Any]]) -> set[str]:
 
 
 def _as_layers(layers: list[dict[str, Any]]) -> tuple[Layer, ...]:
-    return tuple(Layer(_text(layer["name"]), layer["value"]) for layer in layers)
-
-
-def _is_vaulted(value: Any) -> bool:
-    """A value that a vault still holds (ansible-core before 2.19); it reads as text once asked for it."""
-    return hasattr(value, "_ciphertext")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
+    return tuple(Layer(text_of(layer["name"]), layer["value"]) for layer in layers)

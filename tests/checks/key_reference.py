@@ -18,8 +18,9 @@ from typing import Any
 import yaml
 from ansible_collections.queueops.celery.plugins.module_utils import _model as model
 from ansible_collections.queueops.celery.plugins.module_utils import _monitoring_keys as monitoring
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED, PREFIX
+from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED
 from ansible_collections.queueops.celery.plugins.module_utils._keys import Key, Section, default_of, key_of
+from ansible_collections.queueops.celery.plugins.module_utils._layers import PREFIX
 from ansible_collections.queueops.celery.plugins.module_utils._presets import OPENEDX, PROFILES
 from ansible_collections.queueops.celery.plugins.module_utils._safety import RULES
 from ansible_collections.queueops.celery.plugins.module_utils._values import SecretValue

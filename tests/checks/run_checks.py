@@ -60,6 +60,7 @@ TYPED = (
     "build/tree/ansible_collections/queueops/celery/plugins/module_utils",
     "build/tree/ansible_collections/queueops/celery/plugins/modules",
     "build/tree/ansible_collections/queueops/celery/plugins/filter",
+    "build/tree/ansible_collections/queueops/celery/plugins/plugin_utils",
     "tests",
 )
 

@@ -66,10 +66,13 @@ def test_in_flight_work_is_seen_under_a_prefix(tmp_path: Path, broker: dict[str,
     with Pods(tmp_path, manifests, environment=celery_environment("5.6")) as pods:
         pods.sender(broker_transport_options=options)
         for number, priority in enumerate((0, 4, 9)):
-            pods.send(2, number, priority=priority)
+            pods.send(number, task="shop.held", priority=priority)
         assert scaler.both() == (3, 0)
         worker = pods.start()
         wait_until(lambda: scaler.both() == (1, 2), 60, pods.logs)
+        pods.let_go()
+        # Between two tasks a worker has one in its hand for a moment, which is in no list.
+        wait_until(lambda: len(pods.events("done")) == 3, 30, pods.logs)
         wait_until(lambda: scaler.both() == (0, 0), 30, pods.logs)
         assert sorted(pods.events("done")) == ["0", "1", "2"]
         assert worker.stop() == 0

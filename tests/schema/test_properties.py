@@ -38,11 +38,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._observed import (
 )
 from ansible_collections.queueops.celery.plugins.module_utils._options import inventory_from
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
-    redacted_layers,
-    secret_manifests,
-    secret_names,
-)
+from ansible_collections.queueops.celery.plugins.module_utils._redaction import redacted_layers
+from ansible_collections.queueops.celery.plugins.module_utils._secrets import secret_manifests, secret_names
 from ansible_collections.queueops.celery.plugins.module_utils._workers import handovers
 from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
 from hypothesis import given, settings

@@ -22,12 +22,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import PREFIX, Inventory, parse_fleet
-from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer
+from ansible_collections.queueops.celery.plugins.module_utils._fleet import Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._layers import PREFIX, Layer
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._monitoring import watching_resources
+from ansible_collections.queueops.celery.plugins.module_utils._redaction import redacted_layers
 from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import redacted_layers, secret_manifests
+from ansible_collections.queueops.celery.plugins.module_utils._secrets import secret_manifests
 from ansible_collections.queueops.celery.plugins.module_utils._workers import worker_resources
 from celery import Celery
 
@@ -35,8 +36,10 @@ from tests.support.real_redis import RedisServer
 
 Manifest = dict[str, Any]
 
-#: The tasks of most tests. Each run writes a line when it starts and a line when it is done.
+#: The tasks of most tests. Each run writes a line when it starts and a line when it is done. One takes a while, the
+#: other as long as the test wants.
 TASKS = """
+import os
 import time
 
 
@@ -49,6 +52,14 @@ def note(word, number):
 def nap(seconds, number):
     note("start", number)
     time.sleep(seconds)
+    note("done", number)
+
+
+@app.task
+def held(number):
+    note("start", number)
+    while not os.path.exists("let-go"):
+        time.sleep(0.05)
     note("done", number)
 """
 
@@ -297,6 +308,10 @@ class Pods:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def let_go(self) -> None:
+        """Let every task end that is held."""
+        (self.app_folder / "let-go").touch()
 
     def events(self, word: str) -> list[str]:
         """Numbers of the tasks that wrote this word, in the order of writing."""

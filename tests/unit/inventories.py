@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import PREFIX, Inventory, parse_fleet
-from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer
+from ansible_collections.queueops.celery.plugins.module_utils._fleet import Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._layers import PREFIX, Layer
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils import _asking
 from ansible_collections.queueops.celery.plugins.module_utils._cluster import Cluster
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed, observed_object
@@ -108,8 +107,9 @@ def let_pods_say(monkeypatch: pytest.MonkeyPatch, says: Says) -> list[tuple[str,
             close=lambda: None,
         )
 
-    monkeypatch.setattr(_asking, "stream", stream)
-    monkeypatch.setattr(_asking, "CoreV1Api", lambda _client: SimpleNamespace(connect_get_namespaced_pod_exec=None))
+    api = SimpleNamespace(connect_get_namespaced_pod_exec=None)
+    monkeypatch.setattr("kubernetes.stream.stream", stream)
+    monkeypatch.setattr("kubernetes.client.CoreV1Api", lambda _client: api)
     return asked
 
 

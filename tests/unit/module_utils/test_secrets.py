@@ -14,15 +14,17 @@ import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._names import ownership_labels
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed, ObservedObject
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
+from ansible_collections.queueops.celery.plugins.module_utils._redaction import (
     flower_without_secrets,
-    generated,
-    redact,
     redacted_layers,
-    secret_manifests,
-    secret_names,
     split_url,
     without_secrets,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
+    generated,
+    redact,
+    secret_manifests,
+    secret_names,
     without_stale_keys,
 )
 from kombu.utils.url import parse_url

@@ -1,0 +1,275 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: takes secret values out of inventory data, before any module gets it.
+
+Modules print their arguments at -vvv, and Ansible's no_log masks equal strings elsewhere in a result (a password
+C(redis) turns C(type: redis) into asterisks). So values are taken out on the controller before a module is called.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from typing import Any
+from urllib.parse import unquote
+
+from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names
+from ansible_collections.queueops.celery.plugins.module_utils._layers import PREFIX
+from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, SecretReference, Tls
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import (
+    Flower,
+    FlowerOauth,
+    FlowerSecret,
+    ServerPod,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._names import FLOWER
+from ansible_collections.queueops.celery.plugins.module_utils._values import (
+    MISPLACED,
+    URL_WITH_PASSWORD,
+    looks_secret,
+    names_secret,
+)
+
+#: Keys of Flower that hold a secret, which is generated where nobody gives one.
+GENERATED_KEYS = ("password", "cookie_secret")
+
+#: A key that is nearly one of these is masked too: it is one typing mistake away.
+_SECRET_KEYS = ("secret_env", "password")
+#: Keys of that look that hold names.
+_NAMES_ONLY = {*(item.name for cls in (SecretReference, Tls, FlowerSecret) for item in fields(cls)), "tls_secret"}
+
+
+def without_secrets(value: Any, masks_env: bool = True) -> Any:
+    """A copy of inventory data in which no secret value is left.
+
+    Values of secret_env become C(true); those that stand where no secret belongs become L(MISPLACED), which the model
+    refuses with the place where they were written.
+
+    :param masks_env: whether env entries that look secret are masked too; not where the user says that they are none.
+    """
+    if isinstance(value, Mapping):
+        return {text_of(key): _masked(text_of(key), item, masks_env) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_secrets(item, masks_env) for item in value]
+    if isinstance(value, str) or _is_vaulted(value):
+        return URL_WITH_PASSWORD.sub(lambda found: f"{found[0].partition('://')[0]}://{MISPLACED}@", text_of(value))
+    return value
+
+
+def _masked(key: str, value: Any, masks_env: bool) -> Any:
+    if key == "env":
+        return _env_masked(value, masks_env)
+    near = difflib.get_close_matches(key.lower(), _SECRET_KEYS, n=1, cutoff=0.8)
+    if key == "secret_env" and isinstance(value, Mapping):
+        return {text_of(name): _marker(item) for name, item in value.items()}
+    if value is None or key in _NAMES_ONLY:
+        return without_secrets(value, masks_env)
+    holds_text = not isinstance(value, (Mapping, list, tuple, bool))
+    named = names_secret(key) or key == "access_key_id"
+    return MISPLACED if near or (holds_text and named) else without_secrets(value, masks_env)
+
+
+def _marker(value: Any) -> Any:
+    """What stands for a secret value. References to existing Secrets and nulls are no secrets."""
+    if isinstance(value, Mapping):
+        return {
+            text_of(name): text_of(item) if name in ("secret", "key") else MISPLACED for name, item in value.items()
+        }
+    return None if value is None else True
+
+
+def _env_masked(env: Any, masks_env: bool) -> Any:
+    """An environment in which entries that look secret keep their name only, so that they are refused by it."""
+    if isinstance(env, Mapping):
+        return {text_of(name): _env_value(text_of(name), item, masks_env) for name, item in env.items()}
+    if not isinstance(env, (list, tuple)):
+        return without_secrets(env, masks_env)
+    return [_env_entry(entry, masks_env) if isinstance(entry, Mapping) else entry for entry in env]
+
+
+def _env_entry(entry: Mapping[Any, Any], masks_env: bool) -> dict[str, Any]:
+    name = text_of(entry.get("name", ""))
+    return {
+        text_of(key): _env_value(name, item, masks_env) if key == "value" else without_secrets(item, masks_env)
+        for key, item in entry.items()
+    }
+
+
+def _env_value(name: str, value: Any, masks_env: bool) -> Any:
+    if masks_env and value is not None and looks_secret(name, text_of(value)):
+        return MISPLACED
+    return without_secrets(value, masks_env)
+
+
+_BROKER_KEYS = key_names(Broker)
+_FLOWER_KEYS = key_names(Flower, ServerPod)
+_OAUTH_KEYS = key_names(FlowerOauth)
+
+
+#: Keys of a broker that hold a secret, which the role keeps in one Secret.
+BROKER_SECRETS = ("password", "sentinel_password", "access_key_id", "secret_access_key")
+
+
+def broker_without_secrets(value: Any, masks_env: bool = True) -> Any:
+    """The same for a broker, whose URL is taken apart: user name and address stay. An empty password is none."""
+    if not isinstance(value, Mapping):
+        return None if value is None else MISPLACED
+    kept = {key: item for key, item in value.items() if key not in ("url", "scaler", *BROKER_SECRETS)}
+    result = without_secrets(kept, masks_env)
+    for key, item in result.items():
+        # A text under secret, or under a name that nothing reads, may well be the password itself.
+        if isinstance(item, (str, int)) and not isinstance(item, bool) and (key == "secret" or key not in _BROKER_KEYS):
+            result[key] = MISPLACED
+    if "url" in value:
+        shown, password = split_url(value["url"])
+        result["url"] = shown
+        if password is not None:
+            result["password"] = True
+    for key in BROKER_SECRETS:
+        if key in value:
+            result[key] = _secret_marker(value[key], result.get(key))
+    if "scaler" in value:
+        result["scaler"] = _login_without_secrets(value["scaler"], masks_env)
+    return result
+
+
+def _secret_marker(given: Any, otherwise: Any) -> Any:
+    """What stands for a secret of a broker. Empty text is none; null leaves it to what else says so."""
+    if given is None:
+        return otherwise
+    return True if text_of(given) else None
+
+
+def _login_without_secrets(value: Any, masks_env: bool) -> Any:
+    if not isinstance(value, Mapping):
+        return None if value is None else MISPLACED
+    rest = {key: item for key, item in value.items() if key != "password"}
+    shown = {
+        key: MISPLACED if not isinstance(item, Mapping) and key != "username" else item
+        for key, item in without_secrets(rest, masks_env).items()
+    }
+    return {**shown, "password": _secret_marker(value["password"], None)} if "password" in value else shown
+
+
+def flower_without_secrets(value: Any) -> Any:
+    """The same for Flower, whose secrets stand in its own keys and in those of C(oauth)."""
+    if not isinstance(value, Mapping):
+        return None if value is None else MISPLACED
+    named = {key: value[key] for key in GENERATED_KEYS if key in value}
+    rest = {key: item for key, item in value.items() if key not in named and key != "oauth"}
+    result = _known_without_secrets(rest, _FLOWER_KEYS)
+    if "extra_params" in result:
+        words = result["extra_params"]
+        result["extra_params"] = [*map(_argument_masked, words)] if isinstance(words, list) else _argument_masked(words)
+    result |= {key: _secret_marker(item, None) for key, item in named.items()}
+    if "oauth" in value:
+        oauth = value["oauth"]
+        if isinstance(oauth, Mapping):
+            rest = {key: item for key, item in oauth.items() if key != "client_secret"}
+            marked = {"client_secret": _secret_marker(oauth["client_secret"], None)} if "client_secret" in oauth else {}
+            result["oauth"] = {**_known_without_secrets(rest, _OAUTH_KEYS), **marked}
+        else:
+            result["oauth"] = None if oauth is None else MISPLACED
+    return result
+
+
+#: Arguments of Flower that would show a login or a secret. They are refused, and must not be shown until then.
+_SECRET_ARGUMENT = re.compile(r"(--?[a-z0-9_-]*(?:auth|secret|password)[a-z0-9_-]*=).+", re.IGNORECASE | re.DOTALL)
+
+
+def _argument_masked(word: Any) -> Any:
+    # What does not begin with a dash is the value of the argument before it. It is refused, as all but text is.
+    if isinstance(word, str) and word.startswith("-"):
+        return _SECRET_ARGUMENT.sub(lambda found: found[1] + MISPLACED, word)
+    return None if word is None else MISPLACED
+
+
+def _known_without_secrets(value: Mapping[Any, Any], known: Collection[str]) -> dict[str, Any]:
+    """A text under a name that nothing reads may well be a secret whose key is mistyped."""
+    return {
+        key: item if key in known or isinstance(item, (Mapping, list, bool, type(None))) else MISPLACED
+        for key, item in without_secrets(value).items()
+    }
+
+
+#: A host, perhaps a port, and then the rest of the URL: an @ that follows belongs to no login.
+_ADDRESS_ONLY = re.compile(r"[^/@:?#]+(:[0-9]+)?([/?#]|$)")
+
+
+def split_url(url: Any) -> tuple[Any, str | None]:
+    """A URL without its password, and the password."""
+    if url is None:
+        return None, None
+    text = text_of(url)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return (MISPLACED if "@" in text else text), None
+    # Options after a question mark may hold a password too, and are refused all the same.
+    rest = f"{rest.partition('?')[0]}?" if "?" in rest.rpartition("@")[2] else rest
+    if _ADDRESS_ONLY.match(rest) or "@" not in rest:
+        return f"{scheme}://{rest}", None
+    # The last @ ends the login, so that a password with an unescaped @ or / in it does not show.
+    login, _at, address = rest.rpartition("@")
+    user, colon, password = login.partition(":")
+    shown = f"{scheme}://{user}@{address}" if user else f"{scheme}://{address}"
+    return shown, unquote(password) if colon and password else None
+
+
+def redacted_layers(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Base variables and layers as modules may see them."""
+    accepting = _accepting(layers)
+    return [{"name": text_of(layer["name"]), "value": _redacted(layer, accepting)} for layer in layers]
+
+
+def _redacted(layer: dict[str, Any], accepting: set[str]) -> Any:
+    base, value = text_of(layer["name"]).partition("__")[0].removeprefix(PREFIX), layer["value"]
+    if base == "broker":
+        return broker_without_secrets(value)
+    if base == FLOWER:
+        return flower_without_secrets(value)
+    if base not in ("services", "config") or not isinstance(value, Mapping):
+        return without_secrets(value, masks_env="" not in accepting)
+    safe = {
+        text_of(name): without_secrets(service, masks_env=not {"", text_of(name)} & accepting)
+        for name, service in value.items()
+    }
+    for name, service in value.items():
+        if base == "services" and isinstance(service, Mapping) and "broker" in service:
+            safe[text_of(name)]["broker"] = broker_without_secrets(service["broker"])
+    return safe
+
+
+def _accepting(layers: list[dict[str, Any]]) -> set[str]:
+    """Services that accept secrets in their environment; an empty name stands for all."""
+    found: set[str] = set()
+    for layer in layers:
+        base, value = text_of(layer["name"]).partition("__")[0], layer["value"]
+        if base == f"{PREFIX}queue_defaults" and _mentions(value, "plain-secret"):
+            found.add("")
+        elif isinstance(value, Mapping):
+            found |= {text_of(name) for name, service in value.items() if _mentions(service, "plain-secret")}
+    return found
+
+
+def _mentions(value: Any, risk: str) -> bool:
+    """Whether a risk is accepted anywhere."""
+    if isinstance(value, Mapping):
+        accepted = value.get("accept_risks")
+        named = isinstance(accepted, (list, tuple)) and risk in [text_of(item) for item in accepted]
+        return named or any(_mentions(item, risk) for item in value.values())
+    return False
+
+
+def _is_vaulted(value: Any) -> bool:
+    """A value that a vault still holds (ansible-core before 2.19); it reads as text once asked for it."""
+    return hasattr(value, "_ciphertext")
+
+
+def text_of(value: Any) -> str:
+    """A value of the inventory as the text that a Secret holds."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
