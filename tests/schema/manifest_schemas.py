@@ -16,8 +16,12 @@ import pytest
 import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import quantity
 from jsonschema import Draft202012Validator
+from kubernetes_validate import utils
 
 Manifest = dict[str, Any]
+
+# The library reads its files anew for every object, which takes longer than all that it does with them.
+utils.schema_contents = functools.cache(utils.schema_contents)
 
 RELEASE = "1.36"
 #: CRDs are other projects' files, so they are no part of this repository.
