@@ -13,6 +13,9 @@ BUILD = ROOT / "build"
 TREE = BUILD / "tree"
 COLLECTION = Path("ansible_collections") / "queueops" / "celery"
 
+#: Playbooks run side by side here. While its tasks run, Ansible looks a thousand times a second whether they are done.
+ANSIBLE_CONFIG = "[defaults]\ninternal_poll_interval = 0.02\n"
+
 # The parts that tools look up under the collection's full name. No link to the checkout itself: walks would never end.
 LINKED = ("galaxy.yml", "README.md", "CHANGELOG.rst", "changelogs", "docs", "meta", "playbooks", "plugins", "roles")
 
@@ -96,7 +99,8 @@ def environment(venv: Path, **extra: str) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     config = BUILD / "ansible.cfg"
     BUILD.mkdir(exist_ok=True)
-    config.touch()
+    if not config.is_file() or config.read_text(encoding="utf-8") != ANSIBLE_CONFIG:
+        config.write_text(ANSIBLE_CONFIG, encoding="utf-8")
     env |= {
         "ANSIBLE_CONFIG": str(config),
         "ANSIBLE_COLLECTIONS_PATH": str(TREE),

@@ -22,7 +22,7 @@ from tests.checks import layout
 
 VENV = layout.ROOT / os.environ.get("VENV_TEST", ".venv-test")
 LOGS = layout.BUILD / "logs"
-TIME_LIMIT = 60 * 60  # seconds, for one check
+TIME_LIMIT = 30 * 60  # seconds, for one check
 # pytest -ra, ansible-test and our own scripts name what they did not run, and why.
 NOT_RUN = re.compile(r"^(?:NOT RUN|SKIPPED \[|WARNING: Skipping).*$", re.M)
 

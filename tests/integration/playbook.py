@@ -116,7 +116,7 @@ class Started:
     command: tuple[str, ...]
     process: subprocess.Popen[str]
 
-    def finish(self, timeout: float = 420) -> Run:
+    def finish(self, timeout: float = 180) -> Run:
         try:
             stdout, stderr = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
