@@ -51,6 +51,29 @@ DURATION = Text(
 LABEL_NAME = Text("a label name of letters, digits and '_'", r"[A-Za-z_][A-Za-z0-9_]*", 128)
 HTTPS_URL = Text("a URL such as https://flower.example.org/login", r"https?://[^\s@]+", 2048)
 
+#: Names of alerts; _alerts makes one of each for every variant that has the metrics for it.
+ALERTS = (
+    "CeleryBacklogGrowsAtMaximum",
+    "CeleryWorkWithoutWorkers",
+    "CeleryScalerErrors",
+    "CeleryScalerFallback",
+    "CeleryScalerPaused",
+    "CeleryAutoscalerInactive",
+    "CeleryDrainsTooSlowly",
+    "CeleryTasksFail",
+    "CeleryTasksStall",
+    "CeleryTasksDoNotEnd",
+    "CeleryWorkersRestart",
+    "CeleryWorkerOutOfMemory",
+    "CeleryQueueWithoutConsumer",
+)
+
+
+def unknown_alert(name: str) -> str | None:
+    """Why a name is that of no alert."""
+    return None if name in ALERTS else f"there is no alert of that name; write one of {', '.join(ALERTS)}."
+
+
 #: Upper bounds of Flower's runtime histogram in seconds. Flower's own end at 10 s, and tasks take minutes to hours.
 RUNTIME_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
 
@@ -345,7 +368,7 @@ class PrometheusRule:
         "https://github.com/queueops/celery/blob/main/docs/alerts.md",
     )
     severities: dict[str, str] = key(
-        MapOf(Text("the name of an alert", r"Celery\w+"), Choice(("critical", "warning", "info", "none"))),
+        MapOf(Text("the name of an alert"), Choice(("critical", "warning", "info", "none")), unknown_alert),
         "Alert to severity, over the defaults. V(none) leaves the alert out.",
         {},
     )

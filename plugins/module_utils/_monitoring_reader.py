@@ -29,7 +29,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys i
     ServiceMonitor,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._names import server_name
-from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
+from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
 from ansible_collections.queueops.celery.plugins.module_utils._values import looks_secret
 
 _VARIABLE = "celery_workers_"
@@ -42,23 +42,6 @@ _CLASSES: dict[str, type] = {
     "dashboard": Dashboard,
 }
 _Part = TypeVar("_Part")
-
-#: Names of alerts; _alerts makes one of each for every variant that has the metrics for it.
-ALERTS = (
-    "CeleryBacklogGrowsAtMaximum",
-    "CeleryWorkWithoutWorkers",
-    "CeleryScalerErrors",
-    "CeleryScalerFallback",
-    "CeleryScalerPaused",
-    "CeleryAutoscalerInactive",
-    "CeleryDrainsTooSlowly",
-    "CeleryTasksFail",
-    "CeleryTasksStall",
-    "CeleryTasksDoNotEnd",
-    "CeleryWorkersRestart",
-    "CeleryWorkerOutOfMemory",
-    "CeleryQueueWithoutConsumer",
-)
 
 #: Arguments of C(celery flower) that have a key of their own, or that would show a secret.
 _FLOWER_ARGUMENTS: dict[str, str] = {
@@ -137,11 +120,8 @@ def read_monitoring(
             f"a scrape must not take longer than the interval of {monitor.interval}, or Prometheus takes none of it; "
             "shorten it.",
         )
-    rule = reader.part("prometheus_rule", PrometheusRule)
-    for name in rule.severities if rule is not None else ():
-        if name not in ALERTS:
-            problems.add(reader.path("prometheus_rule", "severities"), f"there is no {name!r}; {suggest(name, ALERTS)}")
-    return Monitoring(flower, exporter, monitor, rule, reader.part("dashboard", Dashboard), flowers, exporters)
+    rule, dashboard = reader.part("prometheus_rule", PrometheusRule), reader.part("dashboard", Dashboard)
+    return Monitoring(flower, exporter, monitor, rule, dashboard, flowers, exporters)
 
 
 def _seconds(duration: str) -> float:

@@ -19,7 +19,7 @@ import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._alerts import alert_table, rule_groups, rule_resources
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring_reader import ALERTS
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import ALERTS
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
 
 from tests.support.promtool import Expected, Rendered, Scene, check_rules, play, require_promtool

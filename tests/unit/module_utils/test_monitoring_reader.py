@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import PARTS
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import ALERTS, PARTS
 from flower.utils.authentication import validate_auth_option
 
 from tests.unit.inventories import fleet_of, one_variant, problems_of
@@ -148,12 +148,6 @@ def test_an_address_by_which_flower_lets_nobody_in_is_refused(nobody: str) -> No
             {"name": "billing-worker"},
             "celery_workers_config.billing.default.name: variant default of service billing and exporter of billing "
             "would share the Deployment 'billing-worker'; set name on one of them.",
-        ),
-        (
-            "prometheus_rule",
-            {"severities": {"CeleryTasksFails": "info"}},
-            "celery_workers_prometheus_rule.severities: there is no 'CeleryTasksFails'; did you mean "
-            "'CeleryTasksFail'?",
         ),
         (
             "service_monitor",
@@ -298,7 +292,6 @@ WRONG_TOGETHER: dict[str, dict[str, Any]] = {
     "flower": {"oauth": {}, "ingress": {}, "extra_params": ["x"], "runtime_buckets": [2, 1], "env": {"TOKEN": "x"}},
     "exporter": {"extra_params": ["x"], "runtime_buckets": [2, 1]},
     "service_monitor": {"interval": "30s", "scrape_timeout": "1m"},
-    "prometheus_rule": {"severities": {"CeleryNothing": "info"}},
 }
 
 
@@ -324,6 +317,16 @@ def test_a_part_is_a_dict_of_keys(part: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("on", [False, True])
+def test_a_wrong_alert_and_its_wrong_severity_are_named_together(on: bool) -> None:
+    path = "celery_workers_prometheus_rule.severities.CeleryTasksFails"
+    parts = ("prometheus_rule",) if on else ()
+    assert problems_of(**watched(*parts, prometheus_rule={"severities": {"CeleryTasksFails": "loud"}})) == [
+        f"{path}: 'loud' is not valid here; write one of critical, warning, info, none.",
+        f"{path}: there is no alert of that name; write one of {', '.join(ALERTS)}.",
+    ]
+
+
 def test_every_problem_of_every_part_comes_at_once() -> None:
     found = problems_of(
         **one_variant({"max_replicas": 0}),
@@ -341,7 +344,7 @@ def test_every_problem_of_every_part_comes_at_once() -> None:
         f"{FLOWER}.max_tasks",
         f"{EXPORTER}.worker_timeout",
         "celery_workers_service_monitor.interval",
-        "celery_workers_prometheus_rule.severities",
+        "celery_workers_prometheus_rule.severities.CeleryNothing",
         "celery_workers_dashboard.delivery",
     }
 
