@@ -10,11 +10,12 @@ of tasks where Flower runs.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Server, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import Alerts, PrometheusRule
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     MONITORING,
@@ -152,7 +153,7 @@ def variant_alerts(fleet: Fleet, variant: Variant, observed: Observed = NOTHING)
         found += [*_backlog_alerts(case), *_scaler_alerts(case)]
     if variant.has_scaler:
         found.append(_inactive(case))
-    if fleet.monitoring.flower is not None:
+    if case.flower is not None:
         found += _task_alerts(case)
     return found
 
@@ -176,6 +177,20 @@ class _Case:
     def place(self) -> str:
         """Where to look, for descriptions."""
         return f"Deployment {self.variant.deployment} in {self.fleet.namespace}"
+
+    @property
+    def flower(self) -> Server | None:
+        """The Flower that listens to the variant's broker."""
+        return next((one for one in self.fleet.monitoring.flowers if self.variant.service in one.services), None)
+
+    @property
+    def flower_knows(self) -> str:
+        """Holds unless that Flower knows no worker at all, or nobody scrapes it, so that it tells nothing."""
+        labels = self.scope.in_namespace
+        if self.flower is not None and len(self.fleet.monitoring.flowers) > 1:
+            names = "|".join(item.deployment for item in self.fleet.variants if item.service in self.flower.services)
+            labels += f", {Scope(self.fleet.namespace, f'(?:{names})').workers}"
+        return f"count(flower_worker_online{{{labels}}}) > 0"
 
     @property
     def held(self) -> str:
@@ -216,7 +231,7 @@ def _backlog_alerts(case: _Case) -> Iterator[Alert]:
         f"{{{{ $value | humanize }}}} messages of {case.queues} wait or are held, and {case.place} has had no "
         f"available pod for {duration(limits.no_workers_seconds)}.",
     )
-    if case.fleet.monitoring.flower is not None:
+    if case.flower is not None:
         yield _drains_too_slowly(case)
 
 
@@ -231,7 +246,7 @@ def _drains_too_slowly(case: _Case) -> Alert:
     return Alert(
         "CeleryDrainsTooSlowly",
         "warning",
-        f"{waits} / {pace} > {target} and {_flower_known(scope)}",
+        f"{waits} / {pace} > {target} and {case.flower_knows}",
         # After a time without work the first tasks must have had the time to end.
         max(_WINDOW, window),
         f"The backlog of {case.title} takes too long.",
@@ -243,14 +258,16 @@ def _drains_too_slowly(case: _Case) -> Alert:
 def _scaler_alerts(case: _Case) -> Iterator[Alert]:
     scope, limits = case.scope, case.limits
     name = scaled_object_name(case.variant.deployment)
+    # Wide enough for two readings. After the last error it still holds for that long, which is no part of the outage.
+    recent = 60 * math.ceil((case.variant.scaling.polling_interval + 90) / 60)
     yield Alert(
         "CeleryScalerErrors",
         "warning",
-        f"sum({keda_increase(scope, 'keda_scaled_object_errors_total', '5m')}) > 0",
-        limits.scaler_errors_seconds,
+        f"sum({keda_increase(scope, 'keda_scaled_object_errors_total', duration(recent))}) > 0",
+        limits.scaler_errors_seconds + recent,
         f"KEDA cannot read the queues of {case.title}.",
-        f"KEDA counted {{{{ $value | humanize }}}} errors of ScaledObject {name} in {case.fleet.namespace} in 5 "
-        "minutes. The number of pods does not follow the work until it can read the broker again.",
+        f"KEDA counted {{{{ $value | humanize }}}} errors of ScaledObject {name} in {case.fleet.namespace} in "
+        f"{duration(recent)}. The number of pods does not follow the work until it can read the broker again.",
     )
     condition = f'kube_scaledobject_status_condition{{{scope.in_namespace}, scaledobject="{name}", type="Fallback"}}'
     yield Alert(
@@ -311,7 +328,7 @@ def _task_alerts(case: _Case) -> Iterator[Alert]:
     yield Alert(
         "CeleryTasksStall",
         "warning",
-        f"{case.held} > 0 and {succeeded} and {_flower_known(scope)}",
+        f"{case.held} > 0 and {succeeded} and {case.flower_knows}",
         _stalled(case),
         f"Workers of {case.title} hold work and finish none of it.",
         f"Workers of {case.place} hold {{{{ $value | humanize }}}} messages, and no task has succeeded for "
@@ -372,11 +389,6 @@ def _without_consumer(case: _Case) -> str:
     series = f"sum({keda(scope, 'keda_scaler_metrics_value', 'backlog.*')})"
     unscaled = f"absent({series}) and on () count(keda_scaler_metrics_value) > 0"
     return f"({gone}) or ({deployment_replicas(scope, 'spec_replicas')} == 0 and on () ({unscaled}))"
-
-
-def _flower_known(scope: Scope) -> str:
-    """Holds unless Flower knows no worker at all, or nobody scrapes it, so that it tells nothing."""
-    return f"count(flower_worker_online{{{scope.in_namespace}}}) > 0"
 
 
 def _longest(variant: Variant) -> float:

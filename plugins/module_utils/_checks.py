@@ -41,6 +41,10 @@ class Check(Protocol):
         """The rule in a few words, for messages and for the key reference."""
 
 
+#: Stands for a secret at a place where none belongs. Whatever holds it is refused.
+MISPLACED = "REMOVED:SECRET"
+
+
 def show(node: Node) -> str:
     """A value as a message shows it: short, and never the whole of a long one."""
     text = repr(plain(node))
@@ -49,7 +53,9 @@ def show(node: Node) -> str:
 
 def refuse(check: Check, node: Node, problems: Problems) -> Invalid:
     """Note that a value does not follow its rule."""
-    problems.add(node.path, f"{show(node)} is not valid here; write {check.describe()}.")
+    hidden = isinstance(node, Leaf) and node.value == MISPLACED
+    shown = "what stands here, and is not shown because it may be a secret," if hidden else show(node)
+    problems.add(node.path, f"{shown} is not valid here; write {check.describe()}.")
     return INVALID
 
 

@@ -177,9 +177,9 @@ def _queue_by_task() -> str:
     return f"sum by (task) (({received} > 0) / {joined} ({every} > 0) * {joined} {backlog(PAGE)})"
 
 
-def _success_ratio(total: str, succeeded: str) -> str:
-    """Of those that ended. A task that only fails has no series of successes, and its ratio is 0."""
-    return f"({succeeded} or 0 * {total}) / ({total} > 0)"
+def _share(total: str, part: str) -> str:
+    """A part of a total. What never happened, such as the success of a task that only fails, has no series: it is 0."""
+    return f"({part} or 0 * {total}) / ({total} > 0)"
 
 
 def _prefetch_time() -> str:
@@ -219,7 +219,7 @@ def _overview() -> Row:
             _stat(
                 "Failed",
                 "Failed tasks, of all that ended in the chosen window.",
-                f"({failed} or 0 * {every}) / ({every} > 0)",
+                _share(every, failed),
                 "no task ended",
                 unit="percentunit",
                 warns_above=0.1,
@@ -377,7 +377,7 @@ def _queues() -> Row:
 
 
 def _tasks() -> Row:
-    ratio = _success_ratio(events(BY_TASK, DONE, WINDOW), events(BY_TASK, "task-succeeded", WINDOW))
+    ratio = _share(events(BY_TASK, DONE, WINDOW), events(BY_TASK, "task-succeeded", WINDOW))
     return Row(
         "Tasks",
         (

@@ -21,7 +21,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._brokers import (
     transport_options,
     use_ssl,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._checks import Text
+from ansible_collections.queueops.celery.plugins.module_utils._checks import MISPLACED, Text
 from ansible_collections.queueops.celery.plugins.module_utils._command import (
     check_extra_params,
     check_settings,
@@ -98,7 +98,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     soft_shutdown,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._sources import Source
-from ansible_collections.queueops.celery.plugins.module_utils._values import MISPLACED, URL_WITH_PASSWORD
+from ansible_collections.queueops.celery.plugins.module_utils._values import URL_WITH_PASSWORD
 from ansible_collections.queueops.celery.plugins.module_utils._versions import Version, Versions, read_versions
 
 VARIANT_CLASSES = (Consumption, Process, Pod, Scaling, Knowledge, Watch)

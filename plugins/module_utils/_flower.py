@@ -19,7 +19,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys i
     FlowerOauth,
     FlowerRoute,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._names import FLOWER, flower_secret_name
+from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    FLOWER,
+    flower_claim_name,
+    flower_secret_name,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
 from ansible_collections.queueops.celery.plugins.module_utils._pods import (
     ServerContext,
@@ -84,7 +88,7 @@ def _of_server(fleet: Fleet, flower: Flower, server: Server, observed: Observed)
         }
         if persistence.storage_class:
             claim["storageClassName"] = persistence.storage_class
-        yield objects.make("PersistentVolumeClaim", _claim_name(server), claim)
+        yield objects.make("PersistentVolumeClaim", flower_claim_name(server.name), claim)
     template = server_pod(server.pod, _pod_context(flower, server, objects, settings))
     yield from server_objects(objects, template, PORT, metrics_path(flower))
     if flower.ingress is not None:
@@ -102,14 +106,12 @@ def _of_server(fleet: Fleet, flower: Flower, server: Server, observed: Observed)
         yield objects.make("NetworkPolicy", server.name, spec)
 
 
-def _claim_name(server: Server) -> str:
-    return f"{server.name}-data"
-
-
 def _pod_context(
     flower: Flower, server: Server, objects: ServerObjects, settings: SettingsFile | None
 ) -> ServerContext:
-    claim = flower.persistence.existing_claim or _claim_name(server) if flower.persistence is not None else ""
+    claim = (
+        flower.persistence.existing_claim or flower_claim_name(server.name) if flower.persistence is not None else ""
+    )
     data: dict[str, Any] = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
     app = [f"--app={flower.app}"] if flower.app else []
     own = [flower_secret_name(server.name)] if flower_secret_keys(flower) else []

@@ -27,14 +27,12 @@ class Query:
     """One query of a panel.
 
     :param legend: name of each series, with C({{label}}) for a label's value.
-    :param on_right: whether its axis is the right one, for another unit than the panel's.
-    :param unit: unit of that axis.
+    :param on_right: whether its axis is the right one, for numbers of another size.
     """
 
     expr: str
     legend: str = "__auto"
     on_right: bool = False
-    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -292,7 +290,6 @@ def _overrides(panel: Panel) -> list[Json]:
             "properties": [
                 {"id": "custom.axisPlacement", "value": "right"},
                 {"id": "custom.fillOpacity", "value": 0},
-                {"id": "unit", "value": query.unit or panel.unit},
             ],
         }
         for index, query in enumerate(panel.queries)

@@ -28,8 +28,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys i
     ServerPod,
     ServiceMonitor,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._names import server_name
+from ansible_collections.queueops.celery.plugins.module_utils._names import flower_secret_name, server_name
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
+from ansible_collections.queueops.celery.plugins.module_utils._servers import settings_file
 from ansible_collections.queueops.celery.plugins.module_utils._values import looks_secret
 
 _VARIABLE = "celery_workers_"
@@ -158,7 +159,7 @@ class _Reader:
 
     def server(self, part: str, cls: type[_Part]) -> tuple[_Part | None, tuple[Server, ...]]:
         """A part that runs beside each broker."""
-        keys, written = self.part(part, cls), self._pod(part)
+        keys, written = self.part(part, cls), self.written(part)
         if keys is None:
             return None, ()
         for key, entry in _environment(written):
@@ -176,7 +177,8 @@ class _Reader:
         self._check_overrides(part, pod)
         return keys, self._servers(part, getattr(keys, "name", None), pod)
 
-    def _pod(self, part: str) -> ServerPod:
+    def written(self, part: str) -> ServerPod:
+        """Keys of its pod."""
         tree, below = self.trees[part], {"resources": ServerPod().resources}
         kept = {name: child for name, child in tree.children.items() if tree.get(name) is not None}
         return read(ServerPod, stack(nested(below, "collection defaults"), Branch(kept, tree.path)), self.problems)
@@ -246,6 +248,25 @@ def _check_flower(flower: Flower, flowers: tuple[Server, ...], reader: _Reader, 
     _check_buckets("flower", flower.runtime_buckets, reader)
     if flower.secret is not None and not flower.secret.name:
         problems.add(reader.path("flower", "secret"), "name the existing Secret.")
+    own = [flower_secret_name(server.name) for server in flowers]
+    if flower.secret is not None and flower.secret.name in own:
+        problems.add(
+            f"{reader.path('flower', 'secret')}.name",
+            f"{flower.secret.name} is the Secret that the role makes itself, and what is generated in it stays; leave "
+            "secret out, or name another one.",
+        )
+    if flower.secret is not None and flower.cookie_secret and (flower.oauth is None or flower.secret.cookie_secret_key):
+        problems.add(
+            reader.path("flower", "cookie_secret"),
+            "nothing would read it here; leave it out, or take secret.cookie_secret_key out and log in with oauth.",
+        )
+    if flower.persistence is not None and flower.persistence.existing_claim and len(flowers) > 1:
+        problems.add(
+            f"{reader.path('flower', 'persistence')}.existing_claim",
+            f"{' and '.join(server.name for server in flowers)} would write to one claim, each over the list of the "
+            "other; leave it out, so that each gets a claim of its own.",
+        )
+    _check_settings(flower, flowers, reader)
     if flower.secret is not None and flower.password:
         problems.add(
             reader.path("flower", "secret"),
@@ -271,6 +292,18 @@ def _check_flower(flower: Flower, flowers: tuple[Server, ...], reader: _Reader, 
         )
     if output == "manifests":
         _check_given(flower, reader)
+
+
+def _check_settings(flower: Flower, flowers: tuple[Server, ...], reader: _Reader) -> None:
+    """Celery says nothing when it does not find its settings, and would go on without TLS (5.6)."""
+    needs = [server.name for server in flowers if flower.app is None and settings_file(server.broker, "settings")]
+    for key, entry in _environment(reader.written("flower")) if needs else ():
+        if entry["name"] in ("PYTHONPATH", "CELERY_CONFIG_MODULE"):
+            reader.problems.add(
+                reader.path("flower", key),
+                f"{entry['name']} would hide the settings by which {needs[0]} reaches its broker; leave it out, or "
+                "write app, whose own settings count.",
+            )
 
 
 def _check_oauth(flower: Flower, oauth: FlowerOauth, reader: _Reader) -> None:

@@ -102,6 +102,16 @@ def flower_secret_name(name: str) -> str:
     return f"{name}-auth"
 
 
+def flower_claim_name(name: str) -> str:
+    """Claim that keeps the list of tasks of a Flower."""
+    return f"{name}-data"
+
+
+def settings_name(name: str) -> str:
+    """ConfigMap with the settings of a Flower or an exporter."""
+    return f"{name}-settings"
+
+
 def rule_name(fleet: str) -> str:
     """PrometheusRule of a fleet."""
     return f"{fleet}-celery-alerts"

@@ -21,7 +21,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     COMPONENT_LABEL,
     SERVICE_LABEL,
     VARIANT_LABEL,
+    flower_claim_name,
+    flower_secret_name,
     ownership_labels,
+    settings_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import (
     API_VERSIONS,
@@ -132,18 +135,22 @@ def _some(names: list[str]) -> str:
 
 def _foreign(fleet: Fleet, observed: Observed) -> Iterable[str]:
     """Objects with one of our names that are not ours. They are written only when asked for."""
-    servers = {
-        server.name: f"Give it another name (celery_workers_{server.part}.name)"
-        if server.is_first
-        else f"Rename the service {server.services[0]}"
-        for server in fleet.monitoring.servers
-    }
+    servers: dict[str, str] = {}
+    for server in fleet.monitoring.servers:
+        mend = (
+            f"Give it another name (celery_workers_{server.part}.name)"
+            if server.is_first
+            else f"Rename the service {server.services[0]}"
+        )
+        claim = f"{mend}, name it as persistence.existing_claim"
+        own = dict.fromkeys((server.name, settings_name(server.name), flower_secret_name(server.name)), mend)
+        servers |= {**own, flower_claim_name(server.name): claim}
     for kind, name in wanted_objects(fleet):
         live = observed.find(kind, name)
         if live is None or live.is_ours(fleet.name) or can_be_taken_over(fleet, live):
             continue
         mend = "Give the variant another name (key name)" if kind in TAKEN_OVER else "Choose other names"
-        mend = servers.get(name, mend) if kind in TAKEN_OVER else mend
+        mend = servers.get(name, mend)
         ways = f"{mend}, or delete that object first"
         if kind == "Deployment" and not has_fleet(live) and name not in servers:
             ways = (

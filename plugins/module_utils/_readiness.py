@@ -9,13 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.queueops.celery.plugins.module_utils._names import EXPORTER, FLOWER
+
 #: Reasons for which a container waits, and what to do about them.
 _ADVICE = {
     "CreateContainerConfigError": "",
     "ErrImagePull": "Check image and image_pull_secrets.",
     "ImagePullBackOff": "Check image and image_pull_secrets.",
     "InvalidImageName": "Check image.",
-    "CrashLoopBackOff": "The worker ends after its start; read its log with kubectl logs, container worker.",
+    "CrashLoopBackOff": "It ends after its start; read its log with kubectl logs, container {container}.",
     "RunContainerError": "The container cannot run its command; check the image.",
     "CreateContainerError": "The container cannot run its command; check the image.",
 }
@@ -77,9 +79,8 @@ def _pod_reason(pods: Iterable[dict[str, Any]]) -> str:
             waiting = (container.get("state") or {}).get("waiting") or {}
             reason = waiting.get("reason", "")
             if reason and reason not in ("PodInitializing", "ContainerCreating"):
-                return (
-                    f"Pod {name}, container {container.get('name')}: {_explained(reason, waiting.get('message', ''))}"
-                )
+                explained = _explained(reason, waiting.get("message", ""), container.get("name", ""))
+                return f"Pod {name}, container {container.get('name')}: {explained}"
         scheduled = _condition(status, "PodScheduled")
         if scheduled.get("status") == "False":
             reason = scheduled.get("message", "")
@@ -87,12 +88,14 @@ def _pod_reason(pods: Iterable[dict[str, Any]]) -> str:
     return ""
 
 
-def _explained(reason: str, message: str) -> str:
+def _explained(reason: str, message: str, container: str) -> str:
     text = f"{reason}: {message}" if message else reason
     if "runAsNonRoot" in message and "root" in message:
+        # Only workers have that key.
+        otherwise = "" if container in (FLOWER, EXPORTER) else ", or loosen pod_security: baseline"
         return (
             f"{text}. The image runs as root or names its user by word. Set security_context: {{runAsUser: <number>}} "
-            "to a user of the image, or loosen pod_security: baseline."
+            f"to a user of the image{otherwise}."
         )
-    advice = _ADVICE.get(reason, "")
+    advice = _ADVICE.get(reason, "").format(container=container)
     return f"{text}. {advice}".rstrip() if advice else text

@@ -16,18 +16,19 @@ from dataclasses import fields
 from typing import Any
 from urllib.parse import unquote
 
+from ansible_collections.queueops.celery.plugins.module_utils._checks import MISPLACED
 from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names
 from ansible_collections.queueops.celery.plugins.module_utils._layers import PREFIX
 from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, SecretReference, Tls
 from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import (
+    Exporter,
     Flower,
     FlowerOauth,
     FlowerSecret,
     ServerPod,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._names import FLOWER
+from ansible_collections.queueops.celery.plugins.module_utils._names import EXPORTER, FLOWER
 from ansible_collections.queueops.celery.plugins.module_utils._values import (
-    MISPLACED,
     URL_WITH_PASSWORD,
     looks_secret,
     names_secret,
@@ -85,9 +86,10 @@ def _env_masked(env: Any, masks_env: bool) -> Any:
     """An environment in which entries that look secret keep their name only, so that they are refused by it."""
     if isinstance(env, Mapping):
         return {text_of(name): _env_value(text_of(name), item, masks_env) for name, item in env.items()}
+    # A text in another form, such as NAME=value, may well hold a secret, and is refused anyway.
     if not isinstance(env, (list, tuple)):
-        return without_secrets(env, masks_env)
-    return [_env_entry(entry, masks_env) if isinstance(entry, Mapping) else entry for entry in env]
+        return None if env is None else MISPLACED
+    return [_env_entry(entry, masks_env) if isinstance(entry, Mapping) else MISPLACED for entry in env]
 
 
 def _env_entry(entry: Mapping[Any, Any], masks_env: bool) -> dict[str, Any]:
@@ -107,6 +109,7 @@ def _env_value(name: str, value: Any, masks_env: bool) -> Any:
 _BROKER_KEYS = key_names(Broker)
 _FLOWER_KEYS = key_names(Flower, ServerPod)
 _OAUTH_KEYS = key_names(FlowerOauth)
+_EXPORTER_KEYS = key_names(Exporter, ServerPod)
 
 
 #: Keys of a broker that hold a secret, which the role keeps in one Secret.
@@ -160,10 +163,7 @@ def flower_without_secrets(value: Any) -> Any:
         return None if value is None else MISPLACED
     named = {key: value[key] for key in GENERATED_KEYS if key in value}
     rest = {key: item for key, item in value.items() if key not in named and key != "oauth"}
-    result = _known_without_secrets(rest, _FLOWER_KEYS)
-    if "extra_params" in result:
-        words = result["extra_params"]
-        result["extra_params"] = [*map(_argument_masked, words)] if isinstance(words, list) else _argument_masked(words)
+    result = _server_without_secrets(rest, _FLOWER_KEYS)
     result |= {key: _secret_marker(item, None) for key, item in named.items()}
     if "oauth" in value:
         oauth = value["oauth"]
@@ -176,8 +176,27 @@ def flower_without_secrets(value: Any) -> Any:
     return result
 
 
-#: Arguments of Flower that would show a login or a secret. They are refused, and must not be shown until then.
-_SECRET_ARGUMENT = re.compile(r"(--?[a-z0-9_-]*(?:auth|secret|password)[a-z0-9_-]*=).+", re.IGNORECASE | re.DOTALL)
+def exporter_without_secrets(value: Any) -> Any:
+    """The same for the exporter, which has no secret of its own."""
+    if not isinstance(value, Mapping):
+        return None if value is None else MISPLACED
+    return _server_without_secrets(value, _EXPORTER_KEYS)
+
+
+def _server_without_secrets(value: Mapping[Any, Any], known: Collection[str]) -> dict[str, Any]:
+    result = _known_without_secrets(value, known)
+    if "extra_params" in result:
+        words = result["extra_params"]
+        result["extra_params"] = [*map(_argument_masked, words)] if isinstance(words, list) else _argument_masked(words)
+    return result
+
+
+#: Arguments that would show a login or a secret, by their name or by what is in their value. They are refused, and must
+#: not be shown until then.
+_SECRET_ARGUMENT = re.compile(
+    r"(--?[a-z0-9_-]*(?:auth|secret|password)[a-z0-9_-]*=|--?[^=]+=(?=.*(?:secret|passw|token))).+",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def _argument_masked(word: Any) -> Any:
@@ -188,9 +207,9 @@ def _argument_masked(word: Any) -> Any:
 
 
 def _known_without_secrets(value: Mapping[Any, Any], known: Collection[str]) -> dict[str, Any]:
-    """A text under a name that nothing reads may well be a secret whose key is mistyped."""
+    """A text under a name that nothing reads, or a list of texts, may well be a secret whose key is mistyped."""
     return {
-        key: item if key in known or isinstance(item, (Mapping, list, bool, type(None))) else MISPLACED
+        key: item if key in known or isinstance(item, (Mapping, bool, type(None))) else MISPLACED
         for key, item in without_secrets(value).items()
     }
 
@@ -230,6 +249,8 @@ def _redacted(layer: dict[str, Any], accepting: set[str]) -> Any:
         return broker_without_secrets(value)
     if base == FLOWER:
         return flower_without_secrets(value)
+    if base == EXPORTER:
+        return exporter_without_secrets(value)
     if base not in ("services", "config") or not isinstance(value, Mapping):
         return without_secrets(value, masks_env="" not in accepting)
     safe = {

@@ -207,8 +207,10 @@ def kept_keys(fleet: Fleet, observed: Observed, name: str) -> set[str]:
     return set(live.annotations.get(KEYS_ANNOTATION, "").split(",")) & set(GENERATED_KEYS)
 
 
-def generated(fleet: Fleet, observed: Observed) -> list[str]:
-    """Secret and key of each value that the next run generates."""
+def generated(fleet: Fleet, observed: Observed, output: str) -> list[str]:
+    """Secret and key of each value that the next run generates. Files keep nothing that is generated."""
+    if output != "cluster":
+        return []
     wanted = {
         key for key in _keys_of_flower(fleet) if key in GENERATED_KEYS and not getattr(fleet.monitoring.flower, key)
     }

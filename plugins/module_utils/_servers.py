@@ -21,6 +21,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     SERVER_LABEL,
     ownership_labels,
     people_labels,
+    settings_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
 from ansible_collections.queueops.celery.plugins.module_utils._resources import resource, strategy_over
@@ -91,7 +92,7 @@ class ServerObjects:
     @property
     def config_map_name(self) -> str:
         """ConfigMap with the settings."""
-        return f"{self.server.name}-settings"
+        return settings_name(self.server.name)
 
     def make(
         self, kind: str, name: str, spec: dict[str, Any], annotations: Mapping[str, str] | None = None

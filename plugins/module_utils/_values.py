@@ -37,9 +37,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._problems import P
 #: A port is no password, so C(http://host:80/?mail=a@b) is none of these.
 URL_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://(?![^\s/@:]+:[0-9]+[/?#])[^\s/@:]*:[^\s]+@", re.IGNORECASE)
 
-#: Stands for a secret at a place where none belongs. Whatever holds it is refused.
-MISPLACED = "REMOVED:SECRET"
-
 #: Names of environment variables that hold a secret in every project that uses them.
 _SECRET_NAME = re.compile(
     r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|API_?KEY|SECRET_KEY|PRIVATE_KEY|SECRET_ACCESS_KEY"

@@ -186,7 +186,7 @@ def main() -> None:
         routes=routing_table(fleet),
         tutor_plugin=tutor_plugin(fleet, options) if delivers == "tutor_plugin" else "",
         flowers=flower_table(fleet),
-        generated=generated(fleet, observed),
+        generated=generated(fleet, observed, module.params["output"]),
         alerts=alert_table(fleet),
         dashboard=dashboard_text(fleet) if dashboard_file(fleet) else "",
         dashboard_file=dashboard_file(fleet),

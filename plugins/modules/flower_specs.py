@@ -126,8 +126,7 @@ def main() -> None:
         changed=False,
         resources=flower_resources(fleet, observed),
         flowers=flower_table(fleet),
-        # Files keep nothing that is generated.
-        generated=generated(fleet, observed) if module.params["output"] == "cluster" else [],
+        generated=generated(fleet, observed, module.params["output"]),
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.real_prometheus import Sample, require_prometheus
 from tests.support.real_redis import redis_server, require_redis
-from tests.support.real_site import Site, filled, real_site
+from tests.support.real_site import COUNTED, Site, filled, real_site
 from tests.support.real_worker import wait_until
 
 #: What was sent, by name.
@@ -159,11 +159,11 @@ def test_tasks_are_counted_by_how_they_ended(told: Told) -> None:
 
 
 def test_the_pace_counts_every_task_that_ended(told: Told) -> None:
-    by_name = {name: round(value * 5) for name, value in told.by("task", "Tasks by name").items()}
+    by_name = {name: round(value * COUNTED / 60) for name, value in told.by("task", "Tasks by name").items()}
     assert by_name["shop.remind"] == REMINDED
     assert by_name["shop.fetch"] == 2 * FETCHED, "the first try ends, too"
     assert sum(by_name.values()) == CHARGED + REMINDED + 2 * FETCHED + 2, "two were revoked"
-    assert told.number("Tasks per minute") * 5 == pytest.approx(sum(by_name.values()))
+    assert told.number("Tasks per minute") * COUNTED / 60 == pytest.approx(sum(by_name.values()))
 
 
 def test_a_killed_worker_is_not_shown_as_working(told: Told) -> None:

@@ -111,7 +111,11 @@ class Site:
         return [panel for panel in board["panels"] if panel["type"] != "row"]
 
 
-def filled(expr: str, variants: list[str], window: int = 300, namespaces: str = NAMESPACE) -> str:
+#: Seconds in which tasks are counted. A slow machine may take minutes from the first of them to the last.
+COUNTED = 900
+
+
+def filled(expr: str, variants: list[str], window: int = COUNTED, namespaces: str = NAMESPACE) -> str:
     """A query as Grafana sends it."""
     chosen = f"({'|'.join(variants)})" if len(variants) > 1 else variants[0]
     for name, value in (("${variant}", chosen), ("$namespace", namespaces), ("${window}", str(window))):

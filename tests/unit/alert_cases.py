@@ -277,8 +277,24 @@ SCALER_ERRORS = [
         lambda keda: Case(
             "the broker cannot be read",
             [keda.errors(flat(0, 10) + rising(0, 4, 30))],
-            {9: False, 14: False, 17: True, 35: True},
+            {9: False, 14: False, 17: False, 19: True, 35: True},
         )
+    ),
+    Case(
+        "the broker was away for eight minutes",
+        [KEDA.errors(flat(0, 10) + rising(0, 4, 9) + flat(32, 21))],
+        {17: False, 19: True, 22: False, 30: False},
+    ),
+    Case(
+        "the broker was away for four minutes",
+        [KEDA.errors(flat(0, 10) + rising(0, 4, 5) + flat(16, 25))],
+        never(12, 14, 15, 16, 17, 18, 19, 20, 30),
+    ),
+    Case(
+        "a single reading failed twice, and KEDA reads every five minutes",
+        [KEDA.errors(flat(0, 10) + flat(1, 1) + flat(2, 39))],
+        never(11, 14, 16, 17, 18, 19, 20, 30),
+        {**TRACKED, "polling_interval": 300},
     ),
     Case(
         "a single error",
@@ -290,7 +306,7 @@ SCALER_ERRORS = [
     Case(
         "the inventory allows a quarter of an hour",
         [KEDA.errors(flat(0, 10) + rising(0, 4, 30))],
-        {17: False, 24: False, 27: True},
+        {17: False, 27: False, 29: True},
         {**TRACKED, "alerts": {"scaler_errors_seconds": 900}},
     ),
     Case("a neighbour's errors", [Keda(NEIGHBOUR).errors(rising(0, 4, 40))], never(6, 12, 30)),

@@ -22,9 +22,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import Flee
 from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import ALERTS
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
 
+from tests.support.fleet_series import Flower, Keda, flat, node
 from tests.support.promtool import Expected, Rendered, Scene, check_rules, play, require_promtool
-from tests.unit.alert_cases import BLIND, BY_CPU, CASES, FIXED, LONG, RABBITMQ, TRACKED, Case
+from tests.unit.alert_cases import BLIND, BY_CPU, CASES, END, FIXED, LONG, RABBITMQ, TRACKED, Case
 from tests.unit.inventories import fleet_of, one_variant, problems_of
+from tests.unit.watching import SQS, services_with
 
 #: Parts that are switched on.
 ON = ("flower", "prometheus_rule")
@@ -98,8 +100,8 @@ NUMBERS = {
     "CeleryWorkWithoutWorkers": (20, "5"),
     # 100 at 2 a minute.
     "CeleryDrainsTooSlowly": (20, "50m 0s"),
-    # 4 a minute in 5 minutes.
-    "CeleryScalerErrors": (20, "20"),
+    # 4 a minute in 2 minutes.
+    "CeleryScalerErrors": (20, "8"),
     "CeleryTasksFail": (20, "25%"),
     "CeleryTasksStall": (130, "2"),
     # 4 a minute in 15 minutes.
@@ -153,6 +155,37 @@ def test_an_alert_is_left_out_where_nothing_gives_it_numbers(
     keys: dict[str, Any], enabled: tuple[str, ...], expected: set[str]
 ) -> None:
     assert set(alerts_of(watched(keys, enabled))) == expected
+
+
+def rules_by_service(brokers: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Expression of every alert of each service that has a variant with KEDA."""
+    variables = services_with(brokers, enabled=ON)
+    variables["config"] = {name: {"default": TRACKED} for name in brokers}
+    found: dict[str, dict[str, str]] = {name: {} for name in brokers}
+    for rule in (rule for group in rule_groups(fleet_of(**variables)) for rule in group["rules"]):
+        found[rule["labels"]["service"]][rule["alert"]] = rule["expr"]
+    return found
+
+
+def test_a_service_whose_broker_no_flower_listens_to_has_no_alerts_that_go_by_flower() -> None:
+    found = rules_by_service({"billing": None, "mailer": SQS})
+    assert set(found["billing"]) == set(ALERTS)
+    assert set(found["mailer"]) == set(ALERTS) - TASKS - PACE
+
+
+@pytest.mark.parametrize("heard", ["billing-worker", "mailer-worker"])
+def test_a_flower_of_another_broker_says_nothing_of_these_workers(heard: str) -> None:
+    """Its own Flower may be away: then nobody knows whether a task of this service ended."""
+    require_promtool()
+    slow = rules_by_service({"billing": None, "mailer": RABBITMQ})["mailer"]["CeleryDrainsTooSlowly"]
+    group = f"{heard.partition('-')[0]}.default"
+    series = [
+        Keda("mailer-worker").trigger("backlog", flat(50, 60)),
+        Flower().online(node(END, heard, group), flat(1, 60)),
+    ]
+    expected = [Expected(50, f"count({slow})", {"{}": 1} if heard == "mailer-worker" else {})]
+    found = play([Scene(heard, series, expected)])
+    assert not found, found
 
 
 def test_names_of_alerts_are_those_that_the_inventory_knows() -> None:

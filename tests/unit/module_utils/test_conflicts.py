@@ -104,6 +104,17 @@ def test_a_flower_of_somebody_else_is_named_with_ways_on_that_flower_has(kind: s
     assert problems(fleet_of(**WATCHED, take_over=True), theirs) == ()
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [("Secret", "flower-auth"), ("Ingress", "flower"), ("PersistentVolumeClaim", "flower-data")]
+)
+def test_what_stands_beside_flower_leads_to_flowers_name_too(kind: str, name: str) -> None:
+    keys = {"ingress": {"host": "flower.example.org"}, "persistence": True}
+    theirs = Observed((ObservedObject(kind, name, owner="tutor"),))
+    (problem,) = problems(fleet_of(**services_with({"a": None}, enabled=("flower",), flower=keys)), theirs)
+    assert "Give it another name (celery_workers_flower.name)" in problem
+    assert ("name it as persistence.existing_claim" in problem) is (kind == "PersistentVolumeClaim")
+
+
 def test_the_name_of_a_further_flower_follows_its_service() -> None:
     (problem,) = problems(fleet_of(**WATCHED), Observed((ObservedObject("Service", "b-flower", owner="tutor"),)))
     assert "Rename the service b, or delete that object first" in problem

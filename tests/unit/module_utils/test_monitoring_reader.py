@@ -12,7 +12,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys i
 from flower.utils.authentication import validate_auth_option
 
 from tests.unit.inventories import fleet_of, one_variant, problems_of
-from tests.unit.watching import INGRESS, OAUTH, ROUTE, SENTINEL, SQS, services_with, watched, watching_of
+from tests.unit.watching import INGRESS, OAUTH, RABBITMQ, ROUTE, SENTINEL, SQS, services_with, watched, watching_of
 
 FLOWER = "celery_workers_flower"
 EXPORTER = "celery_workers_exporter"
@@ -21,6 +21,7 @@ SHUT_OUT = (
     "[{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]."
 )
 TWO_SECRETS = "secret names an existing Secret and password makes one; write one of them."
+UNREAD_COOKIE = "nothing would read it here; leave it out, or take secret.cookie_secret_key out and log in with oauth."
 SECRET_ENV = (
     "looks like a secret, and everybody who may read Deployments would read it; take it from an existing Secret: "
     "{name: …, valueFrom: {secretKeyRef: {name: …, key: …}}}."
@@ -71,6 +72,20 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"secret": {"name": "login"}, "password": True}, f"{FLOWER}.secret: {TWO_SECRETS}"),
     ({"secret": {"password_key": "pw"}}, f"{FLOWER}.secret: name the existing Secret."),
+    (
+        {"secret": {"name": "flower-auth"}},
+        f"{FLOWER}.secret.name: flower-auth is the Secret that the role makes itself, and what is generated in it "
+        "stays; leave secret out, or name another one.",
+    ),
+    ({"secret": {"name": "login"}, "cookie_secret": True}, f"{FLOWER}.cookie_secret: {UNREAD_COOKIE}"),
+    (
+        {
+            "oauth": {**OAUTH, "client_secret": None},
+            "secret": {"name": "login", "cookie_secret_key": "c"},
+            "cookie_secret": True,
+        },
+        f"{FLOWER}.cookie_secret: {UNREAD_COOKIE}",
+    ),
     ({"ingress": {}}, f"{FLOWER}.ingress.host: name the host, for example flower.example.org."),
     (
         {"http_route": {"gateway": "public"}},
@@ -122,6 +137,28 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("keys", "expected"), REFUSED, ids=[f"{n}-{sorted(row[0])}" for n, row in enumerate(REFUSED)])
 def test_keys_of_flower_that_could_not_work_are_refused_with_the_mend(keys: dict[str, Any], expected: str) -> None:
     assert problems_of(**watched("flower", flower=keys)) == [expected]
+
+
+@pytest.mark.parametrize("name", ["PYTHONPATH", "CELERY_CONFIG_MODULE"])
+def test_environment_does_not_hide_the_settings_by_which_flower_reaches_its_broker(name: str) -> None:
+    keys = {"env": {name: "/srv/own"}}
+    assert problems_of(**watched("flower", flower=keys, broker={"host": "redis", "tls": True})) == [
+        f"{FLOWER}.env: {name} would hide the settings by which flower reaches its broker; leave it out, or write app, "
+        "whose own settings count."
+    ]
+    with_app = {**keys, "app": "shop.celery"}
+    assert fleet_of(**watched("flower", flower=with_app, broker={"host": "redis", "tls": True})).monitoring.flowers
+    assert fleet_of(**watched("flower", flower=keys)).monitoring.flowers, "nothing is hidden where there is none"
+
+
+def test_two_flowers_do_not_share_one_claim() -> None:
+    keys = {"persistence": {"existing_claim": "mine"}}
+    two = {"billing": None, "search": RABBITMQ}
+    assert problems_of(**services_with(two, enabled=("flower",), flower=keys)) == [
+        f"{FLOWER}.persistence.existing_claim: flower and search-flower would write to one claim, each over the list "
+        "of the other; leave it out, so that each gets a claim of its own."
+    ]
+    assert fleet_of(**services_with({"billing": None}, enabled=("flower",), flower=keys)).monitoring.flowers
 
 
 @pytest.mark.parametrize("nobody", ["*@example.org", "me*@example.org", "example.org", "*"])

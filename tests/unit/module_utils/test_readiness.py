@@ -59,6 +59,10 @@ REASONS: list[tuple[dict[str, Any], list[str]]] = [
     (pod("ImagePullBackOff", "Back-off"), ["ImagePullBackOff: Back-off. Check image and image_pull_secrets."]),
     (pod("ErrImagePull"), ["ErrImagePull. Check image and image_pull_secrets."]),
     (pod("CrashLoopBackOff"), ["read its log with kubectl logs, container worker."]),
+    (
+        pod(containerStatuses=[{"name": "flower", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]),
+        ["It ends after its start; read its log with kubectl logs, container flower."],
+    ),
     (pod("CreateContainerConfigError", 'secret "x" not found'), ['CreateContainerConfigError: secret "x" not found']),
     (pod(conditions=UNSCHEDULABLE), ["Pod w-1 cannot be scheduled: 0/3 nodes: Insufficient memory. Check resources"]),
     (
@@ -66,6 +70,14 @@ REASONS: list[tuple[dict[str, Any], list[str]]] = [
         ["container init: ErrImagePull"],
     ),
 ]
+
+
+def test_a_flower_that_runs_as_root_is_not_told_of_a_key_that_only_workers_have() -> None:
+    waiting = {"name": "flower", "state": {"waiting": {"reason": "CreateContainerConfigError", "message": ROOT}}}
+    found = deployment_waits(deployment(availableReplicas=0), [pod(containerStatuses=[waiting])])
+    assert found is not None
+    assert "Set security_context: {runAsUser: <number>} to a user of the image." in found.reason
+    assert "pod_security" not in found.reason
 
 
 @pytest.mark.parametrize(("found", "words"), REASONS, ids=[str(number) for number in range(len(REASONS))])

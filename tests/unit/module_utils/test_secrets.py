@@ -429,7 +429,13 @@ def wanted_of(flower: Any = None, **more: Any) -> list[str]:
         layer["name"].removeprefix("celery_workers_"): layer["value"]
         for layer in redacted_layers(flower_layers(flower))
     }
-    return generated(fleet_of(**seen, enabled=("flower",)), more.get("observed", NOTHING))
+    output = more.get("output", "cluster")
+    return generated(fleet_of(**seen, enabled=("flower",), output=output), more.get("observed", NOTHING), output)
+
+
+def test_files_keep_nothing_that_is_generated() -> None:
+    assert wanted_of({"password": "x"}) == ["Secret flower-auth, key cookie_secret"]
+    assert wanted_of({"password": "x"}, output="manifests") == []
 
 
 def test_credentials_of_flower_that_nobody_gives_are_generated_and_never_twice_the_same() -> None:
@@ -629,6 +635,9 @@ PLACES: list[dict[str, Any]] = [
     {"env": {"FLOWER_BASIC_AUTH": "me:hunter2"}},
     {"env": {"API_TOKEN": "hunter2"}},
     {"env": [{"name": "FLOWER_COOKIE_SECRET", "value": "hunter2"}]},
+    {"env": ["FLOWER_BASIC_AUTH=me:hunter2"]},
+    {"env": "API_TOKEN=hunter2"},
+    {"basic_auth": ["me:hunter2"]},
     {"secret": {"password": "hunter2"}},
     {"pod_overrides": {"containers": [{"name": "flower", "env": [{"name": "TOKEN", "value": "hunter2"}]}]}},
     {"extra_params": ["--broker-api=http://me:hunter2@rabbit:15672/api/"]},
@@ -636,6 +645,7 @@ PLACES: list[dict[str, Any]] = [
     {"extra_params": ["--basic-auth", "me:hunter2"]},
     {"extra_params": "--oauth2_secret=hunter2"},
     {"extra_params": {"--basic-auth": "me:hunter2"}},
+    {"extra_params": ['--inspect-kwargs={"password": "hunter2"}']},
 ]
 
 
@@ -660,6 +670,35 @@ def test_a_secret_of_flower_in_the_wrong_place_is_refused_without_being_shown(va
     with pytest.raises(InventoryError) as caught:
         flower_secrets(value)
     assert str(caught.value.problems[0]).startswith("celery_workers_flower")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "hunter2",
+        {"pasword": "hunter2"},
+        {"env": ["API_TOKEN=hunter2"]},
+        {"extra_params": ['--broker-transport-option=sentinel_kwargs={"password": "hunter2"}']},
+        {"extra_params": ["--redbeat-redis-option=password=hunter2"]},
+        {"extra_params": ["--broker-url", "me:hunter2"]},
+    ],
+    ids=str,
+)
+def test_a_secret_of_the_exporter_is_refused_without_being_shown(value: Any) -> None:
+    shown = redacted_layers([*layers(), {"name": "celery_workers_exporter", "value": value}])
+    assert "hunter2" not in json.dumps(shown)
+    with pytest.raises(InventoryError) as caught:
+        fleet_of(
+            **{item["name"].removeprefix("celery_workers_"): item["value"] for item in shown}, enabled=("exporter",)
+        )
+    assert str(caught.value.problems[0]).startswith("celery_workers_exporter")
+
+
+@pytest.mark.parametrize("written", [["DB=me:hunter2"], "DB=me:hunter2"], ids=str)
+def test_environment_in_another_form_is_refused_without_being_shown(written: Any) -> None:
+    with pytest.raises(InventoryError, match=r"default\.env(\[0\])?: what stands here, and is not shown") as caught:
+        secret_manifests(layers(keys={"env": written}), "shop")
     assert "hunter2" not in str(caught.value)
 
 

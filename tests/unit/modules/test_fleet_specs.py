@@ -40,6 +40,11 @@ def test_it_gives_all_that_the_single_modules_give(check: bool) -> None:
     assert every["changed"] is False
 
 
+def test_for_files_it_generates_as_little_as_flower_specs() -> None:
+    options = {**FLEET, "output": "manifests", "flower": {"password": "true"}}
+    assert run("fleet_specs", **options)["generated"] == run("flower_specs", **options)["generated"] == []
+
+
 def test_a_deployment_stands_after_what_its_pods_need_to_start() -> None:
     options = {**FLEET, "flower": {"persistence": True}, "broker": {"host": "redis", "tls": True}}
     order = [f"{item['kind']} {item['metadata']['name']}" for item in run("fleet_specs", **options)["resources"]]
