@@ -490,7 +490,6 @@ WATCHED: dict[str, dict[str, Any]] = {
                 "domain": "git.example.org",
                 "gitlab_groups": ["shop/ops"],
             },
-            "persistence": {"existing_claim": "mine"},
             "http_route": {
                 "host": "flower.example.org",
                 "gateway": "public",
@@ -598,6 +597,11 @@ def test_the_secrets_of_flower_are_ones_that_a_server_takes(way: str) -> None:
     found = [item for item in secrets if item["metadata"]["name"].endswith("-auth")]
     assert bool(found) is (way != "with oauth")
     assert_accepted(secrets)
+
+
+def test_a_claim_of_the_users_own_is_mounted_in_a_way_that_a_server_takes() -> None:
+    """It serves one Flower, so the wide inventory, which has several, cannot name one."""
+    assert_accepted(flower_with({"persistence": {"existing_claim": "mine"}}))
 
 
 PART_KEYS: dict[str, tuple[type, ...]] = {
