@@ -523,6 +523,8 @@ WATCHED: dict[str, dict[str, Any]] = {
         "dashboard": {"delivery": "file"},
     },
 }
+#: What only one Flower can have, where WIDE has several.
+ONE_FLOWER: dict[str, Any] = {"flower": {"persistence": {"existing_claim": "mine"}}}
 #: Services of WIDE whose broker the exporter cannot listen to.
 NOT_EXPORTED = ("watch",)
 #: Kinds that watch a fleet, by the way in which it is watched.
@@ -600,8 +602,7 @@ def test_the_secrets_of_flower_are_ones_that_a_server_takes(way: str) -> None:
 
 
 def test_a_claim_of_the_users_own_is_mounted_in_a_way_that_a_server_takes() -> None:
-    """It serves one Flower, so the wide inventory, which has several, cannot name one."""
-    assert_accepted(flower_with({"persistence": {"existing_claim": "mine"}}))
+    assert_accepted(flower_with(ONE_FLOWER["flower"]))
 
 
 PART_KEYS: dict[str, tuple[type, ...]] = {
@@ -615,7 +616,7 @@ PART_KEYS: dict[str, tuple[type, ...]] = {
 
 @pytest.mark.parametrize("part", PARTS)
 def test_no_key_of_a_part_that_watches_is_left_out(part: str) -> None:
-    written = written_keys([way.get(part, {}) for way in WATCHED.values()])
+    written = written_keys([way.get(part, {}) for way in (*WATCHED.values(), ONE_FLOWER)])
     assert model_keys(*PART_KEYS[part]) - written == set()
 
 
