@@ -159,7 +159,7 @@ class _Reader:
 
     def server(self, part: str, cls: type[_Part]) -> tuple[_Part | None, tuple[Server, ...]]:
         """A part that runs beside each broker."""
-        keys, written = self.part(part, cls), self.written(part)
+        keys, written = self.part(part, cls), self._pod(part)
         if keys is None:
             return None, ()
         for key, entry in _environment(written):
@@ -177,8 +177,7 @@ class _Reader:
         self._check_overrides(part, pod)
         return keys, self._servers(part, getattr(keys, "name", None), pod)
 
-    def written(self, part: str) -> ServerPod:
-        """Keys of its pod."""
+    def _pod(self, part: str) -> ServerPod:
         tree, below = self.trees[part], {"resources": ServerPod().resources}
         kept = {name: child for name, child in tree.children.items() if tree.get(name) is not None}
         return read(ServerPod, stack(nested(below, "collection defaults"), Branch(kept, tree.path)), self.problems)
@@ -222,7 +221,7 @@ class _Reader:
         return tuple(found)
 
 
-def _environment(pod: ServerPod) -> Iterator[tuple[str, dict[str, Any]]]:
+def _environment(pod: ServerPod | Pod) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every environment entry that the user wrote, with the key it stands under."""
     for entry in pod.env:
         yield "env", entry
@@ -296,12 +295,14 @@ def _check_flower(flower: Flower, flowers: tuple[Server, ...], reader: _Reader, 
 
 def _check_settings(flower: Flower, flowers: tuple[Server, ...], reader: _Reader) -> None:
     """Celery says nothing when it does not find its settings, and would go on without TLS (5.6)."""
-    needs = [server.name for server in flowers if flower.app is None and settings_file(server.broker, "settings")]
-    for key, entry in _environment(reader.written("flower")) if needs else ():
+    needs = next((one for one in flowers if flower.app is None and settings_file(one.broker, "settings")), None)
+    if needs is None:
+        return
+    for key, entry in _environment(needs.pod):
         if entry["name"] in ("PYTHONPATH", "CELERY_CONFIG_MODULE"):
             reader.problems.add(
                 reader.path("flower", key),
-                f"{entry['name']} would hide the settings by which {needs[0]} reaches its broker; leave it out, or "
+                f"{entry['name']} would hide the settings by which {needs.name} reaches its broker; leave it out, or "
                 "write app, whose own settings count.",
             )
 

@@ -25,7 +25,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._observed import N
 from tests.support.fleet_series import Flower, Keda, flat, node
 from tests.support.promtool import Expected, Rendered, Scene, check_rules, play, require_promtool
 from tests.unit.alert_cases import BLIND, BY_CPU, CASES, END, FIXED, LONG, RABBITMQ, TRACKED, Case
-from tests.unit.inventories import fleet_of, one_variant, problems_of
+from tests.unit.inventories import fleet_of, one_variant
 from tests.unit.watching import SQS, services_with
 
 #: Parts that are switched on.
@@ -201,13 +201,6 @@ def test_an_alert_can_get_another_severity_or_be_left_out() -> None:
         for name, severity in SEVERITIES.items()
         if name != "CeleryScalerPaused"
     }
-
-
-def test_a_severity_of_an_unknown_alert_is_refused() -> None:
-    [problem] = problems_of(
-        **one_variant(TRACKED), enabled=ON, prometheus_rule={"severities": {"CeleryTaskFails": "info"}}
-    )
-    assert "CeleryTasksFail" in problem
 
 
 def test_every_alert_says_what_it_is_where_it_is_and_where_to_read_on() -> None:
