@@ -40,6 +40,7 @@ def script(name: str) -> list[str]:
 # Longest first, so that none of them starts last.
 CHECKS: dict[str, list[list[str]]] = {
     "sanity": [["python", "-m", "tests.sanity.run"]],
+    "sanity-newest": [["python", "-m", "tests.sanity.run", "--newest"]],
     "integration": [pytest("integration", "-n", "3")],
     "molecule": [["molecule", "test", "--all"]],
     "unit": [pytest("unit", "-n", "auto")],
@@ -55,6 +56,10 @@ CHECKS: dict[str, list[list[str]]] = {
     "schema": [pytest("schema", "-n", "auto")],
     "demo": [["make", "--no-print-directory", "demo"]],
 }
+
+# Left to `make test-all`, which the hosted pipeline runs: five minutes more, for what sanity on 2.19 has not found yet.
+SLOW = {"sanity-newest"}
+SETS = {"most": [name for name in CHECKS if name not in SLOW], "all": list(CHECKS)}
 
 # Folders that mypy reads: the collection under its full name, and the tests.
 TYPED = (
@@ -185,12 +190,12 @@ def main(argv: list[str]) -> int:
         os.chdir(layout.ROOT)
         os.execvpe(argv[1], argv[1:], env)
     parser = argparse.ArgumentParser(description="Run the checks of this repository.")
-    choices = [*CHECKS, "all"]
+    choices = [*CHECKS, *SETS]
     jobs = min(4, max(2, os.cpu_count() or 2))
     parser.add_argument("checks", nargs="+", choices=choices, metavar="check", help=", ".join(choices))
     parser.add_argument("--jobs", type=int, default=jobs, help="how many checks run side by side")
     args = parser.parse_args(argv)
-    names = list(CHECKS) if "all" in args.checks else list(dict.fromkeys(args.checks))
+    names = list(dict.fromkeys(name for word in args.checks for name in SETS.get(word, [word])))
     LOGS.mkdir(parents=True, exist_ok=True)
     layout.link_tree()
     start = time.monotonic()

@@ -1,6 +1,6 @@
-"""Run ansible-test sanity, without ignores, on ansible-core 2.19 and, where Python 3.12 or newer is found, on 2.21.
+"""Run ansible-test sanity, without ignores, on ansible-core 2.19, or with --newest on 2.21 (Python 3.12 or newer).
 
-python -m tests.sanity.run [virtual environment]...   (none: .venv-test, and one that is made under build/)
+python -m tests.sanity.run [--newest | virtual environment...]   (none: .venv-test; --newest: one made under build/)
 Standard library only.
 """
 
@@ -109,9 +109,11 @@ def main() -> int:
     if ignores:
         print(f"This collection has no sanity ignores, and these files must go: {', '.join(ignores)}")
         return 1
-    named = [layout.ROOT / name for name in sys.argv[1:]]
-    newest = None if named else newest_core()
-    venvs = named or [layout.ROOT / ".venv-test", *([newest] if newest else [])]
+    if sys.argv[1:] == ["--newest"]:
+        newest = newest_core()
+        venvs = [newest] if newest else []
+    else:
+        venvs = [layout.ROOT / name for name in sys.argv[1:] or [".venv-test"]]
     results = [run(venv, target) for venv in venvs]
     return 0 if all(results) else 1
 
