@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE: celery-exporter (danihodovic), a second source of metrics. Pure functions of Fleet and Observed.
 
-Source: celery-exporter 0.10 for arguments and metrics. Every option is also an environment variable CE_<OPTION>.
+Source: celery-exporter 0.12.2 (src/cli.py, src/exporter.py) for arguments and metrics. Every option is also an
+environment variable CE_<OPTION>, which counts only where the command line does not have the option.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import transport_options, use_ssl
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Server
+from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import SENTINEL_PASSWORD, sentinel_password
+from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Server
 from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import Exporter
 from ansible_collections.queueops.celery.plugins.module_utils._names import EXPORTER
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
 from ansible_collections.queueops.celery.plugins.module_utils._pods import (
     ServerContext,
     broker_url_source,
+    from_secret,
     own_broker_secret,
     server_pod,
 )
@@ -27,6 +30,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._servers import Se
 
 PORT = 9808
 METRICS_PATH = "/metrics"
+
+#: Key of our own Secret that holds the password of the sentinels as the exporter reads it.
+SENTINEL_PASSWORD_JSON = "sentinel_password_json"
 
 
 def exporter_resources(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[str, Any]]:
@@ -38,9 +44,9 @@ def exporter_resources(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[
         context = ServerContext(
             part=EXPORTER,
             args=tuple(_arguments(exporter or Exporter(), fleet, server)),
-            env=({"name": "CE_BROKER_URL", **broker_url_source(server.broker)},),
+            env=({"name": "CE_BROKER_URL", **broker_url_source(server.broker)}, *_sentinel_env(server.broker)),
             port=PORT,
-            # Its own /health fails while the broker is down, and a restart would mend nothing.
+            # Its own /health fails while the broker is down, and a restart would not help.
             health_path="/",
             broker=server.broker,
             people=objects.people,
@@ -65,13 +71,50 @@ def _arguments(exporter: Exporter, fleet: Fleet, server: Server) -> Iterator[str
     # One name for all producers; each would have a series of its own.
     yield "--generic-hostname-task-sent-metric"
     yield "--retry-interval=5"
-    for name, value in transport_options(server.broker, None, None).items():
-        yield f"--broker-transport-option={name}={_text(value)}"
+    if sentinel_password(server.broker) is None:
+        for name, value in transport_options(server.broker, None, None).items():
+            yield f"--broker-transport-option={name}={_text(value)}"
     for name, value in use_ssl(server.broker).items():
-        yield f"--broker-ssl-option={name}={_text(value)}"
+        yield f"--broker-ssl-option={name}={value}"
     yield from exporter.extra_params
 
 
+def _sentinel_env(broker: Broker) -> Iterator[dict[str, Any]]:
+    """All transport options as environment, where one of them is the password of the sentinels.
+
+    A command line would show it, and options on the command line would take all of the environment out. The exporter
+    splits the value at spaces.
+    """
+    place = sentinel_password(broker)
+    if place is None:
+        return
+    own = broker.secret is None or not broker.secret.sentinel_password_key
+    # A Secret of the user's holds the password as it is; ours also holds it as JSON, in which any password fits.
+    key = SENTINEL_PASSWORD_JSON if own else place[1]
+    yield {"name": SENTINEL_PASSWORD, **from_secret(place[0], key)}
+    login = f'"password":$({SENTINEL_PASSWORD})' if own else f'"password":"$({SENTINEL_PASSWORD})"'
+    if broker.sentinel_username:
+        login = f'"username":{as_json(broker.sentinel_username)},{login}'
+    words = [f"{name}={_text(value)}" for name, value in transport_options(broker, None, None).items()]
+    words.append(f"sentinel_kwargs={{{login}}}")
+    yield {"name": "CE_BROKER_TRANSPORT_OPTION", "value": " ".join(words)}
+
+
 def _text(value: Any) -> str:
-    """A value as the exporter reads it: text as it is, all else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value)
+    """A value as the exporter reads it: as JSON, where it would read the text itself as something else."""
+    return value if isinstance(value, str) and _is_plain(value) else as_json(value)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether the exporter takes a text for what it is: not for JSON, and not for two options."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return bool(text) and not text.isnumeric() and text.split() == [text] and "$" not in text
+    return False
+
+
+def as_json(value: Any) -> str:
+    """JSON without spaces, and without a dollar, which Kubernetes would take for the beginning of a reference."""
+    text = json.dumps(value, separators=(",", ":"))
+    return text.replace(" ", "\\u0020").replace("$", "\\u0024")

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE: the part of the model that watches a fleet: Flower, exporter, monitors, alerts and dashboard.
 
-Keys follow Flower 2.2, celery-exporter 0.10, the Prometheus Operator's v1 resources, and Grafana 13.
+Keys follow Flower 2.2, celery-exporter 0.12, the Prometheus Operator's v1 resources, and Grafana 13.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ class Flower:
         "Name of its objects.",
         default_text="flower; <service>-flower for a broker that only one service has",
     )
-    image: str = key(IMAGE, "Image with Flower 2.1 or later.", "mher/flower:2.2.0")
+    image: str = key(IMAGE, "Image with Flower 2.1 or later.", "docker.io/mher/flower:2.2.0")
     app: str | None = key(
         Text("a Celery app, module or module:attribute", r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?"),
         "The Celery app, where the image has it as well. Without it Flower knows the queues of the workers that are "
@@ -304,7 +304,9 @@ class Exporter:
         "Name of its objects.",
         default_text="celery-exporter; <service>-celery-exporter for a broker that only one service has",
     )
-    image: str = key(IMAGE, "Image of danihodovic/celery-exporter.", "danihodovic/celery-exporter:0.10.13")
+    image: str = key(
+        IMAGE, "Image of danihodovic/celery-exporter 0.10 or later.", "docker.io/danihodovic/celery-exporter:0.12.2"
+    )
     worker_timeout: int = key(
         Integer(1, unit=SECONDS), "Time without a heartbeat after which a worker counts as gone.", 60
     )

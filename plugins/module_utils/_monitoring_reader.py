@@ -30,6 +30,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys i
 )
 from ansible_collections.queueops.celery.plugins.module_utils._names import flower_secret_name, server_name
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
+from ansible_collections.queueops.celery.plugins.module_utils._safety import with_rule
+from ansible_collections.queueops.celery.plugins.module_utils._server_images import too_old
 from ansible_collections.queueops.celery.plugins.module_utils._servers import settings_file
 from ansible_collections.queueops.celery.plugins.module_utils._values import looks_secret
 
@@ -78,10 +80,16 @@ _EXPORTER_ARGUMENTS: dict[str, str] = {
     "worker-timeout": "set worker_timeout",
     "purge-offline-worker-metrics": "set purge_offline_workers",
     "metric-prefix": "dashboard and alerts know the names that begin with celery_",
+    "broker-transport-option": "set transport_options on celery_workers_broker",
+    "broker-ssl-option": "set tls on celery_workers_broker",
 }
+#: Options that the role gives the exporter, and that have no key. The environment does not count beside them.
+_EXPORTER_FIXED = ("retry-interval", "generic-hostname-task-sent-metric")
 _ARGUMENTS = {"flower": _FLOWER_ARGUMENTS, "exporter": _EXPORTER_ARGUMENTS}
 #: Every argument is an environment variable as well.
 _ENV_PREFIX = {"flower": "FLOWER_", "exporter": "CE_"}
+#: At these levels the exporter logs every transport option with its value (0.12.2).
+_TELLS_ALL = re.compile(r"(--log-level|CE_LOG_LEVEL)=(DEBUG|TRACE)", re.IGNORECASE)
 #: Names of Services are stricter than those of Deployments.
 _SERVICE_NAME = re.compile(r"[a-z][-a-z0-9]{0,62}")
 #: Seconds of a unit of a duration.
@@ -167,6 +175,11 @@ class _Reader:
             option = name.removeprefix(_ENV_PREFIX[part]).lower().replace("_", "-")
             if name.startswith(_ENV_PREFIX[part]) and option in _ARGUMENTS[part]:
                 self.problems.add(self.path(part, key), f"{name} is refused: {_ARGUMENTS[part][option]}.")
+            elif part == "exporter" and name.startswith("CE_") and option in _EXPORTER_FIXED:
+                self.problems.add(
+                    self.path(part, key),
+                    f"{name} has no effect, because the command line has --{option}; write it in extra_params.",
+                )
             elif looks_secret(name, entry.get("value")):
                 self.problems.add(
                     self.path(part, key),
@@ -175,12 +188,20 @@ class _Reader:
                 )
         pod = Pod(**{**_values(written), "image": getattr(keys, "image", "")})
         self._check_overrides(part, pod)
+        self._check_image(part, pod.image, keys)
         return keys, self._servers(part, getattr(keys, "name", None), pod)
 
     def _pod(self, part: str) -> ServerPod:
         tree, below = self.trees[part], {"resources": ServerPod().resources}
         kept = {name: child for name, child in tree.children.items() if tree.get(name) is not None}
         return read(ServerPod, stack(nested(below, "collection defaults"), Branch(kept, tree.path)), self.problems)
+
+    def _check_image(self, part: str, image: str, keys: object) -> None:
+        variants = [variant for service in self.services for variant in service.variants]
+        if any("version" in variant.knowledge.accept_risks for variant in variants):
+            return
+        for fault in too_old(part, image, getattr(keys, "read_only", False), getattr(keys, "extra_params", ())):
+            self.problems.add(self.path(part, fault.key), with_rule(fault.message, "version"))
 
     def _check_overrides(self, part: str, pod: Pod) -> None:
         for container in pod.pod_overrides.get("containers", []):
@@ -359,11 +380,16 @@ def _check_given(flower: Flower, reader: _Reader) -> None:
 def _check_exporter(exporter: Exporter, exporters: tuple[Server, ...], reader: _Reader) -> None:
     _check_arguments("exporter", exporter.extra_params, reader)
     _check_buckets("exporter", exporter.runtime_buckets, reader)
-    for server in exporters:
-        if sentinel_password(server.broker) is not None:
+    with_password = next((one for one in exporters if sentinel_password(one.broker) is not None), None)
+    if with_password is None:
+        return
+    words = [("extra_params", word) for word in exporter.extra_params]
+    words += [(key, f"{item['name']}={item.get('value', '')}") for key, item in _environment(with_password.pod)]
+    for key, word in words:
+        if _TELLS_ALL.fullmatch(word):
             reader.problems.add(
-                f"{_VARIABLE}exporter_enabled",
-                "the exporter takes no password for sentinels (0.10), so it would not connect; leave it out.",
+                reader.path("exporter", key),
+                f"with {word} the exporter writes the password of the sentinels to its log; write INFO.",
             )
 
 
@@ -373,6 +399,8 @@ def _check_arguments(part: str, words: tuple[str, ...], reader: _Reader) -> None
         name = re.sub(r"^--?", "", word.partition("=")[0]).replace("_", "-")
         if not word.startswith("-"):
             reader.problems.add(reader.path(part, "extra_params"), f"{word!r} is no argument; write --name=value.")
+        elif part == "exporter" and re.match(r"-Q(?!-)", word):
+            reader.problems.add(reader.path(part, "extra_params"), f"-Q is refused: {refused['queues']}.")
         elif name in refused:
             reader.problems.add(reader.path(part, "extra_params"), f"--{name} is refused: {refused[name]}.")
 

@@ -137,6 +137,8 @@ def server_pod(pod: Pod, context: ServerContext) -> dict[str, Any]:
     container["startupProbe"] = {**probe, "periodSeconds": 5, "failureThreshold": 24}
     container["readinessProbe"] = {**probe, "periodSeconds": 10, "failureThreshold": 3}
     container["livenessProbe"] = {**probe, "periodSeconds": 30, "failureThreshold": 3}
+    # A process that cannot start says why in its log, and the pod's status then shows it.
+    container["terminationMessagePolicy"] = "FallbackToLogsOnError"
     mounts: list[dict[str, Any]] = []
     volumes: list[dict[str, Any]] = []
     for number, (path, source) in enumerate(context.volumes.items()):

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import broker_url, tls_files
+from ansible_collections.queueops.celery.plugins.module_utils._exporter import SENTINEL_PASSWORD_JSON, as_json
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import (
     NULL_DEPTH,
     Inventory,
@@ -129,6 +130,7 @@ class _Values:
 
 def _broker_secrets(fleet: Fleet, values: _Values) -> Iterator[tuple[str, str, dict[str, str]]]:
     seen: set[str] = set()
+    exporters = fleet.monitoring.exporters
     for service in fleet.services:
         broker = service.broker
         if broker is None or not broker.has_own_secret or broker.own_secret in seen:
@@ -136,7 +138,10 @@ def _broker_secrets(fleet: Fleet, values: _Values) -> Iterator[tuple[str, str, d
         seen.add(broker.own_secret)
         shared = broker.own_secret != service_broker_secret_name(service.name)
         raw = values.broker(None if shared else service.name)
-        yield broker.own_secret, "" if shared else service.name, _broker_data(broker, raw)
+        data = _broker_data(broker, raw)
+        if "sentinel_password" in data and any(one.broker.own_secret == broker.own_secret for one in exporters):
+            data[SENTINEL_PASSWORD_JSON] = as_json(data["sentinel_password"])
+        yield broker.own_secret, "" if shared else service.name, data
 
 
 def _broker_data(broker: Broker, raw: dict[str, Any]) -> dict[str, str]:

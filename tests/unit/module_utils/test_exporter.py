@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 from typing import Any
 
+import click
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed, ObservedObject
+from ansible_collections.queueops.celery.plugins.module_utils._secrets import secret_manifests
 
-from tests.unit.inventories import fleet_of, of_kind
+from tests.unit.inventories import IMAGE, fleet_of, of_kind
 from tests.unit.watching import (
     RABBITMQ,
     SENTINEL,
@@ -23,6 +28,33 @@ from tests.unit.watching import (
     watched,
     watching_of,
 )
+
+
+def as_exporter_reads(words: list[str]) -> dict[str, Any]:
+    """Transport options as the exporter makes them of its words (0.12.2: C(transform_option_value))."""
+    found: dict[str, Any] = {}
+    for word in words:
+        name, _equals, value = word.partition("=")
+        try:
+            found[name] = int(value) if value.isnumeric() else json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def words_of_environment(value: str) -> list[str]:
+    """A variable for an option that may be written several times, as click splits it."""
+
+    @click.command()
+    @click.option("--broker-transport-option", multiple=True, default=[None])
+    def command(broker_transport_option: tuple[str, ...]) -> list[str]:
+        return list(broker_transport_option)
+
+    environment = pytest.MonkeyPatch()
+    with environment.context() as patched:
+        patched.setenv("CE_BROKER_TRANSPORT_OPTION", value)
+        words: list[str] = command.main([], auto_envvar_prefix="CE", standalone_mode=False)
+    return words
 
 
 def options_of(manifests: list[dict[str, Any]]) -> dict[str, list[str]]:
@@ -43,6 +75,7 @@ def options_of(manifests: list[dict[str, Any]]) -> dict[str, list[str]]:
         ({"runtime_buckets": [0.25, 1, 7200]}, "buckets", ["0.25,1,7200"]),
         ({}, "generic-hostname-task-sent-metric", [""]),
         ({"extra_params": ["--log-level=DEBUG"]}, "log-level", ["DEBUG"]),
+        ({"extra_params": ["--static-label=site=north"]}, "static-label", ["site=north"]),
     ],
 )
 def test_arguments_follow_the_keys(keys: dict[str, Any], option: str, values: list[str]) -> None:
@@ -53,11 +86,16 @@ def test_arguments_follow_the_keys(keys: dict[str, Any], option: str, values: li
     ("broker", "transport", "ssl"),
     [
         ({"host": "redis"}, None, None),
-        (SENTINEL, ["master_name=main"], None),
+        (SENTINEL, {"master_name": "main"}, None),
         (
             {"host": "redis", "priority_steps": [0, 5], "transport_options": {"fanout_prefix": True, "sep": ":"}},
-            # Text as it is, all else as JSON.
-            ["fanout_prefix=true", "priority_steps=[0, 5]", "sep=:"],
+            {"fanout_prefix": True, "priority_steps": [0, 5], "sep": ":"},
+            None,
+        ),
+        (
+            # Text that the exporter, or Kubernetes, would read as something else.
+            {"host": "redis", "transport_options": {"a": "12", "b": "true", "c": "$(HOME) x", "d": "", "e": 12}},
+            {"a": "12", "b": "true", "c": "$(HOME) x", "d": "", "e": 12},
             None,
         ),
         (
@@ -69,11 +107,61 @@ def test_arguments_follow_the_keys(keys: dict[str, Any], option: str, values: li
     ],
 )
 def test_what_the_url_of_a_broker_does_not_say_is_told_by_arguments(
-    broker: dict[str, Any], transport: list[str] | None, ssl: list[str] | None
+    broker: dict[str, Any], transport: dict[str, Any] | None, ssl: list[str] | None
 ) -> None:
     found = options_of(exporter_with(broker=broker))
-    assert sorted(found.get("broker-transport-option", [])) == (transport or [])
+    words = found.get("broker-transport-option", [])
+    assert not any("$" in word for word in words)
+    assert as_exporter_reads(words) == (transport or {})
     assert sorted(found.get("broker-ssl-option", [])) == (ssl or [])
+
+
+@pytest.mark.parametrize("password", ["simple", 'p@ "ss\\=$(HOME) {}', "äß €", "12", "true", "a\tb"])
+@pytest.mark.parametrize("user", ["", 'me "too"'])
+def test_the_password_of_sentinels_reaches_the_exporter_through_a_secret(password: str, user: str) -> None:
+    names = {"sentinel_username": user} if user else {}
+    broker = {**SENTINEL, **names, "transport_options": {"socket_keepalive": True}}
+    manifests = exporter_with(broker={**broker, "sentinel_password": True})
+    assert "broker-transport-option" not in options_of(manifests), "the exporter would not look at its environment"
+    found = env_of(manifests)
+    layers = [
+        {"name": "celery_workers_broker", "value": {**broker, "sentinel_password": password}},
+        {"name": "celery_workers_services", "value": {"billing": {"image": IMAGE}}},
+        {"name": "celery_workers_config", "value": {"billing": {"default": {}}}},
+    ]
+    (secret,) = secret_manifests(layers, "shop", enabled=("exporter",))
+    names_of = list(found)
+    for name in names_of[: names_of.index("CE_BROKER_TRANSPORT_OPTION")]:
+        if isinstance(found[name], tuple):
+            assert found[name][0] == secret["metadata"]["name"]
+            value = base64.b64decode(secret["data"][found[name][1]]).decode()
+            # As Kubernetes puts it in: once, and not what is in the value.
+            found["CE_BROKER_TRANSPORT_OPTION"] = found["CE_BROKER_TRANSPORT_OPTION"].replace(f"$({name})", value)
+    assert as_exporter_reads(words_of_environment(found["CE_BROKER_TRANSPORT_OPTION"])) == {
+        "master_name": "main",
+        "socket_keepalive": True,
+        "sentinel_kwargs": {**({"username": user} if user else {}), "password": password},
+    }
+
+
+def test_a_password_of_sentinels_in_a_secret_of_your_own_is_referred_to() -> None:
+    own = {"name": "redis-login", "sentinel_password_key": "pw"}
+    found = env_of(exporter_with(broker={**SENTINEL, "secret": own}))
+    (name,) = re.findall(r"\$\((\w+)\)", found["CE_BROKER_TRANSPORT_OPTION"])
+    assert found[name] == ("redis-login", "pw")
+    assert list(found).index(name) < list(found).index("CE_BROKER_TRANSPORT_OPTION")
+    words = found["CE_BROKER_TRANSPORT_OPTION"].replace(f"$({name})", "hunter2")
+    assert as_exporter_reads(words_of_environment(words))["sentinel_kwargs"] == {"password": "hunter2"}
+
+
+def test_only_an_exporter_brings_a_second_form_of_the_password_into_the_secret() -> None:
+    layers = [
+        {"name": "celery_workers_broker", "value": {**SENTINEL, "sentinel_password": "pw"}},
+        {"name": "celery_workers_services", "value": {"billing": {"image": IMAGE}}},
+        {"name": "celery_workers_config", "value": {"billing": {"default": {}}}},
+    ]
+    (without,) = secret_manifests(layers, "shop", enabled=("flower",))[:1]
+    assert set(without["data"]) == {"sentinel_password"}
 
 
 def test_certificates_are_mounted_where_the_arguments_name_them() -> None:

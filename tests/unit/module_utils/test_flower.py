@@ -596,6 +596,7 @@ def test_the_pod_is_one_that_pod_security_restricted_admits_and_writes_to_its_fo
     assert security["readOnlyRootFilesystem"] is True
     assert {item["mountPath"] for item in container["volumeMounts"]} == {"/data", "/tmp"}
     assert pod["automountServiceAccountToken"] is False
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
 def test_keys_of_the_pod_go_over_what_it_has_by_itself() -> None:

@@ -177,6 +177,17 @@ def test_an_address_by_which_flower_lets_nobody_in_is_refused(nobody: str) -> No
         ("exporter", {"env": {"CE_PORT": "80"}}, f"{EXPORTER}.env: CE_PORT is refused: the port is 9808."),
         (
             "exporter",
+            {"env": {"CE_BROKER_TRANSPORT_OPTION": "a=b"}},
+            f"{EXPORTER}.env: CE_BROKER_TRANSPORT_OPTION is refused: set transport_options on celery_workers_broker.",
+        ),
+        (
+            "exporter",
+            {"env": {"CE_RETRY_INTERVAL": "60"}},
+            f"{EXPORTER}.env: CE_RETRY_INTERVAL has no effect, because the command line has --retry-interval; write it "
+            "in extra_params.",
+        ),
+        (
+            "exporter",
             {"pod_overrides": {"containers": [{"name": "exporter", "args": []}]}},
             f"{EXPORTER}.pod_overrides: args of its container is ours; write extra_params instead.",
         ),
@@ -224,6 +235,12 @@ EXPORTER_WORDS = [
         "--metric-prefix is refused: dashboard and alerts know the names that begin with celery_.",
     ),
     ("1", "'1' is no argument; write --name=value."),
+    ("-Q=celery", "-Q is refused: the queues are those of the variants."),
+    (
+        "--broker-transport-option=a=b",
+        "--broker-transport-option is refused: set transport_options on celery_workers_broker.",
+    ),
+    ("--broker-ssl-option=a=b", "--broker-ssl-option is refused: set tls on celery_workers_broker."),
 ]
 
 
@@ -258,18 +275,101 @@ def test_a_broker_that_nothing_can_listen_to_is_refused(part: str, broker: dict[
 
 
 @pytest.mark.parametrize(
-    "broker",
+    ("key", "written"),
     [
-        {**SENTINEL, "sentinel_password": True},
-        {**SENTINEL, "secret": {"name": "redis", "sentinel_password_key": "s"}},
+        ("extra_params", ["--log-level=DEBUG"]),
+        ("extra_params", ["--log-level=trace"]),
+        ("env", {"CE_LOG_LEVEL": "DEBUG"}),
     ],
 )
-def test_the_exporter_is_refused_where_sentinels_want_a_password_and_flower_is_not(broker: dict[str, Any]) -> None:
-    assert problems_of(**watched("exporter", broker=broker)) == [
-        "celery_workers_exporter_enabled: the exporter takes no password for sentinels (0.10), so it would not "
-        "connect; leave it out."
+def test_an_exporter_that_would_log_the_password_of_the_sentinels_is_refused(key: str, written: Any) -> None:
+    keys = {key: written}
+    word = written[0] if key == "extra_params" else "CE_LOG_LEVEL=DEBUG"
+    assert problems_of(**watched("exporter", exporter=keys, broker={**SENTINEL, "sentinel_password": True})) == [
+        f"{EXPORTER}.{key}: with {word} the exporter writes the password of the sentinels to its log; write INFO."
     ]
-    assert watching_of(fleet_of(**watched("flower", broker=broker)))
+    assert watching_of(fleet_of(**watched("exporter", exporter=keys, broker=SENTINEL)))
+
+
+ACCEPT = "Or accept it with accept_risks: [version]."
+READ_ONLY = (
+    "ignores read_only, so everyone who logs in could revoke tasks and stop workers; write Flower 2.1 or later, or "
+    "read_only: false."
+)
+
+
+@pytest.mark.parametrize(
+    ("part", "keys", "key", "message"),
+    [
+        (
+            "flower",
+            {"image": "mher/flower:1.2.0"},
+            "image",
+            "Flower 1.2.0 does not know the options that this role sets; write Flower 2.1 or later.",
+        ),
+        (
+            "flower",
+            {"image": "registry.example:5000/mirror/flower:0.9.7@sha256:ab"},
+            "image",
+            "Flower 0.9.7 does not know the options that this role sets; write Flower 2.1 or later.",
+        ),
+        ("flower", {"image": "docker.io/mher/flower:2.0.1"}, "image", f"Flower 2.0.1 {READ_ONLY}"),
+        ("flower", {"image": "mher/flower:v2.0-alpine"}, "image", f"Flower 2.0 {READ_ONLY}"),
+        (
+            "exporter",
+            {"image": "danihodovic/celery-exporter:0.9.1"},
+            "image",
+            "celery-exporter 0.9.1 does not know the arguments that this role sets; write 0.10 or later.",
+        ),
+        (
+            "exporter",
+            {"image": "danihodovic/celery-exporter:0.10.13", "extra_params": ["--static-label=a=b"]},
+            "extra_params",
+            "--static-label needs 0.11, and celery-exporter 0.10.13 would not start with it; leave it out.",
+        ),
+        (
+            "exporter",
+            {"extra_params": ["--queue-wait-buckets=1,2"]},
+            "extra_params",
+            "--queue-wait-buckets needs a release after 0.12.2, and celery-exporter 0.12.2 would not start with it; "
+            "leave it out.",
+        ),
+    ],
+)
+def test_an_image_that_is_too_old_for_what_it_is_told_is_refused_unless_the_risk_is_accepted(
+    part: str, keys: dict[str, Any], key: str, message: str
+) -> None:
+    variables = watched(part, **{part: keys})
+    assert problems_of(**variables) == [f"celery_workers_{part}.{key}: {message} {ACCEPT}"]
+    variables["config"] = {"billing": {"default": {"accept_risks": ["version"]}}}
+    assert watching_of(fleet_of(**variables))
+
+
+@pytest.mark.parametrize(
+    ("part", "keys"),
+    [
+        ("flower", {"image": "mher/flower:2.0.1", "read_only": False}),
+        ("flower", {"image": "mher/flower:2"}),
+        ("flower", {"image": "registry.example/flower:1"}),
+        ("flower", {"image": "mher/flower:2.1.0"}),
+        ("flower", {"image": "mher/flower"}),
+        ("flower", {"image": "mher/flower:latest"}),
+        ("flower", {"image": "mher/flower@sha256:ab"}),
+        # The version of an image with another name is its own.
+        ("flower", {"image": "registry.example/shop/billing-flower:1.4.2"}),
+        ("exporter", {"image": "ghcr.io/danihodovic/celery-exporter:0.11", "extra_params": ["--static-label=a=b"]}),
+        ("exporter", {"image": "danihodovic/celery-exporter:0.13.0", "extra_params": ["--queue-wait-buckets=1"]}),
+    ],
+)
+def test_any_other_image_is_taken(part: str, keys: dict[str, Any]) -> None:
+    found = watching_of(fleet_of(**watched(part, **{part: keys})))
+    assert found[0]["spec"]["template"]["spec"]["containers"][0]["image"] == keys["image"]
+
+
+@pytest.mark.parametrize("part", ["flower", "exporter"])
+def test_the_image_names_its_registry(part: str) -> None:
+    found = watching_of(fleet_of(**watched(part)))
+    assert found[0]["spec"]["template"]["spec"]["containers"][0]["image"].startswith("docker.io/")
 
 
 def test_a_scraped_flower_behind_a_policy_must_name_who_scrapes_it() -> None:
