@@ -8,22 +8,10 @@ from __future__ import annotations
 import ipaddress
 import re
 import string
-from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
-from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names, read, refuse_unknown
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import is_address
-from ansible_collections.queueops.celery.plugins.module_utils._layers import Branch, nested
-from ansible_collections.queueops.celery.plugins.module_utils._model import (
-    BROKER_TYPES,
-    Broker,
-    ScalerLogin,
-    SecretReference,
-    Tls,
-    UnackedKeys,
-)
-from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
+from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, SecretReference, UnackedKeys
 
 #: Where the certificates of the broker are mounted in a worker.
 TLS_MOUNT = "/celery-broker-tls"
@@ -32,211 +20,15 @@ TLS_MOUNT = "/celery-broker-tls"
 PRIORITY_STEPS = (0, 3, 6, 9)
 SEPARATOR = "\x06\x16"
 
-#: Keys that only some types have. A key on the wrong type would be read by nobody.
-_REDIS_KEYS = {"database", "priority_steps", "sep", "global_keyprefix"}
-_SENTINEL_KEYS = {"hosts", "master_name", "sentinel_username", "sentinel_password"}
-_RABBITMQ_KEYS = {"virtual_host", "management", "queue_type", "delivery_limit", "consumer_timeout"}
-_SQS_KEYS = {"region", "account", "pod_identity", "access_key_id", "secret_access_key"}
-_KEYS_OF_TYPE = {
-    "redis": _REDIS_KEYS,
-    "redis-sentinel": _REDIS_KEYS | _SENTINEL_KEYS,
-    "rabbitmq": _RABBITMQ_KEYS,
-    "sqs": _SQS_KEYS,
-}
 #: Transport options of kombu that have a key of their own.
-_TYPED_OPTIONS = ("priority_steps", "sep", "global_keyprefix", "master_name", "region")
-
-_SCHEMES = {
-    "redis": ("redis", False),
-    "rediss": ("redis", True),
-    "amqp": ("rabbitmq", False),
-    "amqps": ("rabbitmq", True),
-}
-
-
-def read_broker(tree: Branch, described: bool, own_secret: str, problems: Problems) -> Broker | None:
-    """Read a broker from its keys.
-
-    :param described: whether anybody says anything of a broker at all.
-    :param own_secret: name of the Secret that the role makes for it.
-    """
-    if not described:
-        return None
-    refuse_unknown("a broker", tree, key_names(Broker), problems)
-    broker = read(Broker, tree, problems, own_secret=own_secret)
-    before = len(problems.found)
-    if broker.url is not None:
-        broker = _from_url(broker, tree, problems)
-    _check_type(broker, tree, problems)
-    broker = _typed_options(broker, tree, problems)
-    ports = {"redis": 6379, "redis-sentinel": 26379, "rabbitmq": 5671 if broker.tls else 5672, "sqs": 443}
-    broker = replace(broker, port=broker.port or ports[broker.type], username=broker.username or None)
-    if len(problems.found) == before:
-        _check_address(broker, tree.path, problems)
-    _check_login(broker, tree.path, problems)
-    return broker
-
-
-def _check_type(broker: Broker, tree: Branch, problems: Problems) -> None:
-    """Keys of other types would be read by nobody."""
-    own = _KEYS_OF_TYPE[broker.type]
-    for name in sorted(written_keys(tree) & (set().union(*_KEYS_OF_TYPE.values()) - own)):
-        types = " and ".join(kind for kind in BROKER_TYPES if name in _KEYS_OF_TYPE[kind])
-        problems.add(
-            tree.children[name].path, f"{name} belongs to {types}, and this broker is {broker.type}; leave it out."
-        )
-
-
-def _typed_options(broker: Broker, tree: Branch, problems: Problems) -> Broker:
-    """Options may stand under transport_options, as kombu has them, or as keys of their own; not under both."""
-    options, changes = dict(broker.transport_options), {}
-    for name in _TYPED_OPTIONS:
-        if name not in options:
-            continue
-        path = f"{tree.path}.transport_options.{name}"
-        if getattr(broker, name) is not None:
-            problems.add(path, f"{name} stands here and as a key of the broker; write it once, as broker.{name}.")
-            continue
-        value = options.pop(name)
-        changes[name] = _option(name, value, path, problems)
-    for name in sorted({"unacked_key", "unacked_index_key", "unacked_mutex_key"} & set(options)):
-        problems.add(
-            f"{tree.path}.transport_options.{name}",
-            "every variant gets a key of its own for what its workers hold; leave it out.",
-        )
-    timeout = options.get("visibility_timeout", 1800)
-    if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 1:
-        problems.add(f"{tree.path}.transport_options.visibility_timeout", "write a whole number of seconds, 1 or more.")
-        options.pop("visibility_timeout")
-    return replace(broker, transport_options=options, **changes)
-
-
-def _option(name: str, value: Any, path: str, problems: Problems) -> Any:
-    """A transport option as its own key reads it."""
-    probe = Problems()
-    tree = Branch({name: nested(value, path)}, path.rpartition(".")[0])
-    found = getattr(read(Broker, tree, probe), name)
-    problems.found.extend(probe.found)
-    return found
-
-
-def _check_address(broker: Broker, path: str, problems: Problems) -> None:
-    if broker.type == "redis-sentinel":
-        if not broker.hosts and not broker.secret:
-            problems.add(
-                f"{path}.hosts", "name the sentinels: hosts: [redis-sentinel-0.redis, redis-sentinel-1.redis]."
-            )
-        if not broker.master_name:
-            problems.add(f"{path}.master_name", "name the master as the sentinels know it, for example mymaster.")
-        if broker.host:
-            problems.add(f"{path}.host", "the sentinels stand under hosts, a list; leave host out.")
-    elif broker.type == "sqs":
-        if not broker.region:
-            problems.add(f"{path}.region", "name the region of the queues, for example eu-central-1.")
-        if broker.host:
-            problems.add(f"{path}.host", "SQS is found by its region; leave host out.")
-    elif not broker.host and not broker.secret:
-        problems.add(f"{path}.host", "name the broker's host (or give url, or secret).")
-    for host in filter(None, (broker.host, broker.management.host)):
-        if ":" in host and not is_address(host):
-            problems.add(f"{path}.host", f"{host!r} is not a host name; write the port under port.")
-
-
-def _check_login(broker: Broker, path: str, problems: Problems) -> None:
-    if broker.password and broker.secret:
-        problems.add(f"{path}.secret", "secret names an existing Secret and password makes one; write one of them.")
-    if broker.username and not broker.password and broker.secret is None:
-        problems.add(f"{path}.username", "a user name needs a password beside it, or secret.")
-    if broker.access_key_id != broker.secret_access_key:
-        problems.add(f"{path}.access_key_id", "access_key_id and secret_access_key belong together; write both.")
-    steps = broker.priority_steps or ()
-    if list(steps) != sorted(steps):
-        problems.add(f"{path}.priority_steps", "write the steps in ascending order; kombu finds them by bisection.")
-    if broker.scaler is not None:
-        _check_scaler_login(broker, broker.scaler, f"{path}.scaler", problems)
-    if broker.type == "sqs" and broker.password:
-        problems.add(f"{path}.password", "SQS has no password; write access_key_id and secret_access_key.")
-    for place, reference in (("secret", broker.secret), ("scaler.secret", _login_secret(broker.scaler))):
-        if reference is not None and not reference.name:
-            problems.add(f"{path}.{place}.name", "name the existing Secret.")
-
-
-def _check_scaler_login(broker: Broker, login: ScalerLogin, path: str, problems: Problems) -> None:
-    if login.password and login.secret:
-        problems.add(f"{path}.secret", "secret and password stand side by side; write one of them.")
-    if login.username and not login.password and login.secret is None:
-        problems.add(f"{path}.username", "a user name needs a password beside it, or secret.")
-    if broker.type == "rabbitmq" and login.password and not login.username:
-        problems.add(f"{path}.username", "KEDA takes user name and password of RabbitMQ together; write both.")
-    if broker.type == "sqs":
-        problems.add(
-            path, "the scaler of SQS takes access_key_id and secret_access_key, or pod_identity; leave it out."
-        )
-
-
-def _login_secret(login: ScalerLogin | None) -> Any:
-    return login.secret if login is not None else None
-
-
-def _from_url(broker: Broker, tree: Branch, problems: Problems) -> Broker:
-    """Take a URL apart. The role has taken a password out of it before; one that is still there is refused unseen."""
-    path = tree.children["url"].path
-    try:
-        url = urlsplit(broker.url or "")
-        port = url.port
-    except ValueError:
-        problems.add(path, "this is not a URL; write for example redis://redis:6379/0.")
-        return broker
-    if url.password:
-        problems.add(
-            path,
-            "a password must not reach a module; let the role take it out, or name an existing Secret with secret.",
-        )
-        return broker
-    if url.scheme == "sentinel":
-        problems.add(path, "write sentinels as parts: type: redis-sentinel with hosts and master_name.")
-        return replace(broker, type="redis-sentinel")
-    if url.scheme == "sqs":
-        problems.add(path, "write SQS as parts: type: sqs with region.")
-        return replace(broker, type="sqs")
-    if url.scheme not in _SCHEMES:
-        problems.add(path, f"{url.scheme}:// is not supported; {suggest(url.scheme, _SCHEMES)}")
-        return broker
-    twice = sorted({"type", "host", "port", "database", "virtual_host", "username"} & written_keys(tree))
-    if twice:
-        problems.add(path, f"url stands beside {', '.join(twice)}; write the URL or its parts.")
-    kind, encrypted = _SCHEMES[url.scheme]
-    parts = replace(
-        broker,
-        type=kind,
-        host=url.hostname or "",
-        port=port,
-        username=unquote(url.username) if url.username else None,
-        tls=broker.tls or (Tls() if encrypted else None),
-    )
-    tail = unquote(url.path.removeprefix("/"))
-    if url.query:
-        problems.add(path, "options after '?' are not taken over; write them under transport_options.")
-    if kind == "redis" and tail and not (re.fullmatch(r"[0-9]{1,5}", tail) and int(tail) < 65536):
-        problems.add(path, f"a Redis URL ends in the database's number, not in {tail!r}.")
-        return parts
-    return replace(parts, virtual_host=tail or "/") if kind == "rabbitmq" else replace(parts, database=int(tail or 0))
-
-
-def written_keys(tree: Branch) -> set[str]:
-    """Keys that the inventory wrote, not the preset."""
-    return {
-        key
-        for key, child in tree.children.items()
-        if child.path.startswith("celery_workers_") and tree.get(key) is not None
-    }
+TYPED_OPTIONS = ("priority_steps", "sep", "global_keyprefix", "master_name", "region")
 
 
 def broker_url(broker: Broker, password: str | None = None) -> str:
     """The broker's URL with its parts percent-encoded, so that C(@ : / #) in a password do not end the host."""
     if broker.type == "sqs":
-        # boto3 takes keys and region from the environment.
-        return "sqs://"
+        # boto3 takes keys and region from the environment, and kombu the address of an endpoint from the URL.
+        return f"sqs://{endpoint_of(broker).partition('://')[2]}"
     login = ""
     if password is not None:
         login = f"{quote(broker.username or '', safe='')}:{quote(password, safe='')}@"
@@ -261,12 +53,13 @@ def sentinel_addresses(broker: Broker, namespace: str = "") -> list[str]:
     """
     found = []
     for written in broker.hosts:
-        host, port = _host_and_port(written, broker.port or 26379)
+        host, port = host_and_port(written, broker.port or 26379)
         found.append(f"{resolvable(host, namespace) if namespace else host}:{port}")
     return found
 
 
-def _host_and_port(written: str, default: int) -> tuple[str, int]:
+def host_and_port(written: str, default: int) -> tuple[str, int]:
+    """Host and port of a sentinel as the inventory writes it."""
     host, _colon, port = written.rpartition(":")
     return (host, int(port)) if host and ":" not in host and port.isdigit() else (written, default)
 
@@ -295,9 +88,48 @@ def management_url(broker: Broker, namespace: str = "") -> str:
     return f"{'https' if encrypted else 'http'}://{shown}:{port}"
 
 
+#: A Service of some namespace under its full name: C(redis.shop.svc), C(redis.shop.svc.cluster.local).
+_SERVICE = re.compile(r"(?P<service>[^.]+(\.[^.]+)*)\.(?P<namespace>[^.]+)\.svc(\..+)?")
+
+
+def same_host(host: str, namespace: str) -> str:
+    """One name for all names of a host: C(redis), C(redis.shop.svc.cluster.local.) and C(REDIS.shop) in namespace shop.
+
+    A Service of the fleet's own namespace keeps its bare name, and one of another namespace C(.svc).
+    """
+    name = host.lower().removesuffix(".")
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    match = _SERVICE.fullmatch(name)
+    service, owner = (match["service"], match["namespace"]) if match else ("", "")
+    if not match and name.count(".") == 1:
+        # What has one dot is a Service and its namespace for every pod of a cluster, before it is anything else.
+        service, _dot, owner = name.partition(".")
+    if not service:
+        return name
+    return service if owner == namespace and "." not in service else f"{service}.{owner}.svc"
+
+
+def _same_addresses(broker: Broker) -> str:
+    found = [host_and_port(written, broker.port or 26379) for written in broker.hosts]
+    return ",".join(sorted(f"{same_host(host, broker.namespace)}:{port}" for host, port in found))
+
+
+def same_identity(identity: str, namespace: str) -> str:
+    """A place that an earlier run has written down, perhaps with another name of the same host."""
+    found = re.match(r"(redis|redis-sentinel) (secret \S+ )?(?P<hosts>[^\s/]+)", identity)
+    if found is None:
+        return identity
+    parts = [part.rpartition(":") for part in found["hosts"].split(",")]
+    hosts = ",".join(sorted(f"{same_host(host, namespace)}{colon}{port}" for host, colon, port in parts))
+    return f"{identity[: found.start('hosts')]}{hosts}{identity[found.end('hosts') :]}"
+
+
 def address_of(broker: Broker) -> str:
     """What tells servers apart, whatever database or virtual host is used on them."""
-    hosts = ",".join(sorted(sentinel_addresses(broker))) or f"{broker.host}:{broker.port}"
+    hosts = _same_addresses(broker) or f"{same_host(broker.host, broker.namespace)}:{broker.port}"
     secret = broker.secret.name if broker.secret is not None and not broker.is_known else ""
     return f"{broker.type} {secret}{hosts}"
 
@@ -312,12 +144,12 @@ def place_of(broker: Broker | None) -> str:
     if broker is None:
         return ""
     if broker.type == "sqs":
-        return f"sqs {broker.region}/{broker.account or ''}"
+        return f"sqs {broker.region}/{broker.account or ''}{f' {endpoint_of(broker)}' if broker.endpoint else ''}"
     secret = f"secret {broker.secret.name} " if broker.secret is not None and not broker.is_known else ""
-    hosts = ",".join(sorted(sentinel_addresses(broker))) + f" {broker.master_name}" if broker.hosts else ""
+    host = f"{same_host(broker.host, broker.namespace)}:{broker.port}"
     if broker.type == "rabbitmq":
-        return f"rabbitmq {secret}{broker.host}:{broker.port}/{broker.virtual_host}"
-    address = hosts or f"{broker.host}:{broker.port}"
+        return f"rabbitmq {secret}{host}/{broker.virtual_host}"
+    address = f"{_same_addresses(broker)} {broker.master_name}" if broker.hosts else host
     prefix = f" {key_prefix(broker)}" if key_prefix(broker) else ""
     return f"{broker.type} {secret}{address}/{broker.database}{prefix}"
 
@@ -344,15 +176,48 @@ def sqs_queue_name(broker: Broker, queue: str) -> str:
 _SQS_NAME = {ord(char): "_" for char in string.punctuation if char not in "-_."} | {ord("."): "-"}
 
 
-def sqs_queue_url(broker: Broker, queue: str) -> str:
-    """What KEDA takes for a queue: its URL where that is known, else its bare name."""
+def sqs_queue_url(broker: Broker, queue: str, namespace: str = "") -> str:
+    """What KEDA takes for a queue: its URL where that is known, else its bare name.
+
+    :param namespace: as for L(sentinel_addresses).
+    """
     name = sqs_queue_name(broker, queue)
     predefined = broker.transport_options.get("predefined_queues")
     if isinstance(predefined, dict):
         entry = predefined.get(name, predefined.get(queue))
         if isinstance(entry, dict) and entry.get("url"):
             return str(entry["url"])
-    return f"https://sqs.{broker.region}.amazonaws.com/{broker.account}/{name}" if broker.account else name
+    server = endpoint_of(broker, namespace) or f"https://{sqs_host(broker.region or '')}"
+    return f"{server}/{broker.account}/{name}" if broker.account else name
+
+
+#: Domains of AWS by the beginning of a region's name; all other regions are of the first partition.
+_AWS_DOMAINS = {
+    "cn-": "amazonaws.com.cn",
+    "us-iso-": "c2s.ic.gov",
+    "us-isob-": "sc2s.sgov.gov",
+    "us-isof-": "csp.hci.ic.gov",
+    "eu-isoe-": "cloud.adc-e.uk",
+    "eusc-": "amazonaws.eu",
+}
+
+
+def sqs_host(region: str) -> str:
+    """SQS in a region, in whatever partition of AWS that is."""
+    domain = next((found for start, found in _AWS_DOMAINS.items() if region.startswith(start)), "amazonaws.com")
+    return f"sqs.{region}.{domain}"
+
+
+def endpoint_of(broker: Broker, namespace: str = "") -> str:
+    """The address of SQS that the inventory names, as a URL without a path; empty where AWS's own counts.
+
+    :param namespace: as for L(sentinel_addresses).
+    """
+    scheme, _separator, address = (broker.endpoint or "").rstrip("/").partition("://")
+    if not address:
+        return ""
+    host, colon, port = address.partition(":")
+    return f"{scheme}://{resolvable(host, namespace) if namespace else host}{colon}{port}"
 
 
 def transport_options(broker: Broker | None, unacked: UnackedKeys | None, visibility: int | None) -> dict[str, Any]:
@@ -364,8 +229,11 @@ def transport_options(broker: Broker | None, unacked: UnackedKeys | None, visibi
     if broker is None:
         return {}
     options = dict(broker.transport_options)
-    typed = {name: getattr(broker, name) for name in _TYPED_OPTIONS}
+    typed = {name: getattr(broker, name) for name in TYPED_OPTIONS}
     options.update({name: _as_json(value) for name, value in typed.items() if value is not None})
+    if broker.endpoint:
+        # Without it kombu speaks plain HTTP to an endpoint (5.7).
+        options["is_secure"] = broker.endpoint.startswith("https://")
     if unacked is not None:
         options.update(
             unacked_key=unacked.hash,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import (
+    endpoint_of,
     key_prefix,
     management_url,
     physical_lists,
@@ -252,11 +253,11 @@ def _rabbitmq_source(broker: Broker, variant: Variant, namespace: str) -> _Sourc
 
 def _sqs_source(broker: Broker, variant: Variant, namespace: str) -> _Source:
     base = {"awsRegion": broker.region or ""}
+    if broker.endpoint:
+        base["awsEndpoint"] = endpoint_of(broker, namespace)
+    urls = [sqs_queue_url(broker, queue, namespace) for queue in variant.queues]
     readings = {
-        flag: tuple(
-            _Reading("aws-sqs-queue", {**base, "queueURL": sqs_queue_url(broker, queue), "scaleOnInFlight": flag})
-            for queue in variant.queues
-        )
+        flag: tuple(_Reading("aws-sqs-queue", {**base, "queueURL": url, "scaleOnInFlight": flag}) for url in urls)
         for flag in ("false", "true")
     }
     return _Source(readings["false"], (), readings["true"], "queueLength", "activationQueueLength")

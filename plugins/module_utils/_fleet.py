@@ -15,12 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._adoption import command_line, narrowed
-from ansible_collections.queueops.celery.plugins.module_utils._brokers import (
-    answers_ping,
-    read_broker,
-    transport_options,
-    use_ssl,
-)
+from ansible_collections.queueops.celery.plugins.module_utils._broker_reader import read_broker, refused_broker
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import answers_ping, transport_options, use_ssl
 from ansible_collections.queueops.celery.plugins.module_utils._checks import MISPLACED, Text
 from ansible_collections.queueops.celery.plugins.module_utils._command import (
     check_extra_params,
@@ -171,7 +167,8 @@ class _Reader:
             if layer.value is None:
                 continue
             if not isinstance(layer.value, Mapping):
-                self.problems.add(layer.name, "this is not a dict; write keys and values under it.")
+                example = ", for example url: redis://redis:6379/0" if name == "broker" else ""
+                self.problems.add(layer.name, f"this is not a dict; write keys and values under it{example}.")
                 continue
             node = overlay(node, without_nulls(layer.value, NULL_DEPTH.get(name, 0)), layer.name)
         return node if isinstance(node, Branch) else EMPTY
@@ -203,12 +200,7 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
     name = reader.fleet
     reader.versions = read_versions(inventory.versions, PREFIX, problems)
     DNS_LABEL(Leaf(name, f"{PREFIX}fleet"), problems)
-    fleet_broker = read_broker(
-        stack(nested(preset.broker, f"preset {inventory.preset}"), reader.tree("broker")),
-        bool(reader.tree("broker").children) or bool(preset.broker),
-        fleet_broker_secret_name(name),
-        problems,
-    )
+    fleet_broker = _fleet_broker(reader)
     services = _read_services(reader, fleet_broker)
     if not services and not may_be_empty:
         problems.add(
@@ -246,6 +238,23 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
     return replace(fleet, warnings=tuple(dict.fromkeys(problems.warnings)))
 
 
+def _fleet_broker(reader: _Reader) -> Broker | None:
+    """The broker of all services that have none of their own."""
+    problems, preset = reader.problems, dict(reader.preset.broker)
+    before = len(problems.found)
+    written = reader.tree("broker")
+    if len(problems.found) > before:
+        return refused_broker(problems.found[-1].path)
+    kind = written.get("type")
+    if isinstance(kind, Leaf) and kind.value != preset.get("type"):
+        # Of a broker of another type only this holds, that the app's settings name it.
+        preset = {name: value for name, value in preset.items() if name == "inject_env"}
+    tree = stack(nested(preset, f"preset {reader.inventory.preset}"), written)
+    secret = fleet_broker_secret_name(reader.fleet)
+    described = bool(written.children) or bool(reader.preset.broker)
+    return read_broker(tree, described, secret, reader.inventory.namespace, problems)
+
+
 def _check_variables(inventory: Inventory, problems: Problems) -> None:
     """Every C(celery_workers_*) variable must be one that something reads."""
     known = set(inventory.known_variables)
@@ -263,18 +272,29 @@ def _check_variables(inventory: Inventory, problems: Problems) -> None:
 
 #: Environment has a rule of its own, which names the entry and knows what the user accepts.
 _ENV_PATH = re.compile(r"\.env(\.|\[)")
+_BROKER_URL_PATH = re.compile(r"^celery_workers_(broker(__\d\d_\w+)?|services(__\d\d_\w+)?\.[^.]+\.broker)\.url$")
 
 
 def _refuse_misplaced_secrets(inventory: Inventory, problems: Problems) -> None:
     """A secret in a URL, in a command line or in an annotation is there for everybody who may read Deployments."""
+    refused = {_without_layer(problem.path) for problem in problems.found}
     for layer in inventory.layers:
         for path, text in _texts(layer.value, layer.name):
-            if not _ENV_PATH.search(path) and (MISPLACED in text or URL_WITH_PASSWORD.search(text)):
+            if _without_layer(path) in refused or _ENV_PATH.search(path):
+                continue
+            # What is wrong with a broker's URL is said where it is read, if it is read at all.
+            hidden = MISPLACED in text and not _BROKER_URL_PATH.search(path)
+            if hidden or URL_WITH_PASSWORD.search(text):
                 problems.add(
                     path,
                     "a password does not belong here, where everybody who may read Deployments would read it. Secrets "
                     "go into secret_env, the broker's into celery_workers_broker.",
                 )
+
+
+def _without_layer(path: str) -> str:
+    """A path as it would be if the variable had no layers: the same key is one mistake in however many it stands."""
+    return re.sub(r"^(celery_workers_[a-z_]*?)__\d\d_[A-Za-z0-9_]+", r"\1", path)
 
 
 def _texts(value: Any, path: str) -> Iterable[tuple[str, str]]:
@@ -323,7 +343,7 @@ def _read_service(
     path = own.path if own else f"{PREFIX}services.{name}"
     _refuse_service_keys(merged, problems)
     keys = read(ServiceKeys, merged, problems)
-    broker = _service_broker(merged, fleet_broker, name, problems)
+    broker = _service_broker(reader, merged, fleet_broker, name)
     above = stack(_only_variant_keys(reader.tree("queue_defaults")), _only_variant_keys(own or EMPTY))
     inherits = _inherits(reader, name, keys.inherit_from, stack(preset_service, above), config)
     source = _source(reader, inherits, f"{path}.inherit_from")
@@ -775,14 +795,15 @@ def _resolved_scaling(scaling: Scaling, path: str, problems: Problems) -> Scalin
     return replace(scaling, scaler=scaling.scaler or ("keda" if scaling.enable_keda else "none"))
 
 
-def _service_broker(merged: Branch, fleet_broker: Broker | None, name: str, problems: Problems) -> Broker | None:
+def _service_broker(reader: _Reader, merged: Branch, fleet_broker: Broker | None, name: str) -> Broker | None:
     own = merged.get("broker")
     if own is None:
         return fleet_broker
     if isinstance(own, Leaf):
-        problems.add(own.path, "a broker is a dict of keys such as type, host and port.")
-        return fleet_broker
-    return read_broker(own, True, service_broker_secret_name(name), problems)
+        reader.problems.add(own.path, "a broker is a dict of keys such as type, host and port; write url: … under it.")
+        return refused_broker(own.path)
+    secret = service_broker_secret_name(name)
+    return read_broker(own, True, secret, reader.inventory.namespace, reader.problems)
 
 
 def _routes(reader: _Reader, services: tuple[Service, ...]) -> tuple[Route, ...]:

@@ -42,7 +42,8 @@ def blind_reason(broker: Broker | None, scaling: Scaling, knowledge: Knowledge) 
     """Why a scaler does not see what workers hold; empty where it does."""
     if scaling.in_flight is False:
         return "in_flight is false"
-    if broker is None or not broker.is_known:
+    # What was refused of a broker may well be its address.
+    if broker is None or (broker.is_sound and not broker.is_known):
         return "the broker is not known"
     if not knowledge.idempotent:
         return "idempotent is false, so running work is invisible"

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._adoption import can_be_taken_over
-from ansible_collections.queueops.celery.plugins.module_utils._brokers import key_prefix, place_of
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import key_prefix, place_of, same_identity
 from ansible_collections.queueops.celery.plugins.module_utils._command import app_of, written_options
 from ansible_collections.queueops.celery.plugins.module_utils._in_flight import SHARED_HASH
 from ansible_collections.queueops.celery.plugins.module_utils._inquiry import Question, settings_in
@@ -116,7 +116,7 @@ def _removals(fleet: Fleet, observed: Observed) -> list[KeyChange]:
 def _change(fleet: Fleet, service: Service, variant: Variant, live: ObservedObject | None) -> KeyChange | None:
     if live is None or variant.adopted or not (live.is_ours(fleet.name) or can_be_taken_over(fleet, live)):
         return None
-    before = live.annotations.get(UNACKED_ANNOTATION, "")
+    before = same_identity(live.annotations.get(UNACKED_ANNOTATION, ""), fleet.namespace)
     # Without a pod nobody holds anything: a scaler that sees the hash goes to zero only once it is empty. Pods that
     # were told to stop may still hold something, of a key that is known.
     if (not live.replicas and not before) or (service.broker is None and not before):

@@ -9,6 +9,7 @@ To add a key: one line here, one use in the builder that needs it. The key refer
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +65,7 @@ POOLS = ("prefork", "threads", "gevent", "eventlet", "solo")
 #: kombu 5.7 transports that work is scaled on.
 BROKER_TYPES = ("redis", "redis-sentinel", "rabbitmq", "sqs")
 
-HOST = Text("a host name or address", r"[A-Za-z0-9]([-A-Za-z0-9._:]*[A-Za-z0-9])?", 253)
+HOST = Text("a host name or address", r"[A-Za-z0-9]([-A-Za-z0-9._:]*[A-Za-z0-9])?\.?", 253)
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,10 @@ class Broker:
     )
     tls: Tls | None = key(Section(Tls), "Encrypted connection (V(rediss://), V(amqps://)).", default_text="false")
     url: str | None = key(
-        Text("a broker URL such as redis://redis:6379/0", r"[a-z]+://\S*"),
-        "The broker as one URL instead of parts. A password in it is taken out before anything else sees it.",
+        # What is wrong with a URL is said by the one that takes it apart, which shows no part of a password.
+        Text("a broker URL such as redis://redis:6379/0"),
+        "The broker as one URL instead of parts. A password in it is taken out before anything else sees it. Options "
+        "after C(?) are read too, and those that have no meaning here are refused by name.",
     )
     secret: SecretReference | None = key(
         Section(SecretReference, switchable=False), "An existing Secret that holds the credentials."
@@ -220,6 +223,14 @@ class Broker:
     account: str | None = key(
         Text("an AWS account number", r"[0-9]{12}"), "SQS: account of the queues, where it is not the credentials' own."
     )
+    endpoint: str | None = key(
+        Text(
+            "an address without a path such as https://vpce-0a1b.sqs.eu-central-1.vpce.amazonaws.com",
+            r"https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?/?",
+        ),
+        "SQS: where workers and scaler find it, such as a VPC endpoint or localstack.",
+        default_text="AWS's own address of the region",
+    )
     pod_identity: bool = key(Flag(), "SQS: KEDA uses the identity of its own pod (C(aws)) instead of keys.", False)
     access_key_id: bool = key(SecretValue(), "SQS: access key id; kept in a Secret.", False, "none")
     secret_access_key: bool = key(SecretValue(), "SQS: secret access key; kept in a Secret.", False, "none")
@@ -236,6 +247,22 @@ class Broker:
 
     #: Name of the Secret that the role makes for the credentials; computed.
     own_secret: str = ""
+    #: Namespace of the fleet, in which a name without a dot is a Service.
+    namespace: str = ""
+    #: Where it was written, and where each of its keys was.
+    path: str = "celery_workers_broker"
+    written: Mapping[str, str] = field(default_factory=dict)
+    #: Whether nothing in it was refused. What follows from a refused value is not checked.
+    is_sound: bool = True
+
+    def at(self, name: str) -> str:
+        """Where a key was written, or would be."""
+        return self.written.get(name, f"{self.path}.{name}")
+
+    def wrote(self, paths: Iterable[str]) -> bool:
+        """Whether one of some paths is the broker's or that of one of its keys."""
+        own = {self.path, *self.written.values()}
+        return any(path == root or path.startswith(f"{root}.") for path in paths for root in own)
 
     @property
     def is_redis(self) -> bool:
@@ -693,6 +720,12 @@ def variant_title(service: str, variant: str) -> str:
     return f"variant {variant} of service {service}"
 
 
+def titles_of(variants: Sequence[Variant]) -> str:
+    """Some variants as messages name them: all while they are few, else the first and how many more."""
+    shown = " and ".join(variant.title for variant in variants[:3])
+    return shown if len(variants) <= 3 else f"{shown} and {len(variants) - 3} more variants"
+
+
 @dataclass(frozen=True)
 class UnackedKeys:
     """Where kombu's Redis transport keeps what a variant's workers hold.
@@ -750,6 +783,14 @@ class Variant:
     def title(self) -> str:
         """The variant as messages name it."""
         return variant_title(self.service, self.name)
+
+    def written_at(self, *names: str) -> str:
+        """Where the inventory wrote the first of some keys that it wrote; where it would stand otherwise."""
+        for name in names:
+            found = [path for path in self.written if path.startswith("celery_workers_") and path.endswith(f".{name}")]
+            if found:
+                return min(found)
+        return f"{self.path}.{names[0]}"
 
     @property
     def has_scaler(self) -> bool:

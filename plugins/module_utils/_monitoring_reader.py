@@ -213,10 +213,11 @@ class _Reader:
     def _servers(self, part: str, name: str | None, pod: Pod) -> tuple[Server, ...]:
         """One a broker. The first one has the plain name: that of the fleet's own broker, if anybody uses it."""
         places: dict[str, list[Service]] = {}
-        for service in self.services:
+        sound = [service for service in self.services if service.broker is None or service.broker.is_sound]
+        for service in sound:
             if service.broker is not None and service.broker.type != "sqs":
                 places.setdefault(place_of(service.broker), []).append(service)
-        if not places:
+        if not places and len(sound) == len(self.services):
             kinds = {service.broker.type for service in self.services if service.broker is not None}
             why = (
                 "SQS has neither events nor remote control, so there is nothing to show; leave it out."

@@ -14,8 +14,8 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
-from urllib.parse import unquote
 
+from ansible_collections.queueops.celery.plugins.module_utils._broker_urls import UrlFault, split_url
 from ansible_collections.queueops.celery.plugins.module_utils._checks import MISPLACED
 from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names
 from ansible_collections.queueops.celery.plugins.module_utils._layers import PREFIX
@@ -120,17 +120,19 @@ def broker_without_secrets(value: Any, masks_env: bool = True) -> Any:
     """The same for a broker, whose URL is taken apart: user name and address stay. An empty password is none."""
     if not isinstance(value, Mapping):
         return None if value is None else MISPLACED
-    kept = {key: item for key, item in value.items() if key not in ("url", "scaler", *BROKER_SECRETS)}
+    apart = {"scaler", *BROKER_SECRETS} | ({"url"} if value.get("url") is not None else set())
+    kept = {key: item for key, item in value.items() if key not in apart}
     result = without_secrets(kept, masks_env)
     for key, item in result.items():
         # A text under secret, or under a name that nothing reads, may well be the password itself.
         if isinstance(item, (str, int)) and not isinstance(item, bool) and (key == "secret" or key not in _BROKER_KEYS):
             result[key] = MISPLACED
-    if "url" in value:
-        shown, password = split_url(value["url"])
-        result["url"] = shown
+    if value.get("url") is not None:
+        result["url"], password = split_url(text_of(value["url"]))
         if password is not None:
             result["password"] = True
+            if value.get("password") is not None and text_of(value["password"]):
+                result["url"] = UrlFault("", "twice").shown
     for key in BROKER_SECRETS:
         if key in value:
             result[key] = _secret_marker(value[key], result.get(key))
@@ -212,29 +214,6 @@ def _known_without_secrets(value: Mapping[Any, Any], known: Collection[str]) -> 
         key: item if key in known or isinstance(item, (Mapping, bool, type(None))) else MISPLACED
         for key, item in without_secrets(value).items()
     }
-
-
-#: A host, perhaps a port, and then the rest of the URL: an @ that follows belongs to no login.
-_ADDRESS_ONLY = re.compile(r"[^/@:?#]+(:[0-9]+)?([/?#]|$)")
-
-
-def split_url(url: Any) -> tuple[Any, str | None]:
-    """A URL without its password, and the password."""
-    if url is None:
-        return None, None
-    text = text_of(url)
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        return (MISPLACED if "@" in text else text), None
-    # Options after a question mark may hold a password too, and are refused all the same.
-    rest = f"{rest.partition('?')[0]}?" if "?" in rest.rpartition("@")[2] else rest
-    if _ADDRESS_ONLY.match(rest) or "@" not in rest:
-        return f"{scheme}://{rest}", None
-    # The last @ ends the login, so that a password with an unescaped @ or / in it does not show.
-    login, _at, address = rest.rpartition("@")
-    user, colon, password = login.partition(":")
-    shown = f"{scheme}://{user}@{address}" if user else f"{scheme}://{address}"
-    return shown, unquote(password) if colon and password else None
 
 
 def redacted_layers(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,10 +12,22 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._brokers import scaler_login, scaler_tls, tls_files
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import (
+    answers_ping,
+    scaler_login,
+    scaler_tls,
+    tls_files,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._command import effective_pool
 from ansible_collections.queueops.celery.plugins.module_utils._demand import RESOURCE_TYPES
-from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Pod, Service, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._model import (
+    Broker,
+    Fleet,
+    Pod,
+    Service,
+    Variant,
+    titles_of,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     LONGEST_DEPLOYMENT,
     LONGEST_SCALED_OBJECT,
@@ -46,14 +58,16 @@ def check_variant(variant: Variant, service: Service, path_of: PathOf, problems:
     ):
         check(variant, path_of, problems)
     check_pod(variant.pod, path_of, problems, accepted="plain-secret" in variant.knowledge.accept_risks)
-    if variant.uses_keda:
-        _check_scaled_broker(variant, service.broker, path_of, problems)
+    broker = service.broker
+    if broker is not None and broker.is_sound and not variant.adopted:
+        _check_probe_of_broker(variant, broker, path_of, problems)
 
 
 def check_fleet(fleet: Fleet, problems: Problems) -> None:
     """Rules between variants."""
     _check_unique_names(fleet, problems)
     _check_consumers(fleet, problems)
+    _check_scaled_brokers(fleet, problems)
     for service in fleet.services:
         _check_service(service, problems)
 
@@ -187,53 +201,86 @@ def _check_requests(
                 )
 
 
-def _check_scaled_broker(variant: Variant, broker: Broker | None, path_of: PathOf, problems: Problems) -> None:
-    if broker is None or not broker.is_known:
+def _check_probe_of_broker(variant: Variant, broker: Broker, path_of: PathOf, problems: Problems) -> None:
+    """A probe that asks through the broker, where the broker lets no such question or no heartbeat through."""
+    kind = variant.pod.probe.type
+    if kind == "ping" and not answers_ping(broker):
+        other = "exec with a command of your own, or none" if broker.type == "sqs" else "heartbeat, exec or none"
         problems.add(
-            path_of("enable_keda"),
-            f"the scaler of {variant.title} needs the broker's address; set celery_workers_broker, for example "
-            "{type: redis, host: redis}.",
+            path_of("probe"),
+            f"no worker of service {variant.service} would answer a ping: {_no_ping(broker)}. Write probe: {other}.",
+        )
+    if kind == "heartbeat" and broker.type == "sqs":
+        problems.add(
+            path_of("probe"),
+            f"no worker of service {variant.service} has a heartbeat, because SQS has no events. Write probe: exec "
+            "with a command of your own, or none.",
+        )
+
+
+def _no_ping(broker: Broker) -> str:
+    if broker.type == "sqs":
+        return "SQS has no remote control"
+    if broker.type == "redis-sentinel":
+        return "celery inspect takes the URL alone, and the name of the sentinels' master cannot stand in it"
+    if broker.global_keyprefix:
+        return "celery inspect takes the URL alone, and global_keyprefix cannot stand in it"
+    return "celery inspect takes no certificates for RabbitMQ over TLS"
+
+
+def _check_scaled_brokers(fleet: Fleet, problems: Problems) -> None:
+    """What the scalers lack to read a broker: said once, of the broker, for all variants that need it."""
+    groups: dict[int, tuple[Broker | None, list[Variant]]] = {}
+    for service in fleet.services:
+        scaled = [variant for variant in service.variants if variant.uses_keda]
+        if scaled and (service.broker is None or service.broker.is_sound):
+            groups.setdefault(id(service.broker), (service.broker, []))[1].extend(scaled)
+    for broker, variants in groups.values():
+        _check_scaled_broker(variants, broker, problems)
+
+
+def _check_scaled_broker(variants: list[Variant], broker: Broker | None, problems: Problems) -> None:
+    who = f"the scaler of {titles_of(variants)}"
+    if broker is None or not broker.is_known:
+        name = "enable_keda" if variants[0].scaling.enable_keda else "scaler"
+        problems.add(
+            variants[0].written_at(name),
+            f"{who} needs the broker's address; set celery_workers_broker, for example {{type: redis, host: redis}}.",
         )
         return
     if broker.type == "sqs" and not broker.pod_identity and not aws_keys(broker):
         problems.add(
-            path_of("enable_keda"),
-            f"the scaler of {variant.title} needs to be let into SQS: set pod_identity: true, or access_key_id and "
-            "secret_access_key, on celery_workers_broker.",
+            broker.path,
+            f"{who} needs to be let into SQS: set pod_identity: true, or access_key_id and secret_access_key.",
         )
     if broker.type == "rabbitmq":
-        _check_management_login(variant, broker, path_of, problems)
+        _check_management_login(who, broker, problems)
     reference = broker.scaler.secret if broker.scaler is not None else broker.secret
     if broker.is_redis and reference is not None and reference.password_key is None:
         problems.warn(
-            path_of("enable_keda"),
-            f"the scaler of {variant.title} reads the broker without a password, because secret names none; add "
-            "password_key to celery_workers_broker.secret if the broker wants one.",
+            broker.at("scaler" if broker.scaler is not None else "secret"),
+            f"{who} reads the broker without a password, because secret names none; add password_key to it if the "
+            "broker wants one.",
         )
     if broker.type == "rabbitmq" and tls_files(broker) and scaler_tls(broker) is None:
         problems.add(
-            path_of("enable_keda"),
+            broker.at("tls"),
             "KEDA takes certificates for RabbitMQ only with the word enable from a Secret: put it into your Secret "
-            "and name its key as celery_workers_broker.secret.tls_key.",
+            "and name its key as tls_key of the broker's secret.",
         )
 
 
-def _check_management_login(variant: Variant, broker: Broker, path_of: PathOf, problems: Problems) -> None:
+def _check_management_login(who: str, broker: Broker, problems: Problems) -> None:
     """The management API lets nobody in without a login, and KEDA takes both parts of one or none (2.20)."""
     login = scaler_login(broker)
-    path = path_of("enable_keda")
-    mend = (
-        "set username and password on celery_workers_broker or its scaler, or username_key and password_key of secret."
-    )
+    fix = "set username and password on the broker or its scaler, or username_key and password_key of secret."
     if not login:
-        problems.warn(
-            path, f"the management API of RabbitMQ lets nobody in without a login; for {variant.title} {mend}"
-        )
+        problems.warn(broker.path, f"the management API of RabbitMQ lets nobody in without a login; for {who} {fix}")
     elif set(login) != {"username", "password"}:
         problems.add(
-            path,
-            f"the scaler of {variant.title} has no {'password' if 'username' in login else 'user name'} for "
-            f"RabbitMQ's management API, and KEDA takes both or none; {mend}",
+            broker.path,
+            f"{who} has no {'password' if 'username' in login else 'user name'} for RabbitMQ's management API, and "
+            f"KEDA takes both or none; {fix}",
         )
 
 

@@ -25,7 +25,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._in_flight import 
     DEFAULT_VISIBILITY,
     LONGEST_SQS_VISIBILITY,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Service, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Service, Variant, titles_of
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     NODE_GRACE,
@@ -85,7 +85,9 @@ class _Case:
 
     @property
     def broker(self) -> Broker | None:
-        return self.service.broker
+        """The service's broker, as far as there is nothing wrong with it."""
+        broker = self.service.broker
+        return broker if broker is not None and broker.is_sound else None
 
     def accepts(self, rule: str) -> bool:
         return rule in self.variant.knowledge.accept_risks
@@ -344,7 +346,7 @@ def _delivery_limit(case: _Case) -> None:
             f"{case.who} that is stopped returns what it holds. Set a policy (delivery-limit: -1, or a dead letter "
             "exchange) and say so with delivery_limit: 0."
         )
-        case.problems.warn("celery_workers_broker.delivery_limit", with_rule(message, "delivery-limit"))
+        case.problems.warn(broker.at("delivery_limit"), with_rule(message, "delivery-limit"))
 
 
 def _cooldown(case: _Case) -> None:
@@ -540,14 +542,9 @@ def _old_kombu(fleet: Fleet, problems: Problems) -> None:
     if variants and older(fleet.versions.kombu, "5.4") and not _accepted("version", variants):
         message = (
             f"kombu {as_text(fleet.versions.kombu)} hangs after a restart of Redis (mended in 5.4.0), and "
-            f"{_some(variants)} would wait for ever. Upgrade kombu to 5.4 or later."
+            f"{titles_of(variants)} would wait for ever. Upgrade kombu to 5.4 or later."
         )
         problems.add("celery_workers_kombu_version", with_rule(message, "version"))
-
-
-def _some(variants: list[Variant]) -> str:
-    shown = " and ".join(variant.title for variant in variants[:3])
-    return shown if len(variants) <= 3 else f"{shown} and {len(variants) - 3} more variants"
 
 
 def _time_limits(fleet: Fleet, problems: Problems) -> None:
@@ -573,7 +570,7 @@ def _shared_queues(fleet: Fleet, problems: Problems) -> None:
     consumers: dict[tuple[str, str], list[Variant]] = defaultdict(list)
     for variant in fleet.variants:
         broker = fleet.service_of(variant).broker
-        for queue in variant.queues:
+        for queue in variant.queues if broker is None or broker.is_sound else ():
             consumers[(place_of(broker), physical_queue(broker, queue))].append(variant)
     for (_place, queue), variants in consumers.items():
         if len(variants) < 2 or _accepted("shared-queue", variants):
@@ -598,7 +595,7 @@ def _shared_index(fleet: Fleet, problems: Problems) -> None:
     groups: dict[str, list[Variant]] = defaultdict(list)
     for variant in fleet.variants:
         broker = fleet.service_of(variant).broker
-        if broker is not None and broker.is_redis and variant.unacked is None:
+        if broker is not None and broker.is_sound and broker.is_redis and variant.unacked is None:
             groups[place_of(broker)].append(variant)
     for variants in groups.values():
         timeouts = {variant.path: _visibility_in_force(variant, _broker_of(fleet, variant)) for variant in variants}
@@ -606,7 +603,7 @@ def _shared_index(fleet: Fleet, problems: Problems) -> None:
         if own and len(set(timeouts.values())) > 1 and not _accepted("visibility-timeout", variants):
             shortest = min(variants, key=lambda variant: timeouts[variant.path])
             message = (
-                f"{_some(variants)} share one index of unacknowledged messages, so the shortest visibility timeout "
+                f"{titles_of(variants)} share one index of unacknowledged messages, so the shortest visibility timeout "
                 f"counts for all of them: {timeouts[shortest.path]} s of {shortest.title}, although {own[0].title} "
                 f"says {timeouts[own[0].path]} s. Leave it out there, and set transport_options: "
                 f"{{visibility_timeout: {max(timeouts.values())}}} on the broker."
@@ -621,14 +618,15 @@ def _broker_of(fleet: Fleet, variant: Variant) -> Broker:
 
 def _broker_connections(fleet: Fleet, problems: Problems) -> None:
     groups: dict[str, list[Variant]] = defaultdict(list)
-    limits: dict[str, int] = {}
+    limits: dict[str, tuple[int, str]] = {}
     for service in fleet.services:
-        if service.broker is not None and service.broker.max_connections:
-            address = address_of(service.broker)
-            limits[address] = min(service.broker.max_connections, limits.get(address, service.broker.max_connections))
+        broker = service.broker
+        if broker is not None and broker.is_sound and broker.max_connections:
+            limit, address = (broker.max_connections, broker.at("max_connections")), address_of(broker)
+            limits[address] = min(limit, limits.get(address, limit))
             groups[address].extend(service.variants)
     for address, variants in groups.items():
-        _judge_connections(variants, limits[address], "celery_workers_broker.max_connections", "the broker", problems)
+        _judge_connections(variants, *limits[address], "the broker", problems)
 
 
 def _database_connections(fleet: Fleet, problems: Problems) -> None:

@@ -66,17 +66,20 @@ def check_scalers(fleet: Fleet, problems: Problems) -> None:
 
     Messages about triggers of the user's own name the place where these were written.
     """
+    blamed = [item.path for item in problems.found]
     for service in fleet.services:
+        broker = service.broker
+        # What is wrong already would be said a second time, of the ScaledObject that follows from it.
+        if broker is None or not broker.is_sound or not broker.is_known or broker.wrote(blamed):
+            continue
         for variant in service.variants:
-            # What is wrong already would be said a second time, of the ScaledObject that follows from it.
-            is_sound = not any(f".{service.name}.{variant.name}." in f"{item.path}." for item in problems.found)
-            if variant.uses_keda and service.broker is not None and service.broker.is_known and is_sound:
-                manifest = _scaled_object(fleet, service, variant, NOTHING)
-                _check_scaled_object(variant, manifest, fleet.versions.keda, problems)
+            is_sound = not any(f".{service.name}.{variant.name}." in f"{path}." for path in blamed)
+            if variant.uses_keda and is_sound:
+                _check_scaled_object(variant, _scaled_object(fleet, service, variant, NOTHING), fleet, problems)
 
 
-def _check_scaled_object(variant: Variant, manifest: dict[str, Any], keda: Version | None, problems: Problems) -> None:
-    found, accepted = Problems(), variant.knowledge.accept_risks
+def _check_scaled_object(variant: Variant, manifest: dict[str, Any], fleet: Fleet, problems: Problems) -> None:
+    found, accepted, keda = Problems(), variant.knowledge.accept_risks, fleet.versions.keda
     check_scaled_object(manifest, variant.path, found, None if "version" in accepted else keda)
     own = len(manifest["spec"]["triggers"]) - len(variant.scaling.extra_triggers)
     written = next(

@@ -11,8 +11,8 @@ import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
+from ansible_collections.queueops.celery.plugins.module_utils._broker_urls import encoded_password, split_url
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import broker_url, tls_files
 from ansible_collections.queueops.celery.plugins.module_utils._exporter import SENTINEL_PASSWORD_JSON, as_json
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import (
@@ -53,7 +53,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._redaction import 
     BROKER_SECRETS,
     GENERATED_KEYS,
     redacted_layers,
-    split_url,
     text_of,
 )
 
@@ -148,7 +147,8 @@ def _broker_data(broker: Broker, raw: dict[str, Any]) -> dict[str, str]:
     """Everything that workers and scaler read of one broker's credentials."""
     found: dict[str, str] = {}
     if broker.password:
-        password = text_of(raw["password"]) if raw.get("password") is not None else split_url(raw.get("url"))[1] or ""
+        written = raw.get("password")
+        password = text_of(written) if written is not None else split_url(text_of(raw.get("url") or ""))[1] or ""
         found = {"url": broker_url(broker, password), "password": password}
         if broker.username:
             found["username"] = broker.username
@@ -314,8 +314,7 @@ def _secret_strings(manifests: list[dict[str, Any]]) -> set[str]:
             value = base64.b64decode(encoded).decode()
             # As it is, and as JSON and Python write it inside of a text.
             found |= {encoded, value, json.dumps(value)[1:-1], repr(value)[1:-1]}
-            password = urlsplit(value).netloc.rpartition("@")[0].partition(":")[2] if "://" in value else ""
-            found |= {password} if password else set()
+            found.add(encoded_password(value))
     return {value for value in found if value}
 
 

@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import place_of
 from ansible_collections.queueops.celery.plugins.module_utils._model import Broker
+from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
 from celery.loaders.base import BaseLoader
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kombu.utils.url import parse_url
 
 from tests.unit.inventories import (
+    IMAGE,
     SCALED,
     TRACKED,
     container_with,
@@ -23,6 +27,7 @@ from tests.unit.inventories import (
     manifests_with,
     of_kind,
     one_variant,
+    problems_of,
     problems_with,
     variant_of,
 )
@@ -49,6 +54,13 @@ def url_with(broker: dict[str, Any]) -> str:
     return str(env["CELERY_BROKER_URL"])
 
 
+#: Keys that a kind of broker does not have.
+FOREIGN = {
+    "redis": ["virtual_host", "region", "master_name", "consumer_timeout"],
+    "sentinel": ["virtual_host", "region", "consumer_timeout"],
+    "rabbitmq": ["database", "region", "master_name"],
+    "sqs": ["database", "virtual_host", "master_name"],
+}
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({**RABBITMQ, "database": 1}, "database", "database belongs to redis and redis-sentinel, and this broker is rabb"),
     ({**RABBITMQ, "global_keyprefix": "x"}, "global_keyprefix", "belongs to redis and redis-sentinel"),
@@ -57,7 +69,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"host": "redis", "hosts": ["a"]}, "hosts", "hosts belongs to redis-sentinel, and this broker is redis"),
     ({"host": "redis", "sentinel_password": True}, "sentinel_password", "belongs to redis-sentinel"),
     ({"host": "redis", "region": "eu"}, "region", "region belongs to sqs, and this broker is redis"),
-    ({**RABBITMQ, "access_key_id": True, "secret_access_key": True}, "access_key_id", "access_key_id belongs to sqs"),
+    ({**RABBITMQ, "access_key_id": True}, "access_key_id", "access_key_id belongs to sqs"),
     ({**SENTINEL, "consumer_timeout": 5}, "consumer_timeout", "consumer_timeout belongs to rabbitmq"),
     ({"type": "redis-sentinel", "master_name": "main"}, "hosts", "name the sentinels"),
     ({"type": "redis-sentinel", "hosts": ["a"]}, "master_name", "name the master as the sentinels know it"),
@@ -65,13 +77,17 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"type": "sqs"}, "region", "name the region of the queues"),
     ({**SQS, "host": "x"}, "host", "SQS is found by its region"),
     ({**SQS, "access_key_id": True}, "access_key_id", "belong together; write both"),
-    ({**SQS, "secret_access_key": True}, "access_key_id", "belong together; write both"),
+    ({**SQS, "secret_access_key": True}, "secret_access_key", "belong together; write both"),
     ({**SQS, "password": True}, "password", "SQS has no password"),
-    ({**RABBITMQ, "management": {"host": "rabbit:15672"}}, "host", "is not a host name; write the port under port."),
+    (
+        {**RABBITMQ, "management": {"host": "rabbit:15672"}},
+        "management.host",
+        "is not a host name; write the port under port.",
+    ),
     ({"host": "redis", "scaler": {"password": True, "secret": {"name": "x"}}}, "scaler.secret", "write one of them"),
     ({"host": "redis", "scaler": {"secret": {}}}, "scaler.secret.name", "name the existing Secret."),
     ({"url": "sentinel://a:26379/0"}, "url", "write sentinels as parts: type: redis-sentinel"),
-    ({"url": "sqs://"}, "url", "write SQS as parts: type: sqs with region."),
+    ({"url": "sqs://"}, "url", "write SQS as parts: type: sqs with region"),
     (
         {"host": "redis", "sep": ":", "transport_options": {"sep": ";"}},
         "transport_options.sep",
@@ -98,9 +114,148 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("broker", "key", "message"), REFUSED, ids=[f"{row[1]}-{n}" for n, row in enumerate(REFUSED)])
 def test_what_a_broker_of_its_kind_does_not_have_is_refused(broker: dict[str, Any], key: str, message: str) -> None:
-    problem = problems_with(broker=broker)[0]
+    (problem,) = problems_with(SCALED, broker=broker)
     assert problem.startswith(f"celery_workers_broker.{key}: ")
     assert message in problem
+
+
+URLS: list[tuple[str, str]] = [
+    ("redis://:a@b@redis/0", "percent-encode @ as %40"),
+    ("redis://me:a/b@redis/0", "percent-encode @ as %40, / as %2F"),
+    ("redis://redis/0#x", "percent-encode a # in user name and password as %23"),
+    ("redis://redis/0\n", "it begins or ends with a line break or a space"),
+    ("redis://re dis/0", "there is white space in it"),
+    ("redis:///1", "it names no host"),
+    ("redis://::1:6379/0", "an IPv6 address in brackets"),
+    ("redis://redis:0/0", "the port is a number from 1 to 65535"),
+    ("redis://a:1,b:2", "it does not work with Redis Cluster"),
+    ("amqp://a@h1//;amqp://a@h2//", "';' separates several brokers"),
+    ("sentinel://a:1;sentinel://b:2", "write sentinels as parts: type: redis-sentinel with hosts and master_name"),
+    ("unix:///tmp/redis.sock", "the scaler reaches no socket"),
+    ("redis+socket:///tmp/redis.sock", "the scaler reaches no socket"),
+    ("confluentkafka://kafka:9092", "confluentkafka:// is not supported; known here: amqp, amqps"),
+    ("rediss://h?ssl_cert_reqs=maybe", "ssl_cert_reqs after '?' is not one of required, optional and none"),
+    ("redis://h?ssl_cert_reqs=none", "needs an encrypted connection; write rediss:// or amqps://"),
+    ("rediss://h?ssl_ca_certs=/etc/ca.crt", "ssl_ca_certs after '?' is not taken over; put the certificate into a Se"),
+    ("rediss://h?ssl_certfile=/a", "name it with tls: {certificate_secret: …}"),
+    ("redis://h?password=x", "password after '?' is not taken over; write username and password before"),
+    ("redis://h?connection_timeout=5", "connection_timeout after '?' is not taken over; write socket_connect_timeout"),
+    ("redis://h?heartbeat=30", "only RabbitMQ has heartbeats"),
+    ("redis://h?socket_timeot=5", "did you mean 'socket_timeout'?"),
+    ("redis://h?socket_timeout=soon", "socket_timeout after '?' is not a number of seconds."),
+    ("redis://h?db=1&db=2", "db stands after '?' more than once"),
+    ("redis://h/1?db=2", "its path and db after '?' are not the same"),
+    ("redis://h?unacked_key=x", "every variant gets a key of its own"),
+    ("redis://h?priority_steps=0,300", "300"),
+    ("amqp://h?connection_timeout=5", "write connect_timeout, in seconds"),
+    ("amqps://h?cacertfile=/ca.crt", "cacertfile after '?' is not taken over; put the certificate into a Secret"),
+    ("amqp://h?heartbeat=x", "heartbeat after '?' is not a number of seconds."),
+]
+
+
+@pytest.mark.parametrize(("url", "message"), URLS)
+def test_what_a_url_cannot_say_here_is_refused_once_and_with_what_to_write(url: str, message: str) -> None:
+    (problem,) = problems_with(SCALED, broker={"url": url})
+    assert problem.startswith("celery_workers_broker.url: ")
+    assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        (
+            "redis://h/1?socket_timeout=5&socket_connect_timeout=2.5&health_check_interval=25&socket_keepalive=true",
+            {
+                "socket_timeout": 5,
+                "socket_connect_timeout": 2.5,
+                "health_check_interval": 25,
+                "socket_keepalive": True,
+            },
+        ),
+        ("redis://h/1?visibility_timeout=7200", {"visibility_timeout": 7200}),
+        (
+            "redis://h/1?global_keyprefix=shop_&sep=%3A&priority_steps=0,5",
+            {"global_keyprefix": "shop_", "sep": ":", "priority_steps": [0, 5]},
+        ),
+        ("amqp://h//?heartbeat=30&connect_timeout=7", {"heartbeat": 30, "connect_timeout": 7}),
+    ],
+)
+def test_an_option_after_the_question_mark_reaches_the_worker_in_the_type_it_has(
+    url: str, options: dict[str, Any]
+) -> None:
+    assert settings_with({"url": url})["broker_transport_options"] == options
+
+
+def test_what_a_url_says_of_keys_that_the_scaler_knows_reaches_the_scaler() -> None:
+    broker = {"url": "rediss://h/1?ssl_cert_reqs=none&global_keyprefix=shop_&priority_steps=0"}
+    (trigger,) = of_kind(manifests_with(SCALED, broker=broker), "ScaledObject")[0]["spec"]["triggers"]
+    metadata = trigger["metadata"]
+    assert (metadata["listName"], metadata["databaseIndex"], metadata["unsafeSsl"]) == ("shop_default", "1", "true")
+    assert settings_with(broker)["broker_use_ssl"]["ssl_cert_reqs"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("redis://h?db=3", {"host": "h", "database": 3}),
+        ("redis://h/3?virtual_host=3", {"host": "h", "database": 3}),
+        ("REDIS://H:6380", {"host": "h", "port": 6380}),
+        ("redis://:@h/2", {"host": "h", "database": 2}),
+        ("redis://[fd00::1]:6379/1", {"host": "fd00::1", "database": 1}),
+        ("rediss://h?ssl_cert_reqs=CERT_NONE", {"host": "h", "tls": {"insecure_skip_verify": True}}),
+        ("rediss://h?ssl_cert_reqs=optional", {"host": "h", "tls": True}),
+        ("pyamqp://h/shop", {**RABBITMQ, "host": "h", "virtual_host": "shop"}),
+        ("amqp://h//", {**RABBITMQ, "host": "h"}),
+        ("amqp://h/%2Fshop", {**RABBITMQ, "host": "h", "virtual_host": "/shop"}),
+        ("amqp://h?vhost=shop", {**RABBITMQ, "host": "h", "virtual_host": "shop"}),
+        ("amqps://h?ssl_cert_reqs=none", {**RABBITMQ, "host": "h", "tls": {"insecure_skip_verify": True}}),
+    ],
+)
+def test_a_url_and_its_parts_are_the_same_broker(url: str, parts: dict[str, Any]) -> None:
+    assert manifests_with(TRACKED, broker={"url": url}) == manifests_with(TRACKED, broker=parts)
+
+
+#: One mistake in a broker that is whole otherwise, or that it would be whole without.
+_WHOLE: dict[str, dict[str, Any]] = {
+    "redis": {"host": "redis", "port": 6379, "database": 1, "username": "me", "password": True, "tls": True},
+    "sentinel": {**SENTINEL, "database": 1, "sentinel_password": True},
+    "rabbitmq": {**RABBITMQ, "virtual_host": "shop", "username": "me", "password": True, "management": {"port": 1}},
+    "sqs": {**SQS, "pod_identity": True, "account": "123456789012"},
+}
+_WRONG: list[Any] = ["", [], {}, "x y", -1, "a:b", {"x": 1}, [1], 1.5, "REMOVED:SECRET"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_one_mistake_in_a_broker_is_one_problem(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(sorted(_WHOLE)))
+    whole = _WHOLE[kind]
+    needed = {
+        "redis": ["host"],
+        "rabbitmq": ["host", "type"],
+        "sqs": ["region", "type"],
+        "sentinel": ["hosts", "master_name", "type"],
+    }[kind]
+    mistake = data.draw(st.sampled_from(["unknown", "wrong", "missing", "foreign"]))
+    name = data.draw(st.sampled_from(sorted(whole)))
+    if mistake == "unknown":
+        broker = {f"{key}_" if key == name else key: value for key, value in whole.items()}
+    elif mistake == "missing":
+        name = data.draw(st.sampled_from(needed))
+        broker = {key: value for key, value in whole.items() if key != name}
+    elif mistake == "wrong":
+        broker = {**whole, name: data.draw(st.sampled_from(_WRONG))}
+    else:
+        broker = {**whole, data.draw(st.sampled_from([*FOREIGN[kind]])): 1}
+    where = data.draw(st.sampled_from(["broker", "broker__50_campus"]))
+    variants = {name: {"enable_keda": True, "min_replicas": 0, "idempotent": True} for name in ("a", "b", "c")}
+    try:
+        fleet_of(services={"billing": {"image": IMAGE}}, config={"billing": variants}, **{where: broker})
+    except InventoryError as error:
+        (problem,) = error.problems
+        assert problem.path.startswith(f"celery_workers_{where}")
+    else:
+        assert mistake in ("wrong", "unknown")
 
 
 @pytest.mark.parametrize(
@@ -279,6 +434,23 @@ SAME: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"host": "redis", "global_keyprefix": "a"}, {"host": "redis", "transport_options": {"global_keyprefix": "a"}}),
     (SENTINEL, {**SENTINEL, "hosts": ["b:26380", "a:26379"]}),
     (RABBITMQ, {"url": "amqp://rabbit"}),
+    *(
+        ({"host": "redis"}, {"host": host})
+        for host in (
+            "REDIS",
+            "redis.shop",
+            "redis.shop.svc",
+            "redis.shop.svc.cluster.local",
+            "redis.shop.svc.",
+            "Redis.",
+        )
+    ),
+    ({"host": "redis"}, {"url": "redis://redis.shop.svc.cluster.local"}),
+    ({"host": "redis.db"}, {"host": "redis.db.svc.example.org"}),
+    ({"host": "redis-0.redis.db.svc"}, {"host": "redis-0.redis.db.svc.cluster.local"}),
+    ({"host": "fd00::1"}, {"host": "fd00:0:0::1"}),
+    (SENTINEL, {**SENTINEL, "hosts": ["b.shop.svc:26380", "A.shop"]}),
+    (RABBITMQ, {"url": "amqp://rabbit.shop:5672//"}),
 ]
 DIFFERENT: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"host": "redis"}, {"host": "redis", "database": 1}),
@@ -290,6 +462,10 @@ DIFFERENT: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (RABBITMQ, {**RABBITMQ, "virtual_host": "shop"}),
     ({**SQS, "pod_identity": True}, {"type": "sqs", "region": "us-east-1", "pod_identity": True}),
     ({"secret": {"name": "one"}}, {"secret": {"name": "two"}}),
+    ({"host": "redis"}, {"host": "redis.db"}),
+    ({"host": "redis.example.org"}, {"host": "redis.example"}),
+    ({"host": "redis"}, {"host": "redis-0.redis"}),
+    ({**SQS, "pod_identity": True}, {**SQS, "pod_identity": True, "endpoint": "http://localstack:4566"}),
 ]
 
 
@@ -300,3 +476,98 @@ def test_brokers_are_the_same_by_address_database_and_prefix_whoever_logs_in(
     one: dict[str, Any], other: dict[str, Any], expected: bool
 ) -> None:
     assert (place_of(broker_of(one)) == place_of(broker_of(other))) is expected
+
+
+@pytest.mark.parametrize("host", ["redis.shop", "redis.shop.svc.cluster.local", "Redis."])
+def test_two_services_that_share_a_queue_under_two_names_of_one_broker_are_refused(host: str) -> None:
+    services = {name: {"image": IMAGE, "broker": {"host": at}} for name, at in (("a", "redis"), ("b", host))}
+    (problem,) = problems_of(services=services, config={"a": {"default": {}}, "b": {"default": {}}})
+    assert "consume the queue 'default' of one broker" in problem
+    assert "accept_risks: [shared-queue]" in problem
+
+
+def test_two_names_of_one_broker_get_one_flower() -> None:
+    services = {
+        name: {"image": IMAGE, "broker": {"host": at}} for name, at in (("a", "redis"), ("b", "redis.shop.svc"))
+    }
+    config = {"a": {"default": {"queues": ["a"]}}, "b": {"default": {"queues": ["b"]}}}
+    flowers = fleet_of(services=services, config=config, enabled=("flower",)).monitoring.flowers
+    assert [(server.name, server.services) for server in flowers] == [("flower", ("a", "b"))]
+
+
+@pytest.mark.parametrize(
+    ("region", "server"),
+    [
+        ("eu-central-1", "sqs.eu-central-1.amazonaws.com"),
+        ("cn-north-1", "sqs.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-west-1", "sqs.us-gov-west-1.amazonaws.com"),
+    ],
+)
+def test_a_queue_is_found_in_the_partition_of_its_region(region: str, server: str) -> None:
+    broker = {"type": "sqs", "region": region, "account": "123456789012", "pod_identity": True}
+    (trigger,) = of_kind(manifests_with(SCALED, broker=broker), "ScaledObject")[0]["spec"]["triggers"]
+    assert trigger["metadata"]["queueURL"] == f"https://{server}/123456789012/default"
+    assert "awsEndpoint" not in trigger["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "worker", "secure", "scaler"),
+    [
+        ("https://vpce-1.sqs.eu-central-1.vpce.amazonaws.com/", "vpce-1.sqs.eu-central-1.vpce.amazonaws.com", True, ""),
+        ("http://localstack:4566", "localstack:4566", False, "http://localstack.shop.svc:4566"),
+    ],
+)
+def test_workers_and_scaler_take_the_same_way_to_sqs(endpoint: str, worker: str, secure: bool, scaler: str) -> None:
+    broker = {**SQS, "account": "123456789012", "pod_identity": True, "endpoint": endpoint}
+    assert url_with(broker) == f"sqs://{worker}"
+    assert settings_with(broker)["broker_transport_options"] == {"region": "eu-central-1", "is_secure": secure}
+    (trigger,) = of_kind(manifests_with(SCALED, broker=broker), "ScaledObject")[0]["spec"]["triggers"]
+    expected = scaler or endpoint.rstrip("/")
+    assert trigger["metadata"]["awsEndpoint"] == expected
+    assert trigger["metadata"]["queueURL"] == f"{expected}/123456789012/default"
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["localstack:4566", "https://sqs.example.org/path", "sqs://localstack", "https://me:x@localstack"]
+)
+def test_an_endpoint_that_one_of_both_would_not_take_is_refused(endpoint: str) -> None:
+    (problem,) = problems_with(SCALED, broker={**SQS, "pod_identity": True, "endpoint": endpoint})
+    assert problem.startswith("celery_workers_broker.endpoint: ")
+
+
+@pytest.mark.parametrize(
+    ("broker", "probe", "message"),
+    [
+        (
+            SENTINEL,
+            "ping",
+            "the name of the sentinels' master cannot stand in it. Write probe: heartbeat, exec or none.",
+        ),
+        ({**SQS, "pod_identity": True}, "ping", "SQS has no remote control. Write probe: exec with a command"),
+        (
+            {**RABBITMQ, "tls": True},
+            "ping",
+            "no certificates for RabbitMQ over TLS. Write probe: heartbeat, exec or no",
+        ),
+        ({"host": "redis", "global_keyprefix": "x"}, "ping", "global_keyprefix cannot stand in it. Write probe: heart"),
+        ({**SQS, "pod_identity": True}, "heartbeat", "SQS has no events. Write probe: exec with a command"),
+    ],
+)
+@pytest.mark.parametrize("where", ["variant", "service", "queue_defaults"])
+def test_a_probe_that_no_worker_could_pass_is_refused_with_those_that_it_could(
+    broker: dict[str, Any], probe: str, message: str, where: str
+) -> None:
+    places: dict[str, dict[str, Any]] = {
+        "variant": {"config": {"billing": {"default": {"probe": probe}}}},
+        "service": {"services": {"billing": {"image": IMAGE, "probe": probe}}},
+        "queue_defaults": {"queue_defaults": {"probe": probe}},
+    }
+    paths = {
+        "variant": "celery_workers_config.billing.default.probe",
+        "service": "celery_workers_services.billing.probe",
+        "queue_defaults": "celery_workers_queue_defaults.probe",
+    }
+    variables = {**one_variant(broker=broker), "config": {"billing": {"default": {}, "high": {}}}, **places[where]}
+    (problem,) = problems_of(**variables)
+    assert problem.startswith(f"{paths[where]}: ")
+    assert message in problem

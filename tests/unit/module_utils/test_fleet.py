@@ -379,8 +379,7 @@ def test_a_broker_url_means_the_same_as_its_parts(url: str, expected: tuple[Any,
         ({"url": "http://redis"}, "celery_workers_broker.url: http:// is not supported"),
         ({"url": "redis://redis/shop"}, "celery_workers_broker.url: a Redis URL ends in the database's number"),
         ({"url": "redis://redis/²"}, "celery_workers_broker.url: a Redis URL ends in the database's number"),
-        ({"url": "redis://redis:x/0"}, "celery_workers_broker.url: this is not a URL"),
-        ({"url": "redis://redis/0?socket_timeout=5"}, "celery_workers_broker.url: "),
+        ({"url": "redis://redis:x/0"}, "celery_workers_broker.url: what follows the login is not a host and a port"),
         ({"url": "redis://u:secret@redis/0"}, "celery_workers_broker.url: a password must not reach a module"),
         ({"host": "redis:6379"}, "celery_workers_broker.host: "),
         ({"host": "redis", "username": "me"}, "celery_workers_broker.username: a user name needs a password"),
@@ -432,3 +431,21 @@ def test_a_preset_gives_the_environment_that_its_image_needs_unless_the_inventor
     env = {item.name: {entry["name"]: entry["value"] for entry in item.pod.env} for item in fleet.variants[:2]}
     assert env["default"] == {"SERVICE_VARIANT": "lms", "DJANGO_SETTINGS_MODULE": "lms.envs.tutor.production"}
     assert env["high"] == {"SERVICE_VARIANT": "mine", "DJANGO_SETTINGS_MODULE": "lms.envs.tutor.production"}
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        {"type": "redis-sentinel", "hosts": ["a"], "master_name": "main"},
+        {
+            "type": "sqs",
+            "region": "eu-central-1",
+            "pod_identity": True,
+            "transport_options": {"visibility_timeout": 9000},
+        },
+    ],
+)
+def test_of_a_broker_of_another_type_the_presets_address_is_forgotten(broker: dict[str, Any]) -> None:
+    found = fleet_of(**OPENEDX, broker=broker).services[0].broker
+    assert found is not None
+    assert (found.host, found.inject_env) == ("", "")

@@ -305,3 +305,17 @@ def test_a_worker_that_drains_keeps_the_secrets_and_files_that_it_reads() -> Non
         ("Secret", "billing-worker-env"),
         ("ConfigMap", "billing-worker-heartbeat"),
     }
+
+
+@pytest.mark.parametrize("host", ["redis.shop", "redis.shop.svc.cluster.local", "REDIS."])
+def test_another_name_of_the_same_broker_is_no_change_of_the_key(host: str) -> None:
+    assert changes(fleet_with(), fleet_with(broker={"host": host})) == []
+
+
+def test_a_place_that_was_written_down_under_another_name_of_the_host_is_the_same_one() -> None:
+    fleet = fleet_with()
+    (deployment,) = running(fleet, 2)
+    annotations = deployment["metadata"]["annotations"]
+    name = next(key for key, text in annotations.items() if text.endswith(OWN))
+    annotations[name] = f"redis redis.shop.svc.cluster.local:6379/0 {OWN}"
+    assert key_changes(fleet, observed(deployment)) == []

@@ -88,22 +88,37 @@ def test_keys_that_contradict_each_other_are_refused_with_the_mend(
     assert text.startswith(message) or message in text
 
 
+_ENABLE = "celery_workers_config.billing.default.enable_keda"
+
+
 @pytest.mark.parametrize(
-    ("broker", "message"),
+    ("broker", "path", "message"),
     [
-        ({}, "the scaler of variant default of service billing needs the broker's address"),
-        ({"secret": {"name": "x"}}, "needs the broker's address"),
-        ({"type": "sqs", "region": "eu-central-1"}, "needs to be let into SQS: set pod_identity: true"),
+        ({}, _ENABLE, "the scaler of variant default of service billing needs the broker's address"),
+        ({"secret": {"name": "x"}}, _ENABLE, "needs the broker's address"),
+        (
+            {"type": "sqs", "region": "eu-central-1"},
+            "celery_workers_broker",
+            "needs to be let into SQS: set pod_identity: true",
+        ),
         (
             {"type": "rabbitmq", "host": "rabbit", "tls": {"ca_secret": "ca"}},
+            "celery_workers_broker.tls",
             "KEDA takes certificates for RabbitMQ only with the word enable from a Secret",
         ),
     ],
 )
-def test_a_scaler_needs_a_broker_that_it_can_read(broker: dict[str, Any], message: str) -> None:
+def test_a_scaler_needs_a_broker_that_it_can_read(broker: dict[str, Any], path: str, message: str) -> None:
     (problem,) = problems_with(SCALED, broker=broker)
-    assert problem.startswith("celery_workers_config.billing.default.enable_keda: ")
+    assert problem.startswith(f"{path}: ")
     assert message in problem
+
+
+def test_what_the_scalers_of_many_variants_lack_is_said_once() -> None:
+    variants = {name: {"scaler": "keda", "min_replicas": 1} for name in ("a", "b", "c", "d", "e")}
+    (problem,) = problems_of(**{**one_variant(broker={}), "config": {"billing": variants}})
+    assert problem.startswith("celery_workers_config.billing.a.scaler: ")
+    assert "variant c of service billing and 2 more variants needs the broker's address" in problem
 
 
 @pytest.mark.parametrize(

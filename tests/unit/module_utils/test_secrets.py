@@ -11,13 +11,13 @@ import re
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._broker_urls import split_url
 from ansible_collections.queueops.celery.plugins.module_utils._names import ownership_labels
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed, ObservedObject
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._redaction import (
     flower_without_secrets,
     redacted_layers,
-    split_url,
     without_secrets,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
@@ -29,7 +29,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
 )
 from kombu.utils.url import parse_url
 
-from tests.unit.inventories import IMAGE, fleet_of
+from tests.unit.inventories import IMAGE, fleet_of, one_variant, problems_of
 from tests.unit.watching import OAUTH
 
 PASSWORDS = ["redis", "lms", "a", "p@:/#%", "äß €", "with space", "true", "123"]
@@ -97,14 +97,70 @@ def test_kombu_reads_the_virtual_host_as_it_was_meant(virtual_host: str) -> None
         ("redis://:pw@redis/0", "redis://redis/0", "pw"),
         ("redis://me:pw@redis/0", "redis://me@redis/0", "pw"),
         ("redis://me:p%40%3A%2F%23%25@redis/0", "redis://me@redis/0", "p@:/#%"),
-        ("redis://me:p@ss:w/rd@redis/0", "redis://me@redis/0", "p@ss:w/rd"),
+        ("redis://me:p:w@redis/0", "redis://me@redis/0", "p:w"),
+        ("redis://:@redis/0", "redis://redis/0", None),
+        ("REDIS://:pw@Redis/0", "redis://Redis/0", "pw"),
+        ("rediss://:pw@[fd00::1]:6380/1?ssl_cert_reqs=none", "rediss://[fd00::1]:6380/1?ssl_cert_reqs=none", "pw"),
+        ("redis://h/0?token=pw&db=0", "redis://h/0?token=REMOVED:SECRET&db=0", None),
         ("redis://me@redis/0", "redis://me@redis/0", None),
-        ("redis://redis:6379/0?client=a@b", "redis://redis:6379/0?client=a@b", None),
-        (None, None, None),
     ],
 )
 def test_a_url_is_split_into_what_may_be_seen_and_the_password(url: Any, shown: Any, password: str | None) -> None:
     assert split_url(url) == (shown, password)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2@x@redis/0",
+        "redis://me:hunter2/x@redis/0",
+        "redis://me:123/hunter2@redis/0",
+        "redis://me:hunter2#x@redis/0",
+        "redis://me:hunter2?x@redis/0",
+        "redis://:hunter2;x@redis/0",
+        "redis://:hunter2,x/0",
+        "redis://:hunter2",
+        "redis://me:hunter2@redis:x/0",
+        "redis://me:hunter2@",
+        "redis://me:hunter2 x@redis/0",
+        "redis://me:hunter2@redis/0\n",
+        "redis://me:hunter2%ff@redis/0",
+        "redis://redis/0?password=hunter2",
+        "amqp://a:hunter2@h1//;amqp://a:hunter2@h2//",
+        "sentinel://:hunter2@a:1/0;sentinel://:hunter2@b:2/0",
+        "redis+socket://:hunter2@/tmp/x.sock",
+        "confluentkafka://me:hunter2@kafka:9092",
+        "me:hunter2@redis:6379",
+        "hunter2",
+    ],
+)
+def test_a_url_that_is_not_understood_shows_no_password_and_gives_none(url: str) -> None:
+    shown, password = split_url(url)
+    assert "hunter2" not in shown
+    assert password is None
+    broker = redacted_layers(layers({"url": url}))[0]["value"]
+    (problem,) = problems_of(**one_variant({"enable_keda": True, "min_replicas": 1}, broker=broker))
+    assert problem.startswith("celery_workers_broker.url: ")
+    assert "hunter2" not in problem
+    assert "a password does not belong here" not in problem
+
+
+def test_two_passwords_for_one_broker_are_one_too_many() -> None:
+    broker = redacted_layers(layers({"url": "redis://:one@redis/0", "password": "two"}))[0]["value"]
+    (problem,) = problems_of(**one_variant(broker=broker))
+    assert problem == "celery_workers_broker.url: there is a password in it and one under password; write it once."
+
+
+def test_a_broken_url_below_one_that_counts_is_no_problem() -> None:
+    variables = one_variant(broker={"url": "redis://a;b/0"})
+    written = [
+        *layers({"url": "redis://:hunter2@a;b/0"}),
+        {"name": "celery_workers_broker__50_campus", "value": {"url": "redis://:pw@redis/0"}},
+    ]
+    seen = {layer["name"].removeprefix("celery_workers_"): layer["value"] for layer in redacted_layers(written)}
+    broker = fleet_of(**{**variables, **seen}).services[0].broker
+    assert broker is not None
+    assert broker.host == "redis"
 
 
 def test_a_password_in_a_url_reaches_the_secret() -> None:
