@@ -52,7 +52,7 @@ integration: $(VENV_TEST) ## The role and its modules against the API emulator, 
 molecule: $(VENV_TEST) ## The molecule scenarios
 	@$(RUN) $@
 
-package: $(VENV_TEST) ## Build, install and verify the tarball; check its documentation and changelog
+package: $(VENV_TEST) ## Build, install and verify the tarball; check its documentation and changelog; import it as Galaxy does
 	@$(RUN) $@
 
 test-cluster: $(VENV_TEST) ## The integration tests on a real cluster: make test-cluster KUBECONFIG=path
@@ -82,6 +82,7 @@ requirements: ## Resolve requirements/*.in into the pinned *.txt files
 	@sh tests/checks/lock.sh demo 3.11 3.11
 	@sh tests/checks/lock.sh test 3.11 3.11
 	@sh tests/checks/lock.sh sanity-newest 3.12 3.13
+	@sh tests/checks/lock.sh galaxy-importer 3.11 3.11
 
 clean: ## Remove the environments, build results and caches
 	rm -rf $(VENV) $(VENV_TEST) build .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache .molecule-kube collections tests/output

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the example inventories in README.md and docs/ with the real model, and checks the links between the pages.
+"""Reads the example inventories of all pages with the real model, and checks the links between the pages.
 
 A comment before a YAML block says what it is; readers do not see it:
 
@@ -12,8 +12,11 @@ A comment before a YAML block says what it is; readers do not see it:
 A C(text) block right after one of these is what a run says of it: each message that it shows, from its path to the rule
 that it names, must be one of the model's own.
 
-A block that writes a whole hosts file (C(celery_fleets:)) stands for the variables of its first host.
-A YAML block without such a comment is only checked to be YAML.
+A block that writes a whole hosts file (C(celery_fleets:)) stands for the variables of its first host, a playbook for
+those of its first play. A YAML block without such a comment is only checked to be YAML.
+
+A block that readers are told to copy or to save is a whole inventory, or the sentence names its file. Pages for
+contributors name files and tests that exist.
 """
 
 from __future__ import annotations
@@ -56,6 +59,14 @@ SAID = re.compile(r"\s*^```text\n(?P<text>.*?)^```", re.M | re.S)
 MESSAGE = re.compile(r"celery_workers_\w+\S*: .*?accept_risks: \[[a-z-]+\]", re.S)
 FENCE = re.compile(r"^ *```.*?^ *```", re.M | re.S)
 
+#: The paragraph right before a block (and before its comment), in which readers are told to copy it.
+TOLD = re.compile(r"(?P<text>(?:^[^\n]+\n)+)\n*(?:<!-- [^>]+ -->\n+)?\Z", re.M)
+COPY = re.compile(r"\b(?:copy|save)\b(?! for)", re.I)
+FILE_NAME = re.compile(r"`[\w./<>-]+\.(?:ya?ml|json|py|cfg|conf|sh|env)`")
+#: Files and tests in the pages for contributors: C(`plugins/…`), C(`test_x.py::test_name`), C(`::test_name`).
+NAMED_FILE = re.compile(r"`((?:plugins|roles|tests|docs|extensions|playbooks|changelogs|requirements|meta)/[\w./*-]+)`")
+NAMED_TEST = re.compile(r"`(?P<file>[\w/]*test_\w+\.py)?::(?P<name>test_\w+)`")
+
 #: Variables of the role that the model reads beside the layered ones.
 OTHERS = ("openedx_routing", "openedx_release", "routing_delivery", "autoscaler_conflict", "take_over")
 
@@ -91,8 +102,15 @@ class Example:
 
 
 def pages() -> list[Path]:
-    """The pages that users read."""
-    return [layout.ROOT / "README.md", *sorted((layout.ROOT / "docs").glob("*.md"))]
+    """The pages that users and contributors read."""
+    root = layout.ROOT
+    roles = sorted(root.glob("roles/*/README.md"))
+    return [root / "README.md", *contributing(), root / "SECURITY.md", *roles, *sorted((root / "docs").glob("*.md"))]
+
+
+def contributing() -> list[Path]:
+    """The pages for contributors, which name files and tests."""
+    return [layout.ROOT / "CONTRIBUTING.md", layout.ROOT / "docs" / "contributing-defects.md"]
 
 
 def examples(page: Path) -> Iterator[Example]:
@@ -113,6 +131,8 @@ def host_variables(data: Any) -> Variables:
         hosts = group.get("hosts") or {}
         first = next(iter(hosts.values()), None)
         return {**(group.get("vars") or {}), **(first or {})}
+    if isinstance(data, list) and data and isinstance(data[0], dict) and "hosts" in data[0]:
+        return dict(data[0].get("vars") or {})
     if not isinstance(data, dict):
         raise ValueError("an inventory is a dict of variables")
     return data
@@ -222,6 +242,33 @@ def check_page(page: Path) -> Iterator[str]:
                 yield f"{example.place}: the model takes this, and the page says that it does not"
 
 
+def check_copies(page: Path) -> Iterator[str]:
+    """Blocks that readers are told to copy, and that are a fragment of nobody knows which file."""
+    text = page.read_text(encoding="utf-8")
+    for found in BLOCK.finditer(text):
+        told = TOLD.search(text[: found.start("indent")])
+        sentence = told["text"].strip() if told else ""
+        if COPY.search(sentence) and not FILE_NAME.search(sentence) and "celery_fleets" not in found["text"]:
+            line = text.count("\n", 0, found.start("text")) + 1
+            yield f"{page.relative_to(layout.ROOT)}:{line}: say into which file this block goes: {sentence!r}"
+
+
+def check_names(page: Path) -> Iterator[str]:
+    """Files and tests that a page for contributors names and that do not exist."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for name in NAMED_FILE.findall(text):
+        if not list(layout.ROOT.glob(name.rstrip("/"))):
+            yield f"{page.relative_to(layout.ROOT)}: there is no {name}"
+    source = ""
+    for found in NAMED_TEST.finditer(text):
+        if found["file"]:
+            folder = "tests" if "/" in found["file"] else "tests/unit/module_utils"
+            file = layout.ROOT / folder / found["file"]
+            source = file.read_text(encoding="utf-8") if file.exists() else ""
+        if not re.search(rf"def {found['name']}\(", source):
+            yield f"{page.relative_to(layout.ROOT)}: there is no test {found[0]}"
+
+
 def anchors(page: Path) -> set[str]:
     """Anchors of a page's headings, as GitHub makes them."""
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
@@ -242,7 +289,8 @@ def check_links(page: Path) -> Iterator[str]:
 
 def main() -> int:
     """Print what is wrong; the exit code is 1 if anything is."""
-    problems = [problem for page in pages() for problem in (*check_page(page), *check_links(page))]
+    problems = [problem for page in pages() for problem in (*check_page(page), *check_links(page), *check_copies(page))]
+    problems += [problem for page in contributing() for problem in check_names(page)]
     for problem in problems:
         print(problem)
     if not problems:

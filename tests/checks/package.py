@@ -84,6 +84,27 @@ def check_playbooks(installed: Path) -> None:
         problems.append("the tarball lacks playbooks/deploy.yml")
 
 
+def check_import(tarball: Path) -> None:
+    """Import the tarball as Galaxy does at an upload, without lint, flake8 and sanity, which other checks run."""
+    environment = "build/venv-galaxy-importer"
+    script = layout.ROOT / "tests" / "checks" / "make_venv.sh"
+    run("sh", str(script), environment, "requirements/galaxy-importer.txt", "3.11", "3.13")
+    off = ("RUN_ANSIBLE_LINT", "RUN_ANSIBLE_TEST", "RUN_FLAKE8")
+    config = WORK / "galaxy-importer.cfg"
+    settings = [
+        *(f"{name} = False" for name in off),
+        "RUN_ANSIBLE_DOC = True",
+        f"ANSIBLE_LOCAL_TMP = {WORK / 'import'}",
+    ]
+    config.write_text("\n".join(["[galaxy-importer]", *settings, ""]), encoding="utf-8")
+    os.environ["GALAXY_IMPORTER_CONFIG"] = str(config)
+    # It calls ansible-doc from PATH, so from the test environment, which has kubernetes.core and its documentation.
+    said = run(
+        str(layout.ROOT / environment / "bin" / "python"), "-m", "galaxy_importer.main", str(tarball), quiet=True
+    )
+    problems.extend(f"galaxy-importer says {line}" for line in said.splitlines() if line.startswith("ERROR"))
+
+
 def main() -> int:
     shutil.rmtree(WORK, ignore_errors=True)
     source = layout.copy_tree(WORK / "source")
@@ -100,6 +121,7 @@ def main() -> int:
         installed = WORK / "collections" / layout.COLLECTION
         check_documentation(installed)
         check_playbooks(installed)
+        check_import(tarballs[0])
 
     # This linter sees no other collection, so its copies of modules do without the fragment of kubernetes.core,
     # which is read by ansible-doc above and by ansible-test.
