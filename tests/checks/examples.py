@@ -50,7 +50,9 @@ BLOCK = re.compile(
     r"(?:^<!-- inventory: (?P<mark>[^>]+?) -->\n+)?^(?P<indent> *)```ya?ml\n(?P<text>.*?)^(?P=indent)```", re.M | re.S
 )
 # Galaxy shows the README without the files around it, so its links are complete; here they are read as files.
-PUBLISHED = "https://github.com/queueops/celery/blob/main/"
+PUBLISHED = re.compile(
+    r"\]\(https://(?:github\.com/queueops/celery/blob|raw\.githubusercontent\.com/queueops/celery)/main/"
+)
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:)(?P<file>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 HEADING = re.compile(r"^#+ +(.+)$", re.M)
 #: Printed text that follows a block.
@@ -278,7 +280,7 @@ def anchors(page: Path) -> set[str]:
 
 def check_links(page: Path) -> Iterator[str]:
     """Links of a page that lead nowhere."""
-    text = FENCE.sub("", page.read_text(encoding="utf-8")).replace(f"]({PUBLISHED}", f"]({layout.ROOT}/")
+    text = PUBLISHED.sub(f"]({layout.ROOT}/", FENCE.sub("", page.read_text(encoding="utf-8")))
     for found in LINK.finditer(text):
         target = (page.parent / found["file"]).resolve() if found["file"] else page
         if not target.exists():
