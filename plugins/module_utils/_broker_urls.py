@@ -41,6 +41,9 @@ SAFE_OPTIONS = {
 FAULTS = {
     "form": "this is not a URL; write for example redis://redis:6379/0.",
     "end": "it begins or ends with a line break or a space; take it off (echo adds one, echo -n and printf do not).",
+    "edge": (
+        "the password in it begins or ends with white space, which KEDA cuts off and Celery keeps; write it without."
+    ),
     "space": "there is white space in it; percent-encode a space in a user name or password as %20.",
     "several": (
         "';' separates several brokers, and workers and scaler need the same one. Write one broker, for example the "

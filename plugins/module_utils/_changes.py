@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._observed import LAST_APPLIED
-from ansible_collections.queueops.celery.plugins.module_utils._values import looks_secret
+from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import looks_secret
 from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
 
 #: Metadata that the server keeps for itself.

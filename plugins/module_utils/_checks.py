@@ -44,6 +44,19 @@ class Check(Protocol):
 #: Stands for a secret at a place where none belongs. Whatever holds it is refused.
 MISPLACED = "REMOVED:SECRET"
 
+#: Stand for a secret that would not arrive as it was meant. Modules do not see its value, only what is wrong with it.
+NUMBER, BOOLEAN, DATE, NO_TEXT = (f"{MISPLACED}:{fault}" for fault in ("NUMBER", "BOOLEAN", "DATE", "NO TEXT"))
+LINE_BREAK, WHITE_SPACE = f"{MISPLACED}:LINE BREAK", f"{MISPLACED}:WHITE SPACE"
+SECRET_FAULTS = {
+    NUMBER: "YAML reads this secret as a number, which changes it (a leading 0 means octal); write it in quotes.",
+    BOOLEAN: "YAML reads this secret as true or false and not as text; write it in quotes.",
+    DATE: "YAML reads this secret as a date, which changes it; write it in quotes.",
+    NO_TEXT: "this secret is a list or a dict, and must be text; write it in quotes.",
+    LINE_BREAK: "this secret ends with a line break, which would become part of it. In a vault: encrypt it again with "
+    "printf %s instead of echo (printf %s 'the secret' | ansible-vault encrypt_string). In YAML: write |- and not |.",
+    WHITE_SPACE: "this secret begins or ends with white space, which KEDA cuts off and Celery keeps; write it without.",
+}
+
 
 def show(node: Node) -> str:
     """A value as a message shows it: short, and never the whole of a long one."""
@@ -53,7 +66,11 @@ def show(node: Node) -> str:
 
 def refuse(check: Check, node: Node, problems: Problems) -> Invalid:
     """Note that a value does not follow its rule."""
-    hidden = isinstance(node, Leaf) and node.value == MISPLACED
+    value = node.value if isinstance(node, Leaf) else None
+    if isinstance(value, str) and value in SECRET_FAULTS:
+        problems.add(node.path, SECRET_FAULTS[value])
+        return INVALID
+    hidden = value == MISPLACED
     shown = "what stands here, and is not shown because it may be a secret," if hidden else show(node)
     problems.add(node.path, f"{shown} is not valid here; write {check.describe()}.")
     return INVALID

@@ -17,6 +17,7 @@ from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._model import POOLS, Consumption, Process
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
+from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import REFERENCE_TEXT
 
 #: Options of C(celery worker) that take a value, by every name they have (Celery 5.4 to 5.7).
 _VALUED: dict[str, str] = {
@@ -99,6 +100,9 @@ _SETTING_KEYS: dict[str, str] = {
     "worker_soft_shutdown_timeout": "soft_shutdown_timeout",
     "broker_url": "celery_workers_broker",
 }
+
+#: References of Kubernetes, escaped references, and any other dollar sign that it would read as the start of one.
+_DOLLAR = re.compile(rf"\$?{REFERENCE_TEXT}|\$(?=[$(])")
 
 #: First words of Celery 5.7 settings; a command line cannot set others.
 _NAMESPACES = (
@@ -305,10 +309,17 @@ def _cast(value: Any) -> str:
     if isinstance(value, float):
         return f"(float){value}"
     if isinstance(value, str):
-        # Kubernetes would put a variable's value in place of $(NAME).
-        return f"(string){value.replace('$(', '$$(')}"
+        return f"(string){_literal(value)}"
     kind = "dict" if isinstance(value, dict) else "list"
-    return f"({kind}){json.dumps(value, sort_keys=True, separators=(',', ':'))}"
+    return f"({kind}){_literal(json.dumps(value, sort_keys=True, separators=(',', ':')))}"
+
+
+def _literal(text: str) -> str:
+    """A text that Kubernetes hands over as it was written.
+
+    C($(NAME)) is a reference, and C($$(NAME)) that text itself. Kubernetes makes one dollar sign of any other two.
+    """
+    return _DOLLAR.sub(lambda found: found[0] if "(" in found[0] else "$$", text)
 
 
 def written_options(args: Iterable[str]) -> dict[str, str | None]:

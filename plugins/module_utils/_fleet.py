@@ -17,7 +17,7 @@ from typing import Any
 from ansible_collections.queueops.celery.plugins.module_utils._adoption import command_line, narrowed
 from ansible_collections.queueops.celery.plugins.module_utils._broker_reader import read_broker, refused_broker
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import answers_ping, transport_options, use_ssl
-from ansible_collections.queueops.celery.plugins.module_utils._checks import MISPLACED, Text
+from ansible_collections.queueops.celery.plugins.module_utils._checks import MISPLACED, SECRET_FAULTS, Text
 from ansible_collections.queueops.celery.plugins.module_utils._command import (
     check_extra_params,
     check_settings,
@@ -82,10 +82,20 @@ from ansible_collections.queueops.celery.plugins.module_utils._openedx_routes im
 from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER, PodContext, worker_pod
 from ansible_collections.queueops.celery.plugins.module_utils._presets import PRESETS, PROFILES, Preset
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
+from ansible_collections.queueops.celery.plugins.module_utils._reference_rules import (
+    check_beat_references,
+    check_variant_references,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._routing import lost_routes
-from ansible_collections.queueops.celery.plugins.module_utils._rules import OWN_VOLUMES, check_fleet, check_variant
+from ansible_collections.queueops.celery.plugins.module_utils._rules import (
+    OWN_VOLUMES,
+    check_fleet,
+    check_variant,
+    plain_secret,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._safety import check_safety, check_safety_of_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._scalers import check_scalers
+from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import URL_WITH_PASSWORD
 from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     Sizing,
     longest_run,
@@ -94,7 +104,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     soft_shutdown,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._sources import Source
-from ansible_collections.queueops.celery.plugins.module_utils._values import URL_WITH_PASSWORD
 from ansible_collections.queueops.celery.plugins.module_utils._versions import Version, Versions, read_versions
 
 VARIANT_CLASSES = (Consumption, Process, Pod, Scaling, Knowledge, Watch)
@@ -207,7 +216,6 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
             f"{PREFIX}services",
             "there is no service, so nothing would run. Name one, or remove a fleet with celery_workers_state: absent.",
         )
-    _refuse_misplaced_secrets(inventory, problems)
     services = _with_queues_left(services, inventory.observed or NOTHING, problems)
     routes = _routes(reader, services)
     fleet = Fleet(
@@ -228,6 +236,8 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
             problems,
         ),
     )
+    # After every other reader, so that nothing is said twice.
+    _refuse_misplaced_secrets(inventory, problems)
     check_fleet(fleet, problems)
     for text in lost_routes(fleet, inventory.openedx_release) if inventory.preset == "openedx" else []:
         written, _colon, message = text.partition(": ")
@@ -270,8 +280,6 @@ def _check_variables(inventory: Inventory, problems: Problems) -> None:
             problems.add(name, f"the role has no variable of this name; {suggest(name, known)}")
 
 
-#: Environment has a rule of its own, which names the entry and knows what the user accepts.
-_ENV_PATH = re.compile(r"\.env(\.|\[)")
 _BROKER_URL_PATH = re.compile(r"^celery_workers_(broker(__\d\d_\w+)?|services(__\d\d_\w+)?\.[^.]+\.broker)\.url$")
 
 
@@ -279,17 +287,24 @@ def _refuse_misplaced_secrets(inventory: Inventory, problems: Problems) -> None:
     """A secret in a URL, in a command line or in an annotation is there for everybody who may read Deployments."""
     refused = {_without_layer(problem.path) for problem in problems.found}
     for layer in inventory.layers:
-        for path, text in _texts(layer.value, layer.name):
-            if _without_layer(path) in refused or _ENV_PATH.search(path):
-                continue
+        names = NULL_DEPTH.get(_base_of(layer), 0)
+        for path, text in _texts(layer.value, layer.name, names):
             # What is wrong with a broker's URL is said where it is read, if it is read at all.
             hidden = MISPLACED in text and not _BROKER_URL_PATH.search(path)
-            if hidden or URL_WITH_PASSWORD.search(text):
+            if _without_layer(path) not in refused and (hidden or URL_WITH_PASSWORD.search(text)):
                 problems.add(
                     path,
-                    "a password does not belong here, where everybody who may read Deployments would read it. Secrets "
-                    "go into secret_env, the broker's into celery_workers_broker.",
+                    SECRET_FAULTS.get(
+                        text,
+                        "don't put a password here: anyone who can read Deployments would see it. Secrets go into "
+                        "secret_env, the broker's into celery_workers_broker.",
+                    ),
                 )
+        for path, name, text in _environment_texts(layer.value, layer.name, names):
+            # What is accepted arrives as it was written, so a marker is always one that nobody accepts.
+            named = any(problem.message.startswith(f"{name} ") for problem in problems.found)
+            if MISPLACED in text and not named and _without_layer(path) not in refused:
+                problems.add(path, plain_secret(name, "env"))
 
 
 def _without_layer(path: str) -> str:
@@ -297,15 +312,46 @@ def _without_layer(path: str) -> str:
     return re.sub(r"^(celery_workers_[a-z_]*?)__\d\d_[A-Za-z0-9_]+", r"\1", path)
 
 
-def _texts(value: Any, path: str) -> Iterable[tuple[str, str]]:
+def _base_of(layer: Layer) -> str:
+    return layer.name.partition("__")[0].removeprefix(PREFIX)
+
+
+def _texts(value: Any, path: str, names: int) -> Iterable[tuple[str, str]]:
+    """Every text but those of an environment, which has a rule of its own that knows what the user accepts.
+
+    :param names: how many levels of keys are names that the user chose: a service may be called env.
+    """
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _texts(item, f"{path}.{key}")
+            if names > 0 or key != "env" or not isinstance(item, (Mapping, list, tuple)):
+                yield from _texts(item, f"{path}.{key}", names - 1)
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            yield from _texts(item, f"{path}[{index}]")
+            yield from _texts(item, f"{path}[{index}]", 0)
     elif isinstance(value, str):
         yield path, value
+
+
+def _environment_texts(value: Any, path: str, names: int) -> Iterable[tuple[str, str, str]]:
+    """Path, name and text of every entry of an environment."""
+    if isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _environment_texts(item, f"{path}[{index}]", 0)
+    if not isinstance(value, Mapping):
+        return
+    for key, item in value.items():
+        if names > 0 or key != "env":
+            yield from _environment_texts(item, f"{path}.{key}", names - 1)
+        elif isinstance(item, Mapping):
+            yield from (
+                (inner, str(name), text)
+                for name, child in item.items()
+                for inner, text in _texts(child, f"{path}.env.{name}", 0)
+            )
+        elif isinstance(item, (list, tuple)):
+            for index, entry in enumerate(item):
+                name = str(entry.get("name", "")) if isinstance(entry, Mapping) else ""
+                yield from ((inner, name, text) for inner, text in _texts(entry, f"{path}.env[{index}]", 0))
 
 
 def _read_services(reader: _Reader, fleet_broker: Broker | None) -> tuple[Service, ...]:
@@ -377,7 +423,9 @@ def _read_service(
         problems.add(
             path, f"the service has no variant, so nothing would run; write {PREFIX}config.{name}.default: {{}}."
         )
-    return replace(service, variants=tuple(variants), left=tuple(left))
+    service = replace(service, variants=tuple(variants), left=tuple(left))
+    check_beat_references(service, problems)
+    return service
 
 
 def _inherits(
@@ -667,6 +715,7 @@ def _read_variant(
         _check_overrides(variant, service, _path_of(complete, "pod_overrides", path), problems)
         check_variant(variant, service, lambda key: _path_of(complete, key, path), problems)
         check_safety(variant, service, reader.versions, lambda key: _path_of(complete, key, path), problems)
+        check_variant_references(variant, service, lambda key: _path_of(complete, key, path), problems)
     return variant
 
 

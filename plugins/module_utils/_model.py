@@ -48,6 +48,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys i
     ServiceMonitor,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._values import (
+    OPTIONAL_USER_NAME,
+    USER_NAME,
     EnvSection,
     ExtraTriggers,
     PausedWord,
@@ -119,7 +121,7 @@ class Management:
 class ScalerLogin:
     """Credentials of the scaler, where they are not those of the workers."""
 
-    username: str | None = key(Text("a user name"), "User name.")
+    username: str | None = key(USER_NAME, "User name.")
     password: bool = key(SecretValue(), "Password; kept in the Secret that the role makes.", False, "none")
     secret: SecretReference | None = key(
         Section(SecretReference, switchable=False), "An existing Secret that holds the credentials."
@@ -148,7 +150,7 @@ class Broker:
     )
     database: int = key(Integer(0, 65535), "Redis database of the queues.", 0)
     virtual_host: str = key(Text("a virtual host"), "RabbitMQ virtual host of the queues.", "/")
-    username: str | None = key(Text("a user name", r".*"), "User name. Give the password beside it. Empty is none.")
+    username: str | None = key(OPTIONAL_USER_NAME, "User name. Give the password beside it. Empty is none.")
     password: bool = key(
         SecretValue(),
         "Password. The role puts it into a Secret of its own; it reaches no module, no Deployment and no log. Empty "
@@ -194,7 +196,7 @@ class Broker:
         default_text="none",
     )
     master_name: str | None = key(Text("a name"), "Redis Sentinel: name of the master.")
-    sentinel_username: str | None = key(Text("a user name"), "Redis Sentinel: user name for the sentinels themselves.")
+    sentinel_username: str | None = key(USER_NAME, "Redis Sentinel: user name for the sentinels themselves.")
     sentinel_password: bool = key(
         SecretValue(), "Redis Sentinel: password of the sentinels themselves; kept in a Secret.", False, "none"
     )

@@ -14,6 +14,11 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import place_of
+from ansible_collections.queueops.celery.plugins.module_utils._environment import (
+    in_order,
+    lost_reference,
+    lost_references,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import sentinel_password
 from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names, key_of, read, refuse_unknown
 from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import merge
@@ -31,9 +36,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys i
 from ansible_collections.queueops.celery.plugins.module_utils._names import flower_secret_name, server_name
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
 from ansible_collections.queueops.celery.plugins.module_utils._safety import with_rule
+from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import looks_secret
 from ansible_collections.queueops.celery.plugins.module_utils._server_images import too_old
 from ansible_collections.queueops.celery.plugins.module_utils._servers import settings_file
-from ansible_collections.queueops.celery.plugins.module_utils._values import looks_secret
 
 _VARIABLE = "celery_workers_"
 _POD_KEYS = key_names(ServerPod)
@@ -183,12 +188,13 @@ class _Reader:
             elif looks_secret(name, entry.get("value")):
                 self.problems.add(
                     self.path(part, key),
-                    f"{name} looks like a secret, and everybody who may read Deployments would read it; take "
+                    f"{name} looks like a secret, and anyone who can read Deployments would see it; take "
                     "it from an existing Secret: {name: …, valueFrom: {secretKeyRef: {name: …, key: …}}}.",
                 )
         pod = Pod(**{**_values(written), "image": getattr(keys, "image", "")})
         self._check_overrides(part, pod)
         self._check_image(part, pod.image, keys)
+        self._check_references(part, written)
         return keys, self._servers(part, getattr(keys, "name", None), pod)
 
     def _pod(self, part: str) -> ServerPod:
@@ -209,6 +215,13 @@ class _Reader:
                 self.problems.add(
                     self.path(part, "pod_overrides"), f"{name} of its container is ours; write extra_params instead."
                 )
+
+    def _check_references(self, part: str, pod: ServerPod) -> None:
+        """Our own entries are beside those of the user: they begin with CELERY_ or the prefix of the part."""
+        entries = in_order([entry for entry in pod.env if "name" in entry])
+        for name, wanted in lost_references({"env": entries}):
+            if not wanted.startswith(("CELERY_", *filter(None, _ENV_PREFIX.values()))):
+                self.problems.add(self.path(part, "env"), lost_reference(name, wanted))
 
     def _servers(self, part: str, name: str | None, pod: Pod) -> tuple[Server, ...]:
         """One a broker. The first one has the plain name: that of the fleet's own broker, if anybody uses it."""

@@ -18,6 +18,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._brokers import (
     use_ssl,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._command import broker_words
+from ansible_collections.queueops.celery.plugins.module_utils._environment import in_order
 from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import (
     HEARTBEAT_MOUNT,
     SENTINEL_PASSWORD,
@@ -458,7 +459,16 @@ def _finished(
     annotations = {**rolls, **pod.pod_annotations}
     if annotations:
         metadata["annotations"] = annotations
-    return {"metadata": metadata, "spec": merge("PodSpec", spec, pod.pod_overrides)}
+    return {"metadata": metadata, "spec": _with_ordered_env(merge("PodSpec", spec, pod.pod_overrides))}
+
+
+def _with_ordered_env(spec: dict[str, Any]) -> dict[str, Any]:
+    """Kubernetes expands C($(NAME)) only from entries before it, so what is referred to goes first."""
+    found = dict(spec)
+    for key in ("initContainers", "containers"):
+        if key in spec:
+            found[key] = [{**item, "env": in_order(item["env"])} if item.get("env") else item for item in spec[key]]
+    return found
 
 
 def _roll_annotations(pod: Pod, secrets: Iterable[str], observed: Observed, config: str) -> dict[str, str]:

@@ -13,10 +13,19 @@ import difflib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import fields
+from datetime import date
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._broker_urls import UrlFault, split_url
-from ansible_collections.queueops.celery.plugins.module_utils._checks import MISPLACED
+from ansible_collections.queueops.celery.plugins.module_utils._checks import (
+    BOOLEAN,
+    DATE,
+    LINE_BREAK,
+    MISPLACED,
+    NO_TEXT,
+    NUMBER,
+    WHITE_SPACE,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names
 from ansible_collections.queueops.celery.plugins.module_utils._layers import PREFIX
 from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, SecretReference, Tls
@@ -28,10 +37,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys i
     ServerPod,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._names import EXPORTER, FLOWER
-from ansible_collections.queueops.celery.plugins.module_utils._values import (
+from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import (
     URL_WITH_PASSWORD,
     looks_secret,
     names_secret,
+    variable_names_secret,
 )
 
 #: Keys of Flower that hold a secret, which is generated where nobody gives one.
@@ -79,7 +89,31 @@ def _marker(value: Any) -> Any:
         return {
             text_of(name): text_of(item) if name in ("secret", "key") else MISPLACED for name, item in value.items()
         }
-    return None if value is None else True
+    # A key of several lines ends with a line break, and may begin and end with blanks as much as any other text.
+    return None if value is None else secret_fault(value, is_password=False) or True
+
+
+def secret_fault(value: Any, is_password: bool = True) -> str:
+    """What would change a secret on its way, as the marker that stands for it; empty for a secret that arrives whole.
+
+    :param is_password: whether it is read by KEDA or typed by people, so that white space around it is a mistake.
+    """
+    if not isinstance(value, str) and not _is_vaulted(value):
+        return _fault_of_kind(value)
+    text = text_of(value)
+    lines = text.splitlines()
+    if text.endswith(("\n", "\r")) and (is_password or len(lines) < 2):
+        return LINE_BREAK
+    return WHITE_SPACE if is_password and text != text.strip() else ""
+
+
+def _fault_of_kind(value: Any) -> str:
+    """What YAML made of a text that was not in quotes."""
+    if isinstance(value, bool):
+        return BOOLEAN
+    if isinstance(value, (int, float)):
+        return NUMBER
+    return DATE if isinstance(value, date) else NO_TEXT
 
 
 def _env_masked(env: Any, masks_env: bool) -> Any:
@@ -101,7 +135,12 @@ def _env_entry(entry: Mapping[Any, Any], masks_env: bool) -> dict[str, Any]:
 
 
 def _env_value(name: str, value: Any, masks_env: bool) -> Any:
-    if masks_env and value is not None and looks_secret(name, text_of(value)):
+    """A value as it was written, or the marker by which it is refused. Nothing in between may reach a container."""
+    if isinstance(value, str) or _is_vaulted(value):
+        text = text_of(value)
+        return MISPLACED if masks_env and looks_secret(name, text) else text
+    # What YAML made a number is refused anyway, and must not be shown in that message.
+    if value is not None and not isinstance(value, bool) and masks_env and variable_names_secret(name):
         return MISPLACED
     return without_secrets(value, masks_env)
 
@@ -133,6 +172,8 @@ def broker_without_secrets(value: Any, masks_env: bool = True) -> Any:
             result["password"] = True
             if value.get("password") is not None and text_of(value["password"]):
                 result["url"] = UrlFault("", "twice").shown
+            elif secret_fault(password):
+                result["url"] = UrlFault("", "edge").shown
     for key in BROKER_SECRETS:
         if key in value:
             result[key] = _secret_marker(value[key], result.get(key))
@@ -145,7 +186,7 @@ def _secret_marker(given: Any, otherwise: Any) -> Any:
     """What stands for a secret of a broker. Empty text is none; null leaves it to what else says so."""
     if given is None:
         return otherwise
-    return True if text_of(given) else None
+    return (secret_fault(given) or True) if text_of(given) else None
 
 
 def _login_without_secrets(value: Any, masks_env: bool) -> Any:
@@ -222,45 +263,63 @@ def redacted_layers(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"name": text_of(layer["name"]), "value": _redacted(layer, accepting)} for layer in layers]
 
 
-def _redacted(layer: dict[str, Any], accepting: set[str]) -> Any:
-    base, value = text_of(layer["name"]).partition("__")[0].removeprefix(PREFIX), layer["value"]
+def _base_of(layer: dict[str, Any]) -> str:
+    return text_of(layer["name"]).partition("__")[0].removeprefix(PREFIX)
+
+
+def _redacted(layer: dict[str, Any], accepting: set[tuple[str, str]]) -> Any:
+    base, value = _base_of(layer), layer["value"]
     if base == "broker":
         return broker_without_secrets(value)
     if base == FLOWER:
         return flower_without_secrets(value)
     if base == EXPORTER:
         return exporter_without_secrets(value)
+    if base == "queue_defaults":
+        return without_secrets(value, masks_env=not accepting)
     if base not in ("services", "config") or not isinstance(value, Mapping):
-        return without_secrets(value, masks_env="" not in accepting)
-    safe = {
-        text_of(name): without_secrets(service, masks_env=not {"", text_of(name)} & accepting)
-        for name, service in value.items()
-    }
-    for name, service in value.items():
-        if base == "services" and isinstance(service, Mapping) and "broker" in service:
-            safe[text_of(name)]["broker"] = broker_without_secrets(service["broker"])
+        return without_secrets(value)
+    if base == "services":
+        return {text_of(name): _service_redacted(text_of(name), item, accepting) for name, item in value.items()}
+    return {text_of(name): _variants_redacted(text_of(name), item, accepting) for name, item in value.items()}
+
+
+def _service_redacted(name: str, service: Any, accepting: set[tuple[str, str]]) -> Any:
+    """Its environment reaches every variant, so it is shown where one of them accepts it; the others refuse it."""
+    safe = without_secrets(service, masks_env=not {owner for owner, _variant in accepting} & {"", name})
+    if isinstance(service, Mapping) and "broker" in service:
+        safe["broker"] = broker_without_secrets(service["broker"])
     return safe
 
 
-def _accepting(layers: list[dict[str, Any]]) -> set[str]:
-    """Services that accept secrets in their environment; an empty name stands for all."""
-    found: set[str] = set()
+def _variants_redacted(service: str, variants: Any, accepting: set[tuple[str, str]]) -> Any:
+    if not isinstance(variants, Mapping):
+        return without_secrets(variants)
+    above = {("", ""), (service, "")}
+    return {
+        text_of(name): without_secrets(keys, masks_env=not accepting & {*above, (service, text_of(name))})
+        for name, keys in variants.items()
+    }
+
+
+def _accepting(layers: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Service and variant of those that accept secrets in their environment; an empty name stands for all."""
+    found: set[tuple[str, str]] = set()
     for layer in layers:
-        base, value = text_of(layer["name"]).partition("__")[0], layer["value"]
-        if base == f"{PREFIX}queue_defaults" and _mentions(value, "plain-secret"):
-            found.add("")
-        elif isinstance(value, Mapping):
-            found |= {text_of(name) for name, service in value.items() if _mentions(service, "plain-secret")}
+        base, value = _base_of(layer), layer["value"]
+        if base == "queue_defaults" and _accepts(value):
+            found.add(("", ""))
+        for service, keys in value.items() if base in ("services", "config") and isinstance(value, Mapping) else ():
+            if base == "services":
+                found |= {(text_of(service), "")} if _accepts(keys) else set()
+            elif isinstance(keys, Mapping):
+                found |= {(text_of(service), text_of(name)) for name, item in keys.items() if _accepts(item)}
     return found
 
 
-def _mentions(value: Any, risk: str) -> bool:
-    """Whether a risk is accepted anywhere."""
-    if isinstance(value, Mapping):
-        accepted = value.get("accept_risks")
-        named = isinstance(accepted, (list, tuple)) and risk in [text_of(item) for item in accepted]
-        return named or any(_mentions(item, risk) for item in value.values())
-    return False
+def _accepts(keys: Any) -> bool:
+    accepted = keys.get("accept_risks") if isinstance(keys, Mapping) else None
+    return isinstance(accepted, (list, tuple)) and "plain-secret" in [text_of(item) for item in accepted]
 
 
 def _is_vaulted(value: Any) -> bool:

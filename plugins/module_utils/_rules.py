@@ -36,7 +36,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
 )
 from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER, aws_keys
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
-from ansible_collections.queueops.celery.plugins.module_utils._values import looks_secret
+from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import looks_secret, variable_names_secret
 
 #: Volumes that the collection mounts itself.
 OWN_VOLUMES = ("celery-heartbeat", "celery-schedule", "celery-broker-tls", "celery-routes")
@@ -320,13 +320,22 @@ def _check_env(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool) ->
     for key, entries in _environments(pod):
         for entry in entries:
             if looks_secret(entry["name"], entry.get("value")) and not accepted:
-                problems.add(
-                    path_of(key),
-                    f"{entry['name']} looks like a secret, and everybody who may read Deployments would read it; move "
-                    "it to secret_env, or accept_risks: [plain-secret] if it is none.",
-                )
+                problems.add(path_of(key), plain_secret(entry["name"], key))
     for name in sorted({entry["name"] for entry in pod.env} & set(pod.secret_env)):
         problems.add(path_of("env"), f"{name} stands in env and in secret_env; write it once.")
+
+
+def plain_secret(name: str, key: str) -> str:
+    """What is wrong with an environment entry that shows a secret, and where its value belongs.
+
+    :param key: the key it is written under: only the worker's own container has secret_env.
+    """
+    place = "secret_env" if key == "env" else "a Secret, and refer to it with valueFrom.secretKeyRef"
+    part = "" if variable_names_secret(name) else f" (or only its secret part, and write $(NAME) for that in {name})"
+    return (
+        f"{name} looks like a secret, and anyone who can read Deployments would see it; move it to {place}{part}, or "
+        "accept_risks: [plain-secret] if it is none."
+    )
 
 
 def _environments(pod: Pod) -> Iterable[tuple[str, list[dict[str, Any]]]]:

@@ -53,6 +53,7 @@ RULES = {
     "no-time-limit": "no time limit beside a scaler",
     "plain-secret": "an environment value that looks like a secret",
     "prefetch": "reserved messages that a scaler does not see",
+    "secret-argument": "a secret on a worker's command line",
     "selector-overlap": "two Deployments whose pods one autoscaler counts together",
     "shared-queue": "two variants consume one queue",
     "short-cooldown": "scale to zero sooner than the longest task takes",

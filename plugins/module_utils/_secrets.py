@@ -48,6 +48,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     service_broker_secret_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
+from ansible_collections.queueops.celery.plugins.module_utils._placeholders import placeholders
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError, Problem
 from ansible_collections.queueops.celery.plugins.module_utils._redaction import (
     BROKER_SECRETS,
@@ -93,7 +94,18 @@ def secret_manifests(
         _secret(model, name, service, data)
         for name, service, data in [*_broker_secrets(model, values), *_env_secrets(model, values)]
     ]
-    return [*own, *_flower_secrets(model, values, observed, output)]
+    found = [*own, *_flower_secrets(model, values, observed, output)]
+    masked = [place for secret in found for place in _masked_values(secret)]
+    if masked:
+        raise InventoryError(
+            [Problem(place, "the value is the mask of a hidden one, not the value.") for place in masked]
+        )
+    return found
+
+
+def _masked_values(secret: dict[str, Any]) -> Iterator[str]:
+    texts = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+    return placeholders(texts, f"Secret {secret['metadata']['name']}")
 
 
 class _Values:

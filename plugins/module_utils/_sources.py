@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._values import URL_WITH_PASSWORD, looks_secret
+from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import URL_WITH_PASSWORD, looks_secret
 
 #: Our keys of a pod, each with the field of a pod spec that it is taken from.
 _FROM_POD = {

@@ -18,7 +18,7 @@ from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import quantity
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
-from ansible_collections.queueops.celery.plugins.module_utils._values import URL_WITH_PASSWORD, names_secret
+from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import URL_WITH_PASSWORD, names_secret
 
 #: Where KEDA looks for a parameter. C(ENV) is the key C(<parameter>FromEnv), the name of an environment variable.
 METADATA, AUTH, ENV = "the metadata", "a TriggerAuthentication", "the environment"

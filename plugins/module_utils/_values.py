@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._checks import (
     INVALID,
+    SECRET_FAULTS,
     Choice,
     Flag,
     Integer,
@@ -32,28 +33,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import
 )
 from ansible_collections.queueops.celery.plugins.module_utils._layers import Branch, Leaf, Node, items
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
+from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import variable_names_secret
 
-#: A URL that carries a password: C(redis://user:password@host), C(amqp://:password@host).
-#: A port is no password, so C(http://host:80/?mail=a@b) is none of these.
-URL_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://(?![^\s/@:]+:[0-9]+[/?#])[^\s/@:]*:[^\s]+@", re.IGNORECASE)
-
-#: Names of environment variables that hold a secret in every project that uses them.
-_SECRET_NAME = re.compile(
-    r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|API_?KEY|SECRET_KEY|PRIVATE_KEY|SECRET_ACCESS_KEY"
-    r"|FLOWER_BASIC_AUTH)$",
-    re.IGNORECASE,
-)
-
-
-def names_secret(name: str) -> bool:
-    """Whether a name is one of a secret: C(redis_password), C(sentinelPassword), C(API_TOKEN)."""
-    return bool(_SECRET_NAME.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)))
-
-
-def looks_secret(name: str, value: Any) -> bool:
-    """Whether an environment entry carries a secret in plain sight: by its name, or by a password in a URL."""
-    text = value if isinstance(value, str) else ""
-    return bool(text) and bool(_SECRET_NAME.search(name) or URL_WITH_PASSWORD.search(text))
+#: KEDA cuts white space off, and Celery keeps it.
+USER_NAME = Text("a user name without white space around it", r"\S(.*\S)?")
+OPTIONAL_USER_NAME = Text("a user name without white space around it", r"(\S(.*\S)?)?")
 
 
 def _is_text(node: Node) -> bool:
@@ -73,7 +57,7 @@ class EnvSection:
         """Kubernetes' list."""
         if isinstance(node, Leaf) and isinstance(node.value, (list, tuple)):
             return Kubernetes("[EnvVar@name]")(node, problems)
-        hidden = [child for name, child in items(node) if _SECRET_NAME.search(name) and not _is_text(child)]
+        hidden = [child for name, child in items(node) if variable_names_secret(name) and not _is_text(child)]
         for child in hidden:
             problems.add(child.path, f"this looks like a secret; {self.mend}")
         values = INVALID if hidden else MapOf(ENV_NAME, QUOTED_TEXT)(node, problems)
@@ -93,6 +77,10 @@ class SecretValue:
     def __call__(self, node: Node, problems: Problems) -> Any:
         """True."""
         if as_flag(node) is True:
+            return True
+        if isinstance(node, Leaf) and isinstance(node.value, str) and node.value in SECRET_FAULTS:
+            # It is there all the same, so that nothing is missed beside it.
+            refuse(self, node, problems)
             return True
         problems.add(
             node.path,

@@ -142,6 +142,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._options import (
     read_fleet,
     routing_options,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._placeholders import exit_without_placeholders
 from ansible_collections.queueops.celery.plugins.module_utils._routing import (
     RoutingOptions,
     routing_resources,
@@ -170,7 +171,8 @@ def main() -> None:
     for warning in (*warnings, *routing_warnings(fleet, params["openedx_release"], on_openedx)):
         module.warn(warning)
     options, delivers = RoutingOptions(params["redis_policy"], params["disable_hpa"]), fleet.routing_delivery
-    module.exit_json(
+    exit_without_placeholders(
+        module,
         changed=False,
         resources=[
             *routing_resources(fleet),

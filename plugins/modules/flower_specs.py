@@ -113,6 +113,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._options import (
     observed_option,
     read_fleet,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._placeholders import exit_without_placeholders
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import generated
 
 
@@ -122,7 +123,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     observed = observed_from_data(module.params["observed"])
     fleet = read_fleet(module, observed)
-    module.exit_json(
+    exit_without_placeholders(
+        module,
         changed=False,
         resources=flower_resources(fleet, observed),
         flowers=flower_table(fleet),

@@ -117,6 +117,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._options import (
     observed_option,
     read_fleet,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._placeholders import exit_without_placeholders
 from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources, scaler_table
 
 
@@ -126,7 +127,9 @@ def main() -> None:
     observed = observed_from_data(module.params["observed"])
     fleet = read_fleet(module, observed)
     # The warnings of the inventory are those of worker_specs; nobody wants to read them twice.
-    module.exit_json(changed=False, resources=scaler_resources(fleet, observed), scalers=scaler_table(fleet))
+    exit_without_placeholders(
+        module, changed=False, resources=scaler_resources(fleet, observed), scalers=scaler_table(fleet)
+    )
 
 
 if __name__ == "__main__":

@@ -121,6 +121,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree imp
     tree_diff,
     write_tree,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._placeholders import refuse_placeholders
 from ansible_collections.queueops.celery.plugins.module_utils._yaml import HAS_YAML
 
 
@@ -154,6 +155,7 @@ def main() -> None:
         module.fail_json(msg=f"resources[{nameless[0]}] is no Kubernetes object; it needs kind and metadata.name.")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", module.params["name"]):
         module.fail_json(msg=f"{module.params['name']!r} is no folder name; write letters, digits, '.', '-' and '_'.")
+    refuse_placeholders(module, resources=resources, patches=module.params["patches"])
     root = Path(module.params["path"]) / module.params["name"]
     try:
         wanted = module.params["state"] == "present"

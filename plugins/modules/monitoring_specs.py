@@ -130,6 +130,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._options import (
     observed_option,
     read_fleet,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._placeholders import exit_without_placeholders
 
 
 def main() -> None:
@@ -138,7 +139,8 @@ def main() -> None:
     observed = observed_from_data(module.params["observed"])
     fleet = read_fleet(module, observed)
     monitoring = fleet.monitoring
-    module.exit_json(
+    exit_without_placeholders(
+        module,
         changed=False,
         resources=monitoring_resources(fleet, observed),
         alerts=alert_table(fleet),

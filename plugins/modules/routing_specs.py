@@ -138,6 +138,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._options import (
     read_fleet,
     routing_options,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._placeholders import exit_without_placeholders
 from ansible_collections.queueops.celery.plugins.module_utils._routing import (
     RoutingOptions,
     routing_resources,
@@ -158,7 +159,8 @@ def main() -> None:
         module.warn(warning)
     options = RoutingOptions(params["redis_policy"], params["disable_hpa"], params["transport_options"])
     delivery = fleet.routing_delivery
-    module.exit_json(
+    exit_without_placeholders(
+        module,
         changed=False,
         resources=routing_resources(fleet),
         routes=routing_table(fleet),

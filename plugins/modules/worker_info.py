@@ -209,6 +209,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._observed import (
     removal_order,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._options import fleet_options, read_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._placeholders import refuse_placeholders
 from ansible_collections.queueops.celery.plugins.module_utils._preflight import (
     Findings,
     describe_object,
@@ -304,6 +305,7 @@ def main() -> None:
             f"The inventory does not ask for {', '.join(found['orphan_names'])} of fleet {fleet.name}, so nobody looks "
             "after them. Remove them with celery_workers_prune: true."
         )
+    refuse_placeholders(module, drains=found["drains"], releases=found["releases"])
     module.exit_json(changed=False, **found)
 
 

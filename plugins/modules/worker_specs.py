@@ -145,6 +145,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._options import (
     observed_option,
     read_fleet,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._placeholders import exit_without_placeholders
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import secret_names
 from ansible_collections.queueops.celery.plugins.module_utils._workers import (
     handovers,
@@ -160,7 +161,8 @@ def main() -> None:
     fleet = read_fleet(module, observed)
     for warning in (*fleet.warnings, *unseen_adoptions(fleet, observed)):
         module.warn(warning)
-    module.exit_json(
+    exit_without_placeholders(
+        module,
         changed=False,
         resources=worker_resources(fleet, observed, module.check_mode),
         handovers=handovers(fleet, observed),

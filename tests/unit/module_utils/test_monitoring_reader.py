@@ -23,7 +23,7 @@ SHUT_OUT = (
 TWO_SECRETS = "secret names an existing Secret and password makes one; write one of them."
 UNREAD_COOKIE = "nothing would read it here; leave it out, or take secret.cookie_secret_key out and log in with oauth."
 SECRET_ENV = (
-    "looks like a secret, and everybody who may read Deployments would read it; take it from an existing Secret: "
+    "looks like a secret, and anyone who can read Deployments would see it; take it from an existing Secret: "
     "{name: …, valueFrom: {secretKeyRef: {name: …, key: …}}}."
 )
 

@@ -256,6 +256,13 @@ CASES = [
         refused=False,
     ),
     Case(
+        "secret-argument",
+        {"secret_env": {"CACHE": True}, "settings": {"result_backend": "redis://:$(CACHE)@cache/1"}},
+        ("$(CACHE) puts a secret on the command line", "Let the app read CACHE from its environment."),
+        {"settings": {}},
+        "default.settings",
+    ),
+    Case(
         "shared-queue",
         {"queues": ["a", "b"]},
         ("variant high of service billing", "consume the queue 'b'", "Give each variant queues of its own."),
