@@ -372,6 +372,7 @@ def _features(scaled: _ScaledObject, triggers: list[Trigger]) -> list[_Feature]:
     labels = "scaledobject.keda.sh/hpa-excluded-labels"
     if labels in scaled.annotations:
         found.append(_Feature(f"{scaled.path}.metadata.annotations.{labels}", "2.18", labels))
+    found += [_Feature(trigger.at(key), since, key) for trigger in triggers for key, since in trigger.later_keys]
     if scaled.fallback is not None:
         found += _fallback_features(scaled, scaled.fallback, triggers)
     return found

@@ -10,8 +10,10 @@ A message shows numbers, switches and schedules, and never a value of free text:
 
 from __future__ import annotations
 
+import functools
 import math
 import re
+import zoneinfo
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,6 +100,7 @@ class _Parameter:
     :param least: the smallest value that works.
     :param target: whether it is what the HPA compares with; with a formula nobody reads that.
     :param instead: what to write where it stands in the metadata and KEDA does not look there.
+    :param since: the first KEDA that reads it; empty for all that the collection knows.
     """
 
     kind: _Kind = _TEXT
@@ -106,6 +109,7 @@ class _Parameter:
     least: float | None = None
     target: bool = False
     instead: str = "move it there"
+    since: str = ""
 
 
 def _target(kind: _Kind, required: bool = False) -> _Parameter:
@@ -208,6 +212,7 @@ _TABLES: Mapping[str, _Table] = {
         "podSelector": _Parameter(required=True),
         "value": _target(_FLOAT, required=True),
         "activationValue": _Parameter(_FLOAT),
+        "groupByNode": _Parameter(_BOOLEAN, since="2.20"),
     },
 }
 
@@ -253,6 +258,12 @@ class Trigger:
     def gives(self, *keys: str) -> bool:
         """Whether the trigger itself gives one of some parameters, or says which environment variable does."""
         return any(key in self.written or key + _FROM_ENV in self.written for key in keys)
+
+    @property
+    def later_keys(self) -> Iterable[tuple[str, str]]:
+        """The metadata keys that older KEDAs do not read, each with the first that does."""
+        table = _TABLES.get(self.type, {})
+        return [(key, table[key].since) for key in self.metadata if key in table and table[key].since]
 
     def number(self, key: str) -> float | None:
         """A metadata value as a number; None if it is none."""
@@ -624,10 +635,23 @@ class _CronField:
         span, slash, step = text.partition("/")
         if slash and not (_DIGITS.fullmatch(step) and int(step) > 0):
             return False
-        if span in ("*", "?"):
+        if span in _ANY:
             return True
         ends = [self._number(end) for end in span.split("-")]
         return len(ends) <= 2 and None not in ends and ends == sorted(end for end in ends if end is not None)
+
+    def numbers(self, text: str) -> frozenset[int]:
+        """The numbers that a field which can be read stands for."""
+        return frozenset(number for part in text.split(",") for number in self._numbers_of(part))
+
+    def _numbers_of(self, text: str) -> range:
+        span, slash, step = text.partition("/")
+        if span in _ANY:
+            return range(self.first, self.last + 1, int(step or 1))
+        ends = [self._number(end) or 0 for end in span.split("-")]
+        # A step after a single number goes on to the last one there is.
+        last = self.last if slash and len(ends) == 1 else ends[-1]
+        return range(ends[0], last + 1, int(step or 1))
 
     def _number(self, text: str) -> int | None:
         if text.lower() in self.words:
@@ -636,6 +660,8 @@ class _CronField:
         return number if self.first <= number <= self.last else None
 
 
+#: How a field says that every number will do.
+_ANY = ("*", "?")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CRON_FIELDS = (
     _CronField("minute", 0, 59),
@@ -647,30 +673,68 @@ _CRON_FIELDS = (
 
 
 def _check_cron(trigger: Trigger, problems: Problems) -> None:
-    start, end = trigger.metadata.get("start"), trigger.metadata.get("end")
-    for key, schedule in (("start", start), ("end", end)):
+    times = []
+    for key in ("start", "end"):
+        schedule = trigger.metadata.get(key)
         if schedule:
-            _check_schedule(trigger.at(key), schedule, problems)
-    if start and start == end:
+            times.append(_check_schedule(trigger.at(key), schedule, problems))
+    if len(times) == 2 and times[0] and times[0] == times[1]:
         problems.add(trigger.at("end"), "start and end are the same; write when the time ends.")
     timezone = trigger.metadata.get("timezone")
-    if timezone and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", timezone):
-        problems.add(trigger.at("timezone"), "write the name of a time zone such as UTC or Europe/Berlin, no offset.")
+    if timezone:
+        _check_timezone(trigger.at("timezone"), timezone, problems)
 
 
-def _check_schedule(path: str, schedule: str, problems: Problems) -> None:
+def _check_timezone(path: str, timezone: str, problems: Problems) -> None:
+    """KEDA stops reading every trigger of a ScaledObject whose time zone it does not know (2.20)."""
+    known = _time_zones()
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", timezone):
+        problems.add(path, "write the name of a time zone such as UTC or Europe/Berlin, no offset.")
+    elif known and timezone not in known:
+        capitals = {name.lower(): name for name in known}
+        near = capitals.get(suggest(timezone, capitals).removeprefix("did you mean '").removesuffix("'?"))
+        hint = f"did you mean {near!r}?" if near else "write one such as UTC or Europe/Berlin."
+        if _OLD_NAME in known:
+            problems.add(path, f"there is no time zone {shown(timezone)}; {hint}")
+        else:
+            problems.warn(path, f"the controller knows no time zone {shown(timezone)}; {hint}")
+
+
+#: A name that only a complete table has; some systems keep such names in a package of their own.
+_OLD_NAME = "US/Eastern"
+
+
+@functools.cache
+def _time_zones() -> frozenset[str]:
+    """The names of time zones that the controller knows; empty where it has no table."""
+    return frozenset(zoneinfo.available_timezones())
+
+
+def _check_schedule(path: str, schedule: str, problems: Problems) -> tuple[frozenset[int], ...]:
+    """The numbers of each field; empty for a schedule that cannot be read or never comes."""
     parts = schedule.split()
     if len(parts) != len(_CRON_FIELDS):
         names = ", ".join(item.name for item in _CRON_FIELDS)
         problems.add(
             path, f"a schedule has five fields ({names}), this has {len(parts)}; write one such as '0 8 * * *'."
         )
-        return
-    for item, part in zip(_CRON_FIELDS, parts, strict=True):
-        if not item.reads(part):
-            problems.add(
-                path, f"{shown(part)} is no {item.name}; write *, or numbers from {item.first} to {item.last}."
-            )
+        return ()
+    wrong = [(item, part) for item, part in zip(_CRON_FIELDS, parts, strict=True) if not item.reads(part)]
+    for item, part in wrong:
+        problems.add(path, f"{shown(part)} is no {item.name}; write *, or numbers from {item.first} to {item.last}.")
+    if wrong:
+        return ()
+    numbers = tuple(item.numbers(part) for item, part in zip(_CRON_FIELDS, parts, strict=True))
+    _minutes, _hours, days, months, _weekdays = numbers
+    # Where a day of the week is named as well, either of both will do.
+    if parts[4] in _ANY and min(days) > max(_LONGEST_MONTHS[month - 1] for month in months):
+        problems.add(path, f"{shown(schedule)} never comes, because no month that it names has that day.")
+        return ()
+    return numbers
+
+
+#: Days of each month at most.
+_LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def _check_resource(trigger: Trigger, problems: Problems) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils import _triggers
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
 from ansible_collections.queueops.celery.plugins.module_utils._scaled_objects import check_scaled_object
 from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources
@@ -244,6 +245,14 @@ METADATA_RULES: list[tuple[str, Json, Json, str, str]] = [
     ("cron", {"start": "0 9-8 * * *"}, {"start": "0 8-9 * * *"}, "start", "'9-8' is no hour"),
     ("cron", {"start": "*/0 8 * * *"}, {"start": "*/1 8 * * *"}, "start", "'*/0' is no minute"),
     ("cron", {"timezone": "+02:00"}, {"timezone": "America/Argentina/Buenos_Aires"}, "timezone", "no offset"),
+    ("cron", {"start": "0 8 * * mon", "end": "0 8 * * 1"}, {}, "end", "are the same"),
+    ("cron", {"start": "*/30 8 * * *", "end": "0,30  8 * * *"}, {}, "end", "are the same"),
+    ("cron", {"start": "0 8 30 2 *"}, {"start": "0 8 29 2 *"}, "start", "never comes"),
+    ("cron", {"start": "0 8 31 4,6 *"}, {"start": "0 8 31 4,7 *"}, "start", "never comes"),
+    ("cron", {"start": "0 8 31 4/7 *"}, {"start": "0 8 31 4 mon"}, "start", "never comes"),
+    ("cron", {"timezone": "Europe/Berln"}, {"timezone": "US/Eastern"}, "timezone", "did you mean 'Europe/Berlin'?"),
+    ("cron", {"timezone": "europe/berlin"}, {"timezone": "UTC"}, "timezone", "did you mean 'Europe/Berlin'?"),
+    ("cron", {"timezone": "CEST"}, {"timezone": "Etc/GMT-2"}, "timezone", "there is no time zone 'CEST'"),
     ("cron", {"desiredReplicas": "0"}, {"desiredReplicas": "1"}, "desiredReplicas", "write 1 or more"),
     # cpu and memory.
     ("cpu", {"value": None}, {}, "", "needs value"),
@@ -259,7 +268,27 @@ METADATA_RULES: list[tuple[str, Json, Json, str, str]] = [
     ("kubernetes-workload", {"value": None}, {}, "", "needs value"),
     ("kubernetes-workload", {"value": "0"}, {"value": "3"}, "value", "above 0"),
     ("kubernetes-workload", {"namespace": "shop"}, {}, "namespace", "KEDA ignores it"),
+    ("kubernetes-workload", {"groupByNode": "yes"}, {"groupByNode": "true"}, "groupByNode", "'true' or 'false'"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("known", "problem", "warning"),
+    [
+        # A controller without any table cannot tell.
+        ((), "", ""),
+        # One whose system keeps old names in a package of their own.
+        (("UTC", "Europe/Berlin"), "", "the controller knows no time zone 'Asia/Calcutta'"),
+        (("UTC", "US/Eastern"), "there is no time zone 'Asia/Calcutta'", ""),
+    ],
+)
+def test_a_time_zone_is_refused_only_by_a_controller_that_knows_them_all(
+    monkeypatch: pytest.MonkeyPatch, known: tuple[str, ...], problem: str, warning: str
+) -> None:
+    monkeypatch.setattr(_triggers, "_time_zones", lambda: frozenset(known))
+    problems, warnings = said_of(trigger("cron", {"timezone": "Asia/Calcutta"}))
+    assert [problem in text for text in problems] == [True] * bool(problem)
+    assert [warning in text for text in warnings] == [True] * bool(warning)
 
 
 @pytest.mark.parametrize(("kind", "bad", "good", "key", "words"), METADATA_RULES)
@@ -680,6 +709,11 @@ def test_a_formula_does_not_take_the_place_of_what_keda_always_wants(changes: Js
         (
             {"advanced": modifiers("waiting ?? 1"), "fallback": fallback(behavior="scalingModifiers")},
             "fallback.behavior",
+            (2, 20),
+        ),
+        (
+            {"triggers": [trigger("redis"), trigger("kubernetes-workload", {"groupByNode": "true"})]},
+            "triggers[1].metadata.groupByNode",
             (2, 20),
         ),
     ],
