@@ -159,11 +159,11 @@ def key_prefix(broker: Broker) -> str:
     return broker.global_keyprefix or ""
 
 
-def physical_lists(broker: Broker, queue: str) -> list[str]:
-    """The Redis lists of one queue: one per priority step, the step 0 under the queue's own name (kombu 5.7)."""
+def physical_lists(broker: Broker, queue: str) -> dict[int, str]:
+    """The Redis lists of one queue by priority step, the step 0 under the queue's own name (kombu 5.7)."""
     steps = sorted(broker.priority_steps if broker.priority_steps is not None else PRIORITY_STEPS)
     separator = SEPARATOR if broker.sep is None else broker.sep
-    return [f"{key_prefix(broker)}{queue}{separator + str(step) if step else ''}" for step in steps]
+    return {step: f"{key_prefix(broker)}{queue}{separator + str(step) if step else ''}" for step in steps}
 
 
 def sqs_queue_name(broker: Broker, queue: str) -> str:

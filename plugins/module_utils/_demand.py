@@ -9,7 +9,8 @@ Backlog asks for pods; in-flight work holds the ones that are there and wakes on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +44,16 @@ class Demand:
 
 @dataclass(frozen=True)
 class _Reading:
-    """One number that KEDA reads: the trigger's type and metadata, without a target."""
+    """One number that KEDA reads: the trigger's type and metadata, without a target.
+
+    :param queue: the queue it belongs to.
+    :param step: its priority step, where the queue has several lists.
+    """
 
     type: str
     metadata: dict[str, str]
+    queue: str = ""
+    step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,13 +88,48 @@ def demand_of(variant: Variant, service: Service, namespace: str, selector: dict
         scaling = variant.scaling
         plain = own.named("backlog", source.waiting[0], scaling.list_length, scaling.activation_list_length)
         return Demand((plain, *scaling.extra_triggers))
-    backlog = own.numbered("backlog", source.waiting)
+    backlog = own.of_queues("backlog", source.waiting)
     if not variant.sees_in_flight:
         return Demand((*backlog, *extra), _formula(variant, _sum(backlog), ""))
-    counted = own.numbered("inflight", source.held) or own.numbered("total", source.total)
+    counted = own.of_queues("inflight", source.held) or own.of_queues("total", source.total)
     held = _sum(counted) if source.held else f"({_sum(counted)} - {_sum(backlog)})"
     triggers = (*backlog, *counted, _pods(selector), *extra)
     return Demand(triggers, _formula(variant, _sum(backlog), held))
+
+
+def in_words(variant: Variant) -> str:
+    """What the scaler of a variant does, as sentences for people who look at its ScaledObject."""
+    scaling = variant.scaling
+    waiting = f"One pod for {_each(scaling.list_length, 'waiting message')}"
+    if scaling.activation_list_length:
+        waiting += f" where more than {scaling.activation_list_length} wait"
+    sentences = [waiting]
+    if variant.sees_in_flight:
+        slots = 1 if scaling.hold == "pods" else variant.held
+        messages = _each(slots, "message")
+        holding = f"one for {messages} that workers hold, though no more than the pods that are there (at least 1)"
+        if _waits_behind_nobody(variant):
+            sentences = [f"{waiting}, and {holding}"]
+        else:
+            sentences.append(f"{holding[0].upper()}{holding[1:]}")
+    for written, read in zip(scaling.extra_triggers, named_extra_triggers(variant), strict=True):
+        sentences.append(_trigger_in_words(written, read.get("name", written["type"])))
+    highest = "The highest number counts. " if len(sentences) > 1 else ""
+    return f"{'. '.join(sentences)}. {highest}From {scaling.min_replicas} to {scaling.max_replicas} pods."
+
+
+def _each(number: int, what: str) -> str:
+    return f"each {what}" if number == 1 else f"every {number} {what}s"
+
+
+def _trigger_in_words(trigger: Trigger, name: str) -> str:
+    metadata, kind = trigger["metadata"], trigger["type"]
+    if kind == "cron":
+        number = metadata.get("desiredReplicas", "").strip()
+        return f"{number} pod{'' if number == '1' else 's'} in the time of {name}"
+    if kind == "prometheus":
+        return f"One pod for every {metadata.get('threshold', '1').strip()} that the query of {name} gives"
+    return f"What the {kind} trigger asks for"
 
 
 def needs_formula(variant: Variant, broker: Broker | None) -> bool:
@@ -116,10 +158,33 @@ class _Triggers:
             trigger["authenticationRef"] = {"name": self.reference}
         return trigger
 
-    def numbered(self, name: str, readings: tuple[_Reading, ...]) -> list[Trigger]:
-        if len(readings) == 1:
-            return [self.named(name, readings[0])]
-        return [self.named(f"{name}_{number}", reading) for number, reading in enumerate(readings)]
+    def of_queues(self, name: str, readings: tuple[_Reading, ...]) -> list[Trigger]:
+        """One trigger each, named after what it counts: C(backlog), C(backlog_p3), C(backlog_invoices_p3)."""
+        queues = _identifiers(reading.queue for reading in readings)
+        found = []
+        for reading in readings:
+            queue = f"_{queues[reading.queue]}" if len(queues) > 1 else ""
+            step = "" if reading.step is None else f"_p{reading.step}"
+            found.append(self.named(f"{name}{queue}{step}", reading))
+        return found
+
+
+def _identifiers(queues: Iterable[str]) -> dict[str, str]:
+    """Queues as words that a formula can hold, each its own.
+
+    Digits alone get a word before them, because Prometheus still has the series of numbered triggers (C(backlog_0))
+    that earlier releases made. Of queues that differ only in what no word can hold, all but one get a number.
+    """
+    found: dict[str, str] = {}
+    for queue in sorted(set(queues)):
+        word = re.sub(r"[^A-Za-z0-9_]", "_", queue)
+        word = f"queue_{word}" if re.fullmatch(r"[0-9_]*", word) else word
+        number, free = 1, word
+        while free in found.values():
+            number += 1
+            free = f"{word}_{number}"
+        found[queue] = free
+    return found
 
 
 def _pods(selector: dict[str, str]) -> Trigger:
@@ -142,7 +207,8 @@ def _formula(variant: Variant, backlog: str, held: str) -> str:
             # Every waiting message gets a pod of its own, so the busy ones do not count for it.
             terms[0], holding = f"{terms[0]} + {holding[0]}", holding[1:]
         terms += holding
-    terms += [term for trigger in named_extra_triggers(variant) if (term := extra_term(trigger))]
+    own = zip(variant.scaling.extra_triggers, named_extra_triggers(variant), strict=True)
+    terms += [term for written, read in own if (term := _extra_term(written, read.get("name", "")))]
     return terms[0] if len(terms) == 1 else f"max({', '.join(terms)})"
 
 
@@ -178,14 +244,25 @@ def _divided(number: str, by: int) -> str:
 
 
 def named_extra_triggers(variant: Variant) -> tuple[Trigger, ...]:
-    """The user's own triggers, each with a name that a formula can use."""
+    """The user's own triggers as a formula reads them, each with a name.
+
+    Outside of its time KEDA's cron reads 0 since KEDA 2.18 and 1 before. So that one pod can be told from none, a cron
+    trigger of one pod asks KEDA for two; its term counts them as one.
+    """
     found = []
     for number, trigger in enumerate(variant.scaling.extra_triggers):
-        name = f"{trigger['type'].replace('-', '_')}_{number}"
-        found.append(
-            {"type": trigger["type"], "name": name, **trigger} if trigger["type"] in FORMULA_TYPES else trigger
-        )
+        if trigger["type"] not in FORMULA_TYPES:
+            found.append(trigger)
+            continue
+        read = {"type": trigger["type"], "name": f"{trigger['type'].replace('-', '_')}_{number}", **trigger}
+        if _is_one_pod(trigger):
+            read["metadata"] = {**trigger["metadata"], "desiredReplicas": "2"}
+        found.append(read)
     return tuple(found)
+
+
+def _is_one_pod(trigger: Trigger) -> bool:
+    return trigger["type"] == "cron" and str(trigger["metadata"].get("desiredReplicas", "")).strip() == "1"
 
 
 #: Types of further triggers that have a term in the formula, and those that the HPA reads beside it.
@@ -193,14 +270,17 @@ FORMULA_TYPES = ("cron", "prometheus")
 RESOURCE_TYPES = ("cpu", "memory")
 
 
-def extra_term(trigger: Trigger) -> str:
-    """What a trigger of the user's asks for, as a term of the formula; empty for one that the HPA reads beside it."""
-    name, metadata = trigger.get("name", ""), trigger["metadata"]
+def _extra_term(trigger: Trigger, name: str) -> str:
+    """What a trigger of the user's asks for, as a term of the formula; empty for one that the HPA reads beside it.
+
+    :param trigger: as the user wrote it.
+    :param name: the name that it has in the formula.
+    """
     if trigger["type"] == "cron":
-        # Outside of its time it reads 1, which must not keep a pod.
-        return f"({name} > 1 ? {name} : 0)"
+        # Before KEDA 2.18 it reads 1 outside of its time, which must not keep a pod.
+        return f"({name} > 1 ? {1 if _is_one_pod(trigger) else name} : 0)"
     if trigger["type"] == "prometheus":
-        return _prometheus_term(name, metadata)
+        return _prometheus_term(name, trigger["metadata"])
     return ""
 
 
@@ -222,10 +302,15 @@ def _redis_source(broker: Broker, variant: Variant, namespace: str) -> _Source:
         if broker.sentinel_username:
             address["sentinelUsername"] = broker.sentinel_username
     base = {**address, "databaseIndex": str(broker.database), **_encryption(broker)}
-    lists = [name for queue in variant.queues for name in physical_lists(broker, queue)]
-    held = [f"{key_prefix(broker)}{variant.unacked.hash}"] if variant.unacked else []
-    waiting, hashes = ([_Reading(kind, {**base, "listName": name}) for name in names] for names in (lists, held))
-    return _Source(tuple(waiting), tuple(hashes), (), "listLength", "activationListLength")
+    waiting = []
+    for queue in variant.queues:
+        lists = physical_lists(broker, queue)
+        for step, name in lists.items():
+            waiting.append(_Reading(kind, {**base, "listName": name}, queue, step if len(lists) > 1 else None))
+    held = [
+        _Reading(kind, {**base, "listName": f"{key_prefix(broker)}{key.hash}"}) for key in (variant.unacked,) if key
+    ]
+    return _Source(tuple(waiting), tuple(held), (), "listLength", "activationListLength")
 
 
 def _encryption(broker: Broker) -> dict[str, str]:
@@ -245,9 +330,10 @@ def _rabbitmq_source(broker: Broker, variant: Variant, namespace: str) -> _Sourc
     if broker.tls is not None and broker.tls.insecure_skip_verify:
         base["unsafeSsl"] = "true"
     waiting = [
-        _Reading("rabbitmq", {**base, "queueName": queue, "excludeUnacknowledged": "true"}) for queue in variant.queues
+        _Reading("rabbitmq", {**base, "queueName": queue, "excludeUnacknowledged": "true"}, queue)
+        for queue in variant.queues
     ]
-    total = [_Reading("rabbitmq", {**base, "queueName": queue}) for queue in variant.queues]
+    total = [_Reading("rabbitmq", {**base, "queueName": queue}, queue) for queue in variant.queues]
     return _Source(tuple(waiting), (), tuple(total), "value", "activationValue")
 
 
@@ -255,9 +341,12 @@ def _sqs_source(broker: Broker, variant: Variant, namespace: str) -> _Source:
     base = {"awsRegion": broker.region or ""}
     if broker.endpoint:
         base["awsEndpoint"] = endpoint_of(broker, namespace)
-    urls = [sqs_queue_url(broker, queue, namespace) for queue in variant.queues]
+    urls = {queue: sqs_queue_url(broker, queue, namespace) for queue in variant.queues}
     readings = {
-        flag: tuple(_Reading("aws-sqs-queue", {**base, "queueURL": url, "scaleOnInFlight": flag}) for url in urls)
+        flag: tuple(
+            _Reading("aws-sqs-queue", {**base, "queueURL": url, "scaleOnInFlight": flag}, queue)
+            for queue, url in urls.items()
+        )
         for flag in ("false", "true")
     }
     return _Source(readings["false"], (), readings["true"], "queueLength", "activationQueueLength")

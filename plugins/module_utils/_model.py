@@ -571,6 +571,10 @@ DEFAULT_BEHAVIOR: dict[str, Any] = {
 }
 
 
+#: Keys of times that mean something on the way from and to zero pods.
+ZERO_TIMES = ("polling_interval", "cooldown_period", "initial_cooldown_period")
+
+
 @dataclass(frozen=True)
 class Scaling:
     """How many pods a variant has."""
@@ -813,6 +817,14 @@ class Variant:
     def goes_to_zero(self) -> bool:
         """Whether its scaler may leave no pod."""
         return self.uses_keda and (self.scaling.min_replicas == 0 or self.scaling.idle_replicas == 0)
+
+    @property
+    def times_in_force(self) -> frozenset[str]:
+        """Keys of times that KEDA goes by: those of the way to zero only where it may go there (2.20)."""
+        if self.goes_to_zero:
+            return frozenset(ZERO_TIMES)
+        cached = any(trigger.get("useCachedMetrics") for trigger in self.scaling.extra_triggers)
+        return frozenset({"polling_interval"} if self.uses_keda and cached else ())
 
     @property
     def most_pods(self) -> int:

@@ -15,6 +15,8 @@ FLEET_LABEL = f"{OWN_DOMAIN}fleet"
 SERVICE_LABEL = f"{OWN_DOMAIN}service"
 VARIANT_LABEL = f"{OWN_DOMAIN}variant"
 COMPONENT_LABEL = f"{OWN_DOMAIN}component"
+#: On a ScaledObject: what it does, in words.
+FORMULA_ANNOTATION = f"{OWN_DOMAIN}formula"
 
 #: Annotation of a pod template: what the Secrets it reads looked like when it was made.
 SECRETS_ANNOTATION = f"{OWN_DOMAIN}secret-versions"

@@ -18,8 +18,10 @@ POD_END = "-[a-z0-9]+-[a-z0-9]+"
 #: A worker's name up to its pod's: C(<service>.<variant>@), or C(celery@edx.lms.core.default.) of Tutor's own.
 _NODE_START = ".*@(?:.*[.])?"
 
-#: Names of the triggers that count what waits, what workers hold, and both together.
-BACKLOG, IN_FLIGHT, TOTAL = "backlog(_[0-9]+)?", "inflight(_[0-9]+)?", "total(_[0-9]+)?"
+#: Names of the triggers that count what waits, what workers hold, and both together: C(backlog), C(backlog_p3),
+#: C(backlog_invoices_p3). Earlier releases numbered them (C(backlog_0)), and KEDA's operator keeps such a series with
+#: its last value until it is restarted, so it must not be added.
+BACKLOG, IN_FLIGHT, TOTAL = "backlog(_.*[^0-9].*)?", "inflight", "total(_.*[^0-9].*)?"
 
 #: Events after which a task is over, or this run of it. A task whose process was killed sends C(task-rejected) only.
 ENDED = "task-succeeded|task-failed|task-retried|task-revoked"

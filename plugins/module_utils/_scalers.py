@@ -12,7 +12,11 @@ import re
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import scaler_login, scaler_tls, tls_files
-from ansible_collections.queueops.celery.plugins.module_utils._demand import Demand, demand_of
+from ansible_collections.queueops.celery.plugins.module_utils._demand import (
+    Demand,
+    demand_of,
+    in_words,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import sentinel_password
 from ansible_collections.queueops.celery.plugins.module_utils._model import (
     Broker,
@@ -23,6 +27,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import (
     Variant,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    FORMULA_ANNOTATION,
     ownership_labels,
     pod_autoscaler_name,
     scaled_object_name,
@@ -143,14 +148,11 @@ def _certificates(broker: Broker) -> dict[str, tuple[str, str]]:
 def _scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: Observed) -> dict[str, Any]:
     scaling = variant.scaling
     name = scaled_object_name(variant.deployment)
-    goes_idle = scaling.min_replicas == 0 or scaling.idle_replicas is not None
     spec: dict[str, Any] = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": variant.deployment},
         "minReplicaCount": scaling.min_replicas,
         "maxReplicaCount": scaling.max_replicas,
     }
-    # With one pod always up KEDA polls and cools down for nothing, and its webhook warns of both (2.20).
-    # Who writes them gets them all the same.
     times = {
         "polling_interval": ("pollingInterval", scaling.polling_interval),
         "cooldown_period": ("cooldownPeriod", scaling.cooldown_period),
@@ -158,7 +160,8 @@ def _scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: O
     }
     if older(fleet.versions.keda, "2.14") and "initial_cooldown_period" not in variant.written_keys:
         del times["initial_cooldown_period"]
-    spec.update({name: value for key, (name, value) in times.items() if goes_idle or key in variant.written_keys})
+    # Elsewhere they mean nothing, and KEDA's webhook warns of them (2.20).
+    spec.update({name: value for key, (name, value) in times.items() if key in variant.times_in_force})
     if scaling.idle_replicas is not None:
         spec["idleReplicaCount"] = scaling.idle_replicas
     if scaling.fallback is not None:
@@ -173,7 +176,12 @@ def _scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: O
     spec["advanced"] = {"horizontalPodAutoscalerConfig": {**named, "behavior": scaling.behavior}, **_modifiers(demand)}
     spec["triggers"] = list(demand.triggers)
     labels = ownership_labels(fleet.name, service.name, variant.name)
-    annotations = {**_pause(scaling.paused), **(_TRANSFER if taken else {}), **scaling.scaled_object_annotations}
+    annotations = {
+        FORMULA_ANNOTATION: in_words(variant),
+        **_pause(scaling.paused),
+        **(_TRANSFER if taken else {}),
+        **scaling.scaled_object_annotations,
+    }
     live = observed.find("ScaledObject", name)
     return resource("ScaledObject", fleet, name, labels, "scaler", live, spec, variant.pod.labels, annotations)
 

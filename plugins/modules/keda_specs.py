@@ -98,7 +98,7 @@ scalers:
     formula:
       description: Pods that the work asks for, as KEDA computes it. Empty where one trigger says it by itself.
       type: str
-      sample: max((backlog_0 + backlog_1) / 20, min(inflight / 2, max(pods, 1)))
+      sample: max((backlog_p0 + backlog_p3) / 20, min(inflight / 2, max(pods, 1)))
     to_zero:
       description: Whether it may go to zero pods, and why or why not.
       type: str

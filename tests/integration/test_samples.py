@@ -193,7 +193,7 @@ class TestOpenEdx:
 
     def test_numbers_arrive_where_they_belong(self, cluster: Cluster, namespace: str, steps: list[Step]) -> None:
         assert steps[0].run.code == 0
-        waiting = "(backlog_0 + backlog_1 + backlog_2 + backlog_3)"
+        waiting = "(backlog_p0 + backlog_p3 + backlog_p6 + backlog_p9)"
         expected = {
             "lms-worker": (10, f"max({waiting} / 10, min(inflight / 2, max(pods, 1)))"),
             "lms-worker-high-mem": (5, f"{waiting} + min(inflight, max(pods, 1))"),
@@ -284,7 +284,7 @@ class TestGenericRedis:
         self, cluster: Cluster, namespace: str, run: Run
     ) -> None:
         assert run.code == 0
-        waiting = "(backlog_0 + backlog_1 + backlog_2 + backlog_3)"
+        waiting = "(backlog_p0 + backlog_p3 + backlog_p6 + backlog_p9)"
         assert least_pods(cluster, namespace, "billing-worker-invoices") == 1
         assert formula(cluster, namespace, "billing-worker-invoices") == f"{waiting} / 60"
         assert not any("unacked" in word for word in worker_arguments(cluster, namespace, "billing-worker-invoices"))
@@ -415,4 +415,4 @@ class TestFleetOfSites:
             found = triggers(cluster, f"{prefix}-{site}", "courses-worker-mail")
             address = f"redis.{prefix}-{site}.svc:6379"
             assert {item["address"] for name, item in found.items() if name != "pods"} == {address}
-            assert set(found) == {"backlog_0", "backlog_1", "backlog_2", "backlog_3", "inflight", "pods"}
+            assert set(found) == {"backlog_p0", "backlog_p3", "backlog_p6", "backlog_p9", "inflight", "pods"}

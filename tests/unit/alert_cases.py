@@ -64,7 +64,7 @@ def both_styles(make: Callable[[Keda], Case]) -> list[Case]:
 
 
 def at_maximum(backlog: Values, pods: Values, keda: Keda = KEDA) -> list[Series]:
-    return [keda.trigger("backlog_0", backlog), keda.trigger("backlog_1", flat(0, 60)), *STATE.replicas(pods)]
+    return [keda.trigger("backlog_p0", backlog), keda.trigger("backlog_p3", flat(0, 60)), *STATE.replicas(pods)]
 
 
 GROWS = [
@@ -101,7 +101,7 @@ WITHOUT_WORKERS = [
     *both_styles(
         lambda keda: Case(
             "messages wait and no pod is available",
-            work(flat(0, 60), keda, backlog_0=flat(3, 60), backlog_1=flat(2, 60), inflight=flat(0, 60)),
+            work(flat(0, 60), keda, backlog_p0=flat(3, 60), backlog_p3=flat(2, 60), inflight=flat(0, 60)),
             {4: False, 6: True, 40: True},
         )
     ),
@@ -124,7 +124,7 @@ WITHOUT_WORKERS = [
     ),
     Case(
         "running work that the scaler does not see, with messages that wait",
-        work(flat(0, 60), backlog_0=flat(5, 60)),
+        work(flat(0, 60), backlog_p0=flat(5, 60)),
         {4: False, 6: True},
         BLIND,
     ),
@@ -683,7 +683,7 @@ WITHOUT_CONSUMER = [
     *both_styles(
         lambda keda: Case(
             "no pod, as KEDA decided",
-            [*OTHERS, *STATE.replicas(flat(0, 60)), *keda.triggers(backlog_0=flat(0, 60), inflight=flat(0, 60))],
+            [*OTHERS, *STATE.replicas(flat(0, 60)), *keda.triggers(backlog_p0=flat(0, 60), inflight=flat(0, 60))],
             never(6, 30, 50),
         )
     ),

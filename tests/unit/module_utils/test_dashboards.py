@@ -389,7 +389,9 @@ def backlogs(honors_labels: bool = True) -> list[Series]:
         )
     )
     return [
-        *shop.triggers(backlog_0=flat(5, HOUR), backlog_1=flat(2, HOUR), inflight=flat(90, HOUR), pods=flat(80, HOUR)),
+        *shop.triggers(
+            backlog_p0=flat(5, HOUR), backlog_p3=flat(2, HOUR), inflight=flat(90, HOUR), pods=flat(80, HOUR)
+        ),
         *high.triggers(backlog=flat(30, HOUR)),
         *blog.triggers(backlog=flat(100, HOUR), total=flat(110, HOUR)),
         *other.triggers(backlog=flat(7000, HOUR)),

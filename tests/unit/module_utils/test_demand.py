@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import string
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery.loaders.base import BaseLoader
+from hypothesis import given
+from hypothesis import strategies as st
 from kombu.transport.redis import Channel, PrefixedStrictRedis
 from kombu.utils.encoding import safe_str
 
@@ -125,7 +128,7 @@ def test_a_burst_is_worked_off_with_the_pods_that_its_messages_asked_for(keys: d
 
 def test_without_sight_of_held_work_only_what_waits_counts() -> None:
     formula = formula_with({"in_flight": False, "queues": ["a", "b"], "list_length": 5})
-    assert asked(formula, {"backlog_0": 7, "backlog_1": 8}) == 3
+    assert asked(formula, {"backlog_a": 7, "backlog_b": 8}) == 3
 
 
 def test_one_list_without_sight_of_held_work_needs_no_formula() -> None:
@@ -171,10 +174,98 @@ def test_a_trigger_of_another_type_is_refused_where_the_hpa_would_not_read_it(ke
     assert "variant default of service billing needs one" in found[0]
 
 
-def test_a_cron_trigger_of_one_pod_is_refused_because_it_reads_one_at_every_time() -> None:
+@pytest.mark.parametrize("outside", [0, 1], ids=["from KEDA 2.18 on", "before KEDA 2.18"])
+@pytest.mark.parametrize("wanted", [1, 2, 7])
+def test_a_schedule_keeps_its_pods_in_its_time_and_none_outside_of_it_whatever_cron_reads_there(
+    wanted: int, outside: int
+) -> None:
+    cron = {"type": "cron", "name": "office", "metadata": {**WORKDAY, "desiredReplicas": str(wanted)}}
+    spec = spec_with({"extra_triggers": [cron]})
+    (sent,) = (item for item in spec["triggers"] if item["name"] == "office")
+    formula = spec["advanced"]["scalingModifiers"]["formula"]
+    idle = {"backlog": 0, "inflight": 0, "pods": 0}
+    assert asked(formula, {**idle, "office": outside}) == 0
+    # Inside of its time KEDA's cron reads what it was told.
+    assert asked(formula, {**idle, "office": int(sent["metadata"]["desiredReplicas"])}) == wanted
+
+
+def test_without_a_formula_a_schedule_of_one_pod_is_sent_as_it_was_written() -> None:
     one = {"type": "cron", "metadata": {**WORKDAY, "desiredReplicas": "1"}}
-    (problem,) = problems_with({**TRACKED, "extra_triggers": [one]})
-    assert "desiredReplicas '1' means nothing. Write 2 or more, or min_replicas: 1." in problem
+    keys = {"in_flight": False, "accept_risks": ["invisible-work"], "min_replicas": 0, "extra_triggers": [one]}
+    assert spec_with(keys)["triggers"][1] == one
+
+
+NAMES: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
+    ({}, ONE_LIST, ["backlog", "inflight", "pods"]),
+    ({}, {"host": "redis"}, ["backlog_p0", "backlog_p3", "backlog_p6", "backlog_p9", "inflight", "pods"]),
+    ({}, {"host": "redis", "priority_steps": [0, 5]}, ["backlog_p0", "backlog_p5", "inflight", "pods"]),
+    ({"queues": ["b.x", "a"]}, ONE_LIST, ["backlog_b_x", "backlog_a", "inflight", "pods"]),
+    (
+        {"queues": ["a", "b"]},
+        {"host": "redis", "priority_steps": [0, 3]},
+        ["backlog_a_p0", "backlog_a_p3", "backlog_b_p0", "backlog_b_p3", "inflight", "pods"],
+    ),
+    (
+        {"queues": ["a-b", "a.b", "7"]},
+        ONE_LIST,
+        ["backlog_a_b", "backlog_a_b_2", "backlog_queue_7", "inflight", "pods"],
+    ),
+    ({"queues": ["a", "b"]}, SQS, ["backlog_a", "backlog_b", "total_a", "total_b", "pods"]),
+    ({}, RABBITMQ, ["backlog", "total", "pods"]),
+]
+
+
+@pytest.mark.parametrize(("keys", "broker", "names"), NAMES)
+def test_a_trigger_is_named_after_what_it_counts(
+    keys: dict[str, Any], broker: dict[str, Any], names: list[str]
+) -> None:
+    assert [trigger["name"] for trigger in spec_with(keys, broker=broker)["triggers"]] == names
+
+
+@given(queues=st.lists(st.text("ab7_.-/é", min_size=1, max_size=4), min_size=2, max_size=6, unique=True))
+def test_whatever_queues_are_called_their_triggers_have_names_of_their_own_that_a_formula_can_hold(
+    queues: list[str],
+) -> None:
+    names: dict[str, str] = {}
+    for order in (queues, queues[::-1]):
+        triggers = spec_with({"queues": order}, broker=ONE_LIST)["triggers"]
+        found = {item["metadata"]["listName"]: item["name"] for item in triggers if item["name"].startswith("backlog")}
+        assert len(set(found.values())) == len(queues)
+        assert all(re.fullmatch(r"backlog_[A-Za-z0-9_]+", name) for name in found.values())
+        # Numbers alone are the names of earlier releases, whose series KEDA still tells.
+        assert not any(re.fullmatch(r"backlog_[0-9]+", name) for name in found.values())
+        assert names in ({}, found)
+        names = found
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (
+            {"list_length": 20, "max_replicas": 8},
+            "One pod for every 20 waiting messages. One for every 2 messages that workers hold, though no more than "
+            "the pods that are there (at least 1). The highest number counts. From 0 to 8 pods.",
+        ),
+        (
+            LONG,
+            "One pod for each waiting message, and one for each message that workers hold, though no more than the "
+            "pods that are there (at least 1). From 0 to 10 pods.",
+        ),
+        (
+            {
+                "in_flight": False,
+                "activation_list_length": 5,
+                "extra_triggers": [{**CRON, "name": "office"}, PROMETHEUS],
+            },
+            "One pod for every 40 waiting messages where more than 5 wait. 3 pods in the time of office. One pod for "
+            "every 20 that the query of prometheus_1 gives. The highest number counts. From 1 to 10 pods.",
+        ),
+    ],
+)
+def test_a_scaled_object_says_its_formula_in_words(keys: dict[str, Any], expected: str) -> None:
+    variables = one_variant({**TRACKED, **keys}, broker=ONE_LIST)
+    (found,) = of_kind(manifests_of(fleet_of(**variables)), "ScaledObject")
+    assert found["metadata"]["annotations"]["celery.queueops.io/formula"] == expected
 
 
 @pytest.mark.parametrize("name", ["backlog", "backlog_3", "inflight", "total_0", "pods"])
@@ -249,11 +340,11 @@ def test_keda_looks_for_the_master_where_the_sentinels_are() -> None:
 def test_rabbitmq_tells_what_is_held_as_the_total_less_what_is_ready() -> None:
     spec = spec_with({"queues": ["a", "b"]}, broker=RABBITMQ)
     formula = spec["advanced"]["scalingModifiers"]["formula"]
-    ready = {"backlog_0": 3, "backlog_1": 1, "pods": 5}
-    assert asked(formula, {**ready, "total_0": 3, "total_1": 9}) == 4
-    assert asked(formula, {**ready, "total_0": 3, "total_1": 1}) == 0.1
+    ready = {"backlog_a": 3, "backlog_b": 1, "pods": 5}
+    assert asked(formula, {**ready, "total_a": 3, "total_b": 9}) == 4
+    assert asked(formula, {**ready, "total_a": 3, "total_b": 1}) == 0.1
     flags = {item["name"]: item["metadata"].get("excludeUnacknowledged") for item in spec["triggers"]}
-    assert flags == {"backlog_0": "true", "backlog_1": "true", "total_0": None, "total_1": None, "pods": None}
+    assert flags == {"backlog_a": "true", "backlog_b": "true", "total_a": None, "total_b": None, "pods": None}
 
 
 @pytest.mark.parametrize(

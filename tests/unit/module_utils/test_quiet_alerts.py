@@ -51,7 +51,7 @@ def queue(
 ) -> list[Series]:
     """What KEDA and kube-state-metrics tell of a variant; without triggers nothing waits and nothing is held."""
     minutes, keda, state = len(pods) / 2, Keda(deployment, honors_labels=honors_labels), State(deployment)
-    counted = {"backlog_0": flat(0, minutes), "backlog_1": flat(0, minutes)}
+    counted = {"backlog_p0": flat(0, minutes), "backlog_p3": flat(0, minutes)}
     if deployment != HIGH:
         counted["inflight"] = flat(0, minutes)
     active = tuple("1" if item not in ("0", MISSING, GONE) else item for item in pods)
@@ -122,7 +122,7 @@ def busy(honors_labels: bool) -> list[Series]:
     waits = (*flat(12, 1), *flat(3, 1), *flat(0, 1), *flat(25, 2)) * 12
     return [
         *resting(honors_labels, but=(DEFAULT,)),
-        *queue(honors_labels, flat(2, HOUR), backlog_0=waits, inflight=flat(4, HOUR)),
+        *queue(honors_labels, flat(2, HOUR), backlog_p0=waits, inflight=flat(4, HOUR)),
         *worker(ENDS[0], by_minute=20, ended={"succeeded": 0.9, "failed": 0.02, "retried": 0.08}),
         *worker(ENDS[1], by_minute=20, ended={"succeeded": 0.9, "failed": 0.02, "retried": 0.08}),
     ]
@@ -134,7 +134,7 @@ def scales_down(honors_labels: bool) -> list[Series]:
     backlog = rising(60, -4, 15) + flat(0, 45)
     return [
         *resting(honors_labels, but=(DEFAULT,)),
-        *queue(honors_labels, pods, backlog_0=backlog, inflight=held),
+        *queue(honors_labels, pods, backlog_p0=backlog, inflight=held),
         *(item for end, until in zip(ENDS, (30, 24, 24, 20), strict=True) for item in worker(end, 0, until)),
     ]
 
@@ -145,7 +145,7 @@ def wakes(honors_labels: bool) -> list[Series]:
     backlog = flat(0, 19.5) + rising(30, 10, 3.5) + rising(65, -10, 6) + flat(0, 31)
     return [
         *resting(honors_labels, but=(DEFAULT,)),
-        *queue(honors_labels, pods, available=available, backlog_0=backlog, inflight=flat(0, 23) + flat(2, 37)),
+        *queue(honors_labels, pods, available=available, backlog_p0=backlog, inflight=flat(0, 23) + flat(2, 37)),
         *worker(ENDS[0], 23, by_minute=8),
         *worker(ENDS[1], 28, by_minute=8),
     ]
@@ -283,7 +283,7 @@ def reports_all_night(honors_labels: bool) -> list[Series]:
     waits = flat(0, 119) + (flat(1, 1) + flat(0, 119)) * 4 + flat(0, 1)
     return [
         *resting(honors_labels, night, but=(REPORTS,)),
-        *queue(honors_labels, flat(1, night), REPORTS, backlog_0=waits, inflight=flat(1, night)),
+        *queue(honors_labels, flat(1, night), REPORTS, backlog_p0=waits, inflight=flat(1, night)),
         *FLOWER.events(name, {"started": started, "succeeded": done}, "billing.tasks.report"),
         FLOWER.online(name, flat(1, night)),
         FLOWER.executing(name, flat(1, night)),

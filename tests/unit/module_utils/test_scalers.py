@@ -93,9 +93,9 @@ def test_tls_is_switched_on_and_certificates_are_checked_unless_told_otherwise()
 def test_several_lists_are_counted_together_in_units_of_pods() -> None:
     """Only with a whole number as target does KEDA's fallback work beside a formula."""
     spec = scaled_object_with({"queues": ["a", "b"], "list_length": 5}, broker=ONE_LIST)["spec"]
-    assert [trigger["name"] for trigger in spec["triggers"]] == ["backlog_0", "backlog_1"]
+    assert [trigger["name"] for trigger in spec["triggers"]] == ["backlog_a", "backlog_b"]
     assert spec["advanced"]["scalingModifiers"] == {
-        "formula": "(backlog_0 + backlog_1) / 5",
+        "formula": "(backlog_a + backlog_b) / 5",
         "target": "1",
         "metricType": "AverageValue",
     }
@@ -130,6 +130,41 @@ def test_keda_polls_and_cools_down_only_where_it_may_go_to_zero(keys: dict[str, 
     spec = scaled_object_with(keys)["spec"]
     assert ({"pollingInterval", "cooldownPeriod", "initialCooldownPeriod"} <= set(spec)) is expected
     assert spec.get("idleReplicaCount") == keys.get("idle_replicas")
+
+
+TIMES = {"polling_interval": 30, "cooldown_period": 60, "initial_cooldown_period": 90}
+
+
+def test_times_that_mean_nothing_are_not_sent_and_who_wrote_them_is_told() -> None:
+    fleet = fleet_of(**one_variant({**SCALED, "time_limit": 60, **TIMES}))
+    (scaled,) = of_kind(manifests_of(fleet), "ScaledObject")
+    assert not {"pollingInterval", "cooldownPeriod", "initialCooldownPeriod"} & set(scaled["spec"])
+    assert list(fleet.warnings) == [
+        f"celery_workers_config.billing.default.{key}: {key} has no effect, because variant default of service billing "
+        "never goes to 0 pods. Leave it out."
+        for key in TIMES
+    ]
+
+
+def test_times_of_all_variants_are_no_mistake_where_one_of_them_goes_to_zero() -> None:
+    variables = one_variant({**SCALED, "time_limit": 60})
+    variables["config"]["billing"]["high"] = {**SCALED, "min_replicas": 0, "idempotent": True, "time_limit": 60}
+    variables["queue_defaults"] = TIMES
+    fleet = fleet_of(**variables)
+    assert fleet.warnings == ()
+    default, high = of_kind(manifests_of(fleet), "ScaledObject")
+    assert "pollingInterval" not in default["spec"]
+    assert (high["spec"]["pollingInterval"], high["spec"]["cooldownPeriod"]) == (30, 60)
+
+
+def test_a_metric_that_keda_keeps_is_read_at_its_interval_whatever_the_fewest_pods() -> None:
+    query = {"serverAddress": "http://p:9090", "query": "sum(up)", "threshold": "2", "ignoreNullValues": "false"}
+    kept = {"type": "prometheus", "metadata": query, "useCachedMetrics": True}
+    fleet = fleet_of(**one_variant({**SCALED, "time_limit": 60, "polling_interval": 30, "extra_triggers": [kept]}))
+    (scaled,) = of_kind(manifests_of(fleet), "ScaledObject")
+    assert fleet.warnings == ()
+    assert scaled["spec"]["pollingInterval"] == 30
+    assert "cooldownPeriod" not in scaled["spec"]
 
 
 @pytest.mark.parametrize(
@@ -168,8 +203,9 @@ def test_a_behavior_is_merged_over_the_default() -> None:
     [(True, "paused"), ("scale_in", "paused-scale-in"), ("scale_out", "paused-scale-out"), (False, None)],
 )
 def test_scaling_is_paused_by_an_annotation(paused: Any, annotation: str | None) -> None:
-    found = scaled_object_with({"paused": paused})["metadata"].get("annotations", {})
-    assert found == ({f"autoscaling.keda.sh/{annotation}": "true"} if annotation else {})
+    found = scaled_object_with({"paused": paused})["metadata"]["annotations"]
+    of_keda = {name: value for name, value in found.items() if name.startswith("autoscaling.keda.sh/")}
+    assert of_keda == ({f"autoscaling.keda.sh/{annotation}": "true"} if annotation else {})
 
 
 def test_only_variants_that_ask_for_it_are_scaled_and_each_once() -> None:

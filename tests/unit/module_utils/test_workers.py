@@ -239,4 +239,4 @@ def test_annotations_and_labels_of_the_user_are_on_the_objects_they_are_for() ->
     template = deployment["spec"]["template"]["metadata"]
     assert (deployment["metadata"]["labels"]["team"], deployment["metadata"]["annotations"]) == ("a", {"note": "b"})
     assert (template["labels"]["team"], template["annotations"]["note"]) == ("c", "d")
-    assert scaled["metadata"]["annotations"] == {"note": "e"}
+    assert scaled["metadata"]["annotations"]["note"] == "e"
