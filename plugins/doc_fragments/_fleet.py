@@ -139,6 +139,14 @@ options:
         description: Kubernetes of the cluster, such as C(1.36).
         type: str
         default: ""
+      rabbitmq:
+        description: RabbitMQ of the broker, such as C(4.3).
+        type: str
+        default: ""
+      redis:
+        description: Redis of the broker, such as C(7.4).
+        type: str
+        default: ""
   layers:
     description:
       - Further inventory variables by name. C(celery_workers_config__50_campus) is laid over C(celery_workers_config).

@@ -59,6 +59,9 @@ _FLAGS: dict[str, str] = {
     "-C": "no-color", "--no-color": "no-color", "-q": "quiet", "--quiet": "quiet",
 }  # fmt: skip
 
+#: Which time limits a pool enforces (Celery 5.4 to 5.7, from its source). A limit of gevent ends a task where it waits.
+_LIMITS_OF_POOL: dict[str, tuple[str, ...]] = {"prefork": ("time-limit", "soft-time-limit"), "gevent": ("time-limit",)}
+
 #: Arguments that would break what the collection promises, and what to do instead.
 _REFUSED: dict[str, str] = {
     "app": "the app is the service's; set celery_workers_services.<service>.app",
@@ -164,6 +167,12 @@ def check_extra_params(process: Process, path: str, problems: Problems) -> None:
         written = " ".join(option.words)
         if option.name in _REFUSED:
             problems.add(path, f"{written!r} is not accepted: {_REFUSED[option.name]}.")
+        elif option.name == "concurrency" and option.value == "auto":
+            problems.add(
+                path,
+                f"{written!r} counts the processors inside the pod, and the scaler needs the number; write the CPU "
+                "limit of the pod as concurrency.",
+            )
         elif option.name == "concurrency" and not re.fullmatch(r"[1-9]\d{0,4}", option.value or ""):
             problems.add(path, f"{written!r} needs a number above 0; the scaler counts with it.")
         elif option.name == "autoscale" and not re.fullmatch(r"[1-9]\d{0,4}(,\d{1,5})?", option.value or ""):
@@ -337,6 +346,18 @@ def app_of(args: Iterable[str]) -> str:
     words = list(args)
     before = words[1 : words.index("worker")] if "worker" in words else words
     return next((option.value for option in read_arguments(before)[0] if option.name == "app" and option.value), "")
+
+
+def limits_of_pool(pool: str) -> tuple[str, ...]:
+    """The options whose time limits a pool enforces; empty where nothing ends a task."""
+    return _LIMITS_OF_POOL.get(pool, ())
+
+
+def limits_in_force(args: Iterable[str]) -> dict[str, str | None]:
+    """The time limits of a worker's complete arguments that its pool enforces."""
+    options = written_options(args)
+    known = limits_of_pool(options.get("pool") or "prefork")
+    return {name: value for name, value in options.items() if name in known}
 
 
 def slots_of(args: Iterable[str]) -> int:

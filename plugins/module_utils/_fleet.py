@@ -24,6 +24,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._command import (
     effective_pool,
     has_remote_control,
     held_by,
+    limits_of_pool,
     slots_of,
     worker_args,
 )
@@ -100,6 +101,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     Sizing,
     longest_run,
     memory_per_child,
+    resources_in_force,
     sized,
     soft_shutdown,
 )
@@ -657,7 +659,8 @@ def _read_variant(
     if process.task_events is None and {"flower", "exporter"} & set(reader.inventory.enabled):
         process = replace(process, task_events=True)
     estimate = _args(service, name, (), Consumption(), process, None, {})
-    sizing = sized(knowledge, slots_of(estimate), not blind)
+    ends_tasks = "time-limit" in limits_of_pool(effective_pool(process))
+    sizing = sized(knowledge, slots_of(estimate), not blind, ends_tasks)
     complete = _complete(tree, {**defaults, **sizing.keys})
     consumption = read(Consumption, complete, problems)
     queues = consumption.queues or (queue_template.replace("{service}", service.name).replace("{variant}", name),)
@@ -678,7 +681,7 @@ def _read_variant(
         process = replace(process, visibility_timeout=visibility if service.broker.type != "rabbitmq" else None)
         if service.broker.is_redis:
             unacked = unacked_keys(reader.fleet, service.name, name, service.broker)
-    memory = memory_per_child(process, pod.resources, slots_of(estimate))
+    memory = memory_per_child(process, resources_in_force(pod), slots_of(estimate))
     settings = _broker_settings(reader.preset, service.broker, unacked, process.visibility_timeout)
     args = _args(service, name, queues, consumption, process, memory, settings)
     written = frozenset(name for name in tree.children if tree.get(name) is not None)

@@ -37,6 +37,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
 from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER, aws_keys
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import looks_secret, variable_names_secret
+from ansible_collections.queueops.celery.plugins.module_utils._sizing import resources_in_force
 
 #: Volumes that the collection mounts itself.
 OWN_VOLUMES = ("celery-heartbeat", "celery-schedule", "celery-broker-tls", "celery-routes")
@@ -187,12 +188,12 @@ def _check_requests(
 
     :param container: the only one that is measured, if only one is.
     """
-    containers = {WORKER_CONTAINER: variant.pod.resources}
-    containers |= {item["name"]: item.get("resources", {}) for item in variant.pod.sidecars}
+    owners = [item["name"] for item in (*variant.pod.sidecars, *variant.pod.pod_overrides.get("containers", []))]
+    containers = {owner: resources_in_force(variant.pod, owner) for owner in dict.fromkeys([WORKER_CONTAINER, *owners])}
     for name in names:
         for owner, resources in containers.items():
             # The API server takes a limit for a request that is not given.
-            given = {**resources.get("limits", {}), **resources.get("requests", {})}
+            given = {**resources["limits"], **(resources.get("requests") or {})}
             if container in (None, owner) and not given.get(name):
                 problems.add(
                     path,

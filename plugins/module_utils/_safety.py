@@ -10,12 +10,20 @@ Figures and sources: Celery 5.4 to 5.7, kombu 5.7, KEDA 2.20, Kubernetes 1.36.
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import address_of, physical_queue, place_of
-from ansible_collections.queueops.celery.plugins.module_utils._command import has_remote_control, written_options
+from ansible_collections.queueops.celery.plugins.module_utils._command import (
+    effective_pool,
+    has_remote_control,
+    limits_in_force,
+    limits_of_pool,
+    written_options,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._demand import (
     FORMULA_TYPES,
     RESOURCE_TYPES,
@@ -25,32 +33,46 @@ from ansible_collections.queueops.celery.plugins.module_utils._in_flight import 
     DEFAULT_VISIBILITY,
     LONGEST_SQS_VISIBILITY,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, Service, Variant, titles_of
+from ansible_collections.queueops.celery.plugins.module_utils._model import (
+    ZERO_TIMES,
+    Broker,
+    Fleet,
+    Service,
+    Variant,
+    titles_of,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     NODE_GRACE,
     SAFE_TO_EVICT,
     SHUTDOWN_RESERVE,
+    SMALLEST_CHILD,
     SOFT_SHUTDOWN_RESERVE,
+    child_share,
     longest_run,
+    resources_in_force,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions, as_text, older
+from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions, as_text, at_least, older
 
 #: Every rule that accept_risks may name, with what it is about.
 RULES = {
     "autoscale": "--autoscale beside a scaler",
     "child-lost": "late acknowledgement that gives the task of a killed child up",
+    "child-memory": "processes that get too little memory, or more than there is",
     "connections": "more connections than the broker or the database accepts",
+    "control-queues": "RabbitMQ 4.3 refuses the queues that a worker makes for remote control",
     "consumer-timeout": "RabbitMQ takes a message away before its task is done",
     "delivery-limit": "RabbitMQ drops a message that was returned too often",
-    "disable-prefetch": "disable_prefetch with early acknowledgement",
+    "disable-prefetch": "disable_prefetch with early acknowledgement, or where it does not hold",
     "early-acknowledgement": "in-flight tracking with early acknowledgement",
+    "endless-timeout": "a task that reaches its time limit begins again, for ever",
     "eta-limit": "worker_eta_task_limit",
+    "eta-prefetch": "waiting ETA tasks that fill what a worker may take",
     "fallback-zero": "a fallback of no pods",
     "heartbeat-off": "no worker heartbeats while something needs them",
     "invisible-work": "scale to zero while running work is invisible to the scaler",
     "long-grace": "a grace period that node scale-down does not honour",
-    "no-time-limit": "no time limit beside a scaler",
+    "no-time-limit": "no time limit that holds",
     "plain-secret": "an environment value that looks like a secret",
     "prefetch": "reserved messages that a scaler does not see",
     "secret-argument": "a secret on a worker's command line",
@@ -66,6 +88,9 @@ RULES = {
 
 #: Deliveries after which a quorum queue of RabbitMQ 4 drops a message.
 DELIVERY_LIMIT = 20
+#: The RabbitMQ whose classic queues have no consumer timeout, whose quorum queues count only what is rejected, and that
+#: refuses queues which are neither durable nor exclusive (from its release notes).
+_STRICT_RABBITMQ = "4.3"
 
 PathOf = Callable[[str], str]
 
@@ -89,6 +114,11 @@ class _Case:
         """The service's broker, as far as there is nothing wrong with it."""
         broker = self.service.broker
         return broker if broker is not None and broker.is_sound else None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The Celery settings that the user wrote, under their names of today."""
+        return {name.lower().replace(".", "_"): value for name, value in self.variant.process.settings.items()}
 
     def accepts(self, rule: str) -> bool:
         return rule in self.variant.knowledge.accept_risks
@@ -178,7 +208,8 @@ def _early_acknowledgement(case: _Case) -> None:
 
 def _child_lost(case: _Case) -> None:
     process = case.variant.process
-    if process.acks_late and process.reject_on_worker_lost is False and case.variant.sees_in_flight:
+    is_retried = case.settings.get("task_retry_on_worker_lost") is True and not older(case.versions.celery, "5.7")
+    if process.acks_late and process.reject_on_worker_lost is False and case.variant.sees_in_flight and not is_retried:
         case.warn(
             "child-lost",
             "reject_on_worker_lost",
@@ -190,8 +221,24 @@ def _child_lost(case: _Case) -> None:
 def _disable_prefetch(case: _Case) -> None:
     variant = case.variant
     off = variant.process.disable_prefetch or "disable-prefetch" in written_options(variant.args)
-    if off and not variant.acknowledges_late:
-        key = "disable_prefetch" if variant.process.disable_prefetch else "extra_params"
+    if not off:
+        return
+    key, broker = "disable_prefetch" if variant.process.disable_prefetch else "extra_params", case.broker
+    if broker is not None and not broker.is_redis:
+        case.warn(
+            "disable-prefetch",
+            key,
+            f"Celery does without prefetch on Redis alone and ignores this for {case.who}, whose broker is of type "
+            f"{broker.type}. Leave disable_prefetch out.",
+        )
+    elif at_least(case.versions.celery, "5.6") and older(case.versions.celery, "5.7"):
+        case.warn(
+            "disable-prefetch",
+            key,
+            f"Celery {as_text(case.versions.celery)} forgets disable_prefetch when it connects to Redis again, so a "
+            f"worker of {case.who} reserves messages from then on. Upgrade Celery to 5.7.",
+        )
+    if not variant.acknowledges_late:
         case.refuse(
             "disable-prefetch",
             key,
@@ -324,30 +371,94 @@ def _consumer_timeout(case: _Case) -> None:
     variant, broker = case.variant, case.broker
     if broker is None or broker.type != "rabbitmq" or not broker.consumer_timeout:
         return
+    release = case.versions.rabbitmq
+    if broker.queue_type == "classic" and at_least(release, _STRICT_RABBITMQ):
+        return
     eta = variant.knowledge.longest_eta_seconds or 0
     longest = longest_run(variant.knowledge, variant.args) if variant.acknowledges_late else 0
     if longest + eta > broker.consumer_timeout:
+        what = "cancels the consumer" if at_least(release, "4.3.7") else "closes the channel"
+        newer = (
+            f" Classic queues of RabbitMQ {_STRICT_RABBITMQ} have no such limit: say so with "
+            "celery_workers_rabbitmq_version."
+            if release is None and broker.queue_type == "classic"
+            else ""
+        )
         case.refuse(
             "consumer-timeout",
             _longest_key(variant) if longest else "longest_eta_seconds",
-            f"RabbitMQ closes the channel of a worker of {case.who} that holds a message for more than "
+            f"RabbitMQ {what} of a worker of {case.who} that holds a message for more than "
             f"consumer_timeout {broker.consumer_timeout} s, and its tasks hold one for up to {longest + eta:g} s "
             f"(longest task + ETA). Raise consumer_timeout on the server to {math.ceil((longest + eta) * 1.2)} s (it "
-            "is in milliseconds there) and say so with celery_workers_broker.consumer_timeout.",
+            f"is in milliseconds there) and say so with celery_workers_broker.consumer_timeout.{newer}",
         )
 
 
 def _delivery_limit(case: _Case) -> None:
-    broker = case.broker
+    broker, release = case.broker, case.versions.rabbitmq
     if broker is None or broker.queue_type != "quorum" or not case.variant.acknowledges_late:
         return
+    only_rejects = at_least(release, _STRICT_RABBITMQ)
+    if older(release, "4.0") or (only_rejects and not case.variant.process.reject_on_worker_lost):
+        return
     if broker.delivery_limit is None and not case.accepts("delivery-limit"):
+        what, counted = (
+            ("rejects", f"each pod of {case.who} rejects the tasks of children that were killed")
+            if only_rejects
+            else ("deliveries", f"each pod of {case.who} that is stopped returns what it holds")
+        )
         message = (
-            f"a quorum queue of RabbitMQ 4 drops a message after {DELIVERY_LIMIT} deliveries, and each pod of "
-            f"{case.who} that is stopped returns what it holds. Set a policy (delivery-limit: -1, or a dead letter "
-            "exchange) and say so with delivery_limit: 0."
+            f"a quorum queue of RabbitMQ 4 drops a message after {DELIVERY_LIMIT} {what}, and {counted}. Set a policy "
+            "(delivery-limit: -1, or a dead letter exchange) and say so with delivery_limit: 0."
         )
         case.problems.warn(broker.at("delivery_limit"), with_rule(message, "delivery-limit"))
+
+
+def _control_queues(case: _Case) -> None:
+    """RabbitMQ 4.3 answers 541 to a worker that makes queues of the old kind (from Celery's sources, 5.5 to 5.7)."""
+    variant, celery = case.variant, case.versions.celery
+    if case.broker is None or case.broker.type != "rabbitmq" or variant.adopted:
+        return
+    release, options = case.versions.rabbitmq, written_options(variant.args)
+    talks = has_remote_control(variant.process) or not {"without-gossip", "without-mingle"} <= set(options)
+    if not talks or not at_least(release, _STRICT_RABBITMQ):
+        return
+    if older(celery, "5.6"):
+        case.refuse(
+            "control-queues",
+            "settings",
+            f"RabbitMQ {as_text(release)} refuses the queues that Celery {as_text(celery)} makes for remote control, "
+            f"so no worker of {case.who} would start. Upgrade Celery to 5.7, or write settings: "
+            "{worker_enable_remote_control: false} and leave without_gossip and without_mingle at true.",
+        )
+        return
+    exclusive = ("control_queue_exclusive", "event_queue_exclusive")
+    # Before 5.7 they are false unless somebody writes them.
+    usual = not older(celery, "5.7")
+    wanted = [name for name in exclusive if case.settings.get(name, usual) is not True]
+    if wanted:
+        case.refuse(
+            "control-queues",
+            "settings",
+            f"RabbitMQ {as_text(release)} refuses the queues that a worker of {case.who} makes for remote control, so "
+            f"it would not start. Write settings: {{{', '.join(f'{name}: true' for name in wanted)}}}.",
+        )
+
+
+def _eta_prefetch(case: _Case) -> None:
+    """kombu 5.7 does not raise the prefetch count of a consumer on RabbitMQ 4 (from its source)."""
+    variant, broker, eta = case.variant, case.broker, case.variant.knowledge.longest_eta_seconds
+    if broker is None or broker.type != "rabbitmq" or broker.queue_type != "classic" or not eta:
+        return
+    if at_least(case.versions.rabbitmq, "4.0") and not older(case.versions.kombu, "5.7"):
+        case.warn(
+            "eta-prefetch",
+            "longest_eta_seconds",
+            f"{variant.held} waiting ETA tasks may fill all that a pod of {case.who} takes from a classic queue of "
+            f"RabbitMQ {as_text(case.versions.rabbitmq)}, and due tasks would wait up to {eta:g} s behind them. Use "
+            "quorum queues, where RabbitMQ itself holds such tasks back (queue_type: quorum), or give them a queue and "
+            "variant of their own.",
+        )
 
 
 def _cooldown(case: _Case) -> None:
@@ -385,14 +496,102 @@ def _autoscale(case: _Case) -> None:
 
 
 def _eta_limit(case: _Case) -> None:
-    for name in case.variant.process.settings:
-        if name.lower().replace(".", "_") == "worker_eta_task_limit":
-            case.refuse(
-                "eta-limit",
-                "settings",
-                f"at worker_eta_task_limit a worker of {case.who} takes no task at all, due ones included (measured, "
-                "Celery 5.6). Leave it out.",
-            )
+    if "worker_eta_task_limit" in case.settings:
+        case.refuse(
+            "eta-limit",
+            "settings",
+            f"at worker_eta_task_limit a worker of {case.who} takes no task at all, due ones included (measured, "
+            "Celery 5.6). Leave it out.",
+        )
+
+
+def _endless_timeout(case: _Case) -> None:
+    """A task that its hard limit has cut is given back where nobody acknowledges it (Celery 5.7, from its source)."""
+    settings, old = case.settings, "task_acks_on_failure_or_timeout"
+    decides = "task_acks_on_timeout" if settings.get("task_acks_on_timeout") is not None else old
+    if settings.get(decides) is False and case.variant.process.acks_late is not False:
+        case.refuse(
+            "endless-timeout",
+            f"settings.{decides}",
+            f"a task of {case.who} that reaches its time limit goes back to the queue and begins again, for ever. "
+            f"Leave {decides} out.",
+        )
+
+
+def _child_memory(case: _Case) -> None:
+    variant, process = case.variant, case.variant.process
+    if variant.adopted or effective_pool(process) != "prefork":
+        return
+    by_hand = "max-memory-per-child" in written_options(process.extra_params)
+    key = "extra_params" if by_hand else "max_memory_per_child"
+    is_written = by_hand or process.max_memory_per_child is not None
+    mark = _whole(written_options(variant.args).get("max-memory-per-child"))
+    resources, slots = resources_in_force(variant.pod), variant.slots
+    share, limit = child_share(resources, slots), resources["limits"].get("memory")
+    # A share is three quarters of what there is for each.
+    if share and mark * 3 > share * 4:
+        case.warn(
+            "child-memory",
+            key,
+            f"{slots} processes of {case.who} may grow to {_mebibytes(mark)} each before Celery replaces them, and the "
+            f"memory limit of the container is {limit}: the kernel kills one first. Leave {key} out, or write "
+            f"{int(share * 0.85)} (KiB) or less.",
+        )
+    room = mark or share
+    if not room or room >= SMALLEST_CHILD:
+        return
+    consequence = "Celery replaces it after nearly every task" if mark else "the kernel kills one"
+    least = math.ceil(SMALLEST_CHILD / 0.85 / 0.75 * slots / 1024)
+    fewer = f", or concurrency to {max(1, slots * room // SMALLEST_CHILD)}" if slots > 1 else ""
+    case.warn(
+        "child-memory",
+        key if is_written and mark else "resources",
+        f"each process of {case.who} may have {_mebibytes(room)}, and one that has loaded nothing but Celery has "
+        f"{_EMPTY_CHILD} MiB, so {consequence}. "
+        + (
+            f"Write {SMALLEST_CHILD} (KiB) or more."
+            if is_written and mark
+            else f"The memory limit {limit} is for {slots} of them: set resources.limits.memory to {least}Mi or "
+            f"more{fewer}."
+        ),
+    )
+
+
+#: MiB of a child whose app has one empty task (measured, Celery 5.6).
+_EMPTY_CHILD = 52
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and re.fullmatch(r"[0-9]{1,12}", text) else 0
+
+
+def _mebibytes(kibibytes: int) -> str:
+    return f"{kibibytes // 1024} MiB"
+
+
+def _idle_limits(case: _Case) -> None:
+    """Time limits that the pool does not enforce (threads, solo: measured; gevent, eventlet: from Celery's source)."""
+    process, pool = case.variant.process, effective_pool(case.variant.process)
+    by_hand, known = written_options(process.extra_params), limits_of_pool(pool)
+    typed = {"time-limit": process.time_limit, "soft-time-limit": process.soft_time_limit}
+    idle = [option for option, value in typed.items() if option not in known and (option in by_hand or value)]
+    if not idle or case.variant.adopted:
+        return
+    keys = ["extra_params" if option in by_hand else option.replace("-", "_") for option in idle]
+    names = " and ".join(option.replace("-", "_") for option in idle)
+    reason, mend = (
+        ("the pool gevent knows time_limit alone, and ends a task by it only where that waits", "Write time_limit")
+        if known
+        else (
+            f"the pool {pool} ends no task",
+            "Write pool: prefork, or give the calls in the tasks timeouts of their own",
+        )
+    )
+    case.warn("no-time-limit", keys[0], f"{names} of {case.who} {_has(idle)} no effect: {reason}. {mend}.")
+
+
+def _has(things: list[str]) -> str:
+    return "has" if len(things) == 1 else "have"
 
 
 def _heartbeat(case: _Case) -> None:
@@ -448,7 +647,12 @@ def _versions(case: _Case) -> None:
         wanted += _keda_features(variant, broker)
     if variant.has_scaler:
         tolerance = any("tolerance" in part for part in scaling.behavior.values() if isinstance(part, dict))
-        wanted.append((tolerance, "kubernetes", "1.33", "behavior", "leave tolerance out"))
+        wanted.append((tolerance, "kubernetes", "1.35", "behavior", "leave tolerance out"))
+    wanted += [
+        (True, "celery", since, f"settings.{name}", "leave it out")
+        for name, since in _SETTINGS_SINCE.items()
+        if name in case.settings
+    ]
     for used, software, needed, key, mend in wanted:
         found = getattr(versions, software)
         if used and older(found, needed):
@@ -459,6 +663,19 @@ def _versions(case: _Case) -> None:
                 f"{mend}, or upgrade.",
             )
 
+
+#: Settings that an older Celery takes in silence and does not know (from the sources of 5.5 to 5.7).
+_SETTINGS_SINCE = {
+    "beat_enable_remote_control": "5.7",
+    "control_queue_exclusive": "5.6",
+    "event_queue_exclusive": "5.6",
+    "task_acks_on_failure": "5.7",
+    "task_acks_on_timeout": "5.7",
+    "task_create_missing_queue_type": "5.6",
+    "task_create_missing_queue_exchange_type": "5.6",
+    "task_retry_on_worker_lost": "5.7",
+    "worker_pool_start_method": "5.7",
+}
 
 #: Whether it is used, the software, the version it needs, the key, and the mend.
 _Feature = tuple[object, str, str, str, str]
@@ -485,24 +702,41 @@ def _keda_features(variant: Variant, broker: Broker | None) -> list[_Feature]:
 
 
 def _extra_triggers(case: _Case) -> None:
-    """Beside a formula the HPA reads no other external metric, so each needs a term in it."""
     variant = case.variant
-    if not variant.uses_keda or not needs_formula(variant, case.broker):
+    if not variant.uses_keda:
         return
+    formula = needs_formula(variant, case.broker)
     for number, trigger in enumerate(variant.scaling.extra_triggers):
         path, kind = f"{case.path_of('extra_triggers')}[{number}]", trigger["type"]
-        if kind not in (*FORMULA_TYPES, *RESOURCE_TYPES):
+        if formula and kind not in (*FORMULA_TYPES, *RESOURCE_TYPES):
+            # Beside a formula the HPA reads no other external metric, so each needs a term in it.
             case.problems.add(
                 path,
                 f"KEDA reads a {kind} trigger only without a formula, and {case.who} needs one (in-flight work, "
                 "priorities or several queues). Take it in as a prometheus trigger, or give it a variant of its own.",
             )
-        elif kind == "cron" and trigger["metadata"].get("desiredReplicas") == "1":
-            case.problems.add(
-                path,
-                "a cron trigger reads 1 outside of its time too, so desiredReplicas '1' means nothing. Write 2 or "
-                "more, or min_replicas: 1.",
-            )
+        elif kind == "cron":
+            _desired_replicas(case, trigger["metadata"].get("desiredReplicas", ""), f"{path}.metadata.desiredReplicas")
+
+
+def _desired_replicas(case: _Case, written: str, path: str) -> None:
+    """Pods that a cron trigger asks for, against the bounds that no trigger passes."""
+    scaling = case.variant.scaling
+    if not re.fullmatch(r"[0-9]{1,9}", written.strip()):
+        return
+    wanted = int(written)
+    if wanted > scaling.max_replicas:
+        case.problems.add(
+            path,
+            f"{wanted} pods are above max_replicas {scaling.max_replicas} of {case.who}, which no trigger passes. "
+            "Lower it, or raise max_replicas.",
+        )
+    elif 0 < wanted <= scaling.min_replicas and scaling.idle_replicas is None:
+        case.problems.warn(
+            path,
+            f"min_replicas {scaling.min_replicas} of {case.who} keeps as many pods at every time, so the trigger has "
+            f"no effect. Write {scaling.min_replicas + 1} or more, or lower min_replicas.",
+        )
 
 
 _JUDGES: tuple[Callable[[_Case], None], ...] = (
@@ -517,10 +751,15 @@ _JUDGES: tuple[Callable[[_Case], None], ...] = (
     _visibility,
     _consumer_timeout,
     _delivery_limit,
+    _control_queues,
+    _eta_prefetch,
     _cooldown,
     _fallback,
     _autoscale,
     _eta_limit,
+    _endless_timeout,
+    _child_memory,
+    _idle_limits,
     _heartbeat,
     _slow_drain,
     _versions,
@@ -536,34 +775,95 @@ def check_safety_of_fleet(fleet: Fleet, problems: Problems) -> None:
     _database_connections(fleet, problems)
     _time_limits(fleet, problems)
     _old_kombu(fleet, problems)
+    _old_redis(fleet, problems)
+    _idle_times(fleet, problems)
 
 
 def _old_kombu(fleet: Fleet, problems: Problems) -> None:
     variants = [item for item in fleet.variants if (broker := fleet.service_of(item).broker) and broker.is_redis]
-    if variants and older(fleet.versions.kombu, "5.4") and not _accepted("version", variants):
+    kombu = fleet.versions.kombu
+    if not variants or not older(kombu, "5.7") or _accepted("version", variants):
+        return
+    path = "celery_workers_kombu_version"
+    if older(kombu, "5.4"):
         message = (
-            f"kombu {as_text(fleet.versions.kombu)} hangs after a restart of Redis (mended in 5.4.0), and "
-            f"{titles_of(variants)} would wait for ever. Upgrade kombu to 5.4 or later."
+            f"kombu {as_text(kombu)} hangs after a restart of Redis (reported; better since 5.4.0), and "
+            f"{titles_of(variants)} would wait for ever. Upgrade kombu to 5.7, or at least to 5.4."
         )
-        problems.add("celery_workers_kombu_version", with_rule(message, "version"))
+        problems.add(path, with_rule(message, "version"))
+    else:
+        message = (
+            f"after Redis was away, a worker with kombu {as_text(kombu)} may live and take no more messages "
+            f"(reported). That concerns {titles_of(variants)}. Upgrade kombu to 5.7."
+        )
+        problems.warn(path, with_rule(message, "version"))
+
+
+def _old_redis(fleet: Fleet, problems: Problems) -> None:
+    """kombu 5.7 needs Redis 6.2 (from its requirements); a kombu that nobody names counts as new."""
+    variants = [item for item in fleet.variants if (broker := fleet.service_of(item).broker) and broker.is_redis]
+    redis, kombu = fleet.versions.redis, fleet.versions.kombu
+    if variants and older(redis, "6.2") and not older(kombu, "5.7") and not _accepted("version", variants):
+        message = (
+            f"kombu {as_text(kombu) or '5.7'} needs Redis 6.2, and {as_text(redis)} is installed: no worker of "
+            f"{titles_of(variants)} could take a message. Upgrade Redis, or write celery_workers_kombu_version if an older "
+            "kombu is in the images."
+        )
+        problems.add("celery_workers_redis_version", with_rule(message, "version"))
 
 
 def _time_limits(fleet: Fleet, problems: Problems) -> None:
     """One warning for all, because most fleets have many such variants or none."""
     endless = [
-        f"{variant.service}.{variant.name}"
+        variant
         for variant in fleet.variants
         if variant.uses_keda
         and not variant.adopted
         and "no-time-limit" not in variant.knowledge.accept_risks
-        and not {"time-limit", "soft-time-limit"} & set(written_options(variant.args))
+        and not limits_in_force(variant.args)
     ]
-    if endless:
+    able = [_place(variant) for variant in endless if limits_of_pool(effective_pool(variant.process))]
+    if able:
         message = (
-            f"a task of {', '.join(endless)} that never ends holds its pod for ever. Set longest_task_seconds or "
+            f"a task of {', '.join(able)} that never ends holds its pod for ever. Set longest_task_seconds or "
             "time_limit on them, or under celery_workers_queue_defaults for all."
         )
         problems.warn("celery_workers_config", with_rule(message, "no-time-limit"))
+    # Who wrote a limit all the same has been told already.
+    unable = [
+        f"{_place(variant)} ({effective_pool(variant.process)})"
+        for variant in endless
+        if not limits_of_pool(effective_pool(variant.process))
+        and not {"time-limit", "soft-time-limit"} & set(written_options(variant.args))
+    ]
+    if unable:
+        message = (
+            f"a task of {', '.join(unable)} that never ends holds its pod for ever, and this pool has no time limit "
+            "that would end it. Write pool: prefork, or give the calls in the tasks timeouts of their own."
+        )
+        problems.warn("celery_workers_config", with_rule(message, "no-time-limit"))
+
+
+def _place(variant: Variant) -> str:
+    return f"{variant.service}.{variant.name}"
+
+
+def _idle_times(fleet: Fleet, problems: Problems) -> None:
+    """Times of the way to zero that somebody wrote and no variant goes by."""
+    for key in ZERO_TIMES:
+        idle: dict[str, list[Variant]] = defaultdict(list)
+        read = set()
+        for variant in fleet.variants:
+            for path in variant.written:
+                if variant.uses_keda and key in variant.written_keys and path.endswith(f".{key}"):
+                    idle[path].append(variant)
+                    read |= {path} if key in variant.times_in_force else set()
+        for path in sorted(set(idle) - read):
+            if path.startswith("celery_workers_"):
+                problems.warn(
+                    path,
+                    f"{key} has no effect, because {titles_of(idle[path])} never goes to 0 pods. Leave it out.",
+                )
 
 
 def _shared_queues(fleet: Fleet, problems: Problems) -> None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._command import written_options
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import quantity
-from ansible_collections.queueops.celery.plugins.module_utils._model import Knowledge, Process
+from ansible_collections.queueops.celery.plugins.module_utils._command import limits_in_force
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import merge, quantity
+from ansible_collections.queueops.celery.plugins.module_utils._model import Knowledge, Pod, Process
+from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER
 
 #: Time beyond the longest task in which a stopping worker returns what it holds and says goodbye.
 SHUTDOWN_RESERVE = 30
@@ -47,11 +48,12 @@ class Sizing:
         self.reasons[name] = reason
 
 
-def sized(knowledge: Knowledge, slots: int, sees_in_flight: bool) -> Sizing:
+def sized(knowledge: Knowledge, slots: int, sees_in_flight: bool, ends_tasks: bool = True) -> Sizing:
     """What follows from task times.
 
     :param slots: tasks a pod runs at once.
     :param sees_in_flight: whether the scaler sees running work; a short cooldown then harms nothing (measured).
+    :param ends_tasks: whether the pool enforces a time limit.
     """
     found = Sizing()
     if knowledge.task_seconds:
@@ -64,7 +66,8 @@ def sized(knowledge: Knowledge, slots: int, sees_in_flight: bool) -> Sizing:
         )
     if knowledge.longest_task_seconds:
         longest = math.ceil(knowledge.longest_task_seconds)
-        found.set("time_limit", longest, f"longest_task_seconds {longest}")
+        if ends_tasks:
+            found.set("time_limit", longest, f"longest_task_seconds {longest}")
         found.set(
             "termination_grace_period",
             max(60, longest + SHUTDOWN_RESERVE),
@@ -97,8 +100,8 @@ def _slow_scale_down(longest: int) -> dict[str, Any]:
 
 
 def longest_run(knowledge: Knowledge, args: Iterable[str]) -> float:
-    """Seconds that a task may run: what people know, else the time limit of the arguments; 0 where neither is given."""
-    limit = written_options(args).get("time-limit") or ""
+    """Seconds that a task may run: what people know, else the time limit in force; 0 where neither is given."""
+    limit = limits_in_force(args).get("time-limit") or ""
     return knowledge.longest_task_seconds or (float(limit) if limit.isdigit() else 0.0)
 
 
@@ -112,6 +115,35 @@ def soft_shutdown(process: Process, knowledge: Knowledge, grace: int) -> int | N
         return process.soft_shutdown_timeout
     timeout = grace - SHUTDOWN_RESERVE
     return timeout if timeout > 0 else None
+
+
+def resources_in_force(pod: Pod, container: str = WORKER_CONTAINER) -> dict[str, Any]:
+    """Requests and limits that a container has in the end, whichever key wrote them.
+
+    Limits of the pod as a whole (Kubernetes 1.34) count for the worker where its container has none of its own.
+    """
+    sidecars = [item for item in pod.sidecars if item.get("name") == container]
+    lower = [pod.resources] if container == WORKER_CONTAINER else [item.get("resources") for item in sidecars]
+    overrides = [item for item in pod.pod_overrides.get("containers", []) if item.get("name") == container]
+    found: dict[str, Any] = {}
+    for resources in (*lower, *(item.get("resources") for item in overrides)):
+        found = merge("ResourceRequirements", found, resources or {})
+    whole = pod.pod_overrides.get("resources") if container == WORKER_CONTAINER else None
+    return {**found, "limits": {**_amounts(whole or {}), **_amounts(found)}}
+
+
+def _amounts(resources: dict[str, Any]) -> dict[str, Any]:
+    return {name: amount for name, amount in (resources.get("limits") or {}).items() if amount is not None}
+
+
+#: KiB below which a prefork child is replaced after nearly every task: an empty app's child has 52 MiB (Celery 5.6).
+SMALLEST_CHILD = 64 * 1024
+
+
+def child_share(resources: dict[str, Any], children: int) -> int | None:
+    """KiB of the memory limit that one child may have: an equal share of three quarters; None without a limit."""
+    limit = quantity(resources.get("limits", {}).get("memory"))
+    return int(limit / 1024 * Decimal("0.75") / children) if limit else None
 
 
 def memory_per_child(process: Process, resources: dict[str, Any], children: int) -> int | None:

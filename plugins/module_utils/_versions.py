@@ -26,6 +26,8 @@ class Versions:
     kombu: Version | None = None
     keda: Version | None = None
     kubernetes: Version | None = None
+    rabbitmq: Version | None = None
+    redis: Version | None = None
 
 
 def read_versions(written: Mapping[str, Any], prefix: str, problems: Problems) -> Versions:
@@ -49,6 +51,11 @@ def read_versions(written: Mapping[str, Any], prefix: str, problems: Problems) -
 def older(version: Version | None, wanted: str) -> bool:
     """Whether a version is known and older than the one that is wanted."""
     return version is not None and version < tuple(int(part) for part in wanted.split("."))
+
+
+def at_least(version: Version | None, wanted: str) -> bool:
+    """Whether a version is known and not older than the one that is wanted."""
+    return version is not None and not older(version, wanted)
 
 
 def as_text(version: Version | None) -> str:

@@ -89,6 +89,75 @@ CASES = [
         refused=False,
     ),
     Case(
+        "child-memory",
+        {"concurrency": 16},
+        (
+            "may have 40 MiB",
+            "has 52 MiB",
+            "replaces it after nearly every task",
+            "memory limit 1Gi is for 16 of them",
+            "to 1607Mi or more, or concurrency to 10.",
+        ),
+        {"concurrency": 10},
+        "default.resources",
+        refused=False,
+    ),
+    Case(
+        "child-memory",
+        {"concurrency": 16},
+        ("set resources.limits.memory to 1607Mi or more",),
+        {"resources": {"limits": {"memory": "1607Mi"}}},
+        "default.resources",
+        refused=False,
+    ),
+    Case(
+        # Wherever the limit was written.
+        "child-memory",
+        {
+            "pod_overrides": {
+                "containers": [
+                    {"name": "worker", "resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}}}
+                ]
+            }
+        },
+        ("may have 40 MiB", "The memory limit 128Mi is for 2 of them", "to 201Mi or more, or concurrency to 1."),
+        {"pod_overrides": {"resources": {"limits": {"memory": "1Gi"}}}},
+        "default.resources",
+        refused=False,
+    ),
+    Case(
+        "child-memory",
+        {"max_memory_per_child": 65535},
+        ("may have 63 MiB", "Write 65536 (KiB) or more."),
+        {"max_memory_per_child": 65536},
+        "default.max_memory_per_child",
+        refused=False,
+    ),
+    Case(
+        "child-memory",
+        {"max_memory_per_child": 0, "concurrency": 16},
+        ("may have 48 MiB", "the kernel kills one", "to 1607Mi or more"),
+        {"resources": {"limits": {"memory": "2Gi"}}},
+        "default.resources",
+        refused=False,
+    ),
+    Case(
+        "child-memory",
+        {"max_memory_per_child": 600000},
+        ("2 processes", "may grow to 585 MiB each", "is 1Gi", "the kernel kills one first", "or write 334233 (KiB)"),
+        {"max_memory_per_child": 334233},
+        "default.max_memory_per_child",
+        refused=False,
+    ),
+    Case(
+        "child-memory",
+        {"extra_params": ["--max-memory-per-child=600000"]},
+        ("may grow to 585 MiB each", "Leave extra_params out"),
+        {"resources": {"limits": {"memory": "1300M"}}},
+        "default.extra_params",
+        refused=False,
+    ),
+    Case(
         "connections",
         SCALED,
         ("could open 25 connections", "the broker accepts 24", "Lower max_replicas", "10 pods * 2 slots"),
@@ -121,6 +190,72 @@ CASES = [
         broker_mend={"consumer_timeout": 2400},
     ),
     Case(
+        "consumer-timeout",
+        {**TRACKED, "longest_task_seconds": 2000},
+        (
+            "closes the channel",
+            "Classic queues of RabbitMQ 4.3 have no such limit: say so with celery_workers_rabbitmq",
+        ),
+        at="default.longest_task_seconds",
+        broker=RABBITMQ,
+        broker_mend={"consumer_timeout": 0},
+    ),
+    Case(
+        "consumer-timeout",
+        {**TRACKED, "longest_task_seconds": 2000},
+        ("RabbitMQ cancels the consumer of a worker", "consumer_timeout 1800 s"),
+        at="default.longest_task_seconds",
+        broker={**QUORUM, "delivery_limit": 0},
+        broker_mend={"consumer_timeout": 2400},
+        versions={"rabbitmq": "4.3.7"},
+    ),
+    Case(
+        "control-queues",
+        {},
+        ("RabbitMQ 4.3 refuses the queues that Celery 5.5.3 makes", "Upgrade Celery to 5.7, or write settings"),
+        {"settings": {"worker_enable_remote_control": False}},
+        "default.settings",
+        broker=RABBITMQ,
+        versions={"rabbitmq": "4.3", "celery": "5.5.3"},
+    ),
+    Case(
+        "control-queues",
+        {"settings": {"control.queue_exclusive": True}},
+        ("RabbitMQ 4.3.1 refuses the queues", "Write settings: {event_queue_exclusive: true}."),
+        {"settings": {"control_queue_exclusive": True, "event_queue_exclusive": True}},
+        "default.settings",
+        broker=RABBITMQ,
+        versions={"rabbitmq": "4.3.1", "celery": "5.6.3"},
+    ),
+    Case(
+        "control-queues",
+        {"settings": {"control_queue_exclusive": False}},
+        ("Write settings: {control_queue_exclusive: true}.",),
+        {"settings": {}},
+        "default.settings",
+        broker=RABBITMQ,
+        versions={"rabbitmq": "4.3", "celery": "5.7"},
+    ),
+    Case(
+        "control-queues",
+        {"settings": {"worker_enable_remote_control": False}, "without_gossip": False},
+        ("leave without_gossip and without_mingle at true",),
+        {"without_gossip": True},
+        "default.settings",
+        broker=RABBITMQ,
+        versions={"rabbitmq": "4.3", "celery": "5.4"},
+    ),
+    Case(
+        "delivery-limit",
+        TRACKED,
+        ("after 20 rejects", "rejects the tasks of children that were killed", "say so with delivery_limit: 0."),
+        {"reject_on_worker_lost": False},
+        at="celery_workers_broker.delivery_limit",
+        refused=False,
+        broker=QUORUM,
+        versions={"rabbitmq": "4.3"},
+    ),
+    Case(
         "delivery-limit",
         TRACKED,
         ("after 20 deliveries", "each pod", "say so with delivery_limit: 0."),
@@ -142,6 +277,24 @@ CASES = [
         ("with early acknowledgement and without prefetch", "set acks_late: true"),
         {"acks_late": True},
         "default.extra_params",
+    ),
+    Case(
+        "disable-prefetch",
+        {"disable_prefetch": True, "acks_late": True},
+        ("Celery 5.6.3 forgets disable_prefetch when it connects to Redis again", "Upgrade Celery to 5.7."),
+        {"disable_prefetch": False},
+        "default.disable_prefetch",
+        refused=False,
+        versions={"celery": "5.6.3"},
+    ),
+    Case(
+        "disable-prefetch",
+        {"disable_prefetch": True, "acks_late": True},
+        ("on Redis alone and ignores this", "whose broker is of type rabbitmq", "Leave disable_prefetch out."),
+        {"disable_prefetch": False},
+        "default.disable_prefetch",
+        refused=False,
+        broker=RABBITMQ,
     ),
     Case(
         "early-acknowledgement",
@@ -171,6 +324,30 @@ CASES = [
         ("at worker_eta_task_limit a worker of", "takes no task at all", "Leave it out."),
         {"settings": {}},
         "default.settings",
+    ),
+    Case(
+        "endless-timeout",
+        {"settings": {"task_acks_on_timeout": False}},
+        ("reaches its time limit goes back to the queue and begins again, for ever", "Leave task_acks_on_timeout out."),
+        {"settings": {"task_acks_on_failure": False}},
+        "default.settings.task_acks_on_timeout",
+    ),
+    Case(
+        "endless-timeout",
+        {"settings": {"task.acks_on_failure_or_timeout": False}, "acks_late": True},
+        ("goes back to the queue", "Leave task_acks_on_failure_or_timeout out."),
+        {"settings": {"task_acks_on_failure_or_timeout": False, "task_acks_on_timeout": True}},
+        "default.settings.task_acks_on_failure_or_timeout",
+    ),
+    Case(
+        "eta-prefetch",
+        {"longest_eta_seconds": 600, "prefetch_multiplier": 3},
+        ("6 waiting ETA tasks", "classic queue of RabbitMQ 4.1", "wait up to 600 s behind them", "Use quorum queues"),
+        at="default.longest_eta_seconds",
+        refused=False,
+        broker=RABBITMQ,
+        broker_mend={"queue_type": "quorum"},
+        versions={"rabbitmq": "4.1"},
     ),
     Case(
         "fallback-zero",
@@ -231,6 +408,39 @@ CASES = [
         "celery_workers_config",
         refused=False,
         who="billing.default",
+    ),
+    Case(
+        "no-time-limit",
+        {**SCALED, "pool": "threads", "longest_task_seconds": 60},
+        ("a task of billing.default (threads) that never ends", "this pool has no time limit", "Write pool: prefork"),
+        {"pool": "prefork"},
+        "celery_workers_config",
+        refused=False,
+        who="billing.default",
+    ),
+    Case(
+        "no-time-limit",
+        {**SCALED, "pool": "solo", "time_limit": 60, "soft_time_limit": 50},
+        ("time_limit and soft_time_limit of", "have no effect: the pool solo ends no task", "Write pool: prefork"),
+        {"pool": "prefork"},
+        "default.time_limit",
+        refused=False,
+    ),
+    Case(
+        "no-time-limit",
+        {"extra_params": ["--pool=eventlet", "--time-limit=60"]},
+        ("time_limit of", "has no effect: the pool eventlet ends no task"),
+        {"extra_params": ["--time-limit=60"]},
+        "default.extra_params",
+        refused=False,
+    ),
+    Case(
+        "no-time-limit",
+        {"pool": "gevent", "time_limit": 60, "soft_time_limit": 50},
+        ("soft_time_limit of", "the pool gevent knows time_limit alone", "Write time_limit."),
+        {"soft_time_limit": None},
+        "default.soft_time_limit",
+        refused=False,
     ),
     Case(
         "plain-secret",
@@ -407,16 +617,25 @@ GATES = [
         "behavior",
         {**TRACKED, "behavior": {"scaleDown": {"tolerance": "0.05"}}},
         "kubernetes",
-        "1.32.4",
-        "1.33",
+        "1.34.2",
+        "1.35",
     ),
+    Gate("Redis", {}, "redis", "6.0.16", "6.2"),
+    Gate(
+        "settings.task_retry_on_worker_lost",
+        {"settings": {"task_retry_on_worker_lost": True}},
+        "celery",
+        "5.6.3",
+        "5.7",
+    ),
+    Gate("settings.event_queue_exclusive", {"settings": {"event.queue_exclusive": True}}, "celery", "5.5.3", "5.6"),
 ]
 CASES += [
     Case(
         "version",
         gate.keys,
         (gate.key, gate.old),
-        at="celery_workers_kombu_version" if gate.software == "kombu" else "config.billing.default",
+        at=f"celery_workers_{gate.software}_version" if gate.key.lower() == gate.software else "config.billing.default",
         versions={gate.software: gate.old},
     )
     for gate in GATES
@@ -470,6 +689,80 @@ def test_a_feature_is_taken_with_the_first_version_that_has_it_and_where_nobody_
     for versions in ({gate.software: gate.new}, {}):
         problems, _warnings = said_of({**one_variant(gate.keys, broker=gate.broker), "versions": versions})
         assert problems == []
+
+
+#: Inventories that a later or an earlier release makes harmless: rule, keys, broker, versions.
+HARMLESS: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, str]]] = [
+    ("consumer-timeout", {**TRACKED, "longest_task_seconds": 9000}, RABBITMQ, {"rabbitmq": "4.3"}),
+    ("delivery-limit", TRACKED, QUORUM, {"rabbitmq": "3.13.7"}),
+    ("control-queues", {}, RABBITMQ, {"rabbitmq": "4.2.9", "celery": "5.5"}),
+    ("control-queues", {}, RABBITMQ, {"celery": "5.5"}),
+    ("control-queues", {}, RABBITMQ, {"rabbitmq": "4.3", "celery": "5.7"}),
+    ("control-queues", {}, RABBITMQ, {"rabbitmq": "4.3"}),
+    ("control-queues", {}, REDIS, {"rabbitmq": "4.3", "celery": "5.5"}),
+    ("eta-prefetch", {"longest_eta_seconds": 600}, RABBITMQ, {"rabbitmq": "3.13"}),
+    ("eta-prefetch", {"longest_eta_seconds": 600}, RABBITMQ, {"rabbitmq": "4.1", "kombu": "5.6.2"}),
+    ("eta-prefetch", {"longest_eta_seconds": 0}, RABBITMQ, {"rabbitmq": "4.1"}),
+    ("disable-prefetch", {"disable_prefetch": True, "acks_late": True}, REDIS, {"celery": "5.7"}),
+    ("endless-timeout", {"settings": {"task_acks_on_timeout": False}, "acks_late": False}, REDIS, {}),
+    ("version", {}, REDIS, {"kombu": "5.7"}),
+    ("version", {}, REDIS, {"redis": "6.0", "kombu": "5.6.2", "celery": "5.6"}),
+    ("version", {}, RABBITMQ, {"redis": "5.0", "kombu": "5.7"}),
+]
+
+
+@pytest.mark.parametrize(("rule", "keys", "broker", "versions"), HARMLESS)
+def test_a_rule_is_silent_for_releases_that_it_is_not_about(
+    rule: str, keys: dict[str, Any], broker: dict[str, Any], versions: dict[str, str]
+) -> None:
+    problems, warnings = said_of({**one_variant(keys, broker=broker), "versions": versions})
+    assert problems == []
+    assert [text for text in of_rule(warnings, rule) if not text.startswith("celery_workers_kombu_version")] == []
+
+
+@pytest.mark.parametrize(("kombu", "warned"), [("5.4", True), ("5.6.2", True), ("5.7", False), ("", False)])
+def test_a_kombu_that_may_stop_taking_messages_is_a_warning_on_redis(kombu: str, warned: bool) -> None:
+    for broker, expected in ((REDIS, warned), (RABBITMQ, False)):
+        variables = {**one_variant(broker=broker), "versions": {"kombu": kombu}}
+        found = of_rule(list(fleet_of(**variables).warnings), "version")
+        assert [f"kombu {kombu} may live and take no more messages" in text for text in found] == [True] * expected
+        variables["config"]["billing"]["default"] = {"accept_risks": ["version"]}
+        assert of_rule(list(fleet_of(**variables).warnings), "version") == []
+
+
+def test_a_time_limit_follows_from_the_longest_task_only_where_the_pool_enforces_it() -> None:
+    for pool, expected in (("prefork", 60), ("gevent", 60), ("threads", None), ("eventlet", None), ("solo", None)):
+        variant = variant_of({"pool": pool, "longest_task_seconds": 60})
+        assert variant.process.time_limit == expected
+        assert any(text.startswith("time_limit") for text in variant.sizing) is (expected is not None)
+
+
+@pytest.mark.parametrize("keys", [TRACKED, {**SCALED, "queues": ["a", "b"]}, SCALED])
+def test_a_schedule_that_the_bounds_do_not_let_through_is_named(keys: dict[str, Any]) -> None:
+    def said(desired: str) -> tuple[list[str], list[str]]:
+        times = {"timezone": "UTC", "start": "0 8 * * *", "end": "0 18 * * *", "desiredReplicas": desired}
+        cron = {"type": "cron", "metadata": times}
+        return said_of(one_variant({**keys, "max_replicas": 4, "time_limit": 9, "extra_triggers": [cron]}))
+
+    path = "celery_workers_config.billing.default.extra_triggers[0].metadata.desiredReplicas"
+    assert said("4") == ([], [])
+    assert said("5") == (
+        [
+            f"{path}: 5 pods are above max_replicas 4 of {WHO}, which no trigger passes. Lower it, or raise "
+            "max_replicas."
+        ],
+        [],
+    )
+    warned = [
+        f"{path}: min_replicas 1 of {WHO} keeps as many pods at every time, so the trigger has no effect. Write 2 "
+        "or more, or lower min_replicas."
+    ]
+    assert said("1") == ([], [] if keys == TRACKED else warned)
+
+
+def test_a_lost_child_that_celery_tries_again_is_not_given_up() -> None:
+    keys = {**TRACKED, "reject_on_worker_lost": False, "settings": {"task_retry_on_worker_lost": True}}
+    assert of_rule(list(fleet_of(**one_variant(keys)).warnings), "child-lost") == []
 
 
 def test_a_formula_needs_a_keda_that_has_formulas() -> None:
