@@ -710,6 +710,12 @@ class Beat:
         {"emptyDir": {}},
     )
     max_interval: int | None = key(Integer(1, unit=SECONDS), "Longest sleep between two looks at the schedule.")
+    liveness: bool | None = key(
+        Flag(),
+        "Restart a scheduler that no longer ticks, which is found by C(celery inspect ping) (Celery 5.7 or later; not "
+        "with Sentinel, SQS, a C(global_keyprefix) and RabbitMQ with TLS).",
+        default_text="true where celery_workers_celery_version says 5.7 or later",
+    )
     loglevel: str = key(Choice(("debug", "info", "warning", "error", "critical", "fatal")), "Log level.", "info")
     extra_params: tuple[str, ...] = key(
         ListOf(Text("one command-line argument")), "Further arguments of C(celery beat).", ()

@@ -16,7 +16,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._brokers import address_of, physical_queue, place_of
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import (
+    address_of,
+    answers_ping,
+    physical_queue,
+    place_of,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._command import (
     effective_pool,
     has_remote_control,
@@ -776,6 +781,7 @@ def check_safety_of_fleet(fleet: Fleet, problems: Problems) -> None:
     _time_limits(fleet, problems)
     _old_kombu(fleet, problems)
     _old_redis(fleet, problems)
+    _beat_liveness(fleet, problems)
     _idle_times(fleet, problems)
 
 
@@ -810,6 +816,21 @@ def _old_redis(fleet: Fleet, problems: Problems) -> None:
             "kombu is in the images."
         )
         problems.add("celery_workers_redis_version", with_rule(message, "version"))
+
+
+def _beat_liveness(fleet: Fleet, problems: Problems) -> None:
+    for service in fleet.services:
+        path = f"{service.path}.beat.liveness"
+        if service.beat is None or not service.beat.liveness:
+            continue
+        if service.broker is None or not answers_ping(service.broker):
+            problems.add(path, f"no ping reaches the beat of service {service.name} over its broker; leave it out.")
+        elif older(fleet.versions.celery, "5.7") and not _accepted("version", service.variants):
+            message = (
+                f"beat.liveness of service {service.name} needs Celery 5.7, and {as_text(fleet.versions.celery)} is "
+                "installed: leave it out, or upgrade."
+            )
+            problems.add(path, with_rule(message, "version"))
 
 
 def _time_limits(fleet: Fleet, problems: Problems) -> None:

@@ -101,7 +101,9 @@ def beat_deployment(fleet: Fleet, service: Service, beat: Beat, observed: Observ
     selector = _selector(live, labels)
     people = people_labels(fleet.name, name, "beat")
     routes = route_files(fleet, service)
-    context = PodContext(service, name, people, {**labels, **selector}, observed, routes=routes)
+    context = PodContext(
+        service, name, people, {**labels, **selector}, observed, routes=routes, celery=fleet.versions.celery
+    )
     spec: dict[str, Any] = {
         "replicas": 1,
         "selector": {"matchLabels": selector},

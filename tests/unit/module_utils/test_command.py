@@ -66,6 +66,31 @@ def test_a_child_is_replaced_at_its_share_of_the_memory_limit() -> None:
     assert "max_memory_per_child" not in options_of(variant_of({"max_memory_per_child": 0}).args)
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        {"containers": [{"name": "worker", "resources": {"limits": {"memory": "2Gi"}}}]},
+        # A limit of the container goes over one of the pod.
+        {
+            "resources": {"limits": {"memory": "8Gi"}},
+            "containers": [{"name": "worker", "resources": {"limits": {"memory": "2Gi"}}}],
+        },
+    ],
+)
+def test_a_memory_limit_counts_wherever_it_was_written(override: dict[str, Any]) -> None:
+    share = str(int(2 * 1024 * 1024 * 0.75 / 2 * 0.85))
+    assert options_of(variant_of({"pod_overrides": override}).args)["max_memory_per_child"] == share
+    of_pod = {"resources": {"limits": {"memory": None}}, "pod_overrides": {"resources": {"limits": {"memory": "2Gi"}}}}
+    assert options_of(variant_of(of_pod).args)["max_memory_per_child"] == share
+
+
+@pytest.mark.parametrize("words", [["--concurrency=auto"], ["-c", "auto"], ["-cauto"]])
+def test_a_number_of_slots_that_only_the_pod_knows_is_refused(words: list[str]) -> None:
+    (problem,) = problems_with({"extra_params": words})
+    assert problem.startswith("celery_workers_config.billing.default.extra_params: ")
+    assert "counts the processors inside the pod, and the scaler needs the number; write the CPU limit" in problem
+
+
 WRITTEN = [
     (["-c4"], "concurrency", "4"),
     (["-c", "4"], "concurrency", "4"),

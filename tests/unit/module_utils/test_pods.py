@@ -6,16 +6,22 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed, ObservedObject
 
 from tests.unit.inventories import (
+    REDIS,
     container_with,
     deployment_with,
+    fleet_of,
+    manifests_of,
     manifests_with,
     of_kind,
+    one_variant,
+    problems_of,
     problems_with,
 )
 
@@ -286,3 +292,54 @@ def test_a_spread_without_a_selector_spreads_the_variants_own_pods() -> None:
     deployment = deployment_with({"topology_spread_constraints": [constraint]})
     (found,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
     assert found["labelSelector"] == deployment["spec"]["selector"]
+
+
+@pytest.mark.parametrize(
+    ("celery", "beat", "broker", "expected"),
+    [
+        ("5.7", {}, REDIS, True),
+        ("5.6.3", {}, REDIS, False),
+        ("", {}, REDIS, False),
+        ("", {"liveness": True}, REDIS, True),
+        ("5.7", {"liveness": False}, REDIS, False),
+        ("5.7", {}, {"host": "redis", "global_keyprefix": "shop_"}, False),
+        ("5.7", {}, {"type": "rabbitmq", "host": "rabbit", "tls": True}, False),
+        ("5.7", {}, {"type": "sqs", "region": "eu-central-1", "pod_identity": True}, False),
+    ],
+)
+def test_a_beat_that_can_say_whether_it_ticks_is_asked(
+    celery: str, beat: dict[str, Any], broker: dict[str, Any], expected: bool
+) -> None:
+    variables = one_variant({}, {"beat": beat}, broker)
+    manifests = manifests_of(fleet_of(**variables, versions={"celery": celery}))
+    (found,) = (item for item in of_kind(manifests, "Deployment") if item["metadata"]["name"] == "billing-beat")
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    assert ("--enable-remote-control" in container["args"]) is expected
+    assert ("livenessProbe" in container) is expected
+    if expected:
+        script = container["livenessProbe"]["exec"]["command"][-1]
+        assert 'celery inspect ping --destination "celerybeat@$HOSTNAME"' in script
+
+
+def test_a_beat_whose_app_names_the_broker_is_asked_over_the_broker_of_the_fleet() -> None:
+    variables = one_variant({}, {"beat": True}, {"host": "redis", "inject_env": ""})
+    manifests = manifests_of(fleet_of(**variables, versions={"celery": "5.7"}))
+    (found,) = (item for item in of_kind(manifests, "Deployment") if item["metadata"]["name"] == "billing-beat")
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    named = re.search(r'CELERY_BROKER_URL="\$(\w+)"', container["livenessProbe"]["exec"]["command"][-1])
+    assert named is not None
+    assert named[1] in {entry["name"] for entry in container["env"]}
+
+
+@pytest.mark.parametrize(
+    ("broker", "words"),
+    [
+        (REDIS, "needs Celery 5.7, and 5.6 is installed"),
+        ({"host": "redis", "global_keyprefix": "x"}, "no ping reaches"),
+    ],
+)
+def test_a_liveness_that_beat_cannot_have_is_refused(broker: dict[str, Any], words: str) -> None:
+    variables = one_variant({}, {"beat": {"liveness": True}}, broker)
+    (problem,) = problems_of(**variables, versions={"celery": "5.6"})
+    assert problem.startswith("celery_workers_services.billing.beat.liveness: ")
+    assert words in problem
