@@ -155,7 +155,8 @@ def test_an_hpa_that_kubernetes_could_not_work_with_is_refused(keys: dict[str, A
 def test_a_request_counts_wherever_it_was_written() -> None:
     own = {"name": "worker", "resources": {"requests": {"cpu": "1"}}}
     keys = {"scaler": "hpa", "resources": {"requests": {"cpu": None}}}
-    assert variant_of({**keys, "pod_overrides": {"containers": [own]}}).pod.resources["requests"].get("cpu") is None
+    manifests = manifests_with({**keys, "pod_overrides": {"containers": [own]}})
+    assert of_kind(manifests, "HorizontalPodAutoscaler")
     other = {"name": "proxy", "image": "registry.example/proxy:1"}
     (problem,) = problems_with({**keys, "pod_overrides": {"containers": [own, other]}})
     assert "the container 'proxy' has none" in problem
