@@ -812,8 +812,8 @@ def _old_redis(fleet: Fleet, problems: Problems) -> None:
     if variants and older(redis, "6.2") and not older(kombu, "5.7") and not _accepted("version", variants):
         message = (
             f"kombu {as_text(kombu) or '5.7'} needs Redis 6.2, and {as_text(redis)} is installed: no worker of "
-            f"{titles_of(variants)} could take a message. Upgrade Redis, or write celery_workers_kombu_version if an older "
-            "kombu is in the images."
+            f"{titles_of(variants)} could take a message. Upgrade Redis, or write celery_workers_kombu_version if "
+            "an older kombu is in the images."
         )
         problems.add("celery_workers_redis_version", with_rule(message, "version"))
 
