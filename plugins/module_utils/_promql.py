@@ -24,9 +24,9 @@ _NODE_START = ".*@(?:.*[.])?"
 BACKLOG, IN_FLIGHT, TOTAL = "backlog(_.*[^0-9].*)?", "inflight", "total(_.*[^0-9].*)?"
 
 #: Events after which a task is over, or this run of it. A task whose process was killed sends C(task-rejected) only.
-ENDED = "task-succeeded|task-failed|task-retried|task-revoked"
+ENDED = "task-(succeeded|failed|retried|revoked)"
 #: Events of which one or the other ends a task for good.
-DONE = "task-succeeded|task-failed"
+DONE = "task-(succeeded|failed)"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Scope:
     """Which Deployments a query is about.
 
     :param namespace: a namespace, or a pattern.
-    :param deployment: a Deployment, or a pattern.
+    :param deployment: a Deployment, or a pattern; empty for every Deployment of the namespace.
     :param is_pattern: whether they are patterns.
     :param by: labels that tell the series of a result apart; without any it is a single one without labels.
     """
@@ -57,6 +57,10 @@ class Scope:
         """A matcher of one label."""
         return f'{label}{self._equals}"{value}"'
 
+    def of_deployment(self, label: str, ending: str = "") -> str:
+        """A matcher of a label that begins with the Deployment's name; empty for every Deployment."""
+        return self.match(label, f"{self.deployment}{ending}") if self.deployment else ""
+
     @property
     def in_namespace(self) -> str:
         """Matcher of the namespace."""
@@ -64,18 +68,23 @@ class Scope:
 
     @property
     def workers(self) -> str:
-        """Matcher of Flower's workers."""
-        return f'worker=~"{_NODE_START}{self.deployment}{POD_END}"'
+        """Matcher of Flower's workers; empty for every Deployment."""
+        return f'worker=~"{_NODE_START}{self.deployment}{POD_END}"' if self.deployment else ""
 
     @property
     def pods(self) -> str:
-        """Matcher of the pods of kube-state-metrics."""
-        return f'pod=~"{self.deployment}{POD_END}"'
+        """Matcher of the pods of kube-state-metrics; empty for every Deployment."""
+        return f'pod=~"{self.deployment}{POD_END}"' if self.deployment else ""
 
     def total(self, vector: str, *labels: str) -> str:
         """The sum over everything but the scope's labels and those given."""
         by = (*self.by, *labels)
         return f"sum by ({', '.join(by)}) ({vector})" if by else f"sum({vector})"
+
+
+def select(metric: str, *matchers: str) -> str:
+    """A selector of a metric. Empty matchers are left out."""
+    return f"{metric}{{{', '.join(filter(None, matchers))}}}"
 
 
 def keda(scope: Scope, metric: str, scaler: str = "", moved: str = "") -> str:
@@ -95,18 +104,19 @@ def keda_increase(scope: Scope, metric: str, window: str) -> str:
 
 
 def _keda_pair(scope: Scope, metric: str, scaler: str, moved: str, function: str) -> str:
-    own = scope.match("scaledObject", f"{scope.deployment}-scaledobject")
-    kind = f', scaler=~"{scaler}"' if scaler else ""
-    here = scope.match("exported_namespace", scope.namespace)
-    exported = f"{metric}{{{here}, {own}{kind}}}{moved}"
-    honoured = f'{metric}{{exported_namespace="", {scope.in_namespace}, {own}{kind}}}{moved}'
+    own = scope.of_deployment("scaledObject", "-scaledobject")
+    kind = f'scaler=~"{scaler}"' if scaler else ""
+    exported = select(metric, scope.match("exported_namespace", scope.namespace), own, kind) + moved
+    honoured = select(metric, 'exported_namespace=""', scope.in_namespace, own, kind) + moved
     return f"{function.format(exported)} or {function.format(honoured)}"
 
 
 def _with_deployment(scope: Scope, series: str) -> str:
     if not scope.names_deployment:
         return series
-    named = f'label_replace({series}, "namespace", "$1", "exported_namespace", "(.+)")'
+    named = series
+    if "namespace" in scope.by:
+        named = f'label_replace({series}, "namespace", "$1", "exported_namespace", "(.+)")'
     return f'label_replace({named}, "deployment", "$1", "scaledObject", "(.+)-scaledobject")'
 
 
@@ -144,7 +154,7 @@ def of_workers(scope: Scope, metric: str, *matchers: str) -> str:
     A worker that was killed keeps its last value until Flower forgets it. Where Prometheus knows no pods of the
     namespace, all workers count.
     """
-    selected = f"{metric}{{{', '.join([scope.in_namespace, scope.workers, *matchers])}}}"
+    selected = select(metric, scope.in_namespace, scope.workers, *matchers)
     named = f'label_replace({selected}, "pod", "$1", "worker", "{_NODE_START}([^.@]+)")'
     pods = f"kube_pod_info{{{scope.in_namespace}}}"
     alive = f"({named} and on (namespace, pod) {pods}) or ({named} unless on (namespace) {pods})"
@@ -160,8 +170,29 @@ def worker_deployment(scope: Scope, series: str) -> str:
 
 def events(scope: Scope, kinds: str, window: int | str, *labels: str) -> str:
     """Tasks that had an event of some kind in a window of so many seconds."""
-    selector = f'flower_events_total{{{scope.in_namespace}, {scope.workers}, type=~"{kinds}"}}'
+    selector = select("flower_events_total", scope.in_namespace, scope.workers, of_type(kinds))
     return scope.total(worker_deployment(scope, growth(scope, selector, window)), *labels)
+
+
+def of_type(kinds: str) -> str:
+    """Matcher of one kind of event, or of several with C(|) between them."""
+    return f'type=~"{kinds}"' if "|" in kinds else f'type="{kinds}"'
+
+
+def happened(scope: Scope, kind: str, window: int) -> str:
+    """The Deployments of which a task had an event in a window of so many seconds; the numbers mean nothing.
+
+    Shorter than to count them. What is new, and what began anew, is as for C(growth).
+    """
+    selector = select("flower_events_total", scope.in_namespace, scope.workers, of_type(kind))
+    appeared = f"{selector} unless {selector} offset {window}s and on (namespace, job) ({_known_new(scope, window)})"
+    return scope.total(worker_deployment(scope, f"changes({selector}[{window}s]) > 0 or {appeared}"))
+
+
+def _known_new(scope: Scope, window: int | str) -> str:
+    """Targets of which a series that is new in a window began in it."""
+    place = f"{{{scope.in_namespace}}}"
+    return f"up{place} offset {window}s == 1 or time() - process_start_time_seconds{place} < {window}"
 
 
 def growth(scope: Scope, selector: str, window: int | str) -> str:
@@ -175,11 +206,9 @@ def growth(scope: Scope, selector: str, window: int | str) -> str:
 
     :param window: seconds, or a variable that stands for them.
     """
-    last, place = f"last_over_time({selector}[{window}s])", f"{{{scope.in_namespace}}}"
+    last = f"last_over_time({selector}[{window}s])"
     grown = f"{last} - {selector} offset {window}s >= 0"
-    read_before = f"up{place} offset {window}s == 1"
-    began = f"time() - process_start_time_seconds{place} < {window}"
-    new = f"{last} and on (namespace, job) ({read_before} or {began})"
+    new = f"{last} and on (namespace, job) ({_known_new(scope, window)})"
     return f"((({grown}) or ({new})) unless resets({selector}[{window}s]) > 0 or increase({selector}[{window}s]))"
 
 
@@ -199,14 +228,12 @@ def mean_runtime(scope: Scope, window: int | str, *labels: str) -> str:
 
 
 def _runtime(scope: Scope, part: str) -> str:
-    return f"flower_task_runtime_seconds_{part}{{{scope.in_namespace}, {scope.workers}}}"
+    return select(f"flower_task_runtime_seconds_{part}", scope.in_namespace, scope.workers)
 
 
 def deployment_replicas(scope: Scope, which: str) -> str:
     """Pods of a Deployment, as kube-state-metrics tells: C(spec_replicas), C(status_replicas_available) and others."""
-    return scope.total(
-        f"kube_deployment_{which}{{{scope.in_namespace}, {scope.match('deployment', scope.deployment)}}}"
-    )
+    return scope.total(select(f"kube_deployment_{which}", scope.in_namespace, scope.of_deployment("deployment")))
 
 
 def most_replicas(scope: Scope) -> str:
@@ -230,13 +257,14 @@ def restarts(scope: Scope, window: str) -> str:
 
 def memory_kills(scope: Scope, window: str) -> str:
     """Containers that started anew in the window because they had used too much memory."""
-    last = f'kube_pod_container_status_last_terminated_reason{{{scope.in_namespace}, {scope.pods}, reason="OOMKilled"}}'
+    reason = "kube_pod_container_status_last_terminated_reason"
+    last = select(reason, scope.in_namespace, scope.pods, 'reason="OOMKilled"')
     restarted = f"increase({_restarts(scope)}[{window}]) > 0"
     return _of_pods(scope, f"({restarted}) and on (namespace, pod, container) ({last} == 1)")
 
 
 def _restarts(scope: Scope) -> str:
-    return f"kube_pod_container_status_restarts_total{{{scope.in_namespace}, {scope.pods}}}"
+    return select("kube_pod_container_status_restarts_total", scope.in_namespace, scope.pods)
 
 
 def _of_pods(scope: Scope, series: str) -> str:

@@ -21,9 +21,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYE
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import ALERTS
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
+from ansible_collections.queueops.celery.plugins.module_utils._recordings import INFO
 
-from tests.support.fleet_series import Flower, Keda, flat, node
-from tests.support.promtool import Expected, Rendered, Scene, check_rules, play, require_promtool
+from tests.support.fleet_series import Flower, Keda, State, flat, node, rising
+from tests.support.promtool import Expected, Groups, Rendered, Scene, Series, check_rules, play, require_promtool
 from tests.unit.alert_cases import BLIND, BY_CPU, CASES, END, FIXED, LONG, RABBITMQ, TRACKED, Case
 from tests.unit.inventories import fleet_of, one_variant
 from tests.unit.watching import SQS, services_with
@@ -42,7 +43,17 @@ def watched(
 
 def alerts_of(fleet: Fleet, observed: Observed = NOTHING) -> dict[str, dict[str, Any]]:
     """Alerts of a fleet with one variant, by name."""
-    return {rule["alert"]: rule for group in rule_groups(fleet, observed) for rule in group["rules"]}
+    rules = [rule for group in rule_groups(fleet, observed) for rule in group["rules"] if "alert" in rule]
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    return {rule["alert"]: rule for rule in rules}
+
+
+def group_with(fleet: Fleet, *alerts: str, observed: Observed = NOTHING) -> Groups:
+    """The groups of a fleet with some of its alerts, and with all that these go by."""
+    return [
+        {**group, "rules": [rule for rule in group["rules"] if rule.get("alert", alerts[0]) in alerts]}
+        for group in rule_groups(fleet, observed)
+    ]
 
 
 #: Who is woken up: only work that nobody does cannot wait until morning.
@@ -74,7 +85,7 @@ def scene(alert: str, case: Case) -> Scene:
     asked = f'ALERTS{{alertname="{alert}", alertstate="firing"}}'
     expected = [Expected(minute, asked, {series: 1} if fires else {}) for minute, fires in case.fires.items()]
     # The others would only take time; what they say together is another test.
-    groups = [{"name": "one", "rules": [alerts_of(fleet, case.observed)[alert]]}]
+    groups = group_with(fleet, alert, observed=case.observed)
     pace = 10 if max(case.fires) > 240 else 1
     return Scene(f"{alert}: {case.name}", case.series, expected, groups=groups, pace=pace)
 
@@ -109,15 +120,26 @@ NUMBERS = {
 }
 
 
+def told_by(fleet: Fleet, rule: Mapping[str, Any], number: str = "7") -> dict[str, str]:
+    """What people read of an alert of the one variant, as Prometheus fills it in."""
+    (info,) = (rule for group in rule_groups(fleet) for rule in group["rules"] if rule.get("record") == INFO)
+
+    def filled(text: str) -> str:
+        named = re.sub(r"\{\{\$labels\.(\w+)\}\}", lambda found: str(info["labels"][found[1]]), text)
+        return re.sub(r"\{\{ \$value [^}]*\}\}", number, named)
+
+    return {name: filled(text) for name, text in rule["annotations"].items()}
+
+
 @pytest.mark.parametrize("alert", NUMBERS)
 def test_a_description_tells_the_number_in_a_way_that_people_read(alert: str) -> None:
     require_promtool()
     case, (minute, number) = CASES[alert][0], NUMBERS[alert]
-    rule = alerts_of(watched(case.keys))[alert]
-    told = re.sub(r"\{\{ \$value [^}]*\}\}", number, rule["annotations"]["description"])
-    assert number in told
-    rendered = Rendered(minute, alert, rule["labels"], {**rule["annotations"], "description": told})
-    found = play([Scene(alert, case.series, rendered=[rendered], groups=[{"name": "one", "rules": [rule]}])])
+    fleet = watched(case.keys)
+    told = told_by(fleet, alerts_of(fleet)[alert], number)
+    assert number in told["description"]
+    rendered = Rendered(minute, alert, labels_of(alert), told)
+    found = play([Scene(alert, case.series, rendered=[rendered], groups=group_with(fleet, alert))])
     assert not found, found
 
 
@@ -157,35 +179,83 @@ def test_an_alert_is_left_out_where_nothing_gives_it_numbers(
     assert set(alerts_of(watched(keys, enabled))) == expected
 
 
-def rules_by_service(brokers: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Expression of every alert of each service that has a variant with KEDA."""
+def two_services(brokers: Mapping[str, Any]) -> Fleet:
+    """Services that have a variant with KEDA each."""
     variables = services_with(brokers, enabled=ON)
     variables["config"] = {name: {"default": TRACKED} for name in brokers}
-    found: dict[str, dict[str, str]] = {name: {} for name in brokers}
-    for rule in (rule for group in rule_groups(fleet_of(**variables)) for rule in group["rules"]):
-        found[rule["labels"]["service"]][rule["alert"]] = rule["expr"]
-    return found
+    return fleet_of(**variables)
 
 
 def test_a_service_whose_broker_no_flower_listens_to_has_no_alerts_that_go_by_flower() -> None:
-    found = rules_by_service({"billing": None, "mailer": SQS})
-    assert set(found["billing"]) == set(ALERTS)
-    assert set(found["mailer"]) == set(ALERTS) - TASKS - PACE
+    found: dict[str, set[str]] = {}
+    for row in alert_table(two_services({"billing": None, "mailer": SQS})):
+        found.setdefault(row["service"], set()).add(row["alert"])
+    assert found == {"billing": set(ALERTS), "mailer": set(ALERTS) - TASKS - PACE}
 
 
 @pytest.mark.parametrize("heard", ["billing-worker", "mailer-worker"])
 def test_a_flower_of_another_broker_says_nothing_of_these_workers(heard: str) -> None:
     """Its own Flower may be away: then nobody knows whether a task of this service ended."""
     require_promtool()
-    slow = rules_by_service({"billing": None, "mailer": RABBITMQ})["mailer"]["CeleryDrainsTooSlowly"]
-    group = f"{heard.partition('-')[0]}.default"
+    alert, group = "CeleryDrainsTooSlowly", f"{heard.partition('-')[0]}.default"
     series = [
         Keda("mailer-worker").trigger("backlog", flat(50, 60)),
         Flower().online(node(END, heard, group), flat(1, 60)),
     ]
-    expected = [Expected(50, f"count({slow})", {"{}": 1} if heard == "mailer-worker" else {})]
-    found = play([Scene(heard, series, expected)])
+    asked = f'ALERTS{{alertname="{alert}", alertstate="firing"}}'
+    labels = {**labels_of(alert, "mailer-worker"), "service": "mailer"}
+    expected = [Expected(50, asked, {firing(alert, labels): 1} if heard == "mailer-worker" else {})]
+    rules = group_with(two_services({"billing": None, "mailer": RABBITMQ}), alert)
+    found = play([Scene(heard, series, expected, groups=rules)])
     assert not found, found
+
+
+def test_every_variant_has_its_own_thresholds_although_they_share_a_rule() -> None:
+    """Three variants in the same trouble: each is told of when its own limit is passed, and in its own words."""
+    require_promtool()
+    config = {
+        "default": {**TRACKED, "max_replicas": 4},
+        "high": {**TRACKED, "max_replicas": 8},
+        "slow": {**TRACKED, "max_replicas": 4, "alerts": {"at_maximum_seconds": 1800, "drain_seconds": 6000}},
+    }
+    variables = one_variant(TRACKED)
+    variables["config"] = {"billing": config}
+    fleet = fleet_of(**variables, enabled=ON)
+    series: list[Series] = []
+    for name, ending in (("default", ""), ("high", "-high"), ("slow", "-slow")):
+        worker = f"billing-worker{ending}"
+        series += [Keda(worker).trigger("backlog", rising(100, 6, 60)), *State(worker).replicas(flat(4, 60))]
+        pod = node(END, worker, f"billing.{name}")
+        series += [Flower().online(pod, flat(1, 60)), *Flower().events(pod, {"succeeded": rising(0, 6, 60)})]
+    grows, drains = "CeleryBacklogGrowsAtMaximum", "CeleryDrainsTooSlowly"
+
+    def those(alert: str, *variants: str) -> dict[str, float]:
+        endings = {"default": "", "high": "-high", "slow": "-slow"}
+        every = [{**labels_of(alert, f"billing-worker{endings[name]}"), "variant": name} for name in variants]
+        return {firing(alert, labels): 1 for labels in every}
+
+    asked = 'ALERTS{{alertname="{}", alertstate="firing"}}'
+    expected = [
+        Expected(20, asked.format(grows), those(grows, "default")),
+        Expected(40, asked.format(grows), those(grows, "default", "slow")),
+        # What waits, 400 and more, needs over an hour at six a minute.
+        Expected(55, asked.format(drains), those(drains, "default", "high")),
+    ]
+    found = play([Scene("three variants", series, expected, groups=group_with(fleet, grows, drains))])
+    assert not found, found
+
+
+#: Characters of the rules of so many variants, each with a number of pods of its own.
+SIZES = {3: 16_000, 30: 30_000, 100: 60_000}
+
+
+@pytest.mark.parametrize("number", SIZES)
+def test_rules_hardly_grow_with_the_number_of_variants(number: int) -> None:
+    config = {f"queue{each:02}": {**TRACKED, "max_replicas": 3 + each} for each in range(number)}
+    variables = one_variant(TRACKED)
+    variables["config"] = {"billing": config}
+    rules = rule_resources(fleet_of(**variables, enabled=ON))
+    assert sum(len(json.dumps(rule)) for rule in rules) < SIZES[number]
 
 
 def test_names_of_alerts_are_those_that_the_inventory_knows() -> None:
@@ -203,24 +273,31 @@ def test_an_alert_can_get_another_severity_or_be_left_out() -> None:
     }
 
 
+def given(rule: Mapping[str, Any]) -> dict[str, str]:
+    """Labels that a rule gives its alerts; an empty one is taken off."""
+    return {name: text for name, text in rule["labels"].items() if text}
+
+
 def test_every_alert_says_what_it_is_where_it_is_and_where_to_read_on() -> None:
-    for name, rule in alerts_of(watched(TRACKED)).items():
-        told = rule["annotations"]
+    fleet = watched(TRACKED)
+    for name, rule in alerts_of(fleet).items():
+        told = told_by(fleet, rule)
         assert set(told) == {"summary", "description", "runbook_url"}
         assert told["summary"].endswith(".")
         assert "default" in told["summary"]
+        assert "billing-worker" in told["description"] or "default" in told["description"]
         assert told["description"].endswith(".")
         assert len(told["description"]) > len(told["summary"])
         assert told["runbook_url"].endswith(f"/docs/alerts.md#{name.lower()}")
-        assert rule["labels"] == labels_of(name)
+        assert given(rule) == {"severity": SEVERITIES[name]}, "all others are those of the series"
         # Prometheus would take a brace for the beginning of a value.
-        assert "{" not in re.sub(r"\{\{ \$value [^}]*\}\}", "", "".join(told.values()))
+        assert "{" not in "".join(told.values())
 
 
 def test_labels_and_the_page_can_be_your_own_but_not_hide_which_queue_it_is() -> None:
     keys = {"alert_labels": {"team": "learning", "namespace": "x"}, "runbook_url": "https://wiki.example/celery"}
     for name, rule in alerts_of(watched(TRACKED, prometheus_rule=keys)).items():
-        assert rule["labels"] == {**labels_of(name), "team": "learning"}
+        assert given(rule) == {"severity": SEVERITIES[name], "team": "learning"}
         assert rule["annotations"]["runbook_url"] == f"https://wiki.example/celery#{name.lower()}"
 
 
@@ -239,7 +316,9 @@ def test_the_table_for_people_has_a_row_for_each_alert() -> None:
 
 MANY = {
     "services": {"billing": {"image": "registry.example/billing:1.4"}},
-    "config": {"billing": {f"queue-{number:02}": TRACKED for number in range(60)}},
+    "config": {
+        "billing": {f"queue-{number:03}": {**TRACKED, "longest_task_seconds": 60 + number} for number in range(400)}
+    },
     "broker": {"host": "redis"},
 }
 #: Fleets of many kinds, each with rules that Prometheus must take.
@@ -306,7 +385,7 @@ def variables_of(sample: str) -> dict[str, Any]:
 def test_prometheus_takes_the_rules_of_every_sample_inventory(sample: str) -> None:
     require_promtool()
     groups = rule_groups(fleet_of(**variables_of(sample), enabled=ON))
-    assert len(groups) > 1
+    assert len(alert_table(fleet_of(**variables_of(sample), enabled=ON))) > len(ALERTS)
     found = check_rules(groups)
     assert not found, found
 
