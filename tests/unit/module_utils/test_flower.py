@@ -62,6 +62,14 @@ def flowers_of(brokers: dict[str, Any], **more: Any) -> dict[str, tuple[str, ...
         ({"a": None, "b": OWN, "c": None}, {}, {"flower": ("a", "c"), "b-flower": ("b",)}),
         ({"b_b": OWN, "a": None}, {}, {"flower": ("a",), "b-b-flower": ("b_b",)}),
         ({"a": None, "b": {"host": "redis"}}, {}, {"flower": ("a", "b")}),
+        # The names of one Service within and without its namespace.
+        ({"a": None, "b": {"host": "redis.shop"}}, {}, {"flower": ("a", "b")}),
+        (
+            {"a": None, "b": {"host": "redis.shop.svc.cluster.local"}, "c": {"host": "redis.shop.svc."}},
+            {},
+            {"flower": ("a", "b", "c")},
+        ),
+        ({"a": None, "b": {"host": "redis.blog"}}, {}, {"flower": ("a",), "b-flower": ("b",)}),
         ({"a": None, "b": {"host": "redis", "database": 1}}, {}, {"flower": ("a",), "b-flower": ("b",)}),
         ({"a": OWN, "b": OWN}, {}, {"flower": ("a", "b")}),
         ({"a": OWN, "b": RABBITMQ}, {}, {"flower": ("a",), "b-flower": ("b",)}),
