@@ -331,6 +331,14 @@ def every_expression() -> list[str]:
     return [*rules, *(interpolated(expr) for fleet in fleets for expr in queries_of(board_of(fleet)))]
 
 
+def test_a_dashboard_of_a_hundred_variants_is_one_that_a_server_takes() -> None:
+    """A ConfigMap has a megabyte, and the copy of it in an annotation a quarter of that."""
+    many = one_variant(TRACKED)
+    many["config"] = {"billing": {f"queue{number:02}": TRACKED for number in range(100)}}
+    (board,) = dashboard_resources(fleet_of(**many, enabled=("flower", "dashboard")))
+    assert len(json.dumps(board)) < 262_144
+
+
 def recorded() -> dict[str, set[str]]:
     """Series that the rules themselves make."""
     rules = [rule for group in rule_groups(watched(TRACKED)) for rule in group["rules"]]
