@@ -72,6 +72,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._monitoring_reader
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
     deployment_name,
     fleet_broker_secret_name,
+    secret_env_name,
     service_broker_secret_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
@@ -411,8 +412,10 @@ def _read_service(
     )
     variants: list[Variant] = []
     left: list[Variant] = []
+    origins = {"": _secret_origins(stack(below, above))}
     for variant, preset_node, node in _variants_of(reader, name, config, problems):
         tree = stack(below, preset_node, above, node)
+        origins[variant] = _secret_origins(tree)
         if isinstance(_NAME(Leaf(variant, node.path), problems), str):
             found = _read_variant(reader, service, variant, tree, node.path, keys.queue_name, source)
             if found.consumption.enabled:
@@ -425,9 +428,41 @@ def _read_service(
         problems.add(
             path, f"the service has no variant, so nothing would run; write {PREFIX}config.{name}.default: {{}}."
         )
-    service = replace(service, variants=tuple(variants), left=tuple(left))
+    service = _with_shared_secrets(replace(service, variants=tuple(variants), left=tuple(left)), origins)
     check_beat_references(service, problems)
     return service
+
+
+def _secret_origins(tree: Branch) -> frozenset[tuple[str, str]]:
+    """Name and place of every secret value that a Secret of ours keeps. Values that were written once are equal."""
+    written = tree.get("secret_env")
+    children = written.children.items() if isinstance(written, Branch) else ()
+    return frozenset(
+        (name, child.path) for name, child in children if isinstance(child, Leaf) and child.value is not None
+    )
+
+
+def _with_shared_secrets(service: Service, origins: Mapping[str, frozenset[tuple[str, str]]]) -> Service:
+    """A service in which variants, and beat, with the same secret environment read one Secret.
+
+    It has the name that it would have for the variant default, or else for the first by name, so that no other variant
+    changes it.
+    """
+    groups: dict[frozenset[tuple[str, str]], list[Variant]] = {}
+    for variant in service.variants:
+        if not variant.adopted:
+            groups.setdefault(origins[variant.name], []).append(variant)
+    names = {
+        key: secret_env_name(min(group, key=lambda item: (item.name != "default", item.deployment)).deployment)
+        for key, group in groups.items()
+        if key and (len(group) > 1 or (service.beat is not None and key == origins[""]))
+    }
+
+    def shared(pod: Pod, name: str) -> Pod:
+        return replace(pod, shared_secret=names.get(origins[name], ""))
+
+    variants = [item if item.adopted else replace(item, pod=shared(item.pod, item.name)) for item in service.variants]
+    return replace(service, pod=shared(service.pod, ""), variants=tuple(variants))
 
 
 def _inherits(

@@ -537,6 +537,8 @@ class Pod:
         Text("text of at most 63 characters", r".{1,63}"),
         "Any text; pods roll when it changes. For Secrets that the role does not make.",
     )
+    #: Name of the Secret that holds the values of secret_env, where variants share one; empty for the usual name.
+    shared_secret: str = ""
 
 
 @dataclass(frozen=True)

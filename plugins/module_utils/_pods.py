@@ -385,7 +385,7 @@ def from_secret(name: str, key: str) -> dict[str, Any]:
 
 
 def _secret_env(pod: Pod, deployment: str) -> list[dict[str, Any]]:
-    own = secret_env_name(deployment)
+    own = env_secret_name(pod, deployment)
     return [
         {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.get("secret", own), "key": ref.get("key", name)}}}
         for name, ref in pod.secret_env.items()
@@ -527,7 +527,12 @@ def own_secrets(pod: Pod, broker: Broker | None, deployment: str) -> Iterable[st
     if broker is not None and any(_secret_of(entry) == broker.own_secret for entry in env):
         yield broker.own_secret
     if any(not reference for reference in pod.secret_env.values()):
-        yield secret_env_name(deployment)
+        yield env_secret_name(pod, deployment)
+
+
+def env_secret_name(pod: Pod, deployment: str) -> str:
+    """Name of the Secret of ours with the secret environment of a pod."""
+    return pod.shared_secret or secret_env_name(deployment)
 
 
 def own_broker_secret(broker: Broker) -> Iterable[str]:

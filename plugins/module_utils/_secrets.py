@@ -33,6 +33,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._layers import (
 from ansible_collections.queueops.celery.plugins.module_utils._model import (
     Broker,
     Fleet,
+    Pod,
     Service,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
@@ -44,11 +45,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     flower_secret_name,
     ownership_labels,
     people_labels,
-    secret_env_name,
     service_broker_secret_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
 from ansible_collections.queueops.celery.plugins.module_utils._placeholders import placeholders
+from ansible_collections.queueops.celery.plugins.module_utils._pods import env_secret_name
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError, Problem
 from ansible_collections.queueops.celery.plugins.module_utils._redaction import (
     BROKER_SECRETS,
@@ -178,13 +179,16 @@ def _broker_data(broker: Broker, raw: dict[str, Any]) -> dict[str, str]:
 
 
 def _env_secrets(fleet: Fleet, values: _Values) -> Iterator[tuple[str, str, dict[str, str]]]:
+    seen: set[str] = set()
     for service in fleet.services:
         for deployment, variant in _deployments(service):
-            wanted = service.pod.secret_env if variant is None else _variant_env(service, variant)
-            names = [name for name, reference in wanted.items() if not reference]
-            if names:
+            pod = _pod_of(service, variant)
+            names = [name for name, reference in pod.secret_env.items() if not reference]
+            own = env_secret_name(pod, deployment)
+            if names and own not in seen:
+                seen.add(own)
                 raw = values.secret_env(service.name, variant)
-                yield secret_env_name(deployment), service.name, {name: text_of(raw[name]) for name in names}
+                yield own, service.name, {name: text_of(raw[name]) for name in names}
 
 
 def _flower_secrets(fleet: Fleet, values: _Values, observed: Observed, output: str) -> Iterator[dict[str, Any]]:
@@ -245,8 +249,11 @@ def _deployments(service: Service) -> Iterator[tuple[str, str | None]]:
         yield beat_name(service.name), None
 
 
-def _variant_env(service: Service, name: str) -> dict[str, Any]:
-    return next(variant.pod.secret_env for variant in service.variants if variant.name == name)
+def _pod_of(service: Service, variant: str | None) -> Pod:
+    """The pod of a variant, or of the service's beat."""
+    if variant is None:
+        return service.pod
+    return next(item.pod for item in service.variants if item.name == variant)
 
 
 def _secret(
@@ -299,8 +306,9 @@ def secret_names(fleet: Fleet) -> list[str]:
     ]
     for service in fleet.services:
         for deployment, variant in _deployments(service):
-            wanted = service.pod.secret_env if variant is None else _variant_env(service, variant)
-            names += [secret_env_name(deployment)] if any(not reference for reference in wanted.values()) else []
+            pod = _pod_of(service, variant)
+            own = any(not reference for reference in pod.secret_env.values())
+            names += [env_secret_name(pod, deployment)] if own else []
     if _keys_of_flower(fleet):
         names += [flower_secret_name(server.name) for server in fleet.monitoring.flowers]
     return list(dict.fromkeys(names))

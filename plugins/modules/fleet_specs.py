@@ -85,6 +85,31 @@ secrets:
   returned: success
   type: list
   elements: str
+secret_uses:
+  description: One row per Secret that the fleet reads, with RV(secret_uses[].secret), RV(secret_uses[].keys),
+    RV(secret_uses[].used_by) and who makes it. Without any value.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    secret:
+      description: Name of the Secret.
+      type: str
+      returned: always
+    keys:
+      description: Its keys that are read, V(all) where it is read as a whole.
+      type: list
+      elements: str
+      returned: always
+    used_by:
+      description: Kind and name of the objects that read it.
+      type: list
+      elements: str
+      returned: always
+    made_by:
+      description: V(the role), or V(you) for a Secret that must exist already.
+      type: str
+      returned: always
 scalers:
   description: The same as RV(queueops.celery.keda_specs#module:scalers).
   returned: success
@@ -151,6 +176,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._routing import (
     tutor_plugin,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources, scaler_table
+from ansible_collections.queueops.celery.plugins.module_utils._secret_table import secret_table
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import generated, secret_names
 from ansible_collections.queueops.celery.plugins.module_utils._workers import (
     handovers,
@@ -171,15 +197,17 @@ def main() -> None:
     for warning in (*warnings, *routing_warnings(fleet, params["openedx_release"], on_openedx)):
         module.warn(warning)
     options, delivers = RoutingOptions(params["redis_policy"], params["disable_hpa"]), fleet.routing_delivery
+    resources = [
+        *routing_resources(fleet),
+        *worker_resources(fleet, observed, module.check_mode),
+        *scaler_resources(fleet, observed),
+        *watching_resources(fleet, observed),
+    ]
     exit_without_placeholders(
         module,
         changed=False,
-        resources=[
-            *routing_resources(fleet),
-            *worker_resources(fleet, observed, module.check_mode),
-            *scaler_resources(fleet, observed),
-            *watching_resources(fleet, observed),
-        ],
+        resources=resources,
+        secret_uses=secret_table(resources, secret_names(fleet)),
         handovers=handovers(fleet, observed),
         adoptions=adoptions(fleet, observed),
         workers=worker_table(fleet, observed),

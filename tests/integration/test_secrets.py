@@ -22,6 +22,8 @@ from tests.integration.playbook import Player, Run, mode_of, vaulted, write_inve
 ODD = "p@:/#%"
 UNIQUE = {"vault_key": "Kx81-vaulted-api-key-5d", "vault_long": "Zt64-long-broker-password-9f"}
 CHANGED = {"vault_key": "Nw27-changed-api-key-3b", "vault_odd": "q@:/#%2"}
+#: In an environment, where it is refused.
+MISPLACED = "Rj55-password-in-a-url-2c"
 WORDS = {"vault_lms": "lms", "vault_short": "a", "vault_odd": ODD}
 
 SERVICES = """\
@@ -80,7 +82,7 @@ def encoded(value: str) -> str:
 
 def leaks(text: str) -> list[str]:
     """What in a text gives a secret value away."""
-    long = [*UNIQUE.values(), CHANGED["vault_key"], ODD, CHANGED["vault_odd"]]
+    long = [*UNIQUE.values(), CHANGED["vault_key"], ODD, CHANGED["vault_odd"], MISPLACED]
     urls = [
         "redis://shop:redis@redis:6379/0",
         "redis://:lms@redis-lms:6379/0",
@@ -120,7 +122,7 @@ class TestSecretValues:
     @pytest.fixture(scope="class")
     @classmethod
     def story(cls, cluster: Cluster, player: Player, folder: Path) -> Iterator[Story]:
-        story = Story({host: new_namespace_name(host) for host in ("live", "refused", "files", "full")})
+        story = Story({host: new_namespace_name(host) for host in ("live", "refused", "files", "full", "plain")})
         names = story.names
         hosts: dict[str, Json] = {
             host: {"celery_workers_namespace": name, "celery_workers_wait": False} for host, name in names.items()
@@ -131,6 +133,13 @@ class TestSecretValues:
                 "celery_workers_manifests_dir": str(folder / "manifests"),
                 "celery_workers_manifests_secrets": host == "full",
             }
+        url = f"postgres://shop:{MISPLACED}@db/shop"
+        hosts["plain"]["celery_workers_config__50_plain"] = {
+            "shop": {
+                "default": {"env": {"DATABASE_URL": url}},
+                "mail": {"sidecars": [{"name": "x", "image": "x:1", "args": [f"--to={url}"]}]},
+            }
+        }
         if cluster.emulator is None:
             del hosts["refused"]
         inventory = write_inventory(folder, hosts)
@@ -206,6 +215,17 @@ class TestSecretValues:
         assert f"Secret {story.names['refused']}-celery-broker was refused" in output
         assert "Invalid" in output
         assert [item for item in cluster.names(story.names["refused"]) if item.startswith("Deployment")] == []
+
+    def test_a_password_in_plain_sight_is_refused_without_being_shown(self, story: Story) -> None:
+        assert story.runs["first"].recap["plain"]["failed"] == 1
+        output = story.runs["first"].output
+        assert "celery_workers_config__50_plain.shop.default.env: DATABASE_URL looks like a secret" in output
+        assert "celery_workers_config__50_plain.shop.mail.sidecars[0].args[0]: don't put a password here" in output
+
+    def test_a_run_shows_who_reads_which_secret(self, story: Story) -> None:
+        assert re.search(
+            r"shop-worker-mail-env +API_KEY, SHORT_TOKEN +Deployment shop-worker-mail", story.runs["first"].output
+        )
 
     def test_the_second_run_is_unchanged(self, story: Story) -> None:
         assert story.runs["again"].recap["live"] == story.runs["again"].recap["live"] | {"changed": 0, "failed": 0}
