@@ -8,9 +8,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import string
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from ansible_collections.queueops.celery.plugins.module_utils._broker_urls import SCHEMES, UrlFault, read_url
+from ansible_collections.queueops.celery.plugins.module_utils._checks import MISPLACED
 from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, SecretReference, UnackedKeys
 
 #: Where the certificates of the broker are mounted in a worker.
@@ -22,6 +25,50 @@ SEPARATOR = "\x06\x16"
 
 #: Transport options of kombu that have a key of their own.
 TYPED_OPTIONS = ("priority_steps", "sep", "global_keyprefix", "master_name", "region")
+
+#: Environment variables from which Celery takes a broker, whatever its settings say (5.4 to 5.7). C(BROKER_URL) is that
+#: of the option C(--broker).
+BROKER_VARIABLES = ("BROKER_URL", "CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")
+
+
+def deciding_variables(broker: Broker | None) -> set[str]:
+    """Environment variables that decide on a worker's broker, beside or in place of what the inventory says of it."""
+    return set() if broker is None else {*BROKER_VARIABLES, broker.inject_env} - {""}
+
+
+def is_second_broker(broker: Broker, name: str, value: str | None) -> bool:
+    """Whether an environment entry would give workers another broker than their scaler.
+
+    :param value: None where it cannot be seen.
+    """
+    if name not in deciding_variables(broker):
+        return False
+    if name == broker.inject_env:
+        return True
+    # Where the inventory leaves the broker's name to the app, what it hides is its own affair.
+    return broker.inject_env != "" if value is None else not is_same_place(broker, value)
+
+
+def visible_value(entry: Mapping[str, Any]) -> str | None:
+    """The value of an environment entry, as far as it stands there."""
+    value = entry.get("value")
+    return value if isinstance(value, str) and "$(" not in value and MISPLACED not in value else None
+
+
+def is_same_place(broker: Broker, url: str) -> bool:
+    """Whether a URL names this broker and its database or virtual host."""
+    found = read_url(url)
+    if isinstance(found, UrlFault):
+        return False
+    kind, encrypted = SCHEMES[found.scheme]
+    port = found.port or (6379 if kind == "redis" else 5671 if encrypted else 5672)
+    if (kind, port) != (broker.type, broker.port):
+        return False
+    if same_host(found.host, broker.namespace) != same_host(broker.host, broker.namespace):
+        return False
+    if kind == "redis":
+        return (found.path or "0") == str(broker.database)
+    return (found.path or "/") == broker.virtual_host
 
 
 def broker_url(broker: Broker, password: str | None = None) -> str:

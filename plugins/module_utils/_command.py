@@ -101,8 +101,15 @@ _SETTING_KEYS: dict[str, str] = {
     "broker_transport_options": "celery_workers_broker.transport_options",
     "broker_use_ssl": "celery_workers_broker.tls",
     "worker_soft_shutdown_timeout": "soft_shutdown_timeout",
-    "broker_url": "celery_workers_broker",
-}
+    # Each of them would send the workers to a broker that the scaler does not watch.
+    **dict.fromkeys(
+        (
+            "broker_url", "broker_read_url", "broker_write_url", "broker_host", "broker_port", "broker_user",
+            "broker_password", "broker_vhost", "broker_transport", "broker_backend",
+        ),
+        "celery_workers_broker",
+    ),
+}  # fmt: skip
 
 #: References of Kubernetes, escaped references, and any other dollar sign that it would read as the start of one.
 _DOLLAR = re.compile(rf"\$?{REFERENCE_TEXT}|\$(?=[$(])")

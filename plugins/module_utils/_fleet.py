@@ -9,14 +9,24 @@ the service's own keys, config. Within each variable its numbered layers come la
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._adoption import command_line, narrowed
 from ansible_collections.queueops.celery.plugins.module_utils._broker_reader import read_broker, refused_broker
-from ansible_collections.queueops.celery.plugins.module_utils._brokers import answers_ping, transport_options, use_ssl
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import (
+    answers_ping,
+    deciding_variables,
+    is_same_place,
+    is_second_broker,
+    transport_options,
+    use_ssl,
+    visible_value,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._checks import MISPLACED, SECRET_FAULTS, Text
 from ansible_collections.queueops.celery.plugins.module_utils._command import (
     check_extra_params,
@@ -274,13 +284,35 @@ def _check_variables(inventory: Inventory, problems: Problems) -> None:
     for name in sorted(inventory.variable_names):
         if not known or name in known or LAYER_NAME.match(name):
             continue
-        base, is_layer, _rest = name.partition("__")
-        if is_layer and base in {PREFIX + layered for layered in LAYERED}:
-            problems.add(name, f"a layer's name is {base}__<two digits>_<name>, for example {base}__50_campus.")
-        elif is_layer:
+        base = next((item for item in _LAYERED_NAMES if name.startswith(item)), "")
+        if base and (name.startswith(f"{base}__") or re.fullmatch(r"_*[0-9]+(_.*)?", name.removeprefix(base))):
+            problems.add(
+                name,
+                f"a layer's name is {base}__<two digits>_<name>; did you mean {_layer_name(base, name)}? Layers are "
+                "merged in the order of their digits.",
+            )
+        elif "__" in name:
             problems.add(name, f"only {', '.join(PREFIX + layered for layered in LAYERED)} have layers.")
+        elif base and name.removeprefix(f"{base}_") in _KEYS_OF_VARIABLE[base.removeprefix(PREFIX)]:
+            key = name.removeprefix(f"{base}_")
+            problems.add(name, f"the role has no variable of this name; write {key} as a key under {base}.")
         else:
             problems.add(name, f"the role has no variable of this name; {suggest(name, known)}")
+
+
+#: Names of variables with layers, the longest first, because one may begin with another.
+_LAYERED_NAMES = sorted((PREFIX + name for name in LAYERED), key=len, reverse=True)
+_KEYS_OF_VARIABLE: dict[str, set[str]] = defaultdict(
+    set, broker=key_names(Broker), queue_defaults=key_names(*VARIANT_CLASSES)
+)
+
+
+def _layer_name(base: str, name: str) -> str:
+    """The name of a layer that was perhaps meant."""
+    rest = name.removeprefix(base).strip("_")
+    word = rest.lstrip("0123456789")
+    digits = rest.removesuffix(word)
+    return f"{base}__{int(digits or 50) % 100:02}_{word.strip('_') or 'name'}"
 
 
 _BROKER_URL_PATH = re.compile(r"^celery_workers_(broker(__\d\d_\w+)?|services(__\d\d_\w+)?\.[^.]+\.broker)\.url$")
@@ -366,7 +398,7 @@ def _read_services(reader: _Reader, fleet_broker: Broker | None) -> tuple[Servic
     names = list(dict.fromkeys([*reader.preset.services, *written.children]))
     for name, node in config.children.items():
         if name not in names:
-            problems.add(node.path, f"there is no service {name!r}; {suggest(name, names)}")
+            problems.add(node.path, _no_service(name, node, names))
     services = []
     for name in names:
         own = written.children.get(name)
@@ -403,7 +435,7 @@ def _read_service(
         variants=(),
         broker=broker,
         beat=keys.beat if keys.beat and keys.beat.enabled else None,
-        pod=_with_environment(reader, name, source, read(Pod, _complete(stack(below, above), {}), problems)),
+        pod=_with_environment(reader, name, source, broker, read(Pod, _complete(stack(below, above), {}), problems)),
         known_queues=keys.known_queues,
         database=keys.database,
         path=path,
@@ -423,7 +455,7 @@ def _read_service(
             if found.adopted:
                 _refuse_keys_of_owner(found, node, problems)
                 _warn_of_requests(found, problems)
-    _check_source(source, [service.pod] if service.beat else [], variants, path, problems)
+    _check_source(source, broker, [service.pod] if service.beat else [], variants, path, problems)
     if not variants and not left and service.beat is None and not (isinstance(config, Branch) and config.children):
         problems.add(
             path, f"the service has no variant, so nothing would run; write {PREFIX}config.{name}.default: {{}}."
@@ -513,7 +545,7 @@ def _inherited(source: Source | None) -> Branch:
     return stack(nested({"pod_security": "none", **keys}, f"Deployment {source.deployment}"))
 
 
-def _with_source(pod: Pod, source: Source | None) -> Pod:
+def _with_source(pod: Pod, source: Source | None, broker: Broker | None) -> Pod:
     """A pod with the lists of the Deployment that it is made like; its own entries go over those of the same name."""
     if source is None:
         return pod
@@ -522,26 +554,39 @@ def _with_source(pod: Pod, source: Source | None) -> Pod:
         own = list(getattr(pod, name))
         # What an earlier run of ours, or of its docs, has put into the Deployment is put there again.
         theirs = [item for item in source.keys.get(name, []) if item.get("name") not in OWN_VOLUMES]
+        if name == "env" and broker is not None:
+            # The inventory names the broker, and goes over the Deployment there as everywhere.
+            theirs = [item for item in theirs if not is_second_broker(broker, item["name"], visible_value(item))]
         taken = {item.get(identity) for item in own} | (set(pod.secret_env) if name == "env" else set())
         kept = [item for item in theirs if (item not in own if identity is None else item[identity] not in taken)]
         lists[name] = (*kept, *own)
     return replace(pod, **lists)
 
 
-def _with_environment(reader: _Reader, service: str, source: Source | None, pod: Pod) -> Pod:
+def _with_environment(reader: _Reader, service: str, source: Source | None, broker: Broker | None, pod: Pod) -> Pod:
     """A pod with what its image cannot start without: from the Deployment it is made like, and from the preset."""
-    return _with_preset_env(_with_source(pod, source), reader.preset.env.get(service, {}))
+    return _with_preset_env(_with_source(pod, source, broker), reader.preset.env.get(service, {}))
 
 
 def _check_source(
-    source: Source | None, pods: list[Pod], variants: list[Variant], path: str, problems: Problems
+    source: Source | None,
+    broker: Broker | None,
+    pods: list[Pod],
+    variants: list[Variant],
+    path: str,
+    problems: Problems,
 ) -> None:
     """What a Deployment has that workers cannot take over."""
     if source is None:
         return
     pods = [*pods, *(variant.pod for variant in variants if not variant.adopted)]
+    if broker is not None and broker.is_sound and pods:
+        _check_source_broker(source, broker, f"{path}.inherit_from", problems)
+    ours = deciding_variables(broker) if broker is not None and broker.inject_env else set()
     for name in source.secret_env:
-        if any(name not in pod.secret_env and name not in {entry["name"] for entry in pod.env} for pod in pods):
+        if name not in ours and any(
+            name not in pod.secret_env and name not in {entry["name"] for entry in pod.env} for pod in pods
+        ):
             problems.add(
                 f"{path}.secret_env",
                 f"Deployment {source.deployment} has {name} in plain sight, and it looks like a secret, so it is not "
@@ -553,6 +598,27 @@ def _check_source(
             f"Deployment {source.deployment} also has {', '.join(source.left_out)}, which workers are made without. "
             "Write init_containers or sidecars if they need them.",
         )
+
+
+def _check_source_broker(source: Source, broker: Broker, path: str, problems: Problems) -> None:
+    """Where a Deployment names a broker in plain sight, it is the one that the scaler reads."""
+    for entry in source.keys.get("env", []):
+        name, url = entry["name"], visible_value(entry)
+        if name not in deciding_variables(broker) or url is None or is_same_place(broker, url):
+            continue
+        if broker.inject_env:
+            problems.warn(
+                path,
+                f"Deployment {source.deployment} has {name} of another broker. Workers and scaler take that of "
+                f"{broker.path}; whoever sends tasks must send them there too.",
+            )
+        else:
+            problems.add(
+                path,
+                f"Deployment {source.deployment} has {name} of another broker than {broker.path}, which the scaler "
+                "reads, and the workers would take it over. Write its broker there, or set inject_env: "
+                "CELERY_BROKER_URL on the broker to give the workers the one of the inventory.",
+            )
 
 
 #: Keys of a variant that say something of an adopted Deployment. All others are its owner's.
@@ -636,10 +702,47 @@ def _variants_of(
     for name in dict.fromkeys([*preset.children, *written]):
         node = written.get(name, Branch({}, f"{PREFIX}config.{service}.{name}"))
         lower = preset.children.get(name)
-        if isinstance(node, Leaf):
+        misplaced = _key_beside_variants(name, node)
+        if misplaced:
+            problems.add(node.path, misplaced.format(service=service))
+        elif isinstance(node, Leaf):
             problems.add(node.path, "a variant is a dict of keys; write {} for one without any.")
         else:
             yield name, lower if isinstance(lower, Branch) else None, node
+
+
+def _key_beside_variants(name: str, node: Node) -> str:
+    """What is wrong with a key that was written one level too high; empty for what may be a variant."""
+    holds_keys = isinstance(node, Branch) and set(node.children) <= key_names(*VARIANT_CLASSES)
+    # A null is a variant without keys, but nobody calls one max_replicas.
+    if isinstance(node, Branch) and holds_keys and (node.children or "_" not in name):
+        return ""
+    if name in key_names(*VARIANT_CLASSES):
+        return f"{name} is a key of a variant; indent it below one, for example default:."
+    if name in _SERVICE_ONLY_KEYS:
+        return f"{name} is a key of a service; write it under {PREFIX}services.{{service}}."
+    return ""
+
+
+def _no_service(name: str, node: Node, names: list[str]) -> str:
+    """What is wrong with something under config that is no service."""
+    example = names[0] if names else "<service>"
+    if name in key_names(*VARIANT_CLASSES) and not _holds_variants(node):
+        return (
+            f"{name} is a key of a variant; indent it below a service and a variant, for example {example}: default:."
+        )
+    if isinstance(node, Branch) and node.children and not _holds_variants(node) and name not in names:
+        known = key_names(*VARIANT_CLASSES)
+        if set(node.children) & known and not difflib.get_close_matches(name, names, cutoff=0.8):
+            return f"there is no service {name!r}; variants are indented below their service, for example {example}:."
+    return f"there is no service {name!r}; {suggest(name, names)}"
+
+
+def _holds_variants(node: Node) -> bool:
+    """Whether everything below is a dict, as variants are."""
+    return isinstance(node, Branch) and all(
+        isinstance(child, Branch) or child.value is None for child in node.children.values()
+    )
 
 
 def _shared_keys() -> set[str]:
@@ -700,7 +803,7 @@ def _read_variant(
     consumption = read(Consumption, complete, problems)
     queues = consumption.queues or (queue_template.replace("{service}", service.name).replace("{variant}", name),)
     adopted = consumption.adopt is True
-    pod = _with_environment(reader, service.name, source, read(Pod, complete, problems))
+    pod = _with_environment(reader, service.name, source, service.broker, read(Pod, complete, problems))
     pod = _adopted_pod(pod) if adopted else pod
     scaling = _resolved_scaling(read(Scaling, complete, problems), path, problems)
     check_extra_params(process, _path_of(complete, "extra_params", path), problems)

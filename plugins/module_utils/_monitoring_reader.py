@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from ansible_collections.queueops.celery.plugins.module_utils._brokers import place_of
+from ansible_collections.queueops.celery.plugins.module_utils._brokers import BROKER_VARIABLES, place_of
 from ansible_collections.queueops.celery.plugins.module_utils._environment import (
     in_order,
     lost_reference,
@@ -185,6 +185,8 @@ class _Reader:
                     self.path(part, key),
                     f"{name} has no effect, because the command line has --{option}; write it in extra_params.",
                 )
+            elif part == "flower" and name in BROKER_VARIABLES:
+                self.problems.add(self.path(part, key), f"{name} is refused: {_ARGUMENTS[part]['broker']}.")
             elif looks_secret(name, entry.get("value")):
                 self.problems.add(
                     self.path(part, key),

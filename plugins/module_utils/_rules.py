@@ -14,9 +14,11 @@ from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import (
     answers_ping,
+    is_second_broker,
     scaler_login,
     scaler_tls,
     tls_files,
+    visible_value,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._command import effective_pool
 from ansible_collections.queueops.celery.plugins.module_utils._demand import RESOURCE_TYPES
@@ -58,8 +60,8 @@ def check_variant(variant: Variant, service: Service, path_of: PathOf, problems:
         _check_probe,
     ):
         check(variant, path_of, problems)
-    check_pod(variant.pod, path_of, problems, accepted="plain-secret" in variant.knowledge.accept_risks)
     broker = service.broker
+    check_pod(variant.pod, path_of, problems, "plain-secret" in variant.knowledge.accept_risks, broker)
     if broker is not None and broker.is_sound and not variant.adopted:
         _check_probe_of_broker(variant, broker, path_of, problems)
 
@@ -69,6 +71,8 @@ def check_fleet(fleet: Fleet, problems: Problems) -> None:
     _check_unique_names(fleet, problems)
     _check_consumers(fleet, problems)
     _check_scaled_brokers(fleet, problems)
+    _check_second_brokers(fleet, problems)
+    _check_quorum_queues(fleet, problems)
     for service in fleet.services:
         _check_service(service, problems)
 
@@ -76,7 +80,7 @@ def check_fleet(fleet: Fleet, problems: Problems) -> None:
 def _check_service(service: Service, problems: Problems) -> None:
     if service.beat is not None:
         accepted = any("plain-secret" in variant.knowledge.accept_risks for variant in service.variants)
-        check_pod(service.pod, lambda key: f"{service.path}.{key}", problems, accepted)
+        check_pod(service.pod, lambda key: f"{service.path}.{key}", problems, accepted, service.broker)
     without = [f"variant {item.name}" for item in service.variants if not item.pod.image and not item.adopted]
     if service.beat is not None and not service.pod.image:
         without.append("beat")
@@ -285,9 +289,96 @@ def _check_management_login(who: str, broker: Broker, problems: Problems) -> Non
         )
 
 
-def check_pod(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool) -> None:
-    """Rules between the parts of a pod, as the API server checks them."""
-    _check_env(pod, path_of, problems, accepted)
+def _check_second_brokers(fleet: Fleet, problems: Problems) -> None:
+    """Variables that would send workers to another broker than the one that their scaler reads."""
+    for service in fleet.services:
+        if service.broker is not None and service.broker.is_sound:
+            _check_second_broker(service, service.broker, problems)
+
+
+def _check_second_broker(service: Service, broker: Broker, problems: Problems) -> None:
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for variant in service.variants:
+        for key, name in _second_brokers(variant.pod, WORKER_CONTAINER, broker) if not variant.adopted else ():
+            found[variant.written_at(key), name].append(f"variant {variant.name}")
+    if service.beat is not None:
+        for key, name in _second_brokers(service.pod, "beat", broker):
+            path = service.variants[0].written_at(key) if service.variants else f"{service.path}.{key}"
+            found[path, name].append("beat")
+    for (path, name), owners in found.items():
+        ours = f"they get it as {broker.inject_env} from {broker.path}" if broker.inject_env else "the app names it"
+        other = (
+            f" If the app means something else by {name}, set inject_env on the broker to another name."
+            if name == broker.inject_env
+            else ""
+        )
+        problems.add(
+            path,
+            f"{name} would send {' and '.join(owners)} of service {service.name} to a broker of their own, which no "
+            f"scaler reads. Leave it out: {ours}.{other}",
+        )
+
+
+def _second_brokers(pod: Pod, container: str, broker: Broker) -> Iterable[tuple[str, str]]:
+    """Key and name of each entry that names a broker for the container that runs Celery."""
+    entries = [("env", entry) for entry in pod.env]
+    entries += [
+        ("pod_overrides", entry)
+        for item in pod.pod_overrides.get("containers", ())
+        if item.get("name") == container
+        for entry in item.get("env", ())
+    ]
+    for key, entry in entries:
+        if is_second_broker(broker, entry["name"], visible_value(entry)):
+            yield key, entry["name"]
+    for name in pod.secret_env:
+        if is_second_broker(broker, name, None):
+            yield "secret_env", name
+
+
+def _check_quorum_queues(fleet: Fleet, problems: Problems) -> None:
+    """Settings with which no worker starts on a quorum queue (measured, RabbitMQ 3.10 to 4)."""
+    found: dict[tuple[str, str], list[Variant]] = defaultdict(list)
+    for service in fleet.services:
+        broker = service.broker
+        for variant in service.variants if broker is not None and broker.is_sound else ():
+            written = {name.lower().replace(".", "_"): name for name in variant.process.settings}
+            values = {name: variant.process.settings[key] for name, key in written.items()}
+            kinds = {broker.queue_type if broker is not None else "", *map(values.get, _QUEUE_TYPE_SETTINGS)}
+            if broker is None or broker.type != "rabbitmq" or "quorum" not in kinds or variant.adopted:
+                continue
+            for name in _NOT_ON_QUORUM_QUEUES:
+                if name in values and _breaks_quorum_queues(name, values[name]):
+                    found[f"{variant.written_at('settings')}.{written[name]}", name].append(variant)
+    for (path, name), variants in found.items():
+        problems.add(path, _NOT_ON_QUORUM_QUEUES[name].format(who=titles_of(variants)))
+
+
+_QUEUE_TYPE_SETTINGS = ("task_default_queue_type", "task_create_missing_queue_type")
+_NOT_ON_QUORUM_QUEUES = {
+    "task_queue_max_priority": (
+        "a quorum queue takes no highest priority, so RabbitMQ refuses the queues of {who} (406 PRECONDITION_FAILED) "
+        "and no worker starts. Leave it out, or write queue_type: classic if the app declares classic queues."
+    ),
+    "worker_detect_quorum_queues": (
+        "without detection {who} asks for a prefetch count that a quorum queue does not have, and RabbitMQ ends the "
+        "connection again and again (540 NOT_IMPLEMENTED). Leave it out."
+    ),
+}
+
+
+def _breaks_quorum_queues(name: str, value: Any) -> bool:
+    if name == "worker_detect_quorum_queues":
+        return str(value).lower() in ("false", "0", "no", "off")
+    return value is not None
+
+
+def check_pod(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool, broker: Broker | None = None) -> None:
+    """Rules between the parts of a pod, as the API server checks them.
+
+    :param broker: whose variables have a rule of their own.
+    """
+    _check_env(pod, path_of, problems, accepted, broker)
     if pod.pdb and pod.pdb.max_unavailable is not None and pod.pdb.min_available is not None:
         problems.add(path_of("pdb"), "a PodDisruptionBudget takes max_unavailable or min_available, not both.")
     volumes = [volume["name"] for volume in pod.volumes]
@@ -317,9 +408,11 @@ def _check_containers(path: str, containers: Iterable[dict[str, Any]], problems:
             problems.add(path, f"the container {container['name']!r} has no image.")
 
 
-def _check_env(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool) -> None:
+def _check_env(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool, broker: Broker | None) -> None:
     for key, entries in _environments(pod):
         for entry in entries:
+            if broker is not None and is_second_broker(broker, entry["name"], visible_value(entry)):
+                continue
             if looks_secret(entry["name"], entry.get("value")) and not accepted:
                 problems.add(path_of(key), plain_secret(entry["name"], key))
     for name in sorted({entry["name"] for entry in pod.env} & set(pod.secret_env)):

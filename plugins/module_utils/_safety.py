@@ -646,7 +646,6 @@ def _versions(case: _Case) -> None:
             "raise termination_grace_period instead",
         ),
         (variant.sees_in_flight, "celery", "5.1", "in_flight", "set in_flight: false"),
-        (broker is not None and broker.queue_type == "quorum", "celery", "5.5", "queues", "use classic queues"),
     ]
     if variant.uses_keda:
         wanted += _keda_features(variant, broker)
@@ -783,6 +782,22 @@ def check_safety_of_fleet(fleet: Fleet, problems: Problems) -> None:
     _old_redis(fleet, problems)
     _beat_liveness(fleet, problems)
     _idle_times(fleet, problems)
+    _old_celery(fleet, problems)
+
+
+def _old_celery(fleet: Fleet, problems: Problems) -> None:
+    variants = [
+        item
+        for item in fleet.variants
+        if (broker := fleet.service_of(item).broker) and broker.is_sound and broker.queue_type == "quorum"
+    ]
+    if variants and older(fleet.versions.celery, "5.5") and not _accepted("version", variants):
+        message = (
+            f"{titles_of(variants)} on quorum queues needs Celery 5.5, and {as_text(fleet.versions.celery)} is "
+            "installed: RabbitMQ would end the connection again and again (540 NOT_IMPLEMENTED). Use classic queues, "
+            "or upgrade Celery."
+        )
+        problems.add("celery_workers_celery_version", with_rule(message, "version"))
 
 
 def _old_kombu(fleet: Fleet, problems: Problems) -> None:

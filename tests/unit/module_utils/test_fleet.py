@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import Inventory, parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._redaction import redacted_layers
 
 from tests.unit.inventories import (
     IMAGE,
+    REDIS,
     fleet_of,
     inventory,
     one_variant,
@@ -449,3 +452,154 @@ def test_of_a_broker_of_another_type_the_presets_address_is_forgotten(broker: di
     found = fleet_of(**OPENEDX, broker=broker).services[0].broker
     assert found is not None
     assert (found.host, found.inject_env) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("config", "path", "message"),
+    [
+        (
+            {"billing": {"max_replicas": 5}},
+            "billing.max_replicas",
+            "max_replicas is a key of a variant; indent it below",
+        ),
+        (
+            {"billing": {"max_replicas": None}},
+            "billing.max_replicas",
+            "max_replicas is a key of a variant; indent it be",
+        ),
+        (
+            {"billing": {"resources": {"limits": {"memory": "1Gi"}}}},
+            "billing.resources",
+            "is a key of a variant; indent",
+        ),
+        (
+            {"billing": {"queues": ["a"], "default": {}}},
+            "billing.queues",
+            "queues is a key of a variant; indent it below",
+        ),
+        (
+            {"billing": {"app": "x"}},
+            "billing.app",
+            "app is a key of a service; write it under celery_workers_services.b",
+        ),
+        (
+            {"billing": {"broker": {"host": "x"}}},
+            "billing.broker",
+            "broker is a key of a service; write it under celery",
+        ),
+        ({"max_replicas": 5}, "max_replicas", "below a service and a variant, for example billing: default:."),
+        (
+            {"default": {"max_replicas": 5}},
+            "default",
+            "variants are indented below their service, for example billing:.",
+        ),
+        (
+            {"biling": {"default": {"max_replicas": 5}}},
+            "biling",
+            "there is no service 'biling'; did you mean 'billing'?",
+        ),
+    ],
+)
+def test_a_key_one_level_too_high_is_told_where_it_belongs(config: Any, path: str, message: str) -> None:
+    problem = next(
+        text
+        for text in problems_of(services={"billing": {"image": IMAGE}}, config=config, broker=REDIS)
+        if text.startswith(f"celery_workers_config.{path}: ")
+    )
+    assert message in problem
+
+
+def test_a_key_one_level_too_high_is_one_problem() -> None:
+    (problem,) = problems_of(
+        services={"billing": {"image": IMAGE}}, config={"billing": {"max_replicas": 5}}, broker=REDIS
+    )
+    assert problem == (
+        "celery_workers_config.billing.max_replicas: max_replicas is a key of a variant; indent it below one, for "
+        "example default:."
+    )
+
+
+@pytest.mark.parametrize("name", ["high", "probe", "alerts", "labels"])
+def test_a_variant_may_be_called_like_a_key(name: str) -> None:
+    fleet = fleet_of(services={"billing": {"image": IMAGE}}, config={"billing": {name: {"concurrency": 1}}})
+    assert [variant.name for variant in fleet.variants] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("celery_workers_config_90_host", "celery_workers_config__90_host"),
+        ("celery_workers_config__5_x", "celery_workers_config__05_x"),
+        ("celery_workers_config__high", "celery_workers_config__50_high"),
+        ("celery_workers_config_50", "celery_workers_config__50_name"),
+        ("celery_workers_config__50", "celery_workers_config__50_name"),
+        ("celery_workers_queue_defaults_10_platform", "celery_workers_queue_defaults__10_platform"),
+        ("celery_workers_broker90_host", "celery_workers_broker__90_host"),
+    ],
+)
+def test_a_mistyped_layer_is_told_the_name_it_was_meant_to_have(name: str, meant: str) -> None:
+    known = ("celery_workers_config", "celery_workers_queue_defaults", "celery_workers_broker")
+    plain = inventory(**one_variant())
+    with pytest.raises(InventoryError) as caught:
+        parse_fleet(replace(plain, known_variables=known, variable_names=(name,)))
+    (problem,) = caught.value.problems
+    assert problem.path == name
+    assert f"did you mean {meant}?" in problem.message
+
+
+def test_a_key_of_a_dict_that_was_written_as_a_variable_is_told_so() -> None:
+    plain = inventory(**one_variant())
+    names = ("celery_workers_broker_url", "celery_workers_queue_defaults_max_replicas")
+    with pytest.raises(InventoryError) as caught:
+        parse_fleet(replace(plain, known_variables=("celery_workers_broker",), variable_names=names))
+    assert [problem.message.partition("; ")[2] for problem in caught.value.problems] == [
+        "write url as a key under celery_workers_broker.",
+        "write max_replicas as a key under celery_workers_queue_defaults.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("place", "written", "meant"),
+    [
+        *(
+            ("broker", *row)
+            for row in (
+                ("db", "database"),
+                ("vhost", "virtual_host"),
+                ("ssl", "tls"),
+                ("hostname", "host"),
+                ("user", "username"),
+                ("pass", "password"),
+                ("pwd", "password"),
+                ("db_number", "database"),
+                ("sentinels", "hosts"),
+                ("master", "master_name"),
+                ("uri", "url"),
+                ("broker_url", "url"),
+                ("virtualHost", "virtual_host"),
+                ("key-prefix", "global_keyprefix"),
+            )
+        ),
+        *(
+            ("variant", *row)
+            for row in (
+                ("replicas_min", "min_replicas"),
+                ("maxReplicas", "max_replicas"),
+                ("cpu", "resources"),
+                ("memory", "resources"),
+                ("queue", "queues"),
+                ("environment", "env"),
+                ("command", "extra_params"),
+                ("keda", "enable_keda"),
+            )
+        ),
+    ],
+)
+def test_a_suggestion_knows_what_people_call_a_key_elsewhere(place: str, written: str, meant: str) -> None:
+    value: Any = "hunter2"
+    variables = one_variant({written: value}) if place == "variant" else one_variant(broker={**REDIS, written: value})
+    layers = [{"name": f"celery_workers_{name}", "value": item} for name, item in variables.items()]
+    seen = {item["name"].removeprefix("celery_workers_"): item["value"] for item in redacted_layers(layers)}
+    (problem,) = problems_of(**seen)
+    assert problem.endswith(f"did you mean {meant!r}?")
+    assert "hunter2" not in problem

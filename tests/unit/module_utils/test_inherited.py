@@ -350,3 +350,36 @@ def test_reading_a_deployment_does_not_change_what_was_read() -> None:
     before = copy.deepcopy(observed)
     manifests_of(openedx({"lms": {"default": KEEPER}}, observed=observed), observed)
     assert observed == before
+
+
+def broker_variable(url: str) -> Manifest:
+    return deployment("shop-app", env=[{"name": "CELERY_BROKER_URL", "value": url}, ENV[0]])
+
+
+def test_the_broker_of_the_inventory_goes_over_that_of_the_deployment() -> None:
+    fleet = fleet_of(
+        **{**inventory_like(observed=seen(broker_variable("redis://other/0"))), "broker": {"host": "redis"}}
+    )
+    (worker,) = of_kind(manifests_of(fleet), "Deployment")
+    env = {item["name"]: item.get("value") for item in worker["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["CELERY_BROKER_URL"] == "redis://redis:6379/0"
+    assert env["LEVEL"] == "info"
+    (warning,) = [text for text in fleet.warnings if "CELERY_BROKER_URL" in text]
+    assert warning.startswith("celery_workers_services.billing.inherit_from: Deployment shop-app has CELERY_BROKER_URL")
+
+
+def test_a_password_in_the_deployments_broker_is_not_asked_for() -> None:
+    raw = broker_variable("redis://:pw@redis/0")
+    fleet = fleet_of(**{**inventory_like(observed=seen(raw)), "broker": {"host": "redis", "secret": {"name": "x"}}})
+    assert [entry["name"] for entry in fleet.variants[0].pod.env] == ["LEVEL"]
+
+
+def test_a_deployment_on_another_broker_is_refused_where_its_variable_would_count() -> None:
+    (problem,) = problems_of(**inventory_like(observed=seen(broker_variable("redis://other/0"))))
+    assert problem.startswith("celery_workers_services.billing.inherit_from: Deployment shop-app has CELERY_BROKER_URL")
+    assert "Write its broker there, or set inject_env: CELERY_BROKER_URL" in problem
+
+
+def test_a_deployment_on_the_same_broker_keeps_its_variable_where_the_app_names_it() -> None:
+    pod = pod_like(broker_variable("redis://redis.shop.svc.cluster.local:6379/0"))
+    assert "CELERY_BROKER_URL" in [entry["name"] for entry in pod.env]

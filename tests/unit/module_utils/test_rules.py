@@ -11,6 +11,7 @@ import pytest
 
 from tests.unit.inventories import (
     IMAGE,
+    REDIS,
     SCALED,
     fleet_of,
     manifests_with,
@@ -268,3 +269,132 @@ def test_settings_follow_from_known_task_times_unless_given(
     variant = variant_of(keys)
     scaling = variant.scaling
     assert (variant.pod.termination_grace_period, scaling.cooldown_period, scaling.list_length) == expected
+
+
+SECOND: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("env", {"env": {"CELERY_BROKER_URL": "redis://other/0"}}, {}),
+    ("env", {"env": [{"name": "CELERY_BROKER_URL", "value": "redis://redis/0"}]}, {}),
+    ("env", {"env": {"BROKER_URL": "redis://other/0"}}, {}),
+    ("env", {"env": {"CELERY_BROKER_READ_URL": "redis://other/0"}}, {}),
+    ("env", {"env": {"CELERY_BROKER_WRITE_URL": "redis://me:pw@other/0"}}, {}),
+    ("env", {"env": {"SHOP_BROKER": "redis://other/0"}}, {"inject_env": "SHOP_BROKER"}),
+    ("env", {"env": {"CELERY_BROKER_URL": "redis://other/0"}}, {"inject_env": "SHOP_BROKER"}),
+    ("env", {"env": {"CELERY_BROKER_URL": "redis://redis/1"}}, {"inject_env": ""}),
+    ("secret_env", {"secret_env": {"CELERY_BROKER_URL": True}}, {}),
+    ("secret_env", {"secret_env": {"CELERY_BROKER_URL": {"secret": "x", "key": "url"}}}, {}),
+    ("secret_env", {"secret_env": {"BROKER_URL": True}}, {"inject_env": "SHOP_BROKER"}),
+    (
+        "env",
+        {"env": [{"name": "CELERY_BROKER_URL", "valueFrom": {"secretKeyRef": {"name": "x", "key": "url"}}}]},
+        {},
+    ),
+    (
+        "pod_overrides",
+        {"pod_overrides": {"containers": [{"name": "worker", "env": [{"name": "CELERY_BROKER_URL", "value": "x"}]}]}},
+        {},
+    ),
+]
+
+
+@pytest.mark.parametrize("place", ["variant", "service", "queue_defaults"])
+@pytest.mark.parametrize(("key", "keys", "broker"), SECOND)
+def test_workers_and_their_scaler_have_one_broker(
+    key: str, keys: dict[str, Any], broker: dict[str, Any], place: str
+) -> None:
+    paths = {
+        "variant": "celery_workers_config.billing.default",
+        "service": "celery_workers_services.billing",
+        "queue_defaults": "celery_workers_queue_defaults",
+    }
+    (problem,) = problems_of(
+        services={"billing": {"image": IMAGE, **(keys if place == "service" else {})}},
+        config={"billing": {"default": {**SCALED, **(keys if place == "variant" else {})}, "high": None}},
+        queue_defaults=keys if place == "queue_defaults" else {},
+        broker={**REDIS, **broker},
+    )
+    assert problem.startswith(f"{paths[place]}.{key}: ")
+    assert "of service billing to a broker of their own, which no scaler reads. Leave it out: " in problem
+    assert ("variant default and variant high" in problem) is (place != "variant")
+    assert "pw" not in problem
+
+
+@pytest.mark.parametrize(
+    ("keys", "broker"),
+    [
+        ({"env": {"CELERY_BROKER_URL": "redis://redis.shop.svc:6379/0"}}, {"inject_env": ""}),
+        ({"env": {"CELERY_BROKER_URL": "redis://redis/0"}}, {"inject_env": "SHOP_BROKER"}),
+        ({"secret_env": {"CELERY_BROKER_URL": True}}, {"inject_env": ""}),
+        ({"env": {"SHOP_BROKER": "redis://cache/0"}}, {}),
+        ({"sidecars": [{"name": "x", "image": "x", "env": [{"name": "CELERY_BROKER_URL", "value": "redis://o"}]}]}, {}),
+    ],
+)
+def test_a_variable_that_names_the_same_broker_or_none_is_accepted(keys: dict[str, Any], broker: Any) -> None:
+    assert variant_of(keys, broker={**REDIS, **broker}).pod.env == tuple(
+        {"name": name, "value": value} for name, value in keys.get("env", {}).items()
+    )
+
+
+def test_without_a_broker_in_the_inventory_a_variable_may_name_it() -> None:
+    fleet = fleet_of(**one_variant({"env": {"CELERY_BROKER_URL": "redis://redis/0"}}, broker={}))
+    assert fleet.services[0].broker is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        *(
+            ("settings", {name: "redis://other/0"}, "write celery_workers_broker instead")
+            for name in ("broker_url", "broker_read_url", "broker_write_url", "broker_host", "BROKER_URL")
+        ),
+        ("settings", {"broker_transport": "redis"}, "write celery_workers_broker instead"),
+        ("extra_params", ["--broker=redis://other/0"], "the broker is the fleet's; set celery_workers_broker"),
+        ("extra_params", ["-b", "redis://other/0"], "the broker is the fleet's; set celery_workers_broker"),
+        ("extra_params", ["-bredis://other/0"], "the broker is the fleet's; set celery_workers_broker"),
+    ],
+)
+def test_no_setting_and_no_argument_names_another_broker(key: str, value: Any, said: str) -> None:
+    (problem,) = problems_with({key: value})
+    assert problem.startswith(f"celery_workers_config.billing.default.{key}")
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "said"),
+    [
+        ({"task_queue_max_priority": 10}, "task_queue_max_priority", "406 PRECONDITION_FAILED"),
+        ({"task.queue_max_priority": 10}, "task.queue_max_priority", "406 PRECONDITION_FAILED"),
+        ({"worker_detect_quorum_queues": False}, "worker_detect_quorum_queues", "540 NOT_IMPLEMENTED"),
+        ({"worker_detect_quorum_queues": "false"}, "worker_detect_quorum_queues", "540 NOT_IMPLEMENTED"),
+    ],
+)
+@pytest.mark.parametrize("kind", [{"queue_type": "quorum", "delivery_limit": 0}, {}])
+def test_what_no_worker_on_a_quorum_queue_starts_with_is_refused_once(
+    settings: dict[str, Any], path: str, said: str, kind: dict[str, Any]
+) -> None:
+    more = {} if kind else {"task_default_queue_type": "quorum"}
+    (problem,) = problems_of(
+        services={"billing": {"image": IMAGE, "settings": {**settings, **more}}},
+        config={"billing": {"a": {}, "b": {}}},
+        broker={"type": "rabbitmq", "host": "rabbit", **kind},
+    )
+    assert problem.startswith(f"celery_workers_services.billing.settings.{path}: ")
+    assert said in problem
+    assert "variant a of service billing and variant b of service billing" in problem
+
+
+@pytest.mark.parametrize("settings", [{"task_queue_max_priority": 10}, {"worker_detect_quorum_queues": False}])
+def test_a_classic_queue_may_have_priorities_and_no_detection(settings: dict[str, Any]) -> None:
+    assert (
+        variant_of({"settings": settings}, broker={"type": "rabbitmq", "host": "rabbit"}).process.settings == settings
+    )
+
+
+def test_quorum_queues_before_celery_5_5_are_one_problem_for_all_variants() -> None:
+    (problem,) = problems_of(
+        services={"billing": {"image": IMAGE}},
+        config={"billing": {"a": {}, "b": {}}},
+        broker={"type": "rabbitmq", "host": "rabbit", "queue_type": "quorum"},
+        versions={"celery": "5.4"},
+    )
+    assert problem.startswith("celery_workers_celery_version: variant a of service billing and variant b")
+    assert "needs Celery 5.5, and 5.4 is installed" in problem
