@@ -203,7 +203,10 @@ class _Reading:
         """What is missing, which nothing says while a key is mistyped."""
         if broker.type == "redis-sentinel":
             if not broker.hosts and not broker.secret:
-                self.add("hosts", "name the sentinels: hosts: [redis-sentinel-0.redis, redis-sentinel-1.redis].")
+                self.add(
+                    "hosts",
+                    "name the sentinels: hosts: [sentinel-0.redis.databases.svc, sentinel-1.redis.databases.svc].",
+                )
             if not broker.master_name:
                 self.add("master_name", "name the master as the sentinels know it, for example mymaster.")
             if broker.host:

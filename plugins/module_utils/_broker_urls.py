@@ -69,6 +69,7 @@ FAULTS = {
     "sentinel": "write sentinels as parts: type: redis-sentinel with hosts and master_name.",
     "sqs": "write SQS as parts: type: sqs with region (and endpoint for an address of your own).",
     "socket": "the scaler reaches no socket of a worker's pod; write the host of the broker.",
+    "valkey": "kombu has no such scheme; Valkey speaks the protocol of Redis, so write redis:// or rediss://.",
     "cluster-scheme": "Celery does not work with Redis Cluster; write one host, or type: redis-sentinel.",
 }
 
@@ -80,6 +81,8 @@ _REFUSED_SCHEMES = {
     "unix": "socket",
     "socket": "socket",
     "redis+socket": "socket",
+    "valkey": "valkey",
+    "valkeys": "valkey",
     "redis+cluster": "cluster-scheme",
     "redis-cluster": "cluster-scheme",
 }

@@ -133,6 +133,7 @@ URLS: list[tuple[str, str]] = [
     ("sentinel://a:1;sentinel://b:2", "write sentinels as parts: type: redis-sentinel with hosts and master_name"),
     ("unix:///tmp/redis.sock", "the scaler reaches no socket"),
     ("redis+socket:///tmp/redis.sock", "the scaler reaches no socket"),
+    ("valkey://h/0", "Valkey speaks the protocol of Redis, so write redis://"),
     ("confluentkafka://kafka:9092", "confluentkafka:// is not supported; known here: amqp, amqps"),
     ("rediss://h?ssl_cert_reqs=maybe", "ssl_cert_reqs after '?' is not one of required, optional and none"),
     ("redis://h?ssl_cert_reqs=none", "needs an encrypted connection; write rediss:// or amqps://"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import ssl
 from typing import Any
 
 import pytest
@@ -168,6 +169,26 @@ def test_a_password_in_a_url_reaches_the_secret() -> None:
     assert found == {
         "shop-celery-broker": {"url": "redis://me:p%40ss@redis:6379/1", "username": "me", "password": "p@ss"}
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "checks"), [("rediss://:pw@h/1?ssl_cert_reqs=none", ssl.CERT_NONE), ("rediss://:pw@h/1", ssl.CERT_REQUIRED)]
+)
+def test_how_a_url_checks_certificates_reaches_the_secret(url: str, checks: ssl.VerifyMode) -> None:
+    written = values_of(secret_manifests(layers({"url": url}), "shop"))["shop-celery-broker"]["url"]
+    assert parse_url(written)["ssl"] == {"ssl_cert_reqs": checks}
+    assert parse_url(written)["password"] == "pw"
+
+
+@pytest.mark.parametrize("value", ["redis://:hunter2@redis:6379/0", ["redis"], 5])
+def test_a_broker_that_is_no_dict_is_one_problem(value: Any) -> None:
+    seen = redacted_layers([{"name": "celery_workers_broker", "value": value}])[0]["value"]
+    variants = {name: {"enable_keda": True, "min_replicas": 0, "idempotent": True} for name in ("a", "b")}
+    (problem,) = problems_of(services={"billing": {"image": IMAGE}}, config={"billing": variants}, broker=seen)
+    assert problem == (
+        "celery_workers_broker: this is not a dict; write keys and values under it, for example url: "
+        "redis://redis:6379/0."
+    )
 
 
 @pytest.mark.parametrize(
