@@ -187,6 +187,7 @@ WIDE: dict[str, Any] = {
                 "type": "sqs",
                 "region": "eu-central-1",
                 "account": "123456789012",
+                "endpoint": "https://vpce-1.sqs.eu-central-1.vpce.amazonaws.com",
                 "access_key_id": True,
                 "secret_access_key": True,
             },

@@ -24,7 +24,7 @@ from flower.utils.broker import validate_broker_api
 from flower.views import auth
 
 from tests.unit.ingress_paths import reaches, route_reaches
-from tests.unit.inventories import Manifest, fleet_of, of_kind
+from tests.unit.inventories import Manifest, fleet_of, of_kind, one_variant, problems_of
 from tests.unit.watching import (
     INGRESS,
     OAUTH,
@@ -693,3 +693,13 @@ def test_every_credential_is_a_reference_to_a_secret_and_none_is_optional_but_th
 def test_the_password_stands_before_the_login_that_names_it_or_kubernetes_would_leave_the_name_there() -> None:
     names = [entry["name"] for entry in container_of(flower_with({"env": {"TZ": "UTC"}}))["env"]]
     assert names.index("CELERY_FLOWER_PASSWORD") < names.index("FLOWER_BASIC_AUTH")
+
+
+@pytest.mark.parametrize("name", ["CELERY_BROKER_URL", "BROKER_URL", "FLOWER_BROKER"])
+def test_flower_listens_to_no_other_broker_than_the_fleets(name: str) -> None:
+    (problem,) = problems_of(
+        **one_variant(), flower={"env": [{"name": name, "value": "redis://other/0"}]}, enabled=("flower",)
+    )
+    assert problem == (
+        f"celery_workers_flower.env: {name} is refused: the broker is the fleet's; set celery_workers_broker."
+    )

@@ -72,10 +72,11 @@ def test_where_the_app_names_the_broker_only_the_probe_is_told_of_it() -> None:
     assert 'CELERY_BROKER_URL="$CELERY_PROBE_BROKER_URL"' in container["startupProbe"]["exec"]["command"][2]
 
 
-def test_the_users_own_broker_variable_wins_and_stands_there_once() -> None:
-    container = container_with({"env": {"CELERY_BROKER_URL": "redis://mine"}})
-    assert [entry for entry in container["env"] if entry["name"] == "CELERY_BROKER_URL"] == [
-        {"name": "CELERY_BROKER_URL", "value": "redis://mine"}
+def test_the_users_own_entry_wins_over_ours_and_stands_there_once() -> None:
+    broker = {"type": "sqs", "region": "eu-central-1", "pod_identity": True}
+    container = container_with({"env": {"AWS_DEFAULT_REGION": "eu-west-1"}}, broker=broker)
+    assert [entry for entry in container["env"] if entry["name"] == "AWS_DEFAULT_REGION"] == [
+        {"name": "AWS_DEFAULT_REGION", "value": "eu-west-1"}
     ]
 
 
