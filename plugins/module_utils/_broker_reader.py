@@ -202,15 +202,15 @@ class _Reading:
     def _check_address(self, broker: Broker) -> None:
         """What is missing, which nothing says while a key is mistyped."""
         if broker.type == "redis-sentinel":
-            if not broker.hosts and not broker.secret:
+            if broker.host:
+                self.add("host", f"the sentinels stand under hosts, a list; write hosts: [{broker.host}] instead.")
+            elif not broker.hosts and not broker.secret:
                 self.add(
                     "hosts",
                     "name the sentinels: hosts: [sentinel-0.redis.databases.svc, sentinel-1.redis.databases.svc].",
                 )
             if not broker.master_name:
                 self.add("master_name", "name the master as the sentinels know it, for example mymaster.")
-            if broker.host:
-                self.add("host", "the sentinels stand under hosts, a list; leave host out.")
         elif broker.type == "sqs":
             if not broker.region:
                 self.add("region", "name the region of the queues, for example eu-central-1.")

@@ -168,7 +168,8 @@ def check_extra_params(process: Process, path: str, problems: Problems) -> None:
     """Note every free argument that would break the separation or that Celery would not understand."""
     options, strange = read_arguments(process.extra_params)
     known = {*_VALUED, *_FLAGS}
-    for word in strange:
+    # The two dashes stand before settings, and these are what is told to go elsewhere.
+    for word in [item for item in strange if item != "--"] or strange:
         problems.add(path, _why_strange(word, known))
     for option in options:
         written = " ".join(option.words)

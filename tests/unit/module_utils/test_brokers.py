@@ -74,6 +74,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"type": "redis-sentinel", "master_name": "main"}, "hosts", "name the sentinels"),
     ({"type": "redis-sentinel", "hosts": ["a"]}, "master_name", "name the master as the sentinels know it"),
     ({**SENTINEL, "host": "redis"}, "host", "the sentinels stand under hosts"),
+    ({"type": "redis-sentinel", "master_name": "main", "host": "redis"}, "host", "write hosts: [redis] instead."),
     ({"type": "sqs"}, "region", "name the region of the queues"),
     ({**SQS, "host": "x"}, "host", "SQS is found by its region"),
     ({**SQS, "access_key_id": True}, "access_key_id", "belong together; write both"),

@@ -350,6 +350,8 @@ def test_without_a_broker_in_the_inventory_a_variable_may_name_it() -> None:
         ("extra_params", ["--broker=redis://other/0"], "the broker is the fleet's; set celery_workers_broker"),
         ("extra_params", ["-b", "redis://other/0"], "the broker is the fleet's; set celery_workers_broker"),
         ("extra_params", ["-bredis://other/0"], "the broker is the fleet's; set celery_workers_broker"),
+        ("extra_params", ["--", "broker_url=redis://other/0"], "sets a Celery setting; write it under settings."),
+        ("extra_params", ["--", "broker.read_url=redis://other/0"], "sets a Celery setting; write it under settings."),
     ],
 )
 def test_no_setting_and_no_argument_names_another_broker(key: str, value: Any, said: str) -> None:
