@@ -102,6 +102,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._routing import lo
 from ansible_collections.queueops.celery.plugins.module_utils._rules import (
     OWN_VOLUMES,
     check_fleet,
+    check_second_brokers,
     check_variant,
     plain_secret,
 )
@@ -250,6 +251,7 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
         ),
     )
     # After every other reader, so that nothing is said twice.
+    check_second_brokers(fleet, problems)
     _refuse_misplaced_secrets(inventory, problems)
     check_fleet(fleet, problems)
     for text in lost_routes(fleet, inventory.openedx_release) if inventory.preset == "openedx" else []:

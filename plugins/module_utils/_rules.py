@@ -71,7 +71,6 @@ def check_fleet(fleet: Fleet, problems: Problems) -> None:
     _check_unique_names(fleet, problems)
     _check_consumers(fleet, problems)
     _check_scaled_brokers(fleet, problems)
-    _check_second_brokers(fleet, problems)
     _check_quorum_queues(fleet, problems)
     for service in fleet.services:
         _check_service(service, problems)
@@ -289,7 +288,7 @@ def _check_management_login(who: str, broker: Broker, problems: Problems) -> Non
         )
 
 
-def _check_second_brokers(fleet: Fleet, problems: Problems) -> None:
+def check_second_brokers(fleet: Fleet, problems: Problems) -> None:
     """Variables that would send workers to another broker than the one that their scaler reads."""
     for service in fleet.services:
         if service.broker is not None and service.broker.is_sound:

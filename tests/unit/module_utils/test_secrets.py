@@ -146,6 +146,16 @@ def test_a_url_that_is_not_understood_shows_no_password_and_gives_none(url: str)
     assert "a password does not belong here" not in problem
 
 
+@pytest.mark.parametrize("place", ["services", "config"])
+def test_a_broker_with_a_password_in_env_is_told_of_once_and_not_to_move_to_secret_env(place: str) -> None:
+    keys = {"env": {"CELERY_BROKER_URL": "redis://:hunter2@other/0"}}
+    written = layers(service=keys if place == "services" else None, keys=keys if place == "config" else {})
+    seen = {layer["name"].removeprefix("celery_workers_"): layer["value"] for layer in redacted_layers(written)}
+    (problem,) = problems_of(**seen)
+    assert "CELERY_BROKER_URL would send variant default of service billing to a broker of their own" in problem
+    assert "hunter2" not in problem
+
+
 def test_two_passwords_for_one_broker_are_one_too_many() -> None:
     broker = redacted_layers(layers({"url": "redis://:one@redis/0", "password": "two"}))[0]["value"]
     (problem,) = problems_of(**one_variant(broker=broker))
