@@ -119,25 +119,25 @@ options:
   versions:
     description:
       - What is installed, as far as it is known. What a version does not have is refused.
-      - A version that is left empty counts as new enough.
+      - A version that is left empty counts as new enough. A number is refused, because YAML reads C(2.20) as 2.2.
     type: dict
     default: {}
     suboptions:
       celery:
         description: Celery in the images, such as C(5.6).
-        type: str
+        type: raw
         default: ""
       kombu:
         description: kombu in the images, such as C(5.6.2).
-        type: str
+        type: raw
         default: ""
       keda:
         description: KEDA in the cluster, such as C(2.20).
-        type: str
+        type: raw
         default: ""
       kubernetes:
         description: Kubernetes of the cluster, such as C(1.36).
-        type: str
+        type: raw
         default: ""
       rabbitmq:
         description: RabbitMQ of the broker, such as C(4.3).

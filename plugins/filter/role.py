@@ -68,6 +68,7 @@ class FilterModule:
             "near_path": near_path,
             "refused_secrets": imported("plugin_utils._secret_objects", "refused_secrets"),
             "report_of": imported("plugin_utils._reports", "report_of"),
+            "role_variables": imported("module_utils._variable_names", "role_variables"),
             "secret_manifests": imported("plugin_utils._secret_objects", "manifests_of_secrets"),
             "table": table,
             "with_files": with_files,

@@ -118,6 +118,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     soft_shutdown,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._sources import Source
+from ansible_collections.queueops.celery.plugins.module_utils._variable_names import PLAYBOOK_VARIABLES, meant_variable
 from ansible_collections.queueops.celery.plugins.module_utils._versions import Version, Versions, read_versions
 
 VARIANT_CLASSES = (Consumption, Process, Pod, Scaling, Knowledge, Watch)
@@ -148,7 +149,7 @@ class Inventory:
     :param output: where the objects go; only a cluster keeps what is generated.
     :param versions: what is installed, name to version, as far as the user says so.
     :param known_variables: names of all variables that a role may have; empty where nobody checks.
-    :param variable_names: names of all C(celery_workers_*) variables that are defined.
+    :param variable_names: names of the variables that are defined; those of other roles are left alone.
     """
 
     namespace: str
@@ -282,12 +283,17 @@ def _fleet_broker(reader: _Reader) -> Broker | None:
 
 def _check_variables(inventory: Inventory, problems: Problems) -> None:
     """Every C(celery_workers_*) variable must be one that something reads."""
-    known = set(inventory.known_variables)
+    known = {*inventory.known_variables, *PLAYBOOK_VARIABLES} if inventory.known_variables else set()
     for name in sorted(inventory.variable_names):
         if not known or name in known or LAYER_NAME.match(name):
             continue
+        meant = meant_variable(name, known)
         base = next((item for item in _LAYERED_NAMES if name.startswith(item)), "")
-        if base and (name.startswith(f"{base}__") or re.fullmatch(r"_*[0-9]+(_.*)?", name.removeprefix(base))):
+        if meant:
+            problems.add(name, f"this name is not one of the role's, which all begin with {PREFIX}; write {meant}.")
+        elif not name.startswith(PREFIX):
+            continue
+        elif base and (name.startswith(f"{base}__") or re.fullmatch(r"_*[0-9]+(_.*)?", name.removeprefix(base))):
             problems.add(
                 name,
                 f"a layer's name is {base}__<two digits>_<name>; did you mean {_layer_name(base, name)}? Layers are "

@@ -64,6 +64,8 @@ WATCHING_KINDS = (
     "PrometheusRule",
     "GrafanaDashboard",
 )
+#: What the annotations of KEDA begin with that pause a ScaledObject.
+PAUSED = "autoscaling.keda.sh/paused"
 KEDA_KINDS = ("TriggerAuthentication", "ScaledObject")
 #: Kinds that the collection never makes and that act on Deployments all the same.
 FOREIGN_VERSIONS = {"VerticalPodAutoscaler": "autoscaling.k8s.io/v1"}
@@ -90,6 +92,8 @@ class ObservedObject:
     #: Of a Deployment that is not ours: its container with the app, and its words by field, args or command.
     container: str = ""
     words: dict[str, list[str]] = field(default_factory=dict)
+    #: Annotations by which a ScaledObject is paused and that no apply has written: name and value.
+    paused: dict[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
@@ -205,7 +209,23 @@ def observed_object(kind: str, raw: dict[str, Any]) -> ObservedObject:
         last_applied=_kept(last_applied, is_foreign) if kind == "Deployment" else "",
         container=str(app_container(pod, metadata["name"]).get("name", "")) if is_foreign else "",
         words=_words(app_container(pod, metadata["name"])) if is_foreign else {},
+        paused=_paused_by_hand(annotations, last_applied) if kind == "ScaledObject" else {},
     )
+
+
+def _paused_by_hand(annotations: dict[str, str], last_applied: str) -> dict[str, str]:
+    """What pauses a ScaledObject although nothing that was applied says so."""
+    try:
+        applied = json.loads(last_applied or "{}").get("metadata", {}).get("annotations") or {}
+    except (ValueError, AttributeError):
+        applied = {}
+    found = {name: value for name, value in sorted(annotations.items()) if name.startswith(PAUSED)}
+    return {name: value for name, value in found.items() if _pauses(name, value) and applied.get(name) != value}
+
+
+def _pauses(name: str, value: str) -> bool:
+    """Whether KEDA heeds a pause: a number of pods always, anything else unless Go reads it as false."""
+    return name == f"{PAUSED}-replicas" or value.lower() not in ("false", "f", "0")
 
 
 def _kept(last_applied: str, is_foreign: bool) -> str:

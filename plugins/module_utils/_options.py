@@ -50,7 +50,7 @@ def fleet_options(required: bool = True) -> dict[str, Any]:
         "versions": {
             "type": "dict",
             "default": {},
-            "options": {item.name: {"type": "str", "default": ""} for item in fields(Versions)},
+            "options": {item.name: {"type": "raw", "default": ""} for item in fields(Versions)},
         },
         "layers": {
             "type": "list",

@@ -24,6 +24,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     flower_claim_name,
     flower_secret_name,
     ownership_labels,
+    scaled_object_name,
     settings_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import (
@@ -122,6 +123,7 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
         *_vertical_autoscalers(fleet, observed),
         *_evicting_redis(fleet, observed),
         *_owners_replicas(fleet, observed),
+        *_paused_by_hand(fleet, observed),
         *skipped(fleet, observed),
     )
     doomed = tuple(dict.fromkeys(item for item, _problem in conflicts)) if _removes(fleet) else ()
@@ -291,6 +293,22 @@ def _vertical_autoscalers(fleet: Fleet, observed: Observed) -> Iterable[str]:
             yield (
                 f"{item.identity} has updateMode {item.mode}: it restarts pods of Deployment {item.target} while they "
                 "work, and fights with a scaler by CPU or memory. Set its updateMode to Off or Initial."
+            )
+
+
+def _paused_by_hand(fleet: Fleet, observed: Observed) -> Iterable[str]:
+    """Scalers that a person has paused and that look as if they worked: an apply leaves the annotation alone."""
+    for variant in fleet.variants:
+        live = observed.find("ScaledObject", scaled_object_name(variant.deployment)) if variant.uses_keda else None
+        written = {f"autoscaling.keda.sh/{variant.scaling.paused}", *variant.scaling.scaled_object_annotations}
+        paused = {name: value for name, value in live.paused.items() if name not in written} if live else {}
+        if live is not None and paused:
+            notes = ", ".join(f"{name}: {value!r}" for name, value in paused.items())
+            taken = " ".join(f"{name}-" for name in paused)
+            yield (
+                f"{variant.title}: {live.identity} was paused by hand (annotation {notes}), so KEDA does not scale it "
+                f"as the inventory says. Resume it with kubectl annotate scaledobject {live.name} --namespace "
+                f"{fleet.namespace} {taken}, or write the pause into the inventory (key paused)."
             )
 
 

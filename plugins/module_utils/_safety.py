@@ -57,7 +57,14 @@ from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     longest_run,
     resources_in_force,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions, as_text, at_least, older
+from ansible_collections.queueops.celery.plugins.module_utils._versions import (
+    OLDEST,
+    Versions,
+    as_text,
+    at_least,
+    below_oldest,
+    older,
+)
 
 #: Every rule that accept_risks may name, with what it is about.
 RULES = {
@@ -87,7 +94,7 @@ RULES = {
     "short-grace": "a pod is killed before its longest task is done",
     "slow-drain": "one pod's share of the queue takes longer than anybody should wait",
     "soft-shutdown": "a soft shutdown that does not fit into the grace period",
-    "version": "a feature that the installed version does not have",
+    "version": "a version that is too old, as a whole or for a feature",
     "visibility-timeout": "a message is delivered again while its task still runs or waits",
 }
 
@@ -634,7 +641,7 @@ def _slow_drain(case: _Case) -> None:
 
 
 def _versions(case: _Case) -> None:
-    variant, broker, versions = case.variant, case.broker, case.versions
+    variant, versions = case.variant, case.versions
     process, scaling = variant.process, variant.scaling
     wanted: list[_Feature] = [
         (process.disable_prefetch, "celery", "5.6", "disable_prefetch", "leave it out"),
@@ -645,10 +652,9 @@ def _versions(case: _Case) -> None:
             "soft_shutdown_timeout",
             "raise termination_grace_period instead",
         ),
-        (variant.sees_in_flight, "celery", "5.1", "in_flight", "set in_flight: false"),
     ]
     if variant.uses_keda:
-        wanted += _keda_features(variant, broker)
+        wanted += _keda_features(variant)
     if variant.has_scaler:
         tolerance = any("tolerance" in part for part in scaling.behavior.values() if isinstance(part, dict))
         wanted.append((tolerance, "kubernetes", "1.35", "behavior", "leave tolerance out"))
@@ -659,7 +665,8 @@ def _versions(case: _Case) -> None:
     ]
     for used, software, needed, key, mend in wanted:
         found = getattr(versions, software)
-        if used and older(found, needed):
+        # What is too old for everything is said once, for the fleet.
+        if used and older(found, needed) and not below_oldest(software, found):
             case.refuse(
                 "version",
                 key,
@@ -687,18 +694,11 @@ _Feature = tuple[object, str, str, str, str]
 _SOFTWARE = {"celery": "Celery", "keda": "KEDA", "kubernetes": "Kubernetes"}
 
 
-def _keda_features(variant: Variant, broker: Broker | None) -> list[_Feature]:
+def _keda_features(variant: Variant) -> list[_Feature]:
     scaling = variant.scaling
     paused = (scaling.paused or "").startswith("paused-scale")
     behavior = scaling.fallback is not None and scaling.fallback.behavior not in (None, "static")
     return [
-        (
-            needs_formula(variant, broker),
-            "keda",
-            "2.12",
-            "in_flight",
-            "set in_flight: false and priority_steps: [0] on the broker",
-        ),
         ("initial_cooldown_period" in variant.written_keys, "keda", "2.14", "initial_cooldown_period", "leave it out"),
         (behavior, "keda", "2.17", "fallback", "write fallback: {behavior: static}"),
         (paused, "keda", "2.18", "paused", "write paused: true"),
@@ -782,6 +782,7 @@ def check_safety_of_fleet(fleet: Fleet, problems: Problems) -> None:
     _old_redis(fleet, problems)
     _beat_liveness(fleet, problems)
     _idle_times(fleet, problems)
+    _too_old(fleet, problems)
     _old_celery(fleet, problems)
 
 
@@ -791,13 +792,33 @@ def _old_celery(fleet: Fleet, problems: Problems) -> None:
         for item in fleet.variants
         if (broker := fleet.service_of(item).broker) and broker.is_sound and broker.queue_type == "quorum"
     ]
-    if variants and older(fleet.versions.celery, "5.5") and not _accepted("version", variants):
+    found = fleet.versions.celery
+    if variants and older(found, "5.5") and not below_oldest("celery", found) and not _accepted("version", variants):
         message = (
-            f"{titles_of(variants)} on quorum queues needs Celery 5.5, and {as_text(fleet.versions.celery)} is "
+            f"{titles_of(variants)} on quorum queues needs Celery 5.5, and {as_text(found)} is "
             "installed: RabbitMQ would end the connection again and again (540 NOT_IMPLEMENTED). Use classic queues, "
             "or upgrade Celery."
         )
         problems.add("celery_workers_celery_version", with_rule(message, "version"))
+
+
+def _too_old(fleet: Fleet, problems: Problems) -> None:
+    """Releases that nothing here was ever made for."""
+    made = [variant for variant in fleet.variants if not variant.adopted]
+    concerned = {
+        "celery": made,
+        "keda": [variant for variant in fleet.variants if variant.uses_keda],
+        "kubernetes": list(fleet.variants),
+    }
+    for software, variants in concerned.items():
+        found = getattr(fleet.versions, software)
+        refusing = [variant for variant in variants if "version" not in variant.knowledge.accept_risks]
+        if refusing and below_oldest(software, found):
+            message = (
+                f"{_SOFTWARE[software]} {as_text(found)} is older than {OLDEST[software]}, the oldest that works for "
+                f"{titles_of(refusing)}. Upgrade it, or correct the version."
+            )
+            problems.add(f"celery_workers_{software}_version", with_rule(message, "version"))
 
 
 def _old_kombu(fleet: Fleet, problems: Problems) -> None:

@@ -34,7 +34,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._triggers import (
     shown,
     text_of,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._versions import Version, as_text, older
+from ansible_collections.queueops.celery.plugins.module_utils._versions import Version, as_text, below_oldest, older
 
 
 @dataclass(frozen=True)
@@ -350,7 +350,9 @@ class _Feature:
 
 
 def _check_version(scaled: _ScaledObject, triggers: list[Trigger], problems: Problems) -> None:
-    """What the installed KEDA does not have yet."""
+    """What the installed KEDA does not have yet. One that is too old for everything is said once, for the fleet."""
+    if below_oldest("keda", scaled.keda):
+        return
     for feature in _features(scaled, triggers):
         if older(scaled.keda, feature.since):
             problems.add(
@@ -362,8 +364,6 @@ def _check_version(scaled: _ScaledObject, triggers: list[Trigger], problems: Pro
 
 def _features(scaled: _ScaledObject, triggers: list[Trigger]) -> list[_Feature]:
     found = []
-    if scaled.modifiers:
-        found.append(_Feature(scaled.at(_MODIFIERS), "2.12", "a formula"))
     if scaled.spec.get("initialCooldownPeriod"):
         found.append(_Feature(scaled.at("initialCooldownPeriod"), "2.14", "initialCooldownPeriod"))
     for name in _NEW_SWITCHES:

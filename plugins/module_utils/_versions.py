@@ -17,6 +17,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._problems import P
 
 Version = tuple[int, ...]
 
+#: The oldest release that the collection works with, whatever keys are used.
+OLDEST = {"celery": "5.4", "keda": "2.12", "kubernetes": "1.23"}
+
 
 @dataclass(frozen=True)
 class Versions:
@@ -37,14 +40,19 @@ def read_versions(written: Mapping[str, Any], prefix: str, problems: Problems) -
     """
     found = {}
     for name in (item.name for item in fields(Versions)):
-        text = "" if written.get(name) is None else str(written[name]).strip()
-        if not text:
+        value, path = written.get(name), f"{prefix}{name}_version"
+        if value is None or (isinstance(value, str) and not value.strip()):
             continue
-        match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text)
-        if match is None:
-            problems.add(f"{prefix}{name}_version", f"{text!r} is no version; write it as '5.6' or '5.6.3', in quotes.")
-        else:
+        match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", value.strip()) if isinstance(value, str) else None
+        if match is not None:
             found[name] = tuple(int(part) for part in match.groups() if part is not None)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            problems.add(
+                path,
+                f"{value} is a number, and YAML reads 2.20 as 2.2; write the version in quotes, for example '2.20'.",
+            )
+        else:
+            problems.add(path, f"{str(value)!r} is no version; write it as '5.6' or '5.6.3', in quotes.")
     return Versions(**found)
 
 
@@ -61,3 +69,8 @@ def at_least(version: Version | None, wanted: str) -> bool:
 def as_text(version: Version | None) -> str:
     """A version as people write it."""
     return ".".join(str(part) for part in version or ())
+
+
+def below_oldest(software: str, version: Version | None) -> bool:
+    """Whether a version is known, and older than the collection works with at all."""
+    return software in OLDEST and older(version, OLDEST[software])

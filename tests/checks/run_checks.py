@@ -65,6 +65,7 @@ SETS = {"most": [name for name in CHECKS if name not in SLOW], "all": list(CHECK
 TYPED = (
     "build/tree/ansible_collections/queueops/celery/plugins/module_utils",
     "build/tree/ansible_collections/queueops/celery/plugins/modules",
+    "build/tree/ansible_collections/queueops/celery/plugins/action",
     "build/tree/ansible_collections/queueops/celery/plugins/filter",
     "build/tree/ansible_collections/queueops/celery/plugins/plugin_utils",
     "tests",

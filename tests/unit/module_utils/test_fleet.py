@@ -273,6 +273,8 @@ def test_a_name_that_nothing_knows_is_named_with_the_nearest_one(variables: dict
         ("celery_workers_confg", "the role has no variable of this name; did you mean 'celery_workers_config'?"),
         ("celery_workers_config__5_x", "a layer's name is celery_workers_config__<two digits>_<name>"),
         ("celery_workers_prune__50_x", "only celery_workers_services, celery_workers_config"),
+        ("celery_worker_config", "this name is not one of the role's, which all begin with celery_workers_; write"),
+        ("celery_worker_config__90_host", "this name is not one of the role's"),
     ],
 )
 def test_a_variable_that_nothing_reads_is_refused(name: str, message: str) -> None:

@@ -310,3 +310,47 @@ def test_pods_that_two_autoscalers_would_count_are_found_before_neither_scales()
 def test_overlapping_selectors_may_be_accepted() -> None:
     fleet = two_variants(accept_risks=["selector-overlap"])
     assert preflight(fleet, overlapping(fleet), False).problems == ()
+
+
+PAUSE = "autoscaling.keda.sh/paused"
+
+
+def paused_scaler(annotations: dict[str, str], applied: dict[str, str]) -> ObservedObject:
+    """Our ScaledObject as a server returns it: annotations that it has, and those of the last apply."""
+    record = json.dumps({"metadata": {"annotations": applied}})
+    metadata = {
+        "name": "billing-worker-scaledobject",
+        "labels": ownership_labels("shop", "billing", "default"),
+        "annotations": {**annotations, LAST_APPLIED: record},
+    }
+    return observed_object("ScaledObject", {"metadata": metadata})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [(PAUSE, "true"), (f"{PAUSE}-replicas", "0"), (f"{PAUSE}-scale-in", "true"), (f"{PAUSE}-scale-out", "1")],
+)
+def test_a_scaler_that_was_paused_by_hand_is_said_with_how_to_resume_it(annotation: str, value: str) -> None:
+    live = Observed((paused_scaler({annotation: value}, {}),))
+    (warning,) = preflight(FLEET, observed_from_data(asdict(live)), False).warnings
+    assert "variant default of service billing" in warning
+    assert f"{annotation}: '{value}'" in warning
+    assert f"kubectl annotate scaledobject billing-worker-scaledobject --namespace shop {annotation}-" in warning
+
+
+@pytest.mark.parametrize(
+    ("annotations", "applied", "keys"),
+    [
+        ({PAUSE: "false"}, {}, {}),
+        ({f"{PAUSE}-scale-in": "False"}, {}, {}),
+        ({PAUSE: "true"}, {PAUSE: "true"}, {}),
+        ({PAUSE: "true"}, {}, {"paused": True}),
+        ({"autoscaling.keda.sh/force-activation": "true"}, {}, {}),
+    ],
+    ids=["off", "off too", "an earlier run did it", "the inventory says so", "another annotation"],
+)
+def test_a_scaler_that_nobody_paused_by_hand_draws_no_warning(
+    annotations: dict[str, str], applied: dict[str, str], keys: dict[str, Any]
+) -> None:
+    fleet = fleet_of(**one_variant({**SCALED, **keys}))
+    assert preflight(fleet, Observed((paused_scaler(annotations, applied),)), False).warnings == ()

@@ -607,7 +607,6 @@ GATES = [
     Gate("kombu", {}, "kombu", "5.3.7", "5.4"),
     Gate("disable_prefetch", {"disable_prefetch": True, "acks_late": True}, "celery", "5.5.3", "5.6"),
     Gate("soft_shutdown_timeout", {"acks_late": True, "soft_shutdown_timeout": 60}, "celery", "5.4", "5.5.0"),
-    Gate("in_flight", TRACKED, "celery", "5.0.5", "5.1"),
     Gate(
         "initial_cooldown_period", {**TRACKED, "initial_cooldown_period": 60, "fallback": False}, "keda", "2.13", "2.14"
     ),
@@ -763,18 +762,6 @@ def test_a_schedule_that_the_bounds_do_not_let_through_is_named(keys: dict[str, 
 def test_a_lost_child_that_celery_tries_again_is_not_given_up() -> None:
     keys = {**TRACKED, "reject_on_worker_lost": False, "settings": {"task_retry_on_worker_lost": True}}
     assert of_rule(list(fleet_of(**one_variant(keys)).warnings), "child-lost") == []
-
-
-def test_a_formula_needs_a_keda_that_has_formulas() -> None:
-    keys = {**TRACKED, "fallback": False}
-    problems, _warnings = said_of({**one_variant(keys), "versions": {"keda": "2.11.2"}})
-    (message,) = (text for text in of_rule(problems, "version") if "in_flight of" in text)
-    assert "needs KEDA 2.12, and 2.11.2 is installed: set in_flight: false and priority_steps: [0]" in message
-    plain = {**keys, "in_flight": False}
-    assert said_of({**one_variant(plain, broker={**REDIS, "priority_steps": [0]}), "versions": {"keda": "2.11.2"}}) == (
-        [],
-        of_rule(list(fleet_of(**one_variant(plain)).warnings), "no-time-limit"),
-    )
 
 
 @pytest.mark.parametrize("rule", sorted(set(RULES) - IN_THE_CLUSTER))

@@ -689,7 +689,6 @@ def test_a_formula_does_not_take_the_place_of_what_keda_always_wants(changes: Js
 @pytest.mark.parametrize(
     ("changes", "path", "since"),
     [
-        ({"advanced": modifiers()}, "advanced.scalingModifiers", (2, 12)),
         ({"initialCooldownPeriod": 60}, "initialCooldownPeriod", (2, 14)),
         ({"fallback": fallback(behavior="currentReplicasIfHigher")}, "fallback.behavior", (2, 17)),
         (annotated(f"{PAUSED}-scale-in", "true"), f"metadata.annotations.{PAUSED}-scale-in", (2, 18)),

@@ -1,0 +1,169 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: the role's variables of other hosts of a play, each templated as that host sees it, when asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.plugins.loader import lookup_loader
+from ansible_collections.queueops.celery.plugins.module_utils._layers import PREFIX
+from ansible_collections.queueops.celery.plugins.module_utils._neighbours import (
+    Place,
+    cluster_of,
+    objects_asked_for,
+    place_of,
+)
+
+#: What a place is read from.
+_PLACE = ("namespace", "fleet", "output")
+
+
+class Hosts:
+    """The hosts of an inventory, seen by an action plugin.
+
+    :param action: the running action plugin.
+    """
+
+    def __init__(self, action: Any, task_vars: Mapping[str, Any]) -> None:
+        self._action = action
+        self._task_vars = task_vars
+        self._hostvars = task_vars["hostvars"]
+        # What a play, a block or an include gives to every host does not show in hostvars.
+        self._shared = {
+            str(name): value for name, value in _variables_above(action).items() if str(name).startswith(PREFIX)
+        }
+        self._kubeconfig = cache(self._read_kubeconfig)
+
+    def of_pattern(self, pattern: str | list[str]) -> list[str]:
+        """Names of the hosts of the inventory that a pattern fits, whatever the limit."""
+        lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._action._loader)
+        return [str(name) for name in lookup.run(pattern, variables={"groups": self._task_vars["groups"]})]
+
+    def of_play(self) -> list[str]:
+        """Names of the hosts that the running play is written for, those outside of its limit included."""
+        patterns = getattr(_play_of(self._action), "hosts", None) or []
+        found = self.of_pattern(list(patterns) if isinstance(patterns, (list, tuple)) else str(patterns))
+        return list(dict.fromkeys([*found, *map(str, self._task_vars.get("ansible_play_hosts_all") or [])]))
+
+    def places(self, names: Iterable[str]) -> Iterator[Place]:
+        """Where the fleets of hosts live. A host that cannot be templated is left out: its own run says why."""
+        for name in names:
+            try:
+                place = self._place(name)
+            except (AnsibleError, KeyError):
+                continue
+            if place is not None:
+                yield place
+
+    def _place(self, name: str) -> Place | None:
+        variables = self._variables(name)
+        found = {key: variables.value(PREFIX + key) for key in _PLACE if PREFIX + key in variables.names}
+        connection = {
+            key: variables.value(PREFIX + key) if PREFIX + key in variables.names else ""
+            for key in ("kubeconfig", "context")
+        }
+        cluster = cluster_of(connection["kubeconfig"], str(connection["context"] or ""), os.environ, self._kubeconfig)
+        return place_of(name, found, cluster)
+
+    def objects(self, name: str) -> set[tuple[str, str]]:
+        """Kind and name of all that a host's variables ask for."""
+        variables = self._variables(name)
+        found = {}
+        for key in variables.names:
+            try:
+                found[key] = variables.value(key)
+            except AnsibleError:
+                return set()
+        return objects_asked_for(found)
+
+    def value(self, name: str, variable: str) -> Any:
+        """One variable of a host; none if it has none."""
+        variables = self._variables(name)
+        return variables.value(variable) if variable in variables.names else None
+
+    def _variables(self, name: str) -> _Variables:
+        if name == self._task_vars.get("inventory_hostname"):
+            return _Variables(self._action._templar, self._task_vars)
+        raw = {**self._hostvars.raw_get(name), "hostvars": self._hostvars}
+        raw.update({key: value for key, value in self._shared.items() if key not in _extra_variables(self._action)})
+        return _Variables(self._action._templar.copy_with_new_env(available_variables=raw), raw)
+
+    def _read_kubeconfig(self, path: str) -> Any:
+        """The content of kubeconfig files, several separated by a colon; none where one cannot be read."""
+        merged: dict[str, Any] = {}
+        for part in path.split(os.pathsep):
+            content = self._read_yaml(part)
+            if not isinstance(content, Mapping):
+                continue
+            for key, value in content.items():
+                merged[key] = [*merged.get(key, []), *value] if isinstance(value, list) else merged.get(key) or value
+        return merged or None
+
+    def _read_yaml(self, path: str) -> Any:
+        try:
+            found = Path(self._action._find_needle("files", os.path.expanduser(path)))
+            return yaml.safe_load(Path(self._action._loader.get_real_file(str(found))).read_text(encoding="utf-8"))
+        except (AnsibleError, OSError, ValueError, yaml.YAMLError):
+            return None
+
+
+class _Variables:
+    """The role's variables of one host."""
+
+    def __init__(self, templar: Any, available: Mapping[str, Any]) -> None:
+        self._templar, self._available = templar, available
+        self.names = [str(name) for name in available if str(name).startswith(PREFIX)]
+
+    def value(self, name: str) -> Any:
+        """One of them as plain data."""
+        return plain(self._templar.template(self._available[name]))
+
+
+def _extra_variables(action: Any) -> Mapping[str, Any]:
+    from ansible.utils.vars import load_extra_vars
+
+    found: Mapping[str, Any] = load_extra_vars(action._loader)
+    return found
+
+
+def extra_variable(action: Any, name: str) -> Any:
+    """A variable as C(-e) gave it; none if it did not."""
+    value = _extra_variables(action).get(name)
+    return None if value is None else plain(action._templar.template(value))
+
+
+def _play_of(action: Any) -> Any:
+    parent = action._task._parent
+    while parent is not None and getattr(parent, "_play", None) is None:
+        parent = parent._parent
+    return getattr(parent, "_play", None)
+
+
+def _variables_above(action: Any) -> dict[str, Any]:
+    """Variables of the play, the role and the blocks around a task, the nearest last."""
+    play, task = _play_of(action), action._task
+    found: dict[str, Any] = dict(play.get_vars()) if play is not None else {}
+    found.update(task.get_vars())
+    if task._role is not None:
+        found.update(task._role.get_role_params(task.get_dep_chain()))
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Built-in types only: templating hands over subclasses that carry where they come from."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    for kind in (bool, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    return value if value is None else str(value)
