@@ -26,7 +26,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._broker_urls impor
 )
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import TYPED_OPTIONS, host_and_port
 from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names, read, refuse_unknown
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import is_address
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes_rules import is_address
 from ansible_collections.queueops.celery.plugins.module_utils._layers import Branch, nested
 from ansible_collections.queueops.celery.plugins.module_utils._model import (
     BROKER_TYPES,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,7 +45,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._in_flight import 
     with_late_acknowledgement,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._keys import key_names, read, refuse_unknown
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import DNS_LABEL, Kubernetes
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import DNS_LABEL
 from ansible_collections.queueops.celery.plugins.module_utils._layers import (
     EMPTY,
     LAYER_NAME,
@@ -91,6 +91,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._openedx_routes im
     recommended_routes,
     setting_for,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._pod_rules import check_finished_pod
 from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER, PodContext, worker_pod
 from ansible_collections.queueops.celery.plugins.module_utils._presets import PRESETS, PROFILES, Preset
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
@@ -861,10 +862,12 @@ def _read_variant(
             f"{PREFIX}routing_delivery: tutor_plugin, or leave in_flight out, which keeps one pod.",
         )
     if consumption.enabled and consumption.adopt is not False:
-        _check_overrides(variant, service, _path_of(complete, "pod_overrides", path), problems)
+        _check_overrides(variant, _path_of(complete, "pod_overrides", path), problems)
         check_variant(variant, service, lambda key: _path_of(complete, key, path), problems)
         check_safety(variant, service, reader.versions, lambda key: _path_of(complete, key, path), problems)
         check_variant_references(variant, service, lambda key: _path_of(complete, key, path), problems)
+        if not adopted:
+            _check_finished(variant, service, lambda key: _path_of(complete, key, path), problems)
     return variant
 
 
@@ -924,8 +927,8 @@ def _broker_settings(
     return {"broker_use_ssl": use_ssl(broker), "broker_transport_options": options}
 
 
-def _check_overrides(variant: Variant, service: Service, path: str, problems: Problems) -> None:
-    """What pod_overrides leave out, the rest of the pod must have: the finished pod is checked as a whole."""
+def _check_overrides(variant: Variant, path: str, problems: Problems) -> None:
+    """What pod_overrides cannot change."""
     for name in sorted({"terminationGracePeriodSeconds"} & set(variant.pod.pod_overrides)):
         problems.add(
             f"{path}.{name}", "write termination_grace_period instead, which the other times are checked with."
@@ -938,14 +941,20 @@ def _check_overrides(variant: Variant, service: Service, path: str, problems: Pr
                 "messages "
                 "count on; write extra_params, settings and the keys of the process instead.",
             )
-    if not variant.pod.pod_overrides or not variant.pod.image:
+
+
+def _check_finished(variant: Variant, service: Service, path_of: Callable[[str], str], problems: Problems) -> None:
+    """The pod as a whole, unless one of its keys is wrong already."""
+    paths = tuple(path_of(name) for name in key_names(Pod))
+    if not variant.pod.image or any(_is_below(problem.path, paths) for problem in problems.found):
         return
     context = PodContext(service, variant.deployment, {}, {}, NOTHING)
     spec = worker_pod(variant, context)["spec"]
-    Kubernetes("PodSpec")(nested(spec, path), problems)
-    for container in [*spec["containers"], *spec.get("initContainers", [])]:
-        if not container.get("image"):
-            problems.add(path, f"the container {container['name']!r} has no image; the worker's is named worker.")
+    check_finished_pod(spec, WORKER_CONTAINER, variant.pod.pod_overrides, path_of, problems)
+
+
+def _is_below(path: str, paths: Iterable[str]) -> bool:
+    return any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in paths)
 
 
 def _path_of(tree: Branch, key: str, path: str) -> str:

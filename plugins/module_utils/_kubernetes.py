@@ -9,15 +9,14 @@ Names, quantities, enums and field names are therefore checked here, before the 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._checks import (
     INVALID,
+    MISPLACED,
     Invalid,
     ListOf,
     MapOf,
@@ -28,9 +27,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._checks import (
     show,
     unknown_key,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes_rules import REFUSED, REQUIRED, fault_of
 from ansible_collections.queueops.celery.plugins.module_utils._kubernetes_types import TYPES
 from ansible_collections.queueops.celery.plugins.module_utils._layers import Branch, Leaf, Node, elements, items, plain
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
+from ansible_collections.queueops.celery.plugins.module_utils._quantities import quantity, resource_fault
 
 #: Our own label domain. Users do not write into it: selectors and prune depend on it.
 OWN_DOMAIN = "celery.queueops.io/"
@@ -55,28 +56,18 @@ ENV_NAME = Text(
     "a name of letters, digits, '_', '-' and '.' that does not start with a digit", r"[-._A-Za-z][-._A-Za-z0-9]*"
 )
 QUOTED_TEXT = Text("text, in quotes if it looks like a number or boolean", r".*", 262144)
-IMAGE = Text("an image reference such as registry.example/app:1.4", r"\S+")
 SECRET_KEY = Text("a key of letters, digits, '-', '_' and '.'", r"[-._a-zA-Z0-9]+", 253)
-
-_QUANTITY = re.compile(
-    r"([+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30}))(Ki|Mi|Gi|Ti|Pi|Ei|m|u|n|k|M|G|T|P|E|[eE][+-]?[0-9]{1,2})?"
-)
-_SUFFIXES: dict[str, Decimal] = {
-    "": Decimal(1),
-    **{unit: Decimal(1024) ** power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
-    **{unit: Decimal(1000) ** power for power, unit in enumerate(("n", "u", "m"), -3)},
-    **{unit: Decimal(1000) ** power for power, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
-}
 
 #: Words that the server accepts, by type and field. The schema does not name them.
 _ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("Container", "imagePullPolicy"): ("Always", "IfNotPresent", "Never"),
-    ("Container", "restartPolicy"): ("Always", "Never", "OnFailure"),
+    # Always makes an init container a sidecar; a server takes nothing else where pods always restart.
+    ("Container", "restartPolicy"): ("Always",),
     ("Container", "terminationMessagePolicy"): ("File", "FallbackToLogsOnError"),
     ("ContainerPort", "protocol"): ("TCP", "UDP", "SCTP"),
     ("ContainerResizePolicy", "restartPolicy"): ("NotRequired", "RestartContainer"),
     ("DeploymentStrategy", "type"): ("RollingUpdate", "Recreate"),
-    ("EmptyDirVolumeSource", "medium"): ("", "Memory"),
+    ("EmptyDirVolumeSource", "medium"): ("", "Memory", "HugePages"),
     ("HPAScalingPolicy", "type"): ("Pods", "Percent"),
     ("HPAScalingRules", "selectPolicy"): ("Max", "Min", "Disabled"),
     ("HTTPGetAction", "scheme"): ("HTTP", "HTTPS"),
@@ -92,10 +83,17 @@ _ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("LabelSelectorRequirement", "operator"): ("In", "NotIn", "Exists", "DoesNotExist"),
     ("NodeSelectorRequirement", "operator"): ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"),
+    ("PersistentVolumeClaimSpec", "volumeMode"): ("Filesystem", "Block"),
+    ("ImageVolumeSource", "pullPolicy"): ("Always", "IfNotPresent", "Never"),
+    ("ObjectFieldSelector", "apiVersion"): ("v1",),
+    # The rest asks for Windows, where our commands do not run.
+    ("PodOS", "name"): ("linux",),
     ("PodSpec", "dnsPolicy"): ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"),
     ("PodSpec", "preemptionPolicy"): ("Never", "PreemptLowerPriority"),
     # A Deployment's pods always restart.
     ("PodSpec", "restartPolicy"): ("Always",),
+    # MountOption needs a feature gate that servers have off.
+    ("PodSecurityContext", "seLinuxChangePolicy"): ("Recursive",),
     ("PodSecurityContext", "fsGroupChangePolicy"): ("OnRootMismatch", "Always"),
     ("PodSecurityContext", "supplementalGroupsPolicy"): ("Merge", "Strict"),
     ("SeccompProfile", "type"): ("RuntimeDefault", "Localhost", "Unconfined"),
@@ -140,67 +138,147 @@ _BOUNDS: dict[tuple[str, str], tuple[int, int]] = {
     ("ProjectedVolumeSource", "defaultMode"): (0, 0o777),
     ("DownwardAPIVolumeSource", "defaultMode"): (0, 0o777),
     ("KeyToPath", "mode"): (0, 0o777),
+    ("DownwardAPIVolumeFile", "mode"): (0, 0o777),
+    ("PodSecurityContext", "supplementalGroups"): (0, 2**31 - 1),
+    ("ServiceAccountTokenProjection", "expirationSeconds"): (600, 2**32),
+    ("SleepAction", "seconds"): (0, 2**31 - 1),
+    ("ISCSIVolumeSource", "lun"): (0, 255),
+    ("FCVolumeSource", "lun"): (0, 255),
 }
+
+_RELATIVE_PATH = Text("a relative path without '..'", r"(?!/)(?!(.*/)?\.\.(/|$)).+")
+_ABSOLUTE_PATH = Text("an absolute path", r"/.*")
 
 #: Text that must follow a pattern, by type and field.
 _PATTERNS: dict[tuple[str, str], Text] = {
     ("Container", "name"): DNS_LABEL,
-    ("Container", "image"): IMAGE,
     ("ContainerPort", "name"): Text(
-        "at most 15 lower case letters, digits and '-'", r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", 15
+        "at most 15 lower case letters, digits and single '-', with a letter",
+        r"(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]*[a-z0-9])?",
+        15,
     ),
+    ("CSIVolumeSource", "driver"): Text("the name of a CSI driver", rf"(?i:{_SUBDOMAIN})", 63),
     ("EnvVar", "name"): ENV_NAME,
     ("EnvVar", "value"): QUOTED_TEXT,
+    ("EnvFromSource", "prefix"): ENV_NAME,
+    ("HTTPHeader", "name"): Text("the name of an HTTP header", r"[-A-Za-z0-9]+"),
     ("Volume", "name"): DNS_LABEL,
     ("VolumeMount", "name"): DNS_LABEL,
     ("VolumeMount", "mountPath"): Text("a path without ':'", r"[^:]+"),
     ("VolumeMount", "subPath"): Text("a relative path without '..'", r"(?!/)(?!(.*/)?\.\.(/|$)).*"),
-    ("KeyToPath", "path"): Text("a relative path without '..'", r"(?!/)(?!(.*/)?\.\.(/|$)).+"),
+    ("VolumeMount", "subPathExpr"): Text("a relative path without '..'", r"(?!/)(?!(.*/)?\.\.(/|$)).*"),
+    ("VolumeDevice", "name"): DNS_LABEL,
+    ("VolumeDevice", "devicePath"): Text("a path without ':' and '..'", r"(?!(.*/)?\.\.(/|$))[^:]+"),
+    ("Lifecycle", "stopSignal"): Text(
+        "a signal such as SIGTERM",
+        r"SIG(ABRT|ALRM|BUS|CHLD|CLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT|SEGV|STKFLT|STOP|SYS|TERM"
+        r"|TRAP|TSTP|TTIN|TTOU|URG|USR1|USR2|VTALRM|WINCH|XCPU|XFSZ|RTMIN(\+([1-9]|1[0-5]))?|RTMAX(-([1-9]|1[0-4]))?)",
+    ),
+    ("KeyToPath", "path"): _RELATIVE_PATH,
     ("KeyToPath", "key"): SECRET_KEY,
+    ("DownwardAPIVolumeFile", "path"): _RELATIVE_PATH,
+    ("ServiceAccountTokenProjection", "path"): _RELATIVE_PATH,
+    ("ClusterTrustBundleProjection", "path"): _RELATIVE_PATH,
+    ("FileKeySelector", "path"): _RELATIVE_PATH,
+    ("FileKeySelector", "key"): ENV_NAME,
+    ("FileKeySelector", "volumeName"): DNS_LABEL,
     ("SecretKeySelector", "key"): SECRET_KEY,
     ("ConfigMapKeySelector", "key"): SECRET_KEY,
     ("SecretKeySelector", "name"): DNS_SUBDOMAIN,
     ("ConfigMapKeySelector", "name"): DNS_SUBDOMAIN,
+    ("SecretProjection", "name"): DNS_SUBDOMAIN,
+    ("ConfigMapProjection", "name"): DNS_SUBDOMAIN,
     ("ConfigMapVolumeSource", "name"): DNS_SUBDOMAIN,
     ("ConfigMapEnvSource", "name"): DNS_SUBDOMAIN,
     ("SecretEnvSource", "name"): DNS_SUBDOMAIN,
     ("SecretVolumeSource", "secretName"): DNS_SUBDOMAIN,
     ("LocalObjectReference", "name"): DNS_SUBDOMAIN,
     ("PersistentVolumeClaimVolumeSource", "claimName"): DNS_SUBDOMAIN,
+    ("PersistentVolumeClaimSpec", "storageClassName"): DNS_SUBDOMAIN,
+    ("NFSVolumeSource", "path"): _ABSOLUTE_PATH,
+    ("PodResourceClaim", "name"): DNS_LABEL,
+    ("PodResourceClaim", "resourceClaimName"): DNS_SUBDOMAIN,
+    ("PodResourceClaim", "resourceClaimTemplateName"): DNS_SUBDOMAIN,
+    ("ResourceClaim", "name"): DNS_LABEL,
+    ("ResourceClaim", "request"): DNS_LABEL,
     ("PodSpec", "nodeName"): DNS_SUBDOMAIN,
     ("PodSpec", "serviceAccountName"): DNS_SUBDOMAIN,
     ("PodSpec", "priorityClassName"): DNS_SUBDOMAIN,
+    ("PodSpec", "runtimeClassName"): DNS_SUBDOMAIN,
     ("PodSpec", "hostname"): DNS_LABEL,
+    ("PodSpec", "hostnameOverride"): Text("a DNS name of at most 64 characters", _SUBDOMAIN, 64),
     ("PodSpec", "subdomain"): DNS_LABEL,
+    ("PodReadinessGate", "conditionType"): QUALIFIED_NAME,
+    ("PodSchedulingGate", "name"): QUALIFIED_NAME,
+    ("PodDNSConfig", "searches"): Text("a DNS name", rf"\.|_?{_SUBDOMAIN.replace('[a-z0-9]', '[a-z0-9_]')}\.?", 253),
+    ("HostAlias", "hostnames"): DNS_SUBDOMAIN,
+    ("Sysctl", "name"): Text(
+        "the name of a sysctl", r"[a-z0-9]([-_a-z0-9]*[a-z0-9])?([./][a-z0-9]([-_a-z0-9]*[a-z0-9])?)*", 253
+    ),
+    ("Toleration", "key"): QUALIFIED_NAME,
+    ("Toleration", "value"): LABEL_VALUE,
     ("LabelSelectorRequirement", "key"): QUALIFIED_NAME,
     ("NodeSelectorRequirement", "key"): QUALIFIED_NAME,
     ("PodAffinityTerm", "topologyKey"): QUALIFIED_NAME,
+    ("PodAffinityTerm", "namespaces"): DNS_LABEL,
+    ("PodAffinityTerm", "matchLabelKeys"): QUALIFIED_NAME,
+    ("PodAffinityTerm", "mismatchLabelKeys"): QUALIFIED_NAME,
     ("TopologySpreadConstraint", "topologyKey"): QUALIFIED_NAME,
+    ("TopologySpreadConstraint", "matchLabelKeys"): QUALIFIED_NAME,
 }
 
 _LABEL_MAPS = {("LabelSelector", "matchLabels"), ("PodSpec", "nodeSelector")}
 
-#: Types that hold exactly one of their fields, apart from those named.
-_ONE_OF: dict[str, frozenset[str]] = {
-    "Volume": frozenset({"name"}),
-    "LifecycleHandler": frozenset(),
-    "EnvVarSource": frozenset(),
-    "VolumeProjection": frozenset(),
-    "EnvFromSource": frozenset({"prefix"}),
-}
+
+_HOST = r"([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\]"
+_IMAGE_PATH = r"[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*"
+_IMAGE_TAG = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_.]{0,127}")
+_IMAGE_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*([-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
 
 
-def quantity(value: Any) -> Decimal | None:
-    """What a Kubernetes quantity stands for, in bytes or cores; None if it is none."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    match = _QUANTITY.fullmatch(str(value))
-    if not match:
-        return None
-    number, suffix = Decimal(match[1]), match[2] or ""
-    if suffix[:1] in ("e", "E") and len(suffix) > 1 and suffix != "Ei":
-        return number * Decimal(10) ** int(suffix[1:])
-    return number * _SUFFIXES[suffix]
+@dataclass(frozen=True)
+class Image:
+    """The reference of an image, as a container runtime reads it: registry, repository, tag, digest."""
+
+    def __call__(self, node: Node, problems: Problems) -> str | Invalid:
+        """The reference."""
+        value = node.value if isinstance(node, Leaf) else None
+        if not isinstance(value, str) or value == MISPLACED or not value.strip():
+            return refuse(self, node, problems)
+        fault = _image_fault(value)
+        if fault:
+            problems.add(node.path, f"no runtime can pull the image {value!r}: {fault}")
+            return INVALID
+        return value
+
+    def describe(self) -> str:
+        """Always the same."""
+        return "an image reference such as registry.example/app:1.4"
+
+
+def _image_fault(value: str) -> str | None:
+    if re.search(r"\s", value):
+        return "it has white space in it; take that out."
+    if "://" in value:
+        return f"it is no URL; write {value.partition('://')[2]!r}."
+    named, at, digest = value.partition("@")
+    if at and not _IMAGE_DIGEST.fullmatch(digest):
+        return "what follows '@' is no digest such as sha256:… with all of its digits."
+    first, slash, rest = named.partition("/")
+    has_registry = bool(slash) and (first == "localhost" or "." in first or ":" in first)
+    if has_registry and not re.fullmatch(rf"({_HOST})(:[0-9]{{1,5}})?", first):
+        return f"{first!r} is no host of a registry."
+    repository, colon, tag = (rest if has_registry else named).partition(":")
+    if colon and not _IMAGE_TAG.fullmatch(tag):
+        return f"{tag!r} is no tag: at most 128 letters, digits, '_', '-' and '.'." if tag else "its tag is missing."
+    if repository != repository.lower():
+        return f"a repository has lower case letters only; write {repository.lower()!r}."
+    if not re.fullmatch(rf"{_IMAGE_PATH}(/{_IMAGE_PATH})*", repository):
+        return f"{repository!r} is no repository: lower case letters and digits, with '.', '_', '-', '/' between them."
+    return None
+
+
+IMAGE = Image()
 
 
 @dataclass(frozen=True)
@@ -346,7 +424,16 @@ def _map(element: str, field: tuple[str, str], node: Node, problems: Problems) -
     if field in _LABEL_MAPS:
         return MapOf(QUALIFIED_NAME, LABEL_VALUE)(node, problems)
     if element == "Quantity":
-        return MapOf(QUALIFIED_NAME, Quantity())(node, problems)
+        amounts = MapOf(QUALIFIED_NAME, Quantity())(node, problems)
+        is_container = field[0] == "ResourceRequirements" and not isinstance(amounts, Invalid)
+        faults = [
+            (child.path, fault)
+            for name, child in (items(node) if is_container else ())
+            if (fault := resource_fault(name, plain(child)))
+        ]
+        for path, fault in faults:
+            problems.add(path, fault)
+        return INVALID if faults else amounts
     return MapOf(QUOTED_TEXT, QUOTED_TEXT)(node, problems)
 
 
@@ -356,9 +443,16 @@ def _object(kind: str, node: Node, problems: Problems, partial: bool) -> Any:
     fields = TYPES[kind]
     result: dict[str, Any] = {}
     valid = True
+    for name in _nulls(kind, node, partial):
+        if name in fields:
+            result[name] = None
     for name, child in items(node):
         if name not in fields:
             unknown_key(f"a Kubernetes {kind}", name, child.path, set(fields), problems)
+            valid = False
+            continue
+        if (kind, name) in REFUSED:
+            problems.add(child.path, f"{name} does not belong here: {REFUSED[kind, name]}")
             valid = False
             continue
         value = _value(fields[name], (kind, name), child, problems, partial)
@@ -366,78 +460,34 @@ def _object(kind: str, node: Node, problems: Problems, partial: bool) -> Any:
         result[name] = value
     if not valid:
         return INVALID
-    missing = [name for name, field_type in fields.items() if field_type.endswith("!") and name not in result]
+    required = [name for name, field_type in fields.items() if field_type.endswith("!")]
+    missing = [name for name in (*required, *REQUIRED.get(kind, ())) if name not in result]
     # Lists that merge by a key need the key even where the rest may be missing.
     if missing and not (partial and not (kind in ("Container", "Volume", "EnvVar") and "name" in missing)):
         problems.add(node.path, f"the Kubernetes {kind} {show(node)} lacks {', '.join(missing)}.")
         return INVALID
-    return result if _consistent(kind, result, node, problems, partial) else INVALID
+    fault = fault_of(kind, {name: item for name, item in result.items() if item is not None}, partial)
+    if fault:
+        problems.add(node.path, fault)
+        return INVALID
+    return result
 
 
-def _consistent(kind: str, value: dict[str, Any], node: Node, problems: Problems, partial: bool) -> bool:
-    """Rules between the fields of one object that the schema does not hold."""
-    message = None
-    if kind in _ONE_OF and not partial:
-        sources = sorted(set(value) - _ONE_OF[kind])
-        if len(sources) != 1:
-            message = (
-                f"write exactly one source, not {len(sources)}{' (' + ', '.join(sources) + ')' if sources else ''}."
-            )
-    if kind == "EnvVar" and value.get("value") and "valueFrom" in value:
-        message = "write value or valueFrom, not both."
-    if kind == "Toleration" and value.get("operator") == "Exists" and value.get("value"):
-        message = "operator Exists takes no value; leave value out or write operator: Equal."
-    if kind == "Toleration" and not value.get("key") and value.get("operator", "") in ("", "Equal"):
-        message = "a toleration without key needs operator: Exists."
-    if kind == "Toleration" and "tolerationSeconds" in value and value.get("effect") != "NoExecute":
-        message = "tolerationSeconds needs effect: NoExecute."
-    if kind in ("LabelSelectorRequirement", "NodeSelectorRequirement"):
-        message = _selector_values(value)
-    if kind == "HPAScalingRules" and value.get("policies") == []:
-        message = "write at least one policy, or leave policies out."
-    if kind == "ResourceRequirements":
-        message = _requests_within_limits(value)
-    if kind == "DeploymentStrategy" and value.get("type") == "Recreate" and value.get("rollingUpdate"):
-        message = "type Recreate takes no rollingUpdate; leave it out."
-    steps = {str(value.get(name, 1)) for name in ("maxSurge", "maxUnavailable")}
-    if kind == "RollingUpdateDeployment" and steps <= {"0", "0%"}:
-        message = "maxSurge and maxUnavailable cannot both be 0; nothing could ever be replaced."
-    if kind == "Probe" and not partial and len({"exec", "grpc", "httpGet", "tcpSocket"} & set(value)) != 1:
-        message = "write exactly one of exec, grpc, httpGet and tcpSocket."
-    if kind == "HostAlias" and not is_address(value.get("ip")):
-        message = f"{value.get('ip')!r} is not an IP address."
-    if message:
-        problems.add(node.path, message)
-    return message is None
+#: Types whose fields a null takes out, whatever lies below.
+_REMOVABLE = ("Capabilities", "PodSecurityContext", "SecurityContext")
 
 
-def _selector_values(value: dict[str, Any]) -> str | None:
-    operator, values = value.get("operator"), value.get("values") or []
-    if operator in ("In", "NotIn") and not values:
-        return f"operator {operator} needs values."
-    if operator in ("Exists", "DoesNotExist") and values:
-        return f"operator {operator} takes no values; leave them out."
-    if operator in ("Gt", "Lt") and (len(values) != 1 or not re.fullmatch(r"-?\d+", values[0])):
-        return f"operator {operator} needs exactly one whole number, in quotes."
-    return None
-
-
-def _requests_within_limits(value: dict[str, Any]) -> str | None:
-    requests, limits = value.get("requests", {}), value.get("limits", {})
-    for name, request in requests.items():
-        limit = limits.get(name)
-        if limit is not None and (quantity(request) or 0) > (quantity(limit) or 0):
-            return f"the {name} request {request} is above its limit {limit}."
-    return None
-
-
-def is_address(value: Any) -> bool:
-    """Whether a text is an IPv4 or IPv6 address."""
-    try:
-        ipaddress.ip_address(str(value))
-    except ValueError:
-        return False
-    return True
+def _nulls(kind: str, node: Node, partial: bool) -> list[str]:
+    """Fields that are written as null to take a default out; elsewhere a null means that nobody wrote anything."""
+    children: Mapping[str, Any] = node.children if isinstance(node, Branch) else node.value
+    names = [
+        name for name, child in children.items() if child is None or child == Leaf(None, getattr(child, "path", ""))
+    ]
+    if kind in _REMOVABLE:
+        return names
+    # A null list would take out what we need ourselves, such as all containers.
+    removable = partial and kind in ("PodSpec", "Container")
+    return [name for name in names if removable and not TYPES[kind].get(name, "[").startswith("[")]
 
 
 def _scalar(kind: str, field: tuple[str, str], node: Node, problems: Problems) -> Any:
@@ -454,6 +504,8 @@ def _scalar(kind: str, field: tuple[str, str], node: Node, problems: Problems) -
         return Quantity()(node, problems)
     if kind == "IntOrString":
         return (PortOrName() if field[1] == "port" else CountOrPercent())(node, problems)
+    if field == ("Container", "image"):
+        return IMAGE(node, problems)
     if not isinstance(value, str):
         return refuse(_PATTERNS.get(field, QUOTED_TEXT), node, problems)
     return _PATTERNS.get(field, QUOTED_TEXT)(node, problems)
@@ -476,28 +528,28 @@ def _octal(node: Node) -> int | None:
     return as_integer(node)
 
 
-def merge(type_name: str, lower: Any, upper: Any) -> Any:
+def merge(type_name: str, lower: Any, upper: Any, keep_nulls: bool = False) -> Any:
     """Merge one Kubernetes value over another as a strategic merge does: keyed lists by key, other lists replaced.
 
+    A null on top takes a field out.
+
     :param type_name: the type of both, as C(_kubernetes_types) names it.
+    :param keep_nulls: whether what is taken out stays as a null, because a further value lies below.
     """
     kind = type_name.rstrip("!")
     if kind.startswith("[") and "@" in kind and isinstance(lower, list) and isinstance(upper, list):
         element, key = kind[1:-1].split("@")
         merged = {item.get(key): item for item in lower}
         for item in upper:
-            name = item.get(key)
-            merged[name] = merge(element, merged[name], item) if name in merged else item
+            merged[item.get(key)] = merge(element, merged.get(item.get(key), {}), item, keep_nulls)
         return list(merged.values())
     if isinstance(lower, dict) and isinstance(upper, dict):
         fields = TYPES.get(kind, {})
-        return {
-            **lower,
-            **{
-                key: merge(fields.get(key, ""), lower[key], value) if key in lower else value
-                for key, value in upper.items()
-            },
-        }
+        result = {**lower}
+        for key, value in upper.items():
+            below = lower.get(key, {} if isinstance(value, dict) else [] if isinstance(value, list) else None)
+            result[key] = merge(fields.get(key, ""), below, value, keep_nulls)
+        return result if keep_nulls else {key: value for key, value in result.items() if value is not None}
     return upper
 
 

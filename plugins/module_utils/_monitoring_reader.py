@@ -34,6 +34,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys i
     ServiceMonitor,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._names import flower_secret_name, server_name
+from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING
+from ansible_collections.queueops.celery.plugins.module_utils._pod_rules import check_finished_pod
+from ansible_collections.queueops.celery.plugins.module_utils._pods import TLS_VOLUME, ServerContext, server_pod
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
 from ansible_collections.queueops.celery.plugins.module_utils._safety import with_rule
 from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import looks_secret
@@ -197,6 +200,7 @@ class _Reader:
         self._check_overrides(part, pod)
         self._check_image(part, pod.image, keys)
         self._check_references(part, written)
+        self._check_finished(part, pod)
         return keys, self._servers(part, getattr(keys, "name", None), pod)
 
     def _pod(self, part: str) -> ServerPod:
@@ -224,6 +228,15 @@ class _Reader:
         for name, wanted in lost_references({"env": entries}):
             if not wanted.startswith(("CELERY_", *filter(None, _ENV_PREFIX.values()))):
                 self.problems.add(self.path(part, "env"), lost_reference(name, wanted))
+
+    def _check_finished(self, part: str, pod: Pod) -> None:
+        """The pod as a whole, unless one of its keys is wrong already."""
+        if any(problem.path.startswith(f"{_VARIABLE}{part}") for problem in self.problems.found):
+            return
+        context = ServerContext(part, (), (), 1, "/", Broker(), {}, {}, NOTHING)
+        ours = ("settings", TLS_VOLUME, f"{part}-0", f"{part}-1")
+        spec = server_pod(pod, context)["spec"]
+        check_finished_pod(spec, part, pod.pod_overrides, lambda key: self.path(part, key), self.problems, ours)
 
     def _servers(self, part: str, name: str | None, pod: Pod) -> tuple[Server, ...]:
         """One a broker. The first one has the plain name: that of the fleet's own broker, if anybody uses it."""
@@ -271,9 +284,9 @@ def _environment(pod: ServerPod | Pod) -> Iterator[tuple[str, dict[str, Any]]]:
 def _values(pod: ServerPod) -> dict[str, Any]:
     values = {item.name: getattr(pod, item.name) for item in fields(ServerPod) if key_of(item)}
     ids = {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}
-    values["security_context"] = merge("PodSecurityContext", ids, pod.security_context)
+    values["security_context"] = merge("PodSecurityContext", ids, pod.security_context, keep_nulls=True)
     values["container_security_context"] = merge(
-        "SecurityContext", {"readOnlyRootFilesystem": True}, pod.container_security_context
+        "SecurityContext", {"readOnlyRootFilesystem": True}, pod.container_security_context, keep_nulls=True
     )
     return values
 

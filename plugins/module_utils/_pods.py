@@ -442,10 +442,10 @@ def _container_security(pod: Pod) -> dict[str, Any]:
 
 def _hardened(container: dict[str, Any], pod: Pod) -> dict[str, Any]:
     """A container of the user's, admitted where the worker is."""
-    base = {"restricted": _RESTRICTED_CONTAINER, "baseline": _BASELINE_CONTAINER}.get(pod.pod_security)
-    if base is None:
-        return container
-    return {**container, "securityContext": merge("SecurityContext", base, container.get("securityContext", {}))}
+    base = {"restricted": _RESTRICTED_CONTAINER, "baseline": _BASELINE_CONTAINER}.get(pod.pod_security, {})
+    security = merge("SecurityContext", base, container.get("securityContext", {}))
+    kept = {name: value for name, value in container.items() if name != "securityContext"}
+    return {**kept, "securityContext": security} if security else kept
 
 
 def _spec(pod: Pod, containers: list[dict[str, Any]], selector: dict[str, str]) -> dict[str, Any]:

@@ -83,8 +83,9 @@ def _check_service(service: Service, problems: Problems) -> None:
     without = [f"variant {item.name}" for item in service.variants if not item.pod.image and not item.adopted]
     if service.beat is not None and not service.pod.image:
         without.append("beat")
-    # What services take over has a message of its own where it is missing.
-    if without and not service.inherits:
+    # What services take over has a message of its own where it is missing, and so has an image that is refused.
+    refused = any(problem.path.endswith(".image") for problem in problems.found)
+    if without and not service.inherits and not refused:
         problems.add(
             f"{service.path}.image",
             f"service {service.name} has no image for {', '.join(without)}; set it here, or image on the variant.",

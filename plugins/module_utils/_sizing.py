@@ -12,9 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._command import limits_in_force
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import merge, quantity
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import merge
 from ansible_collections.queueops.celery.plugins.module_utils._model import Knowledge, Pod, Process
 from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER
+from ansible_collections.queueops.celery.plugins.module_utils._quantities import quantity
 
 #: Time beyond the longest task in which a stopping worker returns what it holds and says goodbye.
 SHUTDOWN_RESERVE = 30

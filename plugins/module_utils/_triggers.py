@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import quantity
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
+from ansible_collections.queueops.celery.plugins.module_utils._quantities import quantity
 from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import URL_WITH_PASSWORD, names_secret
 
 #: Where KEDA looks for a parameter. C(ENV) is the key C(<parameter>FromEnv), the name of an environment variable.

@@ -62,6 +62,7 @@ _SPECIAL: dict[type, Values] = {
     Plain: _JSON,
     kubernetes.CountOrPercent: st.sampled_from([1, 2, "25%", "100%"]),
     kubernetes.VolumeSource: st.sampled_from([{"emptyDir": {}}, {"persistentVolumeClaim": {"claimName": "beat"}}]),
+    kubernetes.Image: st.sampled_from(["app", "registry.example/app:1", "localhost:5000/team/app:V1", "Registry/My:1"]),
     kubernetes.Quantity: st.sampled_from(["100m", 1, "2", "64Mi", "1.5Gi"]),
     values.EnvSection: _ENV,
     values.SecretEnv: st.sampled_from([True, {"secret": "pay", "key": "token"}]),
@@ -156,6 +157,8 @@ def _object(kind: str, depth: int) -> Values:
 def _scalar(kind: str, field: tuple[str, str]) -> Values:
     if field in kubernetes._ENUMS:
         return st.sampled_from(kubernetes._ENUMS[field])
+    if field == ("Container", "image"):
+        return valid_value(kubernetes.IMAGE)
     if field in kubernetes._PATTERNS:
         return _text(kubernetes._PATTERNS[field].pattern, 15)
     if kind == "int" or kind == "number":

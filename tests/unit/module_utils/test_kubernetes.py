@@ -9,9 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import Kubernetes, merge, quantity
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import Kubernetes, merge
 from ansible_collections.queueops.celery.plugins.module_utils._layers import nested
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
+from ansible_collections.queueops.celery.plugins.module_utils._quantities import quantity
 
 
 def read(kind: str, value: Any, partial: bool = False) -> tuple[Any, list[str]]:
@@ -93,7 +94,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("[EnvVar@name]", [{"name": "A", "value": 5}], "here[0].value: 5 is not valid here; write text, in quotes"),
     (
         "[EnvVar@name]",
-        [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "y"}}}],
+        [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         "write value or valueFrom",
     ),
     ("[EnvVar@name]", [{"name": "A", "valueFrom": {}}], "write exactly one source, not 0."),

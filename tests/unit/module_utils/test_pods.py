@@ -10,7 +10,8 @@ import re
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed, ObservedObject
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring import watching_resources
+from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed, ObservedObject
 
 from tests.unit.inventories import (
     REDIS,
@@ -216,11 +217,11 @@ def test_pods_roll_when_a_secret_of_ours_has_changed_and_only_then() -> None:
 
 def test_pod_overrides_have_the_last_word() -> None:
     overrides = {
-        "dnsPolicy": "None",
+        "dnsPolicy": "Default",
         "containers": [{"name": "worker", "tty": True}, {"name": "more", "image": "x"}],
     }
     pod = pod_with({"pod_overrides": overrides})
-    assert pod["dnsPolicy"] == "None"
+    assert pod["dnsPolicy"] == "Default"
     assert [item["name"] for item in pod["containers"]] == ["worker", "more"]
     assert (pod["containers"][0]["tty"], pod["containers"][0]["image"]) == (True, "registry.example/billing:1.4")
 
@@ -344,3 +345,65 @@ def test_a_liveness_that_beat_cannot_have_is_refused(broker: dict[str, Any], wor
     (problem,) = problems_of(**variables, versions={"celery": "5.6"})
     assert problem.startswith("celery_workers_services.billing.beat.liveness: ")
     assert words in problem
+
+
+NULLS: list[tuple[dict[str, Any], str, str]] = [
+    ({"security_context": {"runAsNonRoot": None}}, "pod", "runAsNonRoot"),
+    ({"security_context": {"seccompProfile": None}}, "pod", "seccompProfile"),
+    ({"container_security_context": {"allowPrivilegeEscalation": None}}, "worker", "allowPrivilegeEscalation"),
+    ({"container_security_context": {"capabilities": None}}, "worker", "capabilities"),
+    ({"container_security_context": {"capabilities": {"drop": None}}}, "worker", "drop"),
+    ({"pod_overrides": {"securityContext": {"runAsNonRoot": None}}}, "pod", "runAsNonRoot"),
+    (
+        {"pod_overrides": {"containers": [{"name": "worker", "securityContext": {"capabilities": None}}]}},
+        "worker",
+        "capabilities",
+    ),
+    (
+        {"sidecars": [{"name": "more", "image": "more", "securityContext": {"allowPrivilegeEscalation": None}}]},
+        "more",
+        "allowPrivilegeEscalation",
+    ),
+]
+
+
+@pytest.mark.parametrize(("keys", "place", "field"), NULLS)
+def test_a_null_takes_a_default_out_of_a_security_context(keys: dict[str, Any], place: str, field: str) -> None:
+    def context(pod: dict[str, Any]) -> str:
+        if place == "pod":
+            return json.dumps(pod["securityContext"])
+        found = {item["name"]: item.get("securityContext", {}) for item in pod["containers"]}
+        return json.dumps(found[place])
+
+    more = {"sidecars": [{"name": "more", "image": "more"}]} if place == "more" else {}
+    assert f'"{field}"' in context(pod_with(more))
+    pod = pod_with(keys)
+    assert f'"{field}"' not in context(pod)
+    assert "null" not in json.dumps(pod)
+
+
+def test_a_null_takes_a_default_out_of_beats_security_context() -> None:
+    spec = beat_pod_with(
+        {"security_context": {"runAsNonRoot": None}, "container_security_context": {"capabilities": None}}
+    )
+    assert spec["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
+    assert spec["containers"][0]["securityContext"] == {"allowPrivilegeEscalation": False}
+
+
+def test_a_null_on_a_variant_takes_out_what_its_service_says() -> None:
+    found = pod_with({"security_context": {"runAsUser": None}}, service={"security_context": {"runAsUser": 1000}})
+    assert "runAsUser" not in found["securityContext"]
+
+
+def test_a_null_takes_a_probe_out_of_the_finished_pod() -> None:
+    overrides = {"containers": [{"name": "worker", "startupProbe": None}]}
+    assert "startupProbe" not in pod_with({"pod_overrides": overrides})["containers"][0]
+
+
+@pytest.mark.parametrize("part", ["flower", "exporter"])
+def test_a_null_takes_a_default_out_of_the_security_context_of_what_watches(part: str) -> None:
+    keys = {"security_context": {"runAsUser": None, "runAsNonRoot": None, "fsGroup": None, "runAsGroup": None}}
+    fleet = fleet_of(**one_variant(), enabled=(part,), **{part: keys})
+    (deployment,) = of_kind(watching_resources(fleet, NOTHING), "Deployment")
+    spec = deployment["spec"]["template"]["spec"]
+    assert spec["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
