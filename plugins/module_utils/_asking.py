@@ -20,6 +20,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
     pods_of,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._command import app_of, written_options
+from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import LAUNCHER
 from ansible_collections.queueops.celery.plugins.module_utils._inquiry import (
     NO_PYTHON,
     Answer,
@@ -43,6 +44,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._key_changes impor
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
 from ansible_collections.queueops.celery.plugins.module_utils._sources import app_container
+from ansible_collections.queueops.celery.plugins.module_utils._start import python_in
 from ansible_collections.queueops.celery.plugins.module_utils._verification import (
     Finding,
     missing_key,
@@ -81,9 +83,10 @@ def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
     :returns: the answer; one with an error where there is none.
     """
     name = str(pod["metadata"]["name"])
-    container = app_container(pod["spec"], name)["name"]
+    container = app_container(pod["spec"], name)
+    python = python_in([*(container.get("command") or []), *(container.get("args") or [])], LAUNCHER)
     try:
-        output, errors = _execute(cluster, name, container, command_of(question))
+        output, errors = _execute(cluster, name, container["name"], command_of(question, python))
     except Exception as error:  # the client raises one class per status, and others for the network
         return Answer(error=f"{name} could not be asked: {first_cause({'msg': str(error)})}")
     answer = answer_from(output)

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.queueops.celery.plugins.module_utils._celery_settings import SETTINGS, name_of_today
 from ansible_collections.queueops.celery.plugins.module_utils._model import POOLS, Consumption, Process
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import REFERENCE_TEXT
@@ -114,12 +115,6 @@ _SETTING_KEYS: dict[str, str] = {
 #: References of Kubernetes, escaped references, and any other dollar sign that it would read as the start of one.
 _DOLLAR = re.compile(rf"\$?{REFERENCE_TEXT}|\$(?=[$(])")
 
-#: First words of Celery 5.7 settings; a command line cannot set others.
-_NAMESPACES = (
-    "accept", "beat", "broker", "cache", "cassandra", "control", "couchbase", "database", "elasticsearch", "enable",
-    "event", "events", "mongodb", "redis", "result", "s3", "security", "task", "timezone", "worker",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Argument:
@@ -206,21 +201,37 @@ def _why_strange(word: str, known: set[str]) -> str:
 def check_settings(process: Process, path: str, problems: Problems) -> None:
     """Note settings that a command line cannot set or that have a key of their own."""
     for name, value in process.settings.items():
-        setting = name.lower().replace(".", "_")
-        if setting in _SETTING_KEYS:
-            problems.add(f"{path}.{name}", f"write {_SETTING_KEYS[setting]} instead, which the scaler knows of too.")
-        elif setting.split("_")[0] not in _NAMESPACES:
-            problems.add(
-                f"{path}.{name}", "this is no Celery setting in its new, lower case form (Celery 4 and later)."
-            )
+        setting = setting_name(name)
+        today = name_of_today(setting)
+        if (today or setting) in _SETTING_KEYS:
+            key = _SETTING_KEYS[today or setting]
+            problems.add(f"{path}.{name}", f"write {key} instead, which the scaler knows of too.")
+        elif today:
+            problems.add(f"{path}.{name}", f"a command line takes the names of Celery 4 and later only; write {today}.")
         elif value is None:
             problems.add(f"{path}.{name}", "null cannot be set on a command line; leave the setting out.")
 
 
-def worker_args(app: str, node: str, queues: tuple[str, ...], consumption: Consumption, process: Process,
+def setting_name(written: str) -> str:
+    """A Celery setting as Celery itself reads its name on a command line."""
+    return written.lower().replace(".", "_")
+
+
+def unknown_settings(process: Process) -> list[tuple[str, str]]:
+    """Settings that Celery does not have, as they are written, each with the name that may be meant."""
+    names = [(name, setting_name(name)) for name in process.settings]
+    return [
+        (written, suggest(name, SETTINGS))
+        for written, name in names
+        if name not in SETTINGS and name not in _SETTING_KEYS and not name_of_today(name)
+    ]
+
+
+def worker_args(start: Sequence[str], node: str, queues: tuple[str, ...], consumption: Consumption, process: Process,
                 memory_per_child: int | None, broker_settings: dict[str, Any]) -> tuple[str, ...]:  # fmt: skip
     """The complete arguments of a worker container, in exec form.
 
+    :param start: the words that start Celery, with its app.
     :param node: the node name's first part, C(<service>.<variant>).
     :param memory_per_child: KiB, as worked out from the memory limit; None for none.
     :param broker_settings: Celery settings that follow from the broker, such as its transport options.
@@ -236,7 +247,7 @@ def worker_args(app: str, node: str, queues: tuple[str, ...], consumption: Consu
     kept = [word for word in typed if _canonical(word) not in replaced]
     settings = _settings(process, broker_settings)
     tail = ["--", *settings] if settings else []
-    return ("celery", f"--app={app}", "worker", *kept, *process.extra_params, *tail)
+    return (*start, "worker", *kept, *process.extra_params, *tail)
 
 
 def effective_pool(process: Process) -> str:
@@ -352,7 +363,7 @@ def written_options(args: Iterable[str]) -> dict[str, str | None]:
 def app_of(args: Iterable[str]) -> str:
     """The app that a worker's complete arguments name."""
     words = list(args)
-    before = words[1 : words.index("worker")] if "worker" in words else words
+    before = words[: words.index("worker")] if "worker" in words else words
     return next((option.value for option in read_arguments(before)[0] if option.name == "app" and option.value), "")
 
 

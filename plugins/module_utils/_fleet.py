@@ -114,11 +114,13 @@ from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     Sizing,
     longest_run,
     memory_per_child,
+    pre_stop_seconds,
     resources_in_force,
     sized,
     soft_shutdown,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._sources import Source
+from ansible_collections.queueops.celery.plugins.module_utils._start import celery_command
 from ansible_collections.queueops.celery.plugins.module_utils._variable_names import PLAYBOOK_VARIABLES, meant_variable
 from ansible_collections.queueops.celery.plugins.module_utils._versions import Version, Versions, read_versions
 
@@ -805,9 +807,11 @@ def _read_variant(
     process = read(Process, _complete(tree, defaults), problems)
     if process.task_events is None and {"flower", "exporter"} & set(reader.inventory.enabled):
         process = replace(process, task_events=True)
-    estimate = _args(service, name, (), Consumption(), process, None, {})
+    estimate = _args(service, name, Pod(), (), Consumption(), process, None, {})
     ends_tasks = "time-limit" in limits_of_pool(effective_pool(process))
-    sizing = sized(knowledge, slots_of(estimate), not blind, ends_tasks)
+    hook = pre_stop_seconds(read(Pod, _complete(tree, {}), Problems()))
+    usual = int(defaults.get("termination_grace_period", Pod().termination_grace_period))
+    sizing = sized(knowledge, slots_of(estimate), not blind, ends_tasks, hook, usual)
     complete = _complete(tree, {**defaults, **sizing.keys})
     consumption = read(Consumption, complete, problems)
     queues = consumption.queues or (queue_template.replace("{service}", service.name).replace("{variant}", name),)
@@ -818,11 +822,12 @@ def _read_variant(
     check_extra_params(process, _path_of(complete, "extra_params", path), problems)
     check_settings(process, _path_of(complete, "settings", path), problems)
     process = replace(process, enforce_settings=process.enforce_settings and not adopted)
-    process = _with_shutdown(process, knowledge, pod.termination_grace_period, sizing, blind, reader.versions.celery)
+    left = pod.termination_grace_period - (0 if adopted else hook)
+    process = _with_shutdown(process, knowledge, left, sizing, blind, reader.versions.celery)
     unacked = None
     if not blind and service.broker is not None:
         rounds = -(-held_by(estimate) // slots_of(estimate))
-        longest = longest_run(knowledge, _args(service, name, (), Consumption(), process, None, {}))
+        longest = longest_run(knowledge, _args(service, name, Pod(), (), Consumption(), process, None, {}))
         eta, grace = knowledge.longest_eta_seconds or 0.0, pod.termination_grace_period
         visibility = visibility_timeout(process, longest, eta, grace, service.broker, rounds)
         process = replace(process, visibility_timeout=visibility if service.broker.type != "rabbitmq" else None)
@@ -830,7 +835,7 @@ def _read_variant(
             unacked = unacked_keys(reader.fleet, service.name, name, service.broker)
     memory = memory_per_child(process, resources_in_force(pod), slots_of(estimate))
     settings = _broker_settings(reader.preset, service.broker, unacked, process.visibility_timeout)
-    args = _args(service, name, queues, consumption, process, memory, settings)
+    args = _args(service, name, pod, queues, consumption, process, memory, settings)
     written = frozenset(name for name in tree.children if tree.get(name) is not None)
     variant = Variant(
         service=service.name,
@@ -966,13 +971,16 @@ def _path_of(tree: Branch, key: str, path: str) -> str:
 def _args(
     service: Service,
     name: str,
+    pod: Pod,
     queues: tuple[str, ...],
     consumption: Consumption,
     process: Process,
     memory: int | None,
     settings: dict[str, Any],
 ) -> tuple[str, ...]:
-    return worker_args(service.app, f"{service.name}.{name}", queues, consumption, process, memory, settings)
+    return worker_args(
+        celery_command(pod, service.app), f"{service.name}.{name}", queues, consumption, process, memory, settings
+    )
 
 
 def _adopted_pod(pod: Pod) -> Pod:

@@ -10,11 +10,13 @@ image's own.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from ansible_collections.queueops.celery.plugins.module_utils._brokers import sentinel_addresses
 from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Variant
 
 HEARTBEAT_MOUNT = "/celery-heartbeat"
+LAUNCHER = f"{HEARTBEAT_MOUNT}/start.py"
 _BEAT_FILE = "/tmp/celery-heartbeat"
 
 #: Environment in which the credentials of sentinels reach the worker.
@@ -143,9 +145,9 @@ def sentinel_password(broker: Broker | None) -> tuple[str, str] | None:
     return (broker.own_secret, "sentinel_password") if broker.sentinel_password else None
 
 
-def start_command(python: str) -> list[str]:
+def start_command(python: Sequence[str]) -> list[str]:
     """Command of the container; its arguments stay those of C(celery)."""
-    return [python, f"{HEARTBEAT_MOUNT}/start.py"]
+    return [*python, LAUNCHER]
 
 
 def check_command(python: str, limit: int, broker: Broker | None) -> list[str]:

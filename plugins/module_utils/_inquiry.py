@@ -10,7 +10,7 @@ only the app knows its tasks. Nothing secret is in the answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -278,9 +278,13 @@ _SHELL = (
 )
 
 
-def command_of(question: Question) -> list[str]:
-    """The command that asks a question in a container."""
-    return ["sh", "-c", _SHELL, SCRIPT, json.dumps({**asdict(question), "places": PLACE_OPTIONS}, sort_keys=True)]
+def command_of(question: Question, python: Sequence[str] | None = None) -> list[str]:
+    """The command that asks a question in a container.
+
+    :param python: the words that start the Python of its Celery, where its command line says so.
+    """
+    asked = json.dumps({**asdict(question), "places": PLACE_OPTIONS}, sort_keys=True)
+    return [*python, "-c", SCRIPT, asked] if python else ["sh", "-c", _SHELL, SCRIPT, asked]
 
 
 def answer_from(output: str) -> Answer | None:

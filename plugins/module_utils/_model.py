@@ -425,12 +425,21 @@ class Probe:
         "Restart a worker that stops answering. Not with V(ping): a broker outage would restart all workers together.",
         default_text="true for exec, and for heartbeat where the broker's address is known; false for ping",
     )
-    startup_seconds: int = key(Integer(10, unit=SECONDS), "Time a worker has to come up.", 300)
+    startup_seconds: int = key(
+        Integer(10, unit=SECONDS),
+        "Time a worker has to come up. Above 300 C(progressDeadlineSeconds) of the Deployment grows with it.",
+        300,
+    )
     period_seconds: int = key(Integer(1, unit=SECONDS), "Time between two liveness checks.", 30)
     timeout_seconds: int = key(Integer(1, unit=SECONDS), "Time one check may take.", 10)
     failures: int = key(Integer(1), "Failed checks in a row after which the container is restarted.", 5)
     heartbeat_seconds: int = key(Integer(10, unit=SECONDS), "Age at which the heartbeat file counts as stale.", 120)
-    python: str = key(Text("a path or name of a program"), "Python of the image, for type V(heartbeat).", "python")
+    python: str | None = key(
+        Text("a path or name of a program"),
+        "Python of the image, for type V(heartbeat), for O(enforce_settings), and for V(ping) where "
+        "O(command_prefix) does not end in C(celery).",
+        default_text="that of command_prefix where it names one, else python",
+    )
 
 
 @dataclass(frozen=True)
@@ -460,6 +469,18 @@ class Pod:
     )
     image_pull_secrets: tuple[str, ...] = key(SECRET_NAMES, "Names of pull Secrets.", ())
     working_dir: str | None = key(Text("a path"), "Working directory.", default_text="the image's")
+    command_prefix: tuple[str, ...] = key(
+        ListOf(Text("one word of a command", r"[^\x00\r\n]+"), minimum=1),
+        "Words that start Celery in place of C(celery), such as C([/venv/bin/python, -m, celery]) or C([poetry, run, "
+        "celery]); Celery's arguments follow them. Workers, beat, probes and verify go by it.",
+        ("celery",),
+    )
+    pass_app: bool = key(
+        Flag(),
+        "Whether C(--app) is among the arguments. V(false) where O(command_prefix) knows its app itself, such as "
+        "C([sentry, run]).",
+        True,
+    )
     env: tuple[dict[str, Any], ...] = key(
         EnvSection(),
         "Environment: a list as Kubernetes writes it, or a dict of name to text. Secrets belong into secret_env.",
@@ -491,6 +512,12 @@ class Pod:
     )
     priority_class_name: str | None = key(DNS_SUBDOMAIN, "Priority class.")
     service_account_name: str | None = key(DNS_SUBDOMAIN, "Service account.")
+    automount_service_account_token: bool = key(
+        Flag(),
+        "Whether the pods get a token for the Kubernetes API. Celery needs none; tasks that talk to that API and a "
+        "Vault agent do. Identities of a cloud (IRSA, workload identity) have a token of their own.",
+        False,
+    )
     labels: dict[str, str] = key(LABELS, "Further labels of the Deployment and the objects beside it.", {})
     annotations: dict[str, str] = key(ANNOTATIONS, "Further annotations of the Deployment.", {})
     pod_labels: dict[str, str] = key(LABELS, "Further labels of the pods.", {})
@@ -501,18 +528,27 @@ class Pod:
         "restricted",
     )
     security_context: dict[str, Any] = key(
-        Kubernetes("PodSecurityContext"), "Merged over the pod's security context.", {}
+        Kubernetes("PodSecurityContext"),
+        "Merged over the pod's security context. A null takes a field out, such as one that OpenShift chooses itself.",
+        {},
     )
     container_security_context: dict[str, Any] = key(
         Kubernetes("SecurityContext"), "Merged over the worker container's security context.", {}
+    )
+    read_only_root_filesystem: bool = key(
+        Flag(),
+        "Whether the files of the image are read-only (C(readOnlyRootFilesystem)). C(/tmp), which Celery writes to, is "
+        "then an emptyDir, unless a volume of yours is mounted there.",
+        False,
     )
     init_containers: tuple[dict[str, Any], ...] = key(Kubernetes("[Container@name]"), "Init containers.", ())
     sidecars: tuple[dict[str, Any], ...] = key(Kubernetes("[Container@name]"), "Containers beside the worker.", ())
     termination_grace_period: int = key(
         Integer(1, unit=SECONDS),
-        "Time a stopping worker has to finish its tasks before it is killed.",
+        "Time a stopping worker has to finish its tasks before it is killed. The time of a C(preStop) hook is part of "
+        "it.",
         600,
-        "600, or what longest_task_seconds asks for",
+        "600, or what longest_task_seconds and a preStop hook ask for",
     )
     lifecycle: dict[str, Any] | None = key(Kubernetes("Lifecycle"), "Lifecycle hooks of the worker container.")
     probe: Probe = key(Section(Probe, word="type"), "How Kubernetes learns that the worker is up.", Probe())

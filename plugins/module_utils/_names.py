@@ -150,8 +150,19 @@ def ownership_labels(fleet: str, service: str = "", variant: str = "", component
     return {name: value for name, value in labels.items() if value}
 
 
+#: What says it of an object who looks after it.
+MANAGER = "queueops.celery"
+
+
 def people_labels(fleet: str, name: str, component: str) -> dict[str, str]:
     """Recommended labels, for people and their dashboards. Nothing of ours selects by them."""
-    labels = {"app.kubernetes.io/component": component, "app.kubernetes.io/part-of": fleet}
+    labels = {
+        "app.kubernetes.io/name": name,
+        # Not the bare fleet: Argo CD takes an object whose instance has the name of an Application for its own.
+        "app.kubernetes.io/instance": f"{fleet}-celery",
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/part-of": fleet,
+        "app.kubernetes.io/managed-by": MANAGER,
+    }
     # A name may be longer than a label may.
-    return {"app.kubernetes.io/name": name, **labels} if len(name) <= 63 else labels
+    return {label: value for label, value in labels.items() if len(value) <= 63}

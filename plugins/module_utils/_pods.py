@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -40,6 +41,13 @@ from ansible_collections.queueops.celery.plugins.module_utils._names import (
     secret_env_name,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
+from ansible_collections.queueops.celery.plugins.module_utils._start import (
+    CELERY,
+    celery_command,
+    check_python,
+    ping_words,
+    python_words,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._versions import Version, at_least
 
 #: The worker's own container, which pod_overrides and kubectl logs name.
@@ -54,6 +62,13 @@ TLS_VOLUME = "celery-broker-tls"
 #: Volume with the routes of a service, and where it is mounted.
 ROUTES_VOLUME = "celery-routes"
 ROUTES_MOUNT = "/etc/celery/routes"
+
+#: Volume for what is written beside the image, and where it is mounted.
+TEMPORARY_VOLUME = "celery-tmp"
+TEMPORARY_MOUNT = "/tmp"
+
+#: A container that fails shows the end of its log where people look first: in C(kubectl describe pod).
+_LAST_WORDS = "FallbackToLogsOnError"
 
 #: Environment variable that tells Celery what a SIGTERM means.
 REMAP = "REMAP_SIGTERM"
@@ -132,6 +147,7 @@ SERVER_GRACE = 30
 def server_pod(pod: Pod, context: ServerContext) -> dict[str, Any]:
     """Pod template of a process that listens to a broker and serves HTTP."""
     container: dict[str, Any] = {"name": context.part, "image": pod.image, "args": list(context.args)}
+    container["terminationMessagePolicy"] = _LAST_WORDS
     if pod.image_pull_policy:
         container["imagePullPolicy"] = pod.image_pull_policy
     container["env"] = _unique([*context.env, *pod.env])
@@ -159,8 +175,6 @@ def server_pod(pod: Pod, context: ServerContext) -> dict[str, Any]:
     if volumes:
         spec["volumes"] = volumes
     spec["terminationGracePeriodSeconds"] = SERVER_GRACE
-    # Neither asks the Kubernetes API for anything.
-    spec["automountServiceAccountToken"] = False
     _mount_certificates(spec, container, context.broker)
     rolls = _roll_annotations(pod, context.secrets, context.observed, context.config_hash)
     return _finished(spec, pod, context, rolls)
@@ -171,7 +185,7 @@ def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
     pod, broker = variant.pod, context.service.broker
     container = _container(WORKER_CONTAINER, list(variant.args), pod, broker, context)
     if needs_launcher(variant, broker):
-        _mount_launcher(container, pod.probe.python)
+        _mount_launcher(container, pod)
     container.update(_probes(variant, broker))
     if pod.lifecycle:
         container["lifecycle"] = pod.lifecycle
@@ -190,7 +204,7 @@ def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
 def beat_pod(beat: Beat, context: PodContext) -> dict[str, Any]:
     """Pod template of a service's scheduler: the service's image and environment, beat's own resources."""
     service, pod = context.service, context.service.pod
-    args = ["celery", f"--app={service.app}", "beat", f"--loglevel={beat.loglevel}", "--pidfile="]
+    args = [*celery_command(pod, service.app), "beat", f"--loglevel={beat.loglevel}", "--pidfile="]
     if beat.scheduler:
         args.append(f"--scheduler={beat.scheduler}")
     else:
@@ -210,7 +224,7 @@ def beat_pod(beat: Beat, context: PodContext) -> dict[str, Any]:
     container = _container("beat", [*args, *(["--", *words] if words else [])], pod, service.broker, context)
     launches = bool(sentinel_password(service.broker))
     if launches:
-        _mount_launcher(container, pod.probe.python)
+        _mount_launcher(container, pod)
     container["resources"] = _without_empty(beat.resources)
     container.update(probe)
     spec = _spec(pod, [container], context.selector)
@@ -235,7 +249,7 @@ def _beat_probe(beat: Beat, context: PodContext) -> dict[str, Any]:
     able = broker is not None and answers_ping(broker)
     if not able or not (at_least(context.celery, "5.7") if beat.liveness is None else beat.liveness):
         return {}
-    command = _ping("celerybeat@$HOSTNAME", broker, _BEAT_TIMEOUT)
+    command = _ping("celerybeat@$HOSTNAME", context.service.pod, broker, _BEAT_TIMEOUT)
     timing = {"initialDelaySeconds": 60, "periodSeconds": 60, "timeoutSeconds": _BEAT_TIMEOUT, "failureThreshold": 5}
     return {"livenessProbe": {"exec": {"command": command}, **timing}}
 
@@ -244,9 +258,10 @@ def _beat_probe(beat: Beat, context: PodContext) -> dict[str, Any]:
 _BEAT_TIMEOUT = 30
 
 
-def _mount_launcher(container: dict[str, Any], python: str) -> None:
-    """Start the container by one of our files."""
-    container["command"] = start_command(python)
+def _mount_launcher(container: dict[str, Any], pod: Pod) -> None:
+    """Start the container by one of our files, in place of the celery that the command prefix ends in."""
+    container["command"] = start_command(python_words(pod) or [pod.probe.python or "python"])
+    container["args"] = [CELERY, *container["args"][len(pod.command_prefix) :]]
     mount = {"name": "celery-heartbeat", "mountPath": HEARTBEAT_MOUNT, "readOnly": True}
     container["volumeMounts"] = [*container.get("volumeMounts", []), mount]
 
@@ -302,6 +317,7 @@ def _for_beat(overrides: dict[str, Any]) -> dict[str, Any]:
 
 def _container(name: str, args: list[str], pod: Pod, broker: Broker | None, context: PodContext) -> dict[str, Any]:
     container: dict[str, Any] = {"name": name, "image": pod.image, "args": args}
+    container["terminationMessagePolicy"] = _LAST_WORDS
     if pod.image_pull_policy:
         container["imagePullPolicy"] = pod.image_pull_policy
     if pod.working_dir:
@@ -396,7 +412,7 @@ def _probes(variant: Variant, broker: Broker | None) -> dict[str, Any]:
     probe = variant.pod.probe
     command = {
         "exec": list(probe.command),
-        "heartbeat": check_command(probe.python, probe.heartbeat_seconds, broker),
+        "heartbeat": check_command(check_python(variant.pod), probe.heartbeat_seconds, broker),
         "ping": _ping_command(variant, broker, probe.timeout_seconds),
     }.get(probe.type or "none")
     if not command:
@@ -419,10 +435,10 @@ def _probes(variant: Variant, broker: Broker | None) -> dict[str, Any]:
 
 
 def _ping_command(variant: Variant, broker: Broker | None, timeout: int) -> list[str]:
-    return _ping(f"{variant.service}.{variant.name}@$HOSTNAME", broker, timeout)
+    return _ping(f"{variant.service}.{variant.name}@$HOSTNAME", variant.pod, broker, timeout)
 
 
-def _ping(node: str, broker: Broker | None, timeout: int) -> list[str]:
+def _ping(node: str, pod: Pod, broker: Broker | None, timeout: int) -> list[str]:
     """Ask this pod's Celery for a reply without importing the app (0.9 s instead of 3 CPU seconds with Django).
 
     A shell is needed for the pod's name alone; Django's settings are taken away, because Celery would import them.
@@ -430,12 +446,15 @@ def _ping(node: str, broker: Broker | None, timeout: int) -> list[str]:
     ours = broker is not None and broker.inject_env != "CELERY_BROKER_URL"
     url = f' CELERY_BROKER_URL="${PROBE_BROKER_ENV}"' if ours else ""
     wait = max(1, timeout - 5)
-    script = f'exec env -u DJANGO_SETTINGS_MODULE{url} celery inspect ping --destination "{node}" --timeout {wait}'
+    celery = shlex.join(ping_words(pod))
+    script = f'exec env -u DJANGO_SETTINGS_MODULE{url} {celery} inspect ping --destination "{node}" --timeout {wait}'
     return ["sh", "-c", script]
 
 
 def _container_security(pod: Pod) -> dict[str, Any]:
     base = {"restricted": _RESTRICTED_CONTAINER, "baseline": _BASELINE_CONTAINER}.get(pod.pod_security, {})
+    if pod.read_only_root_filesystem:
+        base = {**base, "readOnlyRootFilesystem": True}
     merged: dict[str, Any] = merge("SecurityContext", base, pod.container_security_context)
     return merged
 
@@ -467,6 +486,7 @@ def _spec(pod: Pod, containers: list[dict[str, Any]], selector: dict[str, str]) 
         "topologySpreadConstraints": [_spread(item, selector) for item in pod.topology_spread_constraints],
         "priorityClassName": pod.priority_class_name,
         "serviceAccountName": pod.service_account_name,
+        "automountServiceAccountToken": pod.automount_service_account_token,
         "volumes": list(pod.volumes),
     }
     spec.update(_without_empty(optional))
@@ -480,7 +500,24 @@ def _spread(constraint: dict[str, Any], selector: dict[str, str]) -> dict[str, A
 def _template(spec: dict[str, Any], pod: Pod, context: PodContext) -> dict[str, Any]:
     secrets = own_secrets(pod, context.service.broker, context.deployment)
     config = ",".join(filter(None, (context.config_hash, context.routes.content_hash)))
-    return _finished(spec, pod, context, _roll_annotations(pod, secrets, context.observed, config))
+    template = _finished(spec, pod, context, _roll_annotations(pod, secrets, context.observed, config))
+    return {**template, "spec": _with_temporary_files(template["spec"], spec["containers"][0]["name"])}
+
+
+def _with_temporary_files(spec: dict[str, Any], name: str) -> dict[str, Any]:
+    """The pod with a place to write to, where its container may write nowhere else.
+
+    Celery's prefork pool does not start without one (measured), and the heartbeat is a file.
+    """
+    container = next(item for item in spec["containers"] if item["name"] == name)
+    mounts = container.get("volumeMounts", [])
+    taken = {mount["mountPath"].rstrip("/") for mount in mounts}
+    if container.get("securityContext", {}).get("readOnlyRootFilesystem") is not True or TEMPORARY_MOUNT in taken:
+        return spec
+    mounts = [*mounts, {"name": TEMPORARY_VOLUME, "mountPath": TEMPORARY_MOUNT}]
+    containers = [{**item, "volumeMounts": mounts} if item["name"] == name else item for item in spec["containers"]]
+    volumes = [*spec.get("volumes", []), {"name": TEMPORARY_VOLUME, "emptyDir": {}}]
+    return {**spec, "containers": containers, "volumes": volumes}
 
 
 def _finished(

@@ -22,6 +22,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._brokers import (
 )
 from ansible_collections.queueops.celery.plugins.module_utils._command import effective_pool
 from ansible_collections.queueops.celery.plugins.module_utils._demand import RESOURCE_TYPES
+from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import needs_launcher, sentinel_password
 from ansible_collections.queueops.celery.plugins.module_utils._model import (
     Broker,
     Fleet,
@@ -40,9 +41,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKE
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import looks_secret, variable_names_secret
 from ansible_collections.queueops.celery.plugins.module_utils._sizing import resources_in_force
+from ansible_collections.queueops.celery.plugins.module_utils._start import CELERY, python_words
 
 #: Volumes that the collection mounts itself.
-OWN_VOLUMES = ("celery-heartbeat", "celery-schedule", "celery-broker-tls", "celery-routes")
+OWN_VOLUMES = ("celery-heartbeat", "celery-schedule", "celery-broker-tls", "celery-routes", "celery-tmp")
 
 PathOf = Callable[[str], str]
 
@@ -60,6 +62,7 @@ def check_variant(variant: Variant, service: Service, path_of: PathOf, problems:
         _check_probe,
     ):
         check(variant, path_of, problems)
+    check_start(variant.pod, needs_launcher(variant, service.broker), path_of, problems)
     broker = service.broker
     check_pod(variant.pod, path_of, problems, "plain-secret" in variant.knowledge.accept_risks, broker)
     if broker is not None and broker.is_sound and not variant.adopted:
@@ -80,6 +83,8 @@ def _check_service(service: Service, problems: Problems) -> None:
     if service.beat is not None:
         accepted = any("plain-secret" in variant.knowledge.accept_risks for variant in service.variants)
         check_pod(service.pod, lambda key: f"{service.path}.{key}", problems, accepted, service.broker)
+        launches = sentinel_password(service.broker) is not None
+        check_start(service.pod, launches, lambda key: f"{service.path}.{key}", problems)
     without = [f"variant {item.name}" for item in service.variants if not item.pod.image and not item.adopted]
     if service.beat is not None and not service.pod.image:
         without.append("beat")
@@ -166,6 +171,36 @@ def _check_probe(variant: Variant, path_of: PathOf, problems: Problems) -> None:
     if probe.type == "ping" and probe.liveness:
         problems.warn(
             path, "with ping as liveness check a broker outage restarts all workers together; heartbeat does not."
+        )
+
+
+def check_start(pod: Pod, launches: bool, path_of: PathOf, problems: Problems) -> None:
+    """How Celery is started.
+
+    :param launches: whether one of our files has to start it.
+    """
+    path, words = path_of("command_prefix"), pod.command_prefix
+    if (
+        CELERY in words[:-1]
+        or set(words) & {"worker", "beat", "--"} - {words[0]}
+        or any(word.startswith(("--app", "-A")) for word in words)
+    ):
+        problems.add(
+            path,
+            f"{' '.join(words)!r} must end where Celery's own arguments begin, as in [poetry, run, celery]; the app is "
+            "the service's, and the words worker, beat and their options follow by themselves.",
+        )
+    elif any("$(" in word for word in words):
+        problems.add(path, "Kubernetes would put a variable's value in place of $(NAME); write the value.")
+    elif launches and python_words(pod) is None:
+        problems.add(
+            path,
+            f"{' '.join(words)!r} does not say where Celery's Python is, and probe: heartbeat, enforce_settings and "
+            "the password of sentinels are started by it; end it in celery or -m celery, or use probe: exec or none.",
+        )
+    if not pod.pass_app and python_words(pod) is not None:
+        problems.add(
+            path_of("pass_app"), "celery needs its app; leave pass_app out, or name the program in command_prefix."
         )
 
 

@@ -27,6 +27,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._command import (
     has_remote_control,
     limits_in_force,
     limits_of_pool,
+    unknown_settings,
     written_options,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._demand import (
@@ -55,6 +56,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._sizing import (
     SOFT_SHUTDOWN_RESERVE,
     child_share,
     longest_run,
+    pre_stop_seconds,
     resources_in_force,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._versions import (
@@ -94,6 +96,7 @@ RULES = {
     "short-grace": "a pod is killed before its longest task is done",
     "slow-drain": "one pod's share of the queue takes longer than anybody should wait",
     "soft-shutdown": "a soft shutdown that does not fit into the grace period",
+    "unknown-setting": "a setting that Celery does not have",
     "version": "a version that is too old, as a whole or for a feature",
     "visibility-timeout": "a message is delivered again while its task still runs or waits",
 }
@@ -283,9 +286,29 @@ def _prefetch(case: _Case) -> None:
         )
 
 
+def _unknown_settings(case: _Case) -> None:
+    for name, hint in unknown_settings(case.variant.process):
+        case.refuse(
+            "unknown-setting",
+            "settings",
+            f"{name} of {case.who} is no setting of Celery, so Celery would take it and do nothing; {hint} Leave it "
+            "out unless code of your own reads it.",
+        )
+
+
 def _grace(case: _Case) -> None:
     variant = case.variant
-    longest, grace = variant.knowledge.longest_task_seconds, variant.pod.termination_grace_period
+    hook = pre_stop_seconds(variant.pod)
+    longest, grace = variant.knowledge.longest_task_seconds, variant.pod.termination_grace_period - hook
+    after = f", after the {hook} s of its preStop hook" if hook else ""
+    if grace <= 0:
+        case.refuse(
+            "short-grace",
+            "termination_grace_period",
+            f"the preStop hook of {case.who} takes {hook} s, and its grace period of {grace + hook} s is over before "
+            f"the worker is told to stop. Set termination_grace_period to {hook + 600}, or shorten the hook.",
+        )
+        return
     soft = variant.process.soft_shutdown_timeout or 0
     # Without sight of in-flight work nothing is held.
     is_held = variant.uses_keda and variant.sees_in_flight and variant.scaling.hold == "pods"
@@ -299,8 +322,8 @@ def _grace(case: _Case) -> None:
         case.refuse(
             "short-grace",
             "termination_grace_period",
-            f"a pod of {case.who} is killed {grace} s after it was told to stop, and its longest task takes "
-            f"{longest:g} s. Set termination_grace_period to {math.ceil(longest) + SHUTDOWN_RESERVE} or "
+            f"a pod of {case.who} is killed {grace} s after it was told to stop{after}, and its longest task takes "
+            f"{longest:g} s. Set termination_grace_period to {math.ceil(longest) + SHUTDOWN_RESERVE + hook} or "
             f"more{requeue}, or, where in-flight work is seen, hold: pods, which keeps the scaler from taking busy "
             "pods.",
         )
@@ -309,8 +332,8 @@ def _grace(case: _Case) -> None:
             "soft-shutdown",
             "soft_shutdown_timeout",
             f"soft_shutdown_timeout {soft} s of {case.who} leaves less than {SOFT_SHUTDOWN_RESERVE} s of its grace "
-            f"period of {grace} s to give tasks back. Lower it to {max(1, grace - SHUTDOWN_RESERVE)}, or raise "
-            f"termination_grace_period to {soft + SHUTDOWN_RESERVE}.",
+            f"period of {grace} s{after} to give tasks back. Lower it to {max(1, grace - SHUTDOWN_RESERVE)}, or raise "
+            f"termination_grace_period to {soft + SHUTDOWN_RESERVE + hook}.",
         )
     if soft and not variant.acknowledges_late:
         case.refuse(
@@ -750,6 +773,7 @@ _JUDGES: tuple[Callable[[_Case], None], ...] = (
     _child_lost,
     _disable_prefetch,
     _prefetch,
+    _unknown_settings,
     _grace,
     _long_grace,
     _visibility,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -49,10 +50,38 @@ class Sizing:
         self.reasons[name] = reason
 
 
-def sized(knowledge: Knowledge, slots: int, sees_in_flight: bool, ends_tasks: bool = True) -> Sizing:
+_SLEEP = re.compile(r"\bsleep\s+(\d+(?:\.\d+)?)([smhd]?)(?![\w.])")
+_SECONDS_OF = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def pre_stop_seconds(pod: Pod) -> int:
+    """Seconds that a C(preStop) hook takes before the worker is told to stop; 0 where nobody can tell.
+
+    The kubelet counts them against the grace period.
+    """
+    found = merge("Lifecycle", pod.lifecycle or {}, {})
+    for container in pod.pod_overrides.get("containers", []):
+        if container["name"] == "worker":
+            found = merge("Lifecycle", found, container.get("lifecycle") or {})
+    hook = found.get("preStop", {})
+    seconds = hook.get("sleep", {}).get("seconds", 0)
+    words = " ".join(hook.get("exec", {}).get("command", []))
+    return int(seconds) + math.ceil(sum(float(number) * _SECONDS_OF[unit] for number, unit in _SLEEP.findall(words)))
+
+
+def sized(
+    knowledge: Knowledge,
+    slots: int,
+    sees_in_flight: bool,
+    ends_tasks: bool = True,
+    pre_stop: int = 0,
+    grace: int = 600,
+) -> Sizing:
     """What follows from task times.
 
     :param slots: tasks a pod runs at once.
+    :param pre_stop: seconds that a hook takes before the worker is told to stop.
+    :param grace: the grace period that holds where nothing is known of tasks.
     :param sees_in_flight: whether the scaler sees running work; a short cooldown then harms nothing (measured).
     :param ends_tasks: whether the pool enforces a time limit.
     """
@@ -65,16 +94,19 @@ def sized(knowledge: Knowledge, slots: int, sees_in_flight: bool, ends_tasks: bo
             f"{slots} slots * max_wait_seconds {knowledge.max_wait_seconds:g} / task_seconds "
             f"{knowledge.task_seconds:g}",
         )
+    hook = f" + {pre_stop} of the preStop hook" if pre_stop else ""
+    if pre_stop:
+        found.set("termination_grace_period", grace + pre_stop, f"{grace}{hook}")
     if knowledge.longest_task_seconds:
         longest = math.ceil(knowledge.longest_task_seconds)
         if ends_tasks:
             found.set("time_limit", longest, f"longest_task_seconds {longest}")
         found.set(
             "termination_grace_period",
-            max(60, longest + SHUTDOWN_RESERVE),
-            f"longest_task_seconds {longest} + {SHUTDOWN_RESERVE} to say goodbye",
+            max(60, longest + SHUTDOWN_RESERVE) + pre_stop,
+            f"longest_task_seconds {longest} + {SHUTDOWN_RESERVE} to say goodbye{hook}",
         )
-        if longest + SHUTDOWN_RESERVE > NODE_GRACE:
+        if longest + SHUTDOWN_RESERVE + pre_stop > NODE_GRACE:
             found.set(
                 "pod_annotations", dict(NO_EVICTION), f"longest_task_seconds {longest}: no node goes under its task"
             )

@@ -77,9 +77,29 @@ def worker_deployment(
     spec["selector"] = {"matchLabels": selector}
     spec["strategy"] = strategy_over(live, variant.pod.strategy)
     spec["template"] = worker_pod(variant, context)
+    deadline = progress_deadline(spec["template"]["spec"])
+    if deadline > DEFAULT_DEADLINE:
+        spec["progressDeadlineSeconds"] = deadline
     extra = variant.pod.labels
     annotations = {**variant.pod.annotations, **_unacked_annotation(variant)}
     return resource("Deployment", fleet, variant.deployment, labels, "worker", live, spec, extra, annotations)
+
+
+#: Seconds after which Kubernetes reports a rollout without progress as failed.
+DEFAULT_DEADLINE = 600
+#: Seconds for what comes before a container starts: finding a node, pulling the image.
+_BEFORE_START = 300
+
+
+def progress_deadline(pod: dict[str, Any]) -> int:
+    """Seconds that a rollout may stand still: the longest start of a container, and what comes before it."""
+    probes = [container.get("startupProbe", {}) for container in pod["containers"]]
+    starts = [
+        probe.get("initialDelaySeconds", 0) + probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3)
+        for probe in probes
+        if probe
+    ]
+    return max(starts, default=0) + _BEFORE_START
 
 
 def _unacked_annotation(variant: Variant) -> dict[str, str]:

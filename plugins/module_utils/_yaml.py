@@ -21,6 +21,10 @@ else:
 _NUMBER_1_2 = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+")
 
 
+#: Columns after which a line would be folded: a folded text is another one to a reader, to grep and to a patch.
+_NEVER = 10**9
+
+
 def as_yaml(value: Any) -> str:
     """One document."""
 
@@ -39,7 +43,12 @@ def as_yaml(value: Any) -> str:
     Dumper.add_representer(str, text)
     return str(
         yaml.dump(
-            _plain(value), Dumper=Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=120
+            _plain(value),
+            Dumper=Dumper,
+            sort_keys=False,
+            default_flow_style=False,
+            allow_unicode=True,
+            width=float("inf"),
         )
     )
 

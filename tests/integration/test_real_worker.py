@@ -59,6 +59,20 @@ def test_a_worker_starts_and_its_probe_passes_once_it_consumes(start: Start, pro
     wait_until(lambda: pods.events("done") == ["task"], why=pods.logs)
 
 
+@pytest.mark.parametrize("probe", ["ping", "heartbeat"])
+@pytest.mark.parametrize("words", [["python", "-m", "celery"], ["env", "CELERY_STARTED_BY=script", "celery"]])
+def test_a_worker_that_is_started_in_another_way_starts_and_its_probe_passes(
+    start: Start, words: list[str], probe: str
+) -> None:
+    pods, worker = start(command_prefix=words, probe=probe)
+    worker.wait_until_probed()
+    pods.send(0, "task")
+    wait_until(lambda: pods.events("done") == ["task"], why=pods.logs)
+    if words[0] == "env":
+        environment = Path(f"/proc/{worker.process.pid}/environ").read_text(encoding="utf-8")
+        assert "CELERY_STARTED_BY=script" in environment
+
+
 def test_extra_arguments_replace_typed_ones_and_celery_takes_them(start: Start) -> None:
     _pods, worker = start(concurrency=4, extra_params=["--pool=threads", "-c", "3", "-E"], probe="heartbeat")
     worker.wait_until_probed()

@@ -221,7 +221,7 @@ def test_an_argument_given_twice_is_refused() -> None:
     [
         ("task_track_started", True, ("task_track_started", True)),
         ("task.track_started", False, ("task_track_started", False)),
-        ("WORKER_MAX_X", 5, ("worker_max_x", 5)),
+        ("WORKER_LOST_WAIT", 5, ("worker_lost_wait", 5)),
         ("broker_connection_timeout", 2.5, ("broker_connection_timeout", 2.5)),
         ("result_backend", "redis://redis/1", ("result_backend", "redis://redis/1")),
         ("task_default_queue", "a=(int)b c", ("task_default_queue", "a=(int)b c")),
@@ -258,7 +258,7 @@ def test_transport_options_reach_the_worker_as_a_whole() -> None:
         ("WORKER_POOL", "solo", "write pool instead"),
         ("task_acks_late", True, "write acks_late instead"),
         ("broker_url", "redis://x", "write celery_workers_broker instead"),
-        ("CELERYD_PREFETCH_MULTIPLIER", 4, "no Celery setting in its new, lower case form"),
+        ("CELERYD_PREFETCH_MULTIPLIER", 4, "write prefetch_multiplier instead"),
     ],
 )
 def test_a_setting_that_has_a_key_or_cannot_be_set_is_refused(name: str, value: Any, reason: str) -> None:

@@ -407,3 +407,153 @@ def test_a_null_takes_a_default_out_of_the_security_context_of_what_watches(part
     (deployment,) = of_kind(watching_resources(fleet, NOTHING), "Deployment")
     spec = deployment["spec"]["template"]["spec"]
     assert spec["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
+
+
+READ_ONLY: list[dict[str, Any]] = [
+    {"read_only_root_filesystem": True},
+    {"container_security_context": {"readOnlyRootFilesystem": True}},
+    {"pod_overrides": {"containers": [{"name": "worker", "securityContext": {"readOnlyRootFilesystem": True}}]}},
+]
+
+
+@pytest.mark.parametrize("keys", READ_ONLY)
+def test_a_worker_with_read_only_files_can_write_to_tmp(keys: dict[str, Any]) -> None:
+    pod = pod_with(keys)
+    container = pod["containers"][0]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    (mount,) = [item for item in container["volumeMounts"] if item["mountPath"] == "/tmp"]
+    assert {"name": mount["name"], "emptyDir": {}} in pod["volumes"]
+
+
+def test_a_volume_of_the_users_at_tmp_stays() -> None:
+    pod = pod_with(
+        {
+            "read_only_root_filesystem": True,
+            "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}}],
+            "volume_mounts": [{"name": "scratch", "mountPath": "/tmp/"}],
+        }
+    )
+    assert [item["name"] for item in pod["volumes"]] == ["scratch"]
+    assert pod["containers"][0]["volumeMounts"] == [{"name": "scratch", "mountPath": "/tmp/"}]
+
+
+def test_nothing_is_mounted_where_the_files_can_be_written() -> None:
+    assert "volumes" not in pod_with()
+
+
+def test_beat_with_read_only_files_can_write_to_tmp_and_to_its_schedule() -> None:
+    spec = beat_pod_with({"read_only_root_filesystem": True})
+    paths = {mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
+    assert {"/tmp", "/var/run/celery-beat"} <= paths
+
+
+def test_a_schedule_in_tmp_needs_no_second_volume() -> None:
+    beat = {"schedule_file": "/tmp/schedule"}
+    spec = beat_pod_with({"read_only_root_filesystem": True, "beat": beat})
+    assert [mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]] == ["/tmp"]
+
+
+def test_no_pod_has_a_token_for_the_kubernetes_api_unless_it_is_asked_for() -> None:
+    keys = {"service_account_name": "billing"}
+    assert pod_with(keys)["automountServiceAccountToken"] is False
+    assert pod_with({**keys, "automount_service_account_token": True})["automountServiceAccountToken"] is True
+    assert beat_pod_with({})["automountServiceAccountToken"] is False
+    assert beat_pod_with({"automount_service_account_token": True})["automountServiceAccountToken"] is True
+
+
+def test_a_container_that_fails_shows_the_end_of_its_log() -> None:
+    assert pod_with()["containers"][0]["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    assert beat_pod_with({})["containers"][0]["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+HOOKS: list[tuple[dict[str, Any], int]] = [
+    ({"sleep": {"seconds": 20}}, 20),
+    ({"exec": {"command": ["sleep", "20"]}}, 20),
+    ({"exec": {"command": ["sh", "-c", "touch /tmp/x; sleep 1.5 && sleep 2m"]}}, 122),
+    ({"exec": {"command": ["/app/stop.sh"]}}, 0),
+]
+
+
+@pytest.mark.parametrize(("hook", "seconds"), HOOKS)
+def test_the_time_of_a_hook_lengthens_the_grace_period(hook: dict[str, Any], seconds: int) -> None:
+    keys = {"lifecycle": {"preStop": hook}}
+    assert pod_with(keys)["terminationGracePeriodSeconds"] == 600 + seconds
+    assert pod_with({**keys, "profile": "fast"})["terminationGracePeriodSeconds"] == 120 + seconds
+    known = pod_with({**keys, "longest_task_seconds": 300})
+    assert known["terminationGracePeriodSeconds"] == 330 + seconds
+    assert pod_with({**keys, "termination_grace_period": 700})["terminationGracePeriodSeconds"] == 700
+
+
+def test_a_hook_of_pod_overrides_counts_too() -> None:
+    lifecycle = {"preStop": {"sleep": {"seconds": 20}}}
+    overrides = {"containers": [{"name": "worker", "lifecycle": lifecycle}]}
+    assert pod_with({"pod_overrides": overrides})["terminationGracePeriodSeconds"] == 620
+
+
+def test_a_grace_period_that_a_hook_uses_up_is_refused() -> None:
+    keys = {"lifecycle": {"preStop": {"sleep": {"seconds": 60}}}, "termination_grace_period": 60}
+    (problem,) = problems_with(keys)
+    assert "the preStop hook of variant default of service billing takes 60 s" in problem
+    assert "accept_risks: [short-grace]" in problem
+
+
+def test_the_longest_task_must_fit_into_what_a_hook_leaves() -> None:
+    hook = {"lifecycle": {"preStop": {"exec": {"command": ["sleep", "60"]}}}}
+    fits = {"longest_task_seconds": 300, "termination_grace_period": 330}
+    assert pod_with(fits)["terminationGracePeriodSeconds"] == 330
+    (problem,) = problems_with({**fits, **hook})
+    assert "is killed 270 s after it was told to stop, after the 60 s of its preStop hook" in problem
+    assert "Set termination_grace_period to 390 or more" in problem
+
+
+@pytest.mark.parametrize(
+    ("keys", "deadline"),
+    [
+        ({}, None),
+        ({"probe": {"startup_seconds": 300}}, None),
+        ({"probe": {"startup_seconds": 900}}, 1200),
+        ({"probe": {"type": "none", "startup_seconds": 900}}, None),
+        (
+            {
+                "pod_overrides": {
+                    "containers": [{"name": "worker", "startupProbe": {"failureThreshold": 100, "periodSeconds": 20}}]
+                }
+            },
+            2300,
+        ),
+    ],
+)
+def test_a_rollout_may_take_as_long_as_its_slowest_start(keys: dict[str, Any], deadline: int | None) -> None:
+    assert deployment_with(keys)["spec"].get("progressDeadlineSeconds") == deadline
+
+
+SETTINGS: list[tuple[str, str]] = [
+    ("task_trak_started", "did you mean 'task_track_started'?"),
+    ("worker_prefetch_multipliers", "did you mean 'worker_prefetch_multiplier'?"),
+    ("shop_xyzzy", "no known name is like it"),
+]
+
+
+@pytest.mark.parametrize(("name", "hint"), SETTINGS)
+def test_a_setting_that_celery_does_not_have_is_refused_unless_it_is_accepted(name: str, hint: str) -> None:
+    (problem,) = problems_with({"settings": {name: True}})
+    assert f"{name} of variant default of service billing is no setting of Celery" in problem
+    assert hint in problem
+    assert problem.endswith("Or accept it with accept_risks: [unknown-setting].")
+    accepted = container_with({"settings": {name: True}, "accept_risks": ["unknown-setting"]})
+    assert f"{name.replace('_', '.', 1)}=(bool)true" in accepted["args"]
+
+
+@pytest.mark.parametrize(
+    ("name", "today"),
+    [
+        ("CELERY_TASK_TRACK_STARTED", "task_track_started"),
+        ("CELERY_TRACK_STARTED", "task_track_started"),
+        ("CELERYD_TASK_LOG_FORMAT", "worker_task_log_format"),
+        ("CELERYBEAT_SYNC_EVERY", "beat_sync_every"),
+        ("CELERY_TASK_RESULT_EXPIRES", "result_expires"),
+    ],
+)
+def test_an_old_name_of_a_setting_is_refused_with_the_one_of_today(name: str, today: str) -> None:
+    (problem,) = problems_with({"settings": {name: 5}})
+    assert problem.endswith(f"a command line takes the names of Celery 4 and later only; write {today}.")
