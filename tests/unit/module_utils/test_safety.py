@@ -496,6 +496,13 @@ CASES = [
         "default.cooldown_period",
     ),
     Case(
+        "unknown-setting",
+        {"settings": {"task_trak_started": True}},
+        ("task_trak_started of", "no setting of Celery", "did you mean 'task_track_started'?"),
+        {"settings": {"task_track_started": True}},
+        "default.settings",
+    ),
+    Case(
         "short-grace",
         {"longest_task_seconds": 500, "termination_grace_period": 60},
         ("is killed 60 s after", "longest task takes 500 s", "Set termination_grace_period to 530 or more"),
