@@ -591,7 +591,7 @@ def test_a_key_of_a_dict_that_was_written_as_a_variable_is_told_so() -> None:
                 ("memory", "resources"),
                 ("queue", "queues"),
                 ("environment", "env"),
-                ("command", "extra_params"),
+                ("command", "command_prefix"),
                 ("keda", "enable_keda"),
             )
         ),

@@ -205,7 +205,10 @@ def test_a_reference_that_may_be_followed_is_taken(keys: dict[str, Any]) -> None
 def test_a_secret_on_the_command_line_is_written_as_a_reference_where_its_risk_is_accepted() -> None:
     keys = {
         "secret_env": {"CACHE": "hunter2"},
-        "settings": {"result_backend": "redis://:$(CACHE)@cache/1", "redis_backend": {"a": "$(CACHE)"}},
+        "settings": {
+            "result_backend": "redis://:$(CACHE)@cache/1",
+            "result_backend_transport_options": {"a": "$(CACHE)"},
+        },
         "extra_params": ["--pidfile=/tmp/$(CACHE)"],
     }
     found = refused(**service(**keys))

@@ -175,7 +175,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "must be cpu or memory",
     ),
     (
-        {"lifecycle": {"preStop": {"sleep": {"seconds": 700}}}, "termination_grace_period": 600},
+        {"lifecycle": {"postStart": {"sleep": {"seconds": 700}}}, "termination_grace_period": 600},
         "lifecycle",
         "longer than the grace period of 600 s",
     ),
