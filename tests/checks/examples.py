@@ -69,6 +69,10 @@ FILE_NAME = re.compile(r"`[\w./<>-]+\.(?:ya?ml|json|py|cfg|conf|sh|env)`")
 NAMED_FILE = re.compile(r"`((?:plugins|roles|tests|docs|extensions|playbooks|changelogs|requirements|meta)/[\w./*-]+)`")
 NAMED_TEST = re.compile(r"`(?P<file>[\w/]*test_\w+\.py)?::(?P<name>test_\w+)`")
 
+#: Words that are read in ten minutes, and lines of the README.
+LONGEST_PAGE, LONGEST_README = 2500, 250
+REFERENCE = ("keys.md", "safety-rules.md", "contributing-defects.md")
+
 #: Variables of the role that the model reads beside the layered ones.
 OTHERS = ("openedx_routing", "openedx_release", "routing_delivery", "autoscaler_conflict", "take_over")
 
@@ -255,6 +259,16 @@ def check_copies(page: Path) -> Iterator[str]:
             yield f"{page.relative_to(layout.ROOT)}:{line}: say into which file this block goes: {sentence!r}"
 
 
+def check_length(page: Path) -> Iterator[str]:
+    """Pages that take longer than ten minutes to read; one looks things up in a reference."""
+    text = page.read_text(encoding="utf-8")
+    words, lines = len(text.split()), text.count("\n")
+    if words > LONGEST_PAGE and page.name not in REFERENCE:
+        yield f"{page.relative_to(layout.ROOT)}: {words} words are more than {LONGEST_PAGE}; split the page"
+    if page == layout.ROOT / "README.md" and lines >= LONGEST_README:
+        yield f"README.md: {lines} lines, and it has to have fewer than {LONGEST_README}"
+
+
 def check_names(page: Path) -> Iterator[str]:
     """Files and tests that a page for contributors names and that do not exist."""
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
@@ -291,7 +305,8 @@ def check_links(page: Path) -> Iterator[str]:
 
 def main() -> int:
     """Print what is wrong; the exit code is 1 if anything is."""
-    problems = [problem for page in pages() for problem in (*check_page(page), *check_links(page), *check_copies(page))]
+    checks = (check_page, check_links, check_copies, check_length)
+    problems = [problem for page in pages() for check in checks for problem in check(page)]
     problems += [problem for page in contributing() for problem in check_names(page)]
     for problem in problems:
         print(problem)
