@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,16 @@ INDEX = ".celery-manifests.json"
 KUSTOMIZATION = "kustomization.yaml"
 
 
-class OutsideError(ValueError):
+class TreeError(Exception):
+    """A tree cannot be written; the text says why and what to do."""
+
+    @classmethod
+    def of(cls, root: Path, error: OSError) -> TreeError:
+        """What the file system refused."""
+        return cls(f"{error.filename or root} cannot be written: {error.strerror}. Choose another folder.")
+
+
+class OutsideError(TreeError):
     """A file would leave its tree."""
 
 
@@ -89,6 +99,65 @@ def plan_tree(
         ),
         foreign=tuple(sorted(name for name in before if name not in known and name != INDEX)),
     )
+
+
+@dataclass(frozen=True)
+class HostTree:
+    """The tree of one host.
+
+    :param files: file of each object, by kind and name.
+    :param diff: one entry a file that changes or goes.
+    """
+
+    root: Path
+    plan: TreePlan
+    files: dict[str, str]
+    diff: list[dict[str, str]]
+
+    def described(self) -> dict[str, Any]:
+        """What a module returns of it."""
+        return {
+            "changed": bool(self.plan.changed or self.plan.stale),
+            "path": str(self.root),
+            "files": self.files,
+            "written": [name for name in self.plan.changed if name != INDEX],
+            "removed": list(self.plan.stale),
+            "diff": self.diff,
+        }
+
+
+def plan_for(
+    folder: Path,
+    name: str,
+    resources: list[dict[str, Any]],
+    patches: Iterable[Mapping[str, Any]] = (),
+    extra_files: Iterable[str] = (),
+    wanted: bool = True,
+) -> HostTree:
+    """What writing the tree of one host would do.
+
+    :param name: of the host, below the folder.
+    :param wanted: whether the tree should be there at all.
+    :raises TreeError: if it cannot be written.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+        raise TreeError(f"{name!r} is no folder name; write letters, digits, '.', '-' and '_'.")
+    root = folder / name
+    try:
+        plan = plan_tree(root, resources, extra_files, patches) if wanted else empty_tree(root)
+        diff = tree_diff(root, plan)
+    except OSError as error:
+        raise TreeError.of(root, error) from error
+    if plan.foreign:
+        raise TreeError(
+            f"{', '.join(plan.foreign)} in {root} was not written by an earlier run and would be overwritten. "
+            "Move it away, or choose another celery_workers_manifests_dir."
+        )
+    return HostTree(root, plan, {_identity(item): file_name(item) for item in resources}, diff)
+
+
+def _identity(item: Mapping[str, Any]) -> str:
+    return f"{item['kind']} {item['metadata']['name']}"
 
 
 def empty_tree(root: Path) -> TreePlan:

@@ -89,13 +89,22 @@ def secret_manifests(
         enabled=tuple(set(enabled) & {FLOWER, EXPORTER}),
         output=output,
     )
-    model = parse_fleet(inventory)
+    return secrets_of(parse_fleet(inventory), layers, observed, output)
+
+
+def secrets_of(
+    fleet: Fleet, layers: list[dict[str, Any]], observed: Observed = NOTHING, output: str = "cluster"
+) -> list[dict[str, Any]]:
+    """The same for an inventory that has been read already.
+
+    :param layers: the variables that it was read from, with their secret values.
+    """
     values = _Values(_as_layers(layers))
     own = [
-        _secret(model, name, service, data)
-        for name, service, data in [*_broker_secrets(model, values), *_env_secrets(model, values)]
+        _secret(fleet, name, service, data)
+        for name, service, data in [*_broker_secrets(fleet, values), *_env_secrets(fleet, values)]
     ]
-    found = [*own, *_flower_secrets(model, values, observed, output)]
+    found = [*own, *_flower_secrets(fleet, values, observed, output)]
     masked = [place for secret in found for place in _masked_values(secret)]
     if masked:
         raise InventoryError(

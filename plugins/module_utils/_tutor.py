@@ -170,6 +170,18 @@ def observed_of(project: TutorProject) -> Observed:
     )
 
 
+def read_observed_project(root: str) -> tuple[Observed, tuple[str, ...]]:
+    """What a rendered project says of a cluster that nobody asks, and what is to be known of it.
+
+    :raises TutorError: if it cannot be read.
+    """
+    try:
+        project = read_project(Path(root))
+        return observed_of(project), tuple(project.rendered.warnings)
+    except MISSHAPEN as error:
+        raise TutorError(misshapen(root, error)) from error
+
+
 def _redis_policies(project: TutorProject) -> Iterator[tuple[str, str]]:
     """What each Redis of the site does when its memory is full, as the ConfigMaps that it mounts say."""
     for raw in project.rendered.of_kind("Deployment"):

@@ -106,19 +106,13 @@ removed:
   elements: str
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.queueops.celery.plugins.module_utils._changes import identity
 from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree import (
-    INDEX,
-    OutsideError,
-    empty_tree,
-    file_name,
-    plan_tree,
-    tree_diff,
+    TreeError,
+    plan_for,
     write_tree,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._placeholders import refuse_placeholders
@@ -153,34 +147,19 @@ def main() -> None:
     nameless = [n for n, item in enumerate(resources) if not item.get("kind") or not _name_of(item)]
     if nameless:
         module.fail_json(msg=f"resources[{nameless[0]}] is no Kubernetes object; it needs kind and metadata.name.")
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", module.params["name"]):
-        module.fail_json(msg=f"{module.params['name']!r} is no folder name; write letters, digits, '.', '-' and '_'.")
     refuse_placeholders(module, resources=resources, patches=module.params["patches"])
-    root = Path(module.params["path"]) / module.params["name"]
+    wanted = module.params["state"] == "present"
+    beside = (module.params["patches"], module.params["extra_files"])
     try:
-        wanted = module.params["state"] == "present"
-        beside = (module.params["extra_files"], module.params["patches"])
-        plan = plan_tree(root, resources, *beside) if wanted else empty_tree(root)
-        if plan.foreign:
-            module.fail_json(
-                msg=f"{', '.join(plan.foreign)} in {root} was not written by an earlier run and would be overwritten. "
-                "Move it away, or choose another celery_workers_manifests_dir."
-            )
-        diff = tree_diff(root, plan)
-        if not module.check_mode:
-            write_tree(root, plan)
-    except OutsideError as error:
+        tree = plan_for(Path(module.params["path"]), module.params["name"], resources, *beside, wanted)
+    except TreeError as error:
         module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename or root} cannot be written: {error.strerror}. Choose another folder.")
-    module.exit_json(
-        changed=bool(plan.changed or plan.stale),
-        path=str(root),
-        files={identity(item): file_name(item) for item in resources},
-        written=[name for name in plan.changed if name != INDEX],
-        removed=list(plan.stale),
-        diff=diff,
-    )
+    if not module.check_mode:
+        try:
+            write_tree(tree.root, tree.plan)
+        except OSError as error:
+            module.fail_json(msg=str(TreeError.of(tree.root, error)))
+    module.exit_json(**tree.described())
 
 
 if __name__ == "__main__":

@@ -84,6 +84,10 @@ class Run:
         tasks = [one for play in self.data["plays"] for one in play["tasks"] if one["task"]["name"].endswith(task)]
         return [one["hosts"][host] for one in tasks if host in one["hosts"]]
 
+    def said(self, host: str, name: str) -> list[str]:
+        """Lines of a table or of notes that a run showed of a host; none if it showed none."""
+        return [line for result in self.results(host) for line in result.get(name) or []]
+
     def message(self, host: str) -> str:
         """What the failed task of a host said; empty if none failed."""
         failed = [item for item in self.results(host) if item.get("failed")]

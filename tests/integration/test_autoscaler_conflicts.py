@@ -149,9 +149,7 @@ class TestAutoscalerConflicts:
 
     def test_an_autoscaler_that_restarts_pods_is_a_warning(self, story: Story) -> None:
         for step in ("failing", "deciding"):
-            (result,) = story.runs[step].results("removing", "Check the inventory and read what runs")
-            found = " ".join(map(str, result["warnings"]))
+            found = " ".join(story.runs[step].said("removing", "warnings"))
             assert "VerticalPodAutoscaler workers (somebody else) has updateMode Auto" in found
             assert "Deployment lms-worker" in found
-        (result,) = story.runs["failing"].results("transferring", "Check the inventory and read what runs")
-        assert "VerticalPodAutoscaler" not in str(result.get("warnings"))
+        assert "VerticalPodAutoscaler" not in str(story.runs["failing"].said("transferring", "warnings"))

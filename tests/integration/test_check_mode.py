@@ -108,11 +108,11 @@ class TestFirstRun:
     def test_it_says_what_a_real_run_would_stop_at(self, dry: DryRun) -> None:
         if "bare" not in dry.places:
             pytest.skip("needs a cluster without KEDA")
-        said = str([item.get("msg") for item in dry.run.results("bare")])
+        said = " ".join(dry.run.said("bare", "notes"))
         assert "ScaledObject" in said
         assert "Install KEDA" in said
         assert "would stop" in said
-        assert dry.run.results("empty", "Say what a real run would stop at")[0]["skipped"]
+        assert dry.run.said("empty", "notes") == []
 
 
 class TestFleetOfOneObject:

@@ -98,7 +98,7 @@ class TestOwnAutoscaler:
         assert spec["metrics"] == [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
 
     def test_the_run_says_that_it_sees_no_queue(self, story: Story) -> None:
-        shown = story.runs["first"].results("shop", "which variants go to zero")[0]["msg"]
+        shown = story.runs["first"].said("shop", "scaling")
         row = next(line for line in shown if line.split()[:2] == ["shop", "default"])
         assert " ".join(row.split()[2:]) == "1-6 CPU no, only KEDA goes to 0"
 

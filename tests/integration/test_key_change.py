@@ -363,7 +363,7 @@ class TestDrain:
         run = story.runs["busy"]
         assert run.changed("shop") == 0
         assert story.versions["busy"] == story.versions["drain"]
-        shown = run.results("shop", "Say which old keys are not empty yet")[0]["msg"]
+        shown = run.said("shop", "notes")
         assert shown == [f"Deployment {self.DRAIN} stays until its old key is empty (2 messages)."]
         assert "does not ask for" not in run.warnings
 

@@ -146,7 +146,7 @@ class TestRunningWorkers:
         run = asked.runs["verify"]
         assert run.changed("well") == 0
         pod = cluster.power.objects("Pod", asked.names["well"])[0]["metadata"]["name"]
-        shown = [line.split() for line in run.results("well", "Show who answered")[0]["msg"]]
+        shown = [line.split() for line in run.said("well", "answers")]
         assert shown == [["deployment", "pod", "tasks"], [WORKER, pod, "2"]]
 
     def test_early_acknowledgement_fails_where_the_last_pod_may_go(self, asked: Asked) -> None:
@@ -158,7 +158,7 @@ class TestRunningWorkers:
     def test_early_acknowledgement_is_a_warning_where_one_pod_stays(self, asked: Asked) -> None:
         run = asked.runs["verify"]
         assert run.changed("one") == 0
-        found = " ".join(map(str, run.results("one", "Ask the running workers")[0]["warnings"]))
+        found = " ".join(run.said("one", "warnings"))
         assert "touched.note keep early acknowledgement" in found
 
     def test_early_acknowledgement_of_tasks_that_may_be_cut_short_is_accepted(self, asked: Asked) -> None:
@@ -182,13 +182,13 @@ class TestRunningWorkers:
     def test_a_busy_worker_is_no_reason_to_fail(self, asked: Asked) -> None:
         run = asked.runs["verify"]
         assert run.changed("busy") == 0
-        found = " ".join(map(str, run.results("busy", "Ask the running workers")[0]["warnings"]))
+        found = " ".join(run.said("busy", "warnings"))
         assert "nobody took a message from default in time" in found
 
     def test_who_has_no_ready_pod_is_named_and_does_not_fail(self, asked: Asked) -> None:
         run = asked.runs["verify"]
         assert run.changed("nobody") == 0
-        assert run.results("nobody", "Show who answered")[0]["msg"] == [
+        assert run.said("nobody", "answers") == [
             "No pod is ready, so nobody was asked.",
             f"Without a ready pod, so not asked: {WORKER}",
         ]
@@ -204,7 +204,7 @@ class TestRunningWorkers:
 
     def test_a_deployment_asks_on_request_only(self, asked: Asked) -> None:
         assert asked.runs["deploy"].changed("well") == 0
-        assert asked.runs["deploy"].results("well", "Show who answered")
+        assert asked.runs["deploy"].said("well", "answers")
         assert "touched.note keep early acknowledgement" in asked.runs["deploy"].message("zero")
         for name in ("plain", "check"):
             assert asked.runs[name].changed("well") == 0

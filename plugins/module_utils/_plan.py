@@ -1,0 +1,512 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: what a run does, as data: an ordered list of steps that hold only what differs from the cluster.
+
+Pure: the same fleet and the same cluster give the same plan. Nothing here reads a cluster, writes to one or knows a secret.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._adoption import (
+    adoptions,
+    cut_by_adoption,
+    releases,
+    unseen_adoptions,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._alerts import alert_table
+from ansible_collections.queueops.celery.plugins.module_utils._asking import AtRisk
+from ansible_collections.queueops.celery.plugins.module_utils._changes import identity
+from ansible_collections.queueops.celery.plugins.module_utils._dashboards import dashboard_file, dashboard_text
+from ansible_collections.queueops.celery.plugins.module_utils._flower import flower_table
+from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._monitoring import watching_resources
+from ansible_collections.queueops.celery.plugins.module_utils._names import SECRETS_ANNOTATION, scaled_object_name
+from ansible_collections.queueops.celery.plugins.module_utils._observed import (
+    LAST_APPLIED,
+    NOTHING,
+    Leftovers,
+    Observed,
+    ObservedObject,
+    definition,
+    leftovers,
+    removal_order,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._preflight import (
+    Findings,
+    describe_object,
+    preflight,
+    removal_of,
+    wanted_objects,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._readiness import deployment_waits, scaled_object_waits
+from ansible_collections.queueops.celery.plugins.module_utils._routing import (
+    RoutingOptions,
+    routing_resources,
+    routing_table,
+    routing_warnings,
+    tutor_plugin,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources
+from ansible_collections.queueops.celery.plugins.module_utils._secrets import generated, secret_names
+from ansible_collections.queueops.celery.plugins.module_utils._workers import (
+    handovers,
+    present_places,
+    worker_resources,
+    worker_table,
+)
+
+Object = dict[str, Any]
+#: What an API server returned, by kind and name.
+Live = Mapping[tuple[str, str], Object]
+#: kubernetes.core's three-way merge of last applied, wanted and live: the patch that it would send.
+Merge = Callable[[Object, Object, Object], Object]
+
+#: What a step does with its objects.
+DELETE, PATCH, APPLY, WAIT, ASK, WRITE = "delete", "patch", "apply", "wait", "ask", "write"
+SCALERS = ("ScaledObject", "HorizontalPodAutoscaler")
+
+#: Stands for the version of a Secret that this run sends, until it is sent.
+TO_COME = "changes"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that a run does, with what it does it to.
+
+    :param objects: manifests to apply, patches, definitions to delete, or what is waited for or asked. A Secret shows its
+        keys only.
+    :param is_strategic: of patches, whether lists in them are merged by key.
+    :param hides: whether what comes back may show what others keep in plain sight.
+    :param reason: what a failing wait is about.
+    """
+
+    name: str
+    action: str
+    objects: tuple[Object, ...] = ()
+    is_strategic: bool = False
+    hides: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a run is asked for beside the inventory.
+
+    :param checks: whether nothing may be changed (check mode).
+    """
+
+    checks: bool = False
+    creates_namespace: bool = False
+    prunes: bool = False
+    key_change: str = "stop"
+    waits: bool = True
+    verifies: bool = False
+    output: str = "cluster"
+    on_openedx: bool = False
+    openedx_release: str = ""
+    redis_policy: str = ""
+    disable_hpa: bool = False
+    tutor_plugins_root: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does and what it says.
+
+    :param manifests: everything that should be there, Secrets left out.
+    :param steps: what the run does, in this order.
+    :param problems: why the run stops before its first step.
+    :param missing: what a real run stops at and a dry run goes on without.
+    :param unchanged: kind and name of what is as it should be.
+    :param not_sent: what a dry run cannot send, because its namespace or its kind does not exist.
+    :param adoptions: patches of Deployments that others made, for manifest files.
+    """
+
+    manifests: tuple[Object, ...] = ()
+    steps: tuple[Step, ...] = ()
+    rows: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    draining: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    not_sent: tuple[Object, ...] = ()
+    adoptions: tuple[Object, ...] = ()
+    secrets: tuple[str, ...] = ()
+    generated: tuple[str, ...] = ()
+    routes: tuple[dict[str, Any], ...] = ()
+    flowers: tuple[dict[str, Any], ...] = ()
+    alerts: tuple[dict[str, Any], ...] = ()
+    deployments: tuple[str, ...] = ()
+    scaled_objects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a run knows of its cluster.
+
+    :param live: the objects as the API server returned them, as far as the fleet asks for them.
+    :param risk: what running workers said.
+    """
+
+    observed: Observed = NOTHING
+    live: Live = field(default_factory=dict)
+    risk: AtRisk = field(default_factory=AtRisk)
+
+
+def covers(live: Any, patch: Any) -> bool:
+    """Whether a patch changes nothing: everything in it is there already, and every null is absent.
+
+    Servers fill in defaults, also inside of lists, so a live object holds more than what was sent.
+    """
+    if isinstance(patch, Mapping):
+        if not isinstance(live, Mapping):
+            return not patch and live is None
+        return all(covers(live.get(name), item) for name, item in patch.items())
+    if isinstance(patch, list):
+        if not patch:
+            return not live
+        same = isinstance(live, list) and len(live) == len(patch)
+        return same and all(covers(one, item) for one, item in zip(live, patch, strict=True))
+    return bool(live == patch and isinstance(live, bool) == isinstance(patch, bool))
+
+
+def differs(wanted: Object, live: Object | None, merge: Merge) -> bool:
+    """Whether an object must be sent: it is not there, or a field that we send is not as it should be.
+
+    The record of the last apply counts too: by it a later run knows what it may take away.
+    """
+    if live is None:
+        return True
+    try:
+        applied = json.loads(live["metadata"]["annotations"][LAST_APPLIED])
+    except (KeyError, TypeError, ValueError):
+        return True
+    return bool(applied != wanted or not covers(live, merge(applied, wanted, live)))
+
+
+def all_resources(fleet: Fleet, observed: Observed, is_dry: bool = False) -> tuple[Object, ...]:
+    """Everything of a fleet but Secrets, in the order in which it is applied: routes before the workers that load them."""
+    return (
+        *routing_resources(fleet),
+        *worker_resources(fleet, observed, is_dry),
+        *scaler_resources(fleet, observed),
+        *watching_resources(fleet, observed),
+    )
+
+
+def plan(
+    fleet: Fleet,
+    sight: Sight,
+    wishes: Wishes,
+    merge: Merge,
+    secrets: Collection[Object] = (),
+    stale_secrets: Collection[str] = (),
+) -> Plan:
+    """What a run does to bring a fleet into its cluster.
+
+    :param secrets: the Secrets of the fleet, each with its keys only.
+    :param stale_secrets: names of those that are not in the cluster as they should be.
+    """
+    findings = preflight(fleet, sight.observed, wishes.creates_namespace, wishes.prunes)
+    said = _described(fleet, sight.observed, wishes)
+    unwanted = _leftovers(fleet, sight)
+    said = replace(
+        said,
+        problems=(*findings.problems, *sight.risk.problems),
+        missing=findings.missing,
+        draining=tuple(sight.risk.busy.values()),
+        warnings=(*said.warnings, *sight.risk.warnings, *findings.warnings, *_orphan_warnings(fleet, unwanted, wishes)),
+    )
+    if said.problems or (said.missing and not wishes.checks):
+        return said
+    # A Secret that is about to be sent has a version to come; pods that read it roll with it.
+    seen = with_versions(sight.observed, dict.fromkeys(stale_secrets, TO_COME), secrets)
+    manifests = all_resources(fleet, seen, wishes.checks)
+    found = replace(said, manifests=manifests, adoptions=tuple(adoptions(fleet, seen)))
+    return _with_steps(
+        fleet, replace(sight, observed=seen), wishes, merge, found, findings, unwanted, secrets, stale_secrets
+    )
+
+
+def plan_files(fleet: Fleet, observed: Observed, wishes: Wishes) -> Plan:
+    """What manifest files hold and say. Nothing is compared and no cluster is asked.
+
+    :param observed: what a rendered Tutor project says of a cluster.
+    """
+    steps = tuple(_delivery(fleet, wishes)) + tuple(_dashboard(fleet))
+    said = _described(fleet, observed, wishes)
+    return replace(
+        said, manifests=all_resources(fleet, observed), adoptions=tuple(adoptions(fleet, observed)), steps=steps
+    )
+
+
+def plan_removal(fleet: Fleet, observed: Observed, wishes: Wishes) -> Plan:
+    """What takes a fleet away, found by label and never computed, whatever the inventory says by now."""
+    own = removal_order(observed.ours(fleet.name))
+    back = releases(fleet, observed)
+    given = tuple(str(item["metadata"]["name"]) for item in back)
+    steps = [
+        _deletion("Remove scalers", [item for item in own if item.kind in SCALERS], fleet.namespace),
+        # Before any worker goes, so that no queue is without a consumer.
+        *_giving_back(back, given, wishes),
+        _deletion(
+            "Remove everything else that carries the fleet's label",
+            [item for item in own if item.kind not in SCALERS],
+            fleet.namespace,
+        ),
+    ]
+    return Plan(steps=tuple(step for step in steps if step is not None))
+
+
+def _described(fleet: Fleet, observed: Observed, wishes: Wishes) -> Plan:
+    """A plan that says what is to run, and does nothing yet."""
+    own = (*fleet.warnings, *unseen_adoptions(fleet, observed))
+    routes = routing_warnings(fleet, wishes.openedx_release, wishes.on_openedx)
+    adopted = {variant.deployment for variant in fleet.variants if variant.adopted}
+    wanted = {name for kind, name in wanted_objects(fleet) if kind == "Deployment"}
+    return Plan(
+        rows=tuple(worker_table(fleet, observed)),
+        warnings=(*own, *routes),
+        secrets=tuple(secret_names(fleet)),
+        generated=tuple(generated(fleet, observed, wishes.output)),
+        routes=tuple(routing_table(fleet)),
+        flowers=tuple(flower_table(fleet)),
+        alerts=tuple(alert_table(fleet)),
+        deployments=tuple(sorted(wanted | adopted)),
+        scaled_objects=tuple(sorted(scaled_object_name(item.deployment) for item in fleet.variants if item.uses_keda)),
+    )
+
+
+def _leftovers(fleet: Fleet, sight: Sight) -> Leftovers:
+    risk = sight.risk
+    busy = [("Deployment", name) for name in risk.busy]
+    return leftovers(
+        sight.observed, fleet.name, [*wanted_objects(fleet), *busy, *sorted(risk.needed)], present_places(fleet)
+    )
+
+
+def _orphan_warnings(fleet: Fleet, unwanted: Leftovers, wishes: Wishes) -> Iterator[str]:
+    names = [describe_object(item) for item in unwanted.orphans]
+    if fleet.services and names and not wishes.prunes:
+        yield (
+            f"The inventory does not ask for {', '.join(names)} of fleet {fleet.name}, so nobody looks after them. "
+            "Remove them with celery_workers_prune: true."
+        )
+
+
+def _with_steps(
+    fleet: Fleet,
+    sight: Sight,
+    wishes: Wishes,
+    merge: Merge,
+    found: Plan,
+    findings: Findings,
+    unwanted: Leftovers,
+    secrets: Collection[Object],
+    stale_secrets: Collection[str],
+) -> Plan:
+    observed = sight.observed
+    can_send = observed.namespace_exists or not wishes.checks
+    sendable, not_sent = _sendable(found.manifests, observed, findings, unwanted, wishes)
+    changed = [item for item in sendable if differs(item, sight.live.get(_key(item)), merge)]
+    stale = [secret for secret in secrets if secret["metadata"]["name"] in stale_secrets]
+    kept = [secret for secret in secrets if secret not in stale]
+    retired = [item for item in unwanted.retired if item.kind in SCALERS]
+    back = releases(fleet, observed)
+    before = [
+        *_namespace(fleet, observed, wishes),
+        Step("Send the Secrets", APPLY, tuple(stale) if can_send else (), hides=True),
+        # The old workers' key keeps one worker of its own, until a later run finds it empty.
+        Step("Leave a worker on keys that change", APPLY, tuple(sight.risk.drains)),
+        *_delivery(fleet, wishes),
+        # Two autoscalers on one Deployment fight, and KEDA refuses the second one.
+        Step(
+            "Remove autoscalers of others", DELETE, tuple(removal_of(item, fleet.namespace) for item in findings.doomed)
+        ),
+        # A scaler that is switched off must not scale what is about to get a fixed number of pods.
+        _deletion("Remove scalers that are switched off", removal_order(retired), fleet.namespace),
+        *_giving_back(back, tuple(str(item["metadata"]["name"]) for item in back), wishes),
+        # Only the record of the last apply is changed. Without this the next step would set one pod.
+        Step("Hand the number of pods over to who decides on it now", PATCH, _handed_over(fleet, observed, wishes)),
+        Step("Apply everything but Secrets", APPLY, tuple(changed), hides=fleet.take_over),
+        *_dashboard(fleet),
+    ]
+    after = [
+        *_narrowing(fleet, observed, wishes, found.adoptions),
+        # Only now: until then pods of the version before may still start, and need it.
+        _deletion(
+            "Remove what variants do not need any more",
+            removal_order(item for item in unwanted.retired if item.kind not in SCALERS),
+            fleet.namespace,
+        ),
+        *_pruning(fleet, unwanted, wishes),
+    ]
+    first = [step for step in before if step is not None and step.objects]
+    writes = any(step.action in (APPLY, PATCH, DELETE) for step in first)
+    waits = [_waiting(found)] if _must_wait(found, sight, wishes, writes) else []
+    ask = [Step("Ask the workers what is in force", ASK)] if wishes.verifies and not wishes.checks else []
+    last = [step for step in after if step is not None and (step.objects or step.action == WAIT)]
+    untouched = (*kept, *(item for item in sendable if item not in changed)) if can_send else ()
+    return replace(
+        found,
+        steps=(*first, *waits, *last, *ask),
+        unchanged=tuple(identity(item) for item in untouched),
+        not_sent=(*(() if can_send else secrets), *not_sent),
+    )
+
+
+def _key(item: Object) -> tuple[str, str]:
+    return str(item["kind"]), str(item["metadata"]["name"])
+
+
+def _sendable(
+    manifests: Iterable[Object], observed: Observed, findings: Findings, unwanted: Leftovers, wishes: Wishes
+) -> tuple[list[Object], list[Object]]:
+    """What can be sent, and what a dry run cannot send."""
+    manifests = list(manifests)
+    if wishes.checks and not observed.namespace_exists:
+        return [], manifests
+    held_back: set[str] = set()
+    if wishes.checks:
+        # In a dry run an autoscaler that gives way is still there, and KEDA refuses a second one.
+        held_back = {scaled_object_name(item.target) for item in findings.doomed}
+        held_back |= {
+            scaled_object_name(item.name.removesuffix("-hpa"))
+            for item in unwanted.retired
+            if item.kind == "HorizontalPodAutoscaler"
+        }
+    sent, left = [], []
+    for item in manifests:
+        kind, name = _key(item)
+        (left if kind in observed.missing_kinds or name in held_back else sent).append(item)
+    return sent, left
+
+
+def _namespace(fleet: Fleet, observed: Observed, wishes: Wishes) -> Iterator[Step]:
+    if wishes.creates_namespace and not observed.namespace_exists and not wishes.checks:
+        yield Step("Create the namespace", APPLY, (namespace_manifest(fleet.namespace),))
+
+
+def namespace_manifest(name: str) -> Object:
+    """The Namespace of a fleet. It carries no label of ours: the role never removes one."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def _deletion(name: str, doomed: Iterable[ObservedObject], namespace: str) -> Step | None:
+    objects = tuple(definition(item, namespace) for item in doomed)
+    return Step(name, DELETE, objects) if objects else None
+
+
+def _giving_back(back: list[Object], names: tuple[str, ...], wishes: Wishes) -> Iterator[Step]:
+    """Command lines and grace periods of their owners come back; what these have changed since stays."""
+    if not back:
+        return
+    yield Step("Give back what is adopted no more", PATCH, tuple(back), is_strategic=True, hides=True)
+    if wishes.waits and not wishes.checks:
+        reason = "These Deployments were given back and have not come up, so nothing else is removed. A second run waits again."
+        yield Step("Wait until it runs as before", WAIT, _deployments_of(names), reason=reason)
+
+
+def _deployments_of(names: Iterable[str]) -> tuple[Object, ...]:
+    return tuple({"kind": "Deployment", "metadata": {"name": name}} for name in names)
+
+
+def _handed_over(fleet: Fleet, observed: Observed, wishes: Wishes) -> tuple[Object, ...]:
+    return () if wishes.checks else tuple(handovers(fleet, observed))
+
+
+def _waiting(found: Plan, name: str = "Wait until the workers are up") -> Step:
+    scalers = ({"kind": "ScaledObject", "metadata": {"name": item}} for item in found.scaled_objects)
+    return Step(name, WAIT, (*_deployments_of(found.deployments), *scalers))
+
+
+def _must_wait(found: Plan, sight: Sight, wishes: Wishes, writes: bool) -> bool:
+    """Whether there is something to wait for; what was read says so, unless something is sent."""
+    # What is narrowed leaves its queues to the others, so these must be up in any case.
+    if wishes.checks or not (wishes.waits or found.adoptions):
+        return False
+    return writes or not is_up(found, sight.live)
+
+
+def is_up(found: Plan, live: Live) -> bool:
+    """Whether every Deployment and ScaledObject of a plan was up when the cluster was read."""
+    deployments = [live.get(("Deployment", name)) for name in found.deployments]
+    scalers = [live.get(("ScaledObject", name)) for name in found.scaled_objects]
+    up = all(item is None or deployment_waits(item, ()) is None for item in deployments)
+    return up and all(item is None or scaled_object_waits(item) is None for item in scalers)
+
+
+def _narrowing(fleet: Fleet, observed: Observed, wishes: Wishes, patches: tuple[Object, ...]) -> Iterator[Step]:
+    """Every other worker is up by now, so that each queue keeps a consumer."""
+    if not patches:
+        return
+    cut = [item.deployment for item in cut_by_adoption(fleet, observed)]
+    if wishes.key_change == "drain" and cut:
+        yield Step("Let its workers finish what they run", ASK, _deployments_of(cut))
+    yield Step("Narrow adopted Deployments", PATCH, patches, is_strategic=True, hides=True)
+    if wishes.waits and not wishes.checks:
+        names = sorted(variant.deployment for variant in fleet.variants if variant.adopted)
+        yield Step("Wait until what was adopted is up", WAIT, _deployments_of(names))
+
+
+def _pruning(fleet: Fleet, unwanted: Leftovers, wishes: Wishes) -> Iterator[Step | None]:
+    if wishes.prunes:
+        yield _deletion("Remove what no variant owns", removal_order(unwanted.orphans), fleet.namespace)
+
+
+def _delivery(fleet: Fleet, wishes: Wishes) -> Iterator[Step]:
+    """The queue is chosen where a task is sent, so web pods and workers alike load what is made here."""
+    if fleet.routing_delivery == "tutor_plugin":
+        text = tutor_plugin(fleet, RoutingOptions(wishes.redis_policy, wishes.disable_hpa))
+        path = f"{wishes.tutor_plugins_root}/queueops_celery.py"
+        yield Step("Write the Tutor plugin", WRITE, ({"path": path, "content": text},))
+
+
+def _dashboard(fleet: Fleet) -> Iterator[Step]:
+    path = dashboard_file(fleet)
+    if path:
+        yield Step("Write the dashboard", WRITE, ({"path": path, "content": dashboard_text(fleet)},))
+
+
+def with_versions(observed: Observed, versions: Mapping[str, str], secrets: Iterable[Object] = ()) -> Observed:
+    """What runs, with other versions of some Secrets.
+
+    :param secrets: those that may not be there yet.
+    """
+    if not versions:
+        return observed
+    labels = {str(item["metadata"]["name"]): dict(item["metadata"].get("labels") or {}) for item in secrets}
+    objects = []
+    left = dict(versions)
+    for item in observed.objects:
+        version = left.pop(item.name, None) if item.kind == "Secret" else None
+        objects.append(item if version is None else replace(item, resource_version=version))
+    objects += [
+        ObservedObject("Secret", name, labels.get(name, {}), resource_version=version) for name, version in left.items()
+    ]
+    return replace(observed, objects=tuple(objects))
+
+
+def filled_in(item: Object, versions: Mapping[str, str]) -> Object:
+    """A manifest whose pods name the versions that Secrets have, now that they are sent.
+
+    :param versions: name of a Secret that was sent to its version.
+    """
+    pod = ((item.get("spec") or {}).get("template") or {}).get("metadata") or {}
+    note = (pod.get("annotations") or {}).get(SECRETS_ANNOTATION)
+    if not note or TO_COME not in note:
+        return item
+    told = json.loads(note)
+    known = {name: versions.get(name, version) if version == TO_COME else version for name, version in told.items()}
+    made = copy.deepcopy(item)
+    text = json.dumps(known, sort_keys=True, separators=(",", ":"))
+    made["spec"]["template"]["metadata"]["annotations"][SECRETS_ANNOTATION] = text
+    return made

@@ -1,0 +1,93 @@
+#!/usr/bin/python
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of an action plugin of the same name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_apply
+short_description: Plan the fleet of a host and bring it into its state
+version_added: 1.0.0
+description:
+  - Reads the variables of the role P(queueops.celery.celery_workers#role), checks them, compares what should run with what
+    does, and sends only what differs through M(kubernetes.core.k8s). The role is made of this one task.
+  - Runs on the controller, whatever machine the host is. It needs no connection to the host.
+  - Secret values are neither arguments nor results.
+author:
+  - queueops (@queueops)
+extends_documentation_fragment:
+  - queueops.celery._attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  only_verify:
+    description: Ask the running workers what is in force, and do nothing else.
+    type: bool
+    default: false
+requirements:
+  - the collection kubernetes.core >= 3.2.0 and kubernetes >= 24.2.0, != 36.0.0, != 36.0.1 in Ansible's own Python, to work
+    on a cluster
+"""
+
+EXAMPLES = r"""
+- name: Bring the fleet of each host into its state
+  hosts: celery_fleets
+  gather_facts: false
+  roles:
+    - queueops.celery.celery_workers
+"""
+
+RETURN = r"""
+fleet:
+  description: The workers as a table.
+  returned: with the tag plan or apply
+  type: list
+  elements: str
+created:
+  description: Objects that were created, or would be in check mode.
+  returned: when something could be sent
+  type: list
+  elements: str
+updated:
+  description: Objects that were changed.
+  returned: when something could be sent
+  type: list
+  elements: str
+deleted:
+  description: Objects that were removed.
+  returned: when something could be sent
+  type: list
+  elements: str
+unchanged:
+  description: Objects that needed no change.
+  returned: when something could be sent
+  type: list
+  elements: str
+failed_objects:
+  description: Objects that the API refused, each with the first cause.
+  returned: when something could be sent
+  type: list
+  elements: str
+summary:
+  description: All of it in one line.
+  returned: when something could be sent
+  type: str
+  sample: 2 created, 14 unchanged
+problems:
+  description: What stops the run.
+  returned: when there are any
+  type: list
+  elements: str
+notes:
+  description: What is to be known or done beside the run.
+  returned: always
+  type: list
+  elements: str
+"""

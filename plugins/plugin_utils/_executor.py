@@ -1,0 +1,289 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: runs the steps of a plan, in their order, and keeps what became of every object. No secret value leaves it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._asking import ask_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._changes import (
+    Report,
+    failure_message,
+    identity,
+    is_change,
+    list_results,
+    readable,
+    report,
+    without_env_secrets,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._cluster import Cluster, wait_for_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
+from ansible_collections.queueops.celery.plugins.module_utils._plan import (
+    APPLY,
+    ASK,
+    DELETE,
+    PATCH,
+    SCALERS,
+    TO_COME,
+    WAIT,
+    WRITE,
+    Plan,
+    Step,
+    filled_in,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._readiness import Waiting
+from ansible_collections.queueops.celery.plugins.modules.worker_drain import said, tell
+from ansible_collections.queueops.celery.plugins.plugin_utils._files import write_text
+from ansible_collections.queueops.celery.plugins.plugin_utils._secret_objects import refused_secrets
+
+Object = dict[str, Any]
+Send = Callable[[Object, bool], Object]
+
+#: Seconds between two looks at what is not up yet; the last one repeats.
+_PAUSES = (0.5, 1.0, 2.0, 5.0)
+#: Seconds after which a line says again what is waited for.
+_SAY_AGAIN = 15
+#: Seconds that a removed scaler may take; KEDA takes its finalizer off within a few.
+_LONGEST_REMOVAL = 60
+
+
+class StepError(Exception):
+    """A step failed; the text says what and why."""
+
+
+@dataclass
+class Executor:
+    """Runs steps.
+
+    :param send: runs kubernetes.core.k8s once.
+    :param cluster: opens the cluster for looking and asking.
+    :param secrets: Secret objects with their values.
+    :param tell: shows a line while the run works.
+    """
+
+    send: Send
+    cluster: Cluster | None
+    fleet: Fleet
+    observed: Observed
+    secrets: list[Object] = field(repr=False)
+    tell: Callable[[str], None]
+    checks: bool
+    shows_diff: bool
+    timeout: int
+    key_change: str = "stop"
+    done: Report = field(default_factory=Report)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    answers: Object = field(default_factory=dict)
+    waited: int = 0
+    _versions: dict[str, str] = field(default_factory=dict)
+    _paused: list[str] = field(default_factory=list)
+
+    def run(self, plan: Plan) -> None:
+        """Run every step.
+
+        :raises StepError: at the first that fails.
+        """
+        self.done.unchanged.extend(plan.unchanged)
+        self._note(report([], {}, list(map(readable, plan.not_sent)), self._existing, self.shows_diff))
+        for step in plan.steps:
+            try:
+                self._run(step)
+            except Exception:
+                self._resume()
+                raise
+            if step.action == PATCH:
+                self._paused.clear()
+
+    def _run(self, step: Step) -> None:
+        if step.action == WRITE:
+            for item in step.objects:
+                self._write(item)
+        elif step.action == DELETE:
+            self._delete(step)
+        elif step.action == PATCH:
+            self._patch(step)
+        elif step.action == WAIT:
+            self._wait(step)
+        elif step.action == ASK:
+            self._ask(step)
+        elif step.action == APPLY:
+            is_secret = step.objects[0]["kind"] == "Secret"
+            self._send_secrets(step) if is_secret else self._apply(step)
+
+    @property
+    def _existing(self) -> Collection[str]:
+        return {f"{item.kind} {item.name}" for item in self.observed.objects}
+
+    def _note(self, found: Report) -> None:
+        for name in ("created", "changed", "deleted", "unchanged", "failed", "diff", "warnings"):
+            getattr(self.done, name).extend(getattr(found, name))
+        if found.failed:
+            raise StepError(failure_message(self.done))
+
+    def _apply(self, step: Step) -> None:
+        objects = [filled_in(item, self._versions) for item in step.objects]
+        arguments: Object = {"definition": objects, "apply": True, "hidden_fields": ["metadata.managedFields"]}
+        if objects[0]["kind"] == "Namespace":
+            del arguments["apply"]
+        self._note(self._reported(objects, self.send({**arguments, "continue_on_error": True}, step.hides)))
+
+    def _patch(self, step: Step) -> None:
+        objects = list(step.objects)
+        result = self.send(
+            {
+                "state": "patched",
+                "definition": objects,
+                "merge_type": ["strategic-merge" if step.is_strategic else "merge"],
+                "continue_on_error": True,
+                "hidden_fields": ["metadata.managedFields"],
+            },
+            step.hides,
+        )
+        if step.is_strategic:
+            self._note(self._reported(objects, result))
+        else:
+            # Only the record of the last apply has changed, which is no change for people.
+            found = report(objects, result, [], self._existing, shows_diff=False)
+            self._note(Report(failed=found.failed, warnings=found.warnings))
+
+    def _reported(self, objects: list[Object], result: Object) -> Report:
+        items = list_results(result)
+        if not items:
+            return report(objects, result, [], self._existing, self.shows_diff)
+        shown = [without_env_secrets(item) if is_change(item) else {**item, "changed": False} for item in items]
+        return report(objects, {"result": {"results": shown}}, [], self._existing, self.shows_diff)
+
+    def _send_secrets(self, step: Step) -> None:
+        names = {item["metadata"]["name"] for item in step.objects}
+        sent = [item for item in self.secrets if item["metadata"]["name"] in names]
+        # Not applied but patched: an apply would keep the values in an annotation.
+        result = self.send({"definition": sent, "merge_type": ["merge"], "continue_on_error": True}, True)
+        refused = refused_secrets(result, sent)
+        if refused:
+            raise StepError("\n".join(refused))
+        shown = [readable(item) for item in sent]
+        results = [
+            {"changed": bool(item.get("changed")), "method": item.get("method", ""), "result": readable(item["result"])}
+            for item in list_results(result)
+        ]
+        for item in list_results(result):
+            metadata = (item.get("result") or {}).get("metadata") or {}
+            self._versions[str(metadata.get("name"))] = self._version(metadata, bool(item.get("changed")))
+        self._note(report(shown, {"result": {"results": results}}, [], self._existing, self.shows_diff))
+
+    def _version(self, metadata: Object, changed: bool) -> str:
+        """The version of a Secret that was sent. A dry run does not move it, so there it is one to come."""
+        version = str(metadata.get("resourceVersion") or "")
+        return TO_COME if self.checks and changed else version
+
+    def _delete(self, step: Step) -> None:
+        """Scalers go first and are waited for, so that nothing brings the pods back."""
+        scalers = [item for item in step.objects if item["kind"] in SCALERS]
+        rest = [item for item in step.objects if item["kind"] not in SCALERS]
+        if scalers:
+            waiting = {
+                # With its HPA: one that outlives the ScaledObject would still hold the number of pods down.
+                "delete_options": {"propagationPolicy": "Foreground"},
+                "wait": True,
+                "wait_sleep": 1,
+                "wait_timeout": min(self.timeout, _LONGEST_REMOVAL),
+            }
+            self._remove(scalers, waiting)
+        if rest:
+            self._remove(rest, {})
+
+    def _remove(self, objects: list[Object], options: Object) -> None:
+        result = self.send({"state": "absent", "definition": objects, "continue_on_error": True, **options}, False)
+        self._note(report(objects, result, [], None, self.shows_diff))
+
+    def _write(self, item: Object) -> None:
+        changed, diff = write_text(item["path"], item["content"], checks=self.checks)
+        if changed:
+            (self.done.changed if diff["before"] else self.done.created).append(f"file {item['path']}")
+            self.done.diff.append(diff)
+
+    def _wait(self, step: Step) -> None:
+        names = [item["metadata"]["name"] for item in step.objects if item["kind"] == "Deployment"]
+        scalers = [item["metadata"]["name"] for item in step.objects if item["kind"] == "ScaledObject"]
+        start = time.monotonic()
+        waiting = self._until_up(names, scalers, start)
+        self.waited = round(time.monotonic() - start)
+        if waiting:
+            reason = step.reason or (
+                f"Everything is applied, but after {self.waited} seconds this is not up. A second run waits again."
+            )
+            raise StepError("\n".join([reason, *(f"{item.name}: {item.reason}" for item in waiting)]))
+
+    def _until_up(self, names: Collection[str], scalers: Collection[str], start: float) -> list[Waiting]:
+        pauses, said_at, said_last = iter(_PAUSES), start, ""
+        pause = 0.0
+        while True:
+            waiting = wait_for_fleet(self._open(), self.fleet.name, names, scalers, timeout=0, pause=0)
+            now = time.monotonic()
+            if not waiting or all(item.final for item in waiting) or now - start >= self.timeout:
+                return waiting
+            line = "; ".join(f"{item.name}: {item.reason}" for item in waiting[:3])
+            if line != said_last or now - said_at >= _SAY_AGAIN:
+                self.tell(f"waiting for {len(waiting)} of {len(names) + len(scalers)}: {line}")
+                said_at, said_last = now, line
+            pause = next(pauses, pause)
+            time.sleep(max(0.0, min(pause, start + self.timeout - now)))
+
+    def _open(self) -> Cluster:
+        if self.cluster is None:
+            raise StepError("There is no cluster to look at.")
+        return self.cluster
+
+    def _ask(self, step: Step) -> None:
+        if step.objects:
+            self._drain([item["metadata"]["name"] for item in step.objects])
+        else:
+            self.verify()
+
+    def _drain(self, names: list[str]) -> None:
+        consumes, timeout = ("", 0) if self.checks else ("pause", self.timeout)
+        found = tell(self._open(), names, consumes, timeout)
+        busy = [said(name, answer) for name, answer in found.items() if answer.running != ()]
+        self._paused = [] if self.checks else names
+        if busy and not self.checks:
+            raise StepError(
+                f"After {self.timeout} seconds these workers still run tasks, so they take work again and nothing is "
+                f"replaced. {'; '.join(busy)}. Run again later, with a larger celery_workers_wait_timeout, or with "
+                "celery_workers_key_change: accept, which cuts them."
+            )
+
+    def _resume(self) -> None:
+        """Workers that were told to take nothing, and are not replaced after all, take work again."""
+        if self._paused:
+            tell(self._open(), self._paused, "resume", 0)
+            self._paused = []
+
+    def verify(self) -> None:
+        """Ask one ready pod of each variant what is in force.
+
+        :raises StepError: where work could be lost.
+        """
+        found, silent = ask_fleet(self._open(), self.fleet, canaries=not self.checks)
+        self.warnings.extend(warning for finding in found for warning in finding.warnings)
+        self.answers = {
+            "asked": [
+                {
+                    "deployment": finding.deployment,
+                    "pod": finding.pod,
+                    "tasks": finding.tasks,
+                    "early_tasks": list(finding.early_tasks),
+                }
+                for finding in found
+            ],
+            "not_asked": silent,
+        }
+        problems = [problem for finding in found for problem in finding.problems]
+        if problems:
+            raise StepError("\n".join(problems))

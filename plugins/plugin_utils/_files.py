@@ -1,0 +1,88 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: files that a run writes on the controller."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree import TreeError, plan_for, write_tree
+
+__all__ = ["TreeError", "near_path", "write_private", "write_text", "write_files"]
+
+
+def near_path(path: str) -> str:
+    """A path as a person would type it: relative where that leads down, absolute otherwise."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
+
+
+def real_path(path: str) -> str:
+    """A path as the person meant it. A relative one is one of where ansible-playbook was started."""
+    return os.path.realpath(os.path.expanduser(path))
+
+
+def write_text(path: str, content: str, checks: bool, mode: int = 0o644) -> tuple[bool, dict[str, Any]]:
+    """Write a file if it is not as it should be.
+
+    :returns: whether it changes, and its diff.
+    :raises TreeError: if it cannot be written.
+    """
+    target = Path(real_path(path))
+    try:
+        before = target.read_text(encoding="utf-8") if target.is_file() else ""
+        changed = before != content or (target.stat().st_mode & 0o777) != mode
+        if changed and not checks:
+            target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _replace(target, content, mode)
+    except OSError as error:
+        raise TreeError(f"{error.filename or target} cannot be written: {error.strerror}.") from error
+    header = str(target)
+    return changed, {"before_header": header, "after_header": header, "before": before, "after": content}
+
+
+def write_private(path: str, content: str, checks: bool) -> bool:
+    """The same for a file that only its owner may read; nothing of it is shown."""
+    changed, _diff = write_text(path, content, checks, mode=0o600)
+    return changed
+
+
+def _replace(target: Path, content: str, mode: int) -> None:
+    """The file appears at once and whole, and nobody else can read it before it has its mode."""
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(content)
+        os.chmod(temporary, mode)
+        os.replace(temporary, target)
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
+def write_files(
+    folder: str,
+    name: str,
+    resources: list[dict[str, Any]],
+    patches: list[dict[str, Any]],
+    extra_files: list[str],
+    wanted: bool,
+    checks: bool,
+) -> dict[str, Any]:
+    """Bring the tree of one host into shape.
+
+    :param wanted: whether it should be there at all.
+    :returns: what the module manifest_files returns.
+    :raises TreeError: if that cannot be done.
+    """
+    made = plan_for(Path(folder), name, resources, patches, extra_files, wanted)
+    if not checks:
+        try:
+            write_tree(made.root, made.plan)
+        except OSError as error:
+            raise TreeError.of(made.root, error) from error
+    return made.described()

@@ -1,0 +1,361 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: one run over one host: read its variables, look at its cluster, plan, send what differs, wait, say it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.queueops.celery.plugins.module_utils._asking import work_at_risk
+from ansible_collections.queueops.celery.plugins.module_utils._changes import Report, readable
+from ansible_collections.queueops.celery.plugins.module_utils._cluster import ClusterError, read_observed
+from ansible_collections.queueops.celery.plugins.module_utils._fleet import Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._names import EXPORTER, FLEET_LABEL, FLOWER
+from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
+from ansible_collections.queueops.celery.plugins.module_utils._plan import (
+    Plan,
+    Sight,
+    Step,
+    covers,
+    namespace_manifest,
+    plan,
+    plan_files,
+    plan_removal,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._preflight import (
+    named_objects,
+    redis_hosts,
+    source_names,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._secrets import secrets_of, without_stale_keys
+from ansible_collections.queueops.celery.plugins.module_utils._tutor import TutorError, read_observed_project
+from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
+from ansible_collections.queueops.celery.plugins.plugin_utils._executor import Executor, StepError
+from ansible_collections.queueops.celery.plugins.plugin_utils._files import (
+    TreeError,
+    near_path,
+    real_path,
+    write_files,
+    write_private,
+)
+from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import HostVariables, VariableError
+from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import (
+    CONTENTS,
+    DirectCluster,
+    KubernetesCore,
+    merged,
+)
+from ansible_collections.queueops.celery.plugins.plugin_utils._screen import (
+    COLUMNS,
+    Screen,
+    delivered,
+    outcome,
+    planned,
+    table,
+    watched,
+)
+
+Result = dict[str, Any]
+#: How far a run goes, by the tag that asks for it.
+VALIDATE, PLAN, APPLY = "validate", "plan", "apply"
+
+_REFUSED = (InventoryError, VariableError, ClusterError, StepError, TreeError, TutorError)
+
+
+class FleetRun:
+    """One run over one host.
+
+    :param connect: the way to kubernetes.core, for the connection that the host names.
+    :param reaches: one of the stages above.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        variables: HostVariables,
+        connect: Callable[[dict[str, Any]], KubernetesCore],
+        reaches: str,
+        checks: bool,
+        shows_diff: bool,
+    ) -> None:
+        self.host = host
+        self.variables = variables
+        self.connect = connect
+        self.reaches = reaches
+        self.checks = checks
+        self.shows_diff = shows_diff
+        self.screen = Screen(host)
+        self.result: Result = {"changed": False, "notes": []}
+        self.warnings: list[str] = []
+
+    def apply(self) -> Result:
+        """Bring the fleet into its state."""
+        writes_files = self.variables.text("output") == "manifests"
+        return self._guarded(self._files if writes_files else self._cluster)
+
+    def verify(self) -> Result:
+        """Ask the running workers, and do nothing else."""
+        return self._guarded(self._verify)
+
+    def _guarded(self, work: Callable[[], None]) -> Result:
+        try:
+            work()
+        except InventoryError as error:
+            problems = [str(problem) for problem in error.problems]
+            self.result.update(failed=True, msg=str(error), problems=problems)
+        except _REFUSED as error:
+            self.result.update(failed=True, msg=str(error))
+        if self.warnings:
+            self.result["warnings"] = list(dict.fromkeys(self.warnings))
+        return self.result
+
+    # Cluster
+
+    def _cluster(self) -> None:
+        variables = self.variables
+        if variables.text("state") == "absent":
+            fleet, inventory = self._bare_fleet(), None
+        else:
+            inventory = variables.inventory()
+            # The inventory first: its problems are reported with or without a cluster.
+            fleet = parse_fleet(inventory)
+        core = self.connect(variables.connection)
+        cluster = core.open(fleet.namespace)
+        names = named_objects(fleet)
+        observed = read_observed(cluster, fleet.name, names, source_names(fleet), redis_hosts(fleet))
+        if inventory is None:
+            steps = plan_removal(fleet, observed, variables.wishes(self.checks))
+            self._execute(core, cluster, fleet, observed, steps, [])
+            return
+        if _follows_cluster(fleet):
+            # Once more, with what services take over from Deployments that run.
+            fleet = parse_fleet(replace(inventory, observed=observed))
+        self._present(core, cluster, fleet, observed)
+
+    def _bare_fleet(self) -> Fleet:
+        """Found by label and never computed, so that it works whatever the inventory says by now."""
+        variables = self.variables
+        return parse_fleet(Inventory(variables.text("namespace"), variables.text("fleet")), may_be_empty=True)
+
+    def _present(self, core: KubernetesCore, cluster: DirectCluster, fleet: Fleet, observed: Observed) -> None:
+        wishes = self.variables.wishes(self.checks)
+        risk = work_at_risk(cluster, fleet, observed, wishes.key_change, wishes.prunes)
+        secrets = secrets_of(fleet, self.variables.layers, observed, wishes.output)
+        secrets = without_stale_keys(secrets, observed)
+        stale = self._read_contents(cluster, fleet, observed, secrets)
+        shown = [readable(item) for item in secrets]
+        found = plan(fleet, Sight(observed, cluster.live, risk), wishes, merged, shown, stale)
+        self.warnings.extend(found.warnings)
+        if found.problems or (found.missing and not self.checks):
+            problems = [*found.problems, *found.missing]
+            self.result.update(failed=True, msg="\n".join(problems), problems=problems)
+            return
+        if found.missing:
+            self._say(["Without check mode the run would stop here:", *found.missing])
+        self._say(found.draining)
+        if self.reaches == VALIDATE:
+            return
+        self._show(planned(found, wishes))
+        if self.reaches == APPLY:
+            self._show(delivered(found, fleet.routing_delivery))
+            self._show(watched(found, wishes, self._has(FLOWER), self._has("prometheus_rule")))
+            self._execute(core, cluster, fleet, observed, found, secrets)
+
+    def _has(self, part: str) -> bool:
+        return self.variables.flag(f"{part}_enabled")
+
+    @staticmethod
+    def _read_contents(
+        cluster: DirectCluster, fleet: Fleet, observed: Observed, secrets: list[dict[str, Any]]
+    ) -> list[str]:
+        """Read what was listed by name only, and find the Secrets that are not as they should be. No value is kept."""
+        ours = {item.kind for item in observed.ours(fleet.name)}
+        live: dict[str, Any] = {}
+        for kind in CONTENTS:
+            if kind in ours:
+                contents = cluster.read_contents(kind, f"{FLEET_LABEL}={fleet.name}")
+                live = contents if kind == "Secret" else live
+        stale = [
+            str(item["metadata"]["name"]) for item in secrets if not covers(live.get(item["metadata"]["name"]), item)
+        ]
+        for name in live:
+            cluster.live.pop(("Secret", name), None)
+        return stale
+
+    def _execute(
+        self,
+        core: KubernetesCore,
+        cluster: DirectCluster | None,
+        fleet: Fleet,
+        observed: Observed,
+        steps: Plan,
+        secrets: list[dict[str, Any]],
+    ) -> None:
+        if self.reaches != APPLY:
+            return
+        executor = self._executor(core.send, cluster, fleet, observed, secrets)
+        self._run(executor, steps)
+        self.screen.show(outcome(executor.done, self.checks))
+
+    def _executor(
+        self,
+        send: Callable[[dict[str, Any], bool], dict[str, Any]],
+        cluster: DirectCluster | None,
+        fleet: Fleet,
+        observed: Observed,
+        secrets: list[dict[str, Any]],
+    ) -> Executor:
+        variables = self.variables
+        return Executor(
+            send=send,
+            cluster=cluster,
+            fleet=fleet,
+            observed=observed,
+            secrets=secrets,
+            tell=self.screen.progress,
+            checks=self.checks,
+            shows_diff=self.shows_diff,
+            timeout=variables.number("wait_timeout"),
+            key_change=variables.text("key_change"),
+        )
+
+    def _run(self, executor: Executor, steps: Plan) -> None:
+        try:
+            executor.run(steps)
+        finally:
+            self._report(executor.done)
+            self.warnings.extend([*executor.warnings, *executor.done.warnings])
+            self.result.update(executor.answers)
+            self._say_asked(executor)
+
+    def _say_asked(self, executor: Executor) -> None:
+        if not executor.answers:
+            return
+        asked, silent = executor.answers["asked"], executor.answers["not_asked"]
+        lines = table(asked, ("deployment", "pod", "tasks")) if asked else ["No pod is ready, so nobody was asked."]
+        if silent:
+            lines.append(f"Without a ready pod, so not asked: {', '.join(silent)}")
+        self._show({"answers": lines})
+
+    def _report(self, done: Report) -> None:
+        self.result.update(
+            changed=bool(done.created or done.changed or done.deleted),
+            created=done.created,
+            updated=done.changed,
+            deleted=done.deleted,
+            unchanged=done.unchanged,
+            failed_objects=done.failed,
+            summary=done.summary,
+            diff=done.diff,
+        )
+        self.result.setdefault("msg", done.summary)
+
+    def _say(self, lines: Any) -> None:
+        self.result["notes"].extend(lines)
+        self.screen.show(lines)
+
+    def _show(self, tables: dict[str, list[str]]) -> None:
+        for name, lines in tables.items():
+            if lines:
+                self.result[name] = lines
+                quiet = name in ("sizing", "alerts") or (name == "routes" and len(lines) > 10)
+                self.screen.show(lines, verbosity=1 if quiet else 0)
+
+    def _verify(self) -> None:
+        fleet = parse_fleet(self.variables.inventory())
+        core = self.connect(self.variables.connection)
+        executor = self._executor(core.send, core.open(fleet.namespace), fleet, NOTHING, [])
+        try:
+            executor.verify()
+        finally:
+            self.warnings.extend(executor.warnings)
+            self.result.update(executor.answers)
+            self._say_asked(executor)
+
+    # Files
+
+    def _files(self) -> None:
+        variables = self.variables
+        folder = real_path(variables.text("manifests_dir"))
+        if variables.text("state") == "absent":
+            if self.reaches == APPLY:
+                self.result.update(write_files(folder, self.host, [], [], [], False, self.checks))
+            return
+        wishes = variables.wishes(self.checks)
+        inventory = variables.inventory()
+        observed = NOTHING
+        if variables.text("tutor_root"):
+            observed, warnings = read_observed_project(real_path(variables.text("tutor_root")))
+            self.warnings.extend(warnings)
+        fleet = parse_fleet(replace(inventory, observed=observed))
+        found = plan_files(fleet, observed, wishes)
+        self.warnings.extend(found.warnings)
+        if self.reaches == APPLY:
+            self._write(folder, fleet, found)
+
+    def _write(self, folder: str, fleet: Fleet, found: Plan) -> None:
+        variables, wishes = self.variables, self.variables.wishes(self.checks)
+        secrets = secrets_of(fleet, variables.layers, NOTHING, wishes.output)
+        writes_secrets = variables.flag("manifests_secrets") and bool(secrets)
+        namespace = [namespace_manifest(fleet.namespace)] if wishes.creates_namespace else []
+        tree = write_files(
+            folder,
+            self.host,
+            [*namespace, *found.manifests],
+            list(found.adoptions),
+            ["secrets.yaml"] if writes_secrets else [],
+            True,
+            self.checks,
+        )
+        if writes_secrets:
+            text = "---\n".join(as_yaml(item) for item in secrets)
+            tree["changed"] |= write_private(f"{tree['path']}/secrets.yaml", text, self.checks)
+        near = near_path(tree["path"])
+        if found.secrets and not variables.flag("manifests_secrets"):
+            first = (
+                "These Secrets are not in the files, so create them beside them, or set celery_workers_manifests_secrets: "
+                "true:"
+            )
+            self._say([first, *found.secrets])
+        rows = [
+            {**row, "file": f"{near}/{tree['files'].get('Deployment ' + row['deployment'], '')}"} for row in found.rows
+        ]
+        self._show(planned(replace(found, rows=tuple(rows)), wishes, (*COLUMNS, "file")))
+        self._show(watched(found, wishes, self._has(FLOWER), self._has("prometheus_rule")))
+        executor = self._executor(_no_cluster, None, fleet, NOTHING, [])
+        self._run(executor, Plan(steps=found.steps))
+        self._show(delivered(found, fleet.routing_delivery))
+        self.result.update({name: tree[name] for name in ("path", "files", "written", "removed")})
+        self.result["changed"] = bool(tree["changed"] or self.result["changed"])
+        self.result["diff"] = [*tree["diff"], *self.result["diff"]]
+        self._say(self._what_comes_next(fleet, found, near))
+
+    @staticmethod
+    def _what_comes_next(fleet: Fleet, found: Plan, near: str) -> list[str]:
+        names = [str(item["metadata"]["name"]) for item in found.adoptions]
+        return [
+            *(
+                f"Once every worker is up, and not before: kubectl patch deployment {name} --namespace {fleet.namespace} "
+                f"--patch-file {near}/patches/deployment-{name}.yaml"
+                for name in names
+            ),
+            f"Apply to a cluster: kubectl apply --kustomize {near}, or this run with celery_workers_output=cluster",
+        ]
+
+
+def _no_cluster(_arguments: dict[str, Any], _hides: bool) -> dict[str, Any]:
+    raise StepError("Manifest files are made without a cluster.")
+
+
+def _follows_cluster(fleet: Fleet) -> bool:
+    """Whether what runs decides on what the inventory means."""
+    return any(service.inherits for service in fleet.services) or any(
+        variant.adopted or variant.consumption.adopt is not None
+        for service in fleet.services
+        for variant in (*service.variants, *service.left)
+    )

@@ -1,0 +1,179 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: the role's variables of one host, read in the controller's process. Secret values stay in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED, Inventory
+from ansible_collections.queueops.celery.plugins.module_utils._key_changes import POLICIES
+from ansible_collections.queueops.celery.plugins.module_utils._layers import PREFIX
+from ansible_collections.queueops.celery.plugins.module_utils._options import (
+    fleet_options,
+    inventory_from,
+    routing_options,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._plan import Wishes
+from ansible_collections.queueops.celery.plugins.module_utils._redaction import redacted_layers
+
+#: Variables that are handed on to the model under their own name.
+_FLEET = (
+    "namespace",
+    "fleet",
+    "preset",
+    "explicit_queues",
+    "openedx_routing",
+    "openedx_release",
+    "routing_delivery",
+    "autoscaler_conflict",
+    "take_over",
+    "output",
+    "flower_enabled",
+    "exporter_enabled",
+    "service_monitor_enabled",
+    "prometheus_rule_enabled",
+    "dashboard_enabled",
+)
+_VERSIONS = ("celery", "kombu", "keda", "kubernetes")
+_LAYER = re.compile(rf"^{PREFIX}({'|'.join(LAYERED)})(__.+)?$")
+
+
+class VariableError(Exception):
+    """Variables that cannot be read; the text names each."""
+
+
+@dataclass(frozen=True)
+class HostVariables:
+    """What one host says of its fleet, templated and as plain data.
+
+    :param values: by name, without the prefix; layers are not among them.
+    :param layers: variables that are merged, with their numbered layers: name and value. They hold secrets.
+    :param known: names that the role has.
+    """
+
+    values: Mapping[str, Any]
+    layers: list[dict[str, Any]] = field(repr=False)
+    names: tuple[str, ...]
+    known: tuple[str, ...]
+
+    def text(self, name: str) -> str:
+        """A variable as text."""
+        return str(self._checked[name])
+
+    def flag(self, name: str) -> bool:
+        """A variable that is true or false."""
+        return bool(self._checked[name])
+
+    def number(self, name: str) -> int:
+        """A variable that is a whole number."""
+        return int(self._checked[name])
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """What of kubernetes.core's connection options is set."""
+        given = {name: self.values.get(name) for name in ("kubeconfig", "context")}
+        return {name: value for name, value in given.items() if value}
+
+    @cached_property
+    def _checked(self) -> dict[str, Any]:
+        spec = {
+            **fleet_options(),
+            **{f"tutor_{name}": option for name, option in routing_options().items()},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "key_change": {"type": "str", "choices": list(POLICIES), "default": "stop"},
+            "wait_timeout": {"type": "int", "default": 300},
+            "tutor_root": {"type": "str", "default": ""},
+            "tutor_plugins_root": {"type": "str", "default": ""},
+            "manifests_dir": {"type": "str", "default": "manifests"},
+            **{
+                name: {"type": "bool", "default": False}
+                for name in ("create_namespace", "prune", "wait", "verify", "manifests_secrets")
+            },
+        }
+        given = {name: self.values[name] for name in spec if name in self.values and name not in LAYERED}
+        given["versions"] = {name: self.values.get(f"{name}_version", "") for name in _VERSIONS}
+        result = ArgumentSpecValidator(spec).validate(given)
+        if result.error_messages:
+            raise VariableError("\n".join(result.error_messages))
+        return dict(result.validated_parameters)
+
+    def inventory(self) -> Inventory:
+        """What the model is read from. No secret value is in it."""
+        return inventory_from(
+            {
+                **self._checked,
+                "layers": redacted_layers(self.layers),
+                "variable_names": self.names,
+                "known_variables": self.known,
+            }
+        )
+
+    def wishes(self, checks: bool) -> Wishes:
+        """What the run is asked for beside the inventory."""
+        return Wishes(
+            checks=checks,
+            creates_namespace=self.flag("create_namespace"),
+            prunes=self.flag("prune"),
+            key_change=self.text("key_change"),
+            waits=self.flag("wait"),
+            verifies=self.flag("verify"),
+            output=self.text("output"),
+            on_openedx=self.text("preset") == "openedx",
+            openedx_release=self.text("openedx_release"),
+            redis_policy=self.text("tutor_redis_policy"),
+            disable_hpa=self.flag("tutor_disable_hpa"),
+            tutor_plugins_root=self.text("tutor_plugins_root"),
+        )
+
+
+def read_variables(templar: Any, task_vars: Mapping[str, Any], known: Collection[str]) -> HostVariables:
+    """Template every variable of the role by itself, so that each one that fails is named.
+
+    :param templar: Ansible's templar of the task.
+    :param known: names that the role has.
+    :raises VariableError: with all that cannot be templated.
+    """
+    templar.available_variables = task_vars
+    names = sorted(name for name in task_vars if str(name).startswith(PREFIX))
+    found: dict[str, Any] = {}
+    failed = []
+    for name in names:
+        try:
+            found[str(name)] = plain(templar.template(task_vars[name]))
+        except AnsibleError as error:
+            failed.append(f"{name}: {_first_line(error)}")
+    if failed:
+        raise VariableError("\n".join(failed))
+    return HostVariables(
+        values={name.removeprefix(PREFIX): value for name, value in found.items() if not _LAYER.match(name)},
+        layers=[{"name": name, "value": value} for name, value in found.items() if _LAYER.match(name)],
+        names=tuple(found),
+        known=tuple(known),
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]
+
+
+def plain(value: Any) -> Any:
+    """Built-in types only: templating hands over subclasses that carry where they come from."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    # What a vault still holds (ansible-core before 2.19) is a sequence, and reads as text.
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and not hasattr(value, "_ciphertext"):
+        return [plain(item) for item in value]
+    return str(value)

@@ -1,0 +1,237 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE: the way to a cluster from the controller's process: kubernetes.core's own client, and its own action plugin.
+
+Connection options, kubeconfig search, vaulted kubeconfigs, module_defaults, check mode and diff are kubernetes.core's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.loader import connection_loader
+from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
+    _METADATA_LIST,
+    Cluster,
+    ClusterError,
+    explained,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._observed import API_VERSIONS
+from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import plain
+
+try:
+    from ansible_collections.kubernetes.core.plugins.module_utils.apply import merge
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
+except ImportError as error:
+    MISSING: ImportError | None = error
+else:
+    MISSING = None
+
+Object = dict[str, Any]
+
+#: Read whole only by the fleet's label: of others nothing but names and labels may travel.
+CONTENTS = ("ConfigMap", "Secret", "PersistentVolumeClaim")
+_K8S = "kubernetes.core.k8s"
+
+
+def merged(last_applied: Object, wanted: Object, live: Object) -> Object:
+    """kubernetes.core's three-way merge."""
+    patch: Object = merge(last_applied, wanted, live)
+    return patch
+
+
+def plural(kind: str) -> str:
+    """The name of a kind in paths."""
+    word = kind.lower()
+    if word.endswith("y"):
+        return f"{word[:-1]}ies"
+    return f"{word}es" if word.endswith("s") else f"{word}s"
+
+
+@dataclass(frozen=True)
+class DirectCluster(Cluster):
+    """A namespace that is read with one plain GET per kind, without asking first which kinds there are.
+
+    :param live: every object that was listed whole, by kind and name.
+    """
+
+    live: dict[tuple[str, str], Object] = field(default_factory=dict)
+
+    def namespace_exists(self) -> bool:
+        """As of L(Cluster)."""
+        try:
+            self._get(f"/api/v1/namespaces/{self.namespace}")
+        except Exception as error:  # the client raises one class per status, and others for the network
+            status = getattr(error, "status", None)
+            if status in (403, 404):
+                return bool(status == 403)
+            raise self._explained(error) from error
+        return True
+
+    def list_objects(
+        self, kind: str, api_version: str, metadata_only: bool = False, selector: str | None = None
+    ) -> list[Object] | None:
+        """As of L(Cluster). Kinds without secrets are read whole, and kept for comparing."""
+        only_names = metadata_only and kind in CONTENTS
+        options: dict[str, Any] = {"header_params": {"Accept": _METADATA_LIST}} if only_names else {}
+        if selector:
+            options["label_selector"] = selector
+        prefix = "/api/v1" if api_version == "v1" else f"/apis/{api_version}"
+        try:
+            listed = self._get(f"{prefix}/namespaces/{self.namespace}/{plural(kind)}", **options)
+        except Exception as error:  # as above
+            if getattr(error, "status", None) == 404:
+                return None
+            raise self._explained(error, f"list {kind} in {self.namespace}") from error
+        # The objects of a list do not say of what kind they are.
+        found = [{"apiVersion": api_version, "kind": kind, **item} for item in listed.get("items") or []]
+        if not only_names:
+            self.live.update({(kind, str(item["metadata"]["name"])): item for item in found})
+        return found
+
+    def read_contents(self, kind: str, selector: str) -> dict[str, Object]:
+        """Objects of a kind by name, with their content."""
+        found = self.list_objects(kind, API_VERSIONS[kind], selector=selector) or []
+        return {str(item["metadata"]["name"]): item for item in found}
+
+    def config_map_texts(self, name: str) -> list[str]:
+        """As of L(Cluster)."""
+        try:
+            found = self._get(f"/api/v1/namespaces/{self.namespace}/configmaps/{name}")
+        except Exception:  # as above; what it would tell is only a warning
+            return []
+        return [str(text) for text in (found.get("data") or {}).values()]
+
+    def _get(self, path: str, **options: Any) -> Object:
+        answer = self.client.client.request("GET", path, serialize=False, **options)
+        found: Object = json.loads(answer.data)
+        return found
+
+
+class KubernetesCore:
+    """kubernetes.core for one task of ours.
+
+    :param action: the running action plugin of ours.
+    :param connection: connection options of the role.
+    """
+
+    def __init__(self, action: Any, task_vars: Mapping[str, Any], connection: Mapping[str, Any]) -> None:
+        self.action = action
+        # Everything runs here, whatever machine the host is.
+        self.task_vars = {**task_vars, "ansible_python_interpreter": sys.executable}
+        self.options = {**self._defaults(), **connection}
+        self.connection = self._local_connection()
+
+    def _defaults(self) -> dict[str, Any]:
+        """What module_defaults say of kubernetes.core.k8s."""
+        found: dict[str, Any] = {}
+        for default in self.action._task.module_defaults or []:
+            found.update(default)
+        options: dict[str, Any] = {}
+        for name in (f"group/{_K8S}", _K8S):
+            options.update(plain_options(self.action._templar.template(found.get(name) or {}), self.task_vars))
+        return options
+
+    def _local_connection(self) -> Any:
+        own = self.action._connection
+        if own.transport == "local" and not getattr(own, "become", None):
+            return own
+        play_context = self.action._play_context.copy()
+        play_context.become = False
+        made = connection_loader.get("ansible.builtin.local", play_context, os.devnull)
+        made.set_options(var_options=self.task_vars)
+        return made
+
+    def open(self, namespace: str) -> DirectCluster:
+        """Connect.
+
+        :raises ClusterError: if there is no way to the API.
+        """
+        if MISSING is not None:
+            raise ClusterError(
+                f"This needs the collection kubernetes.core and the Python package kubernetes in Ansible's own Python "
+                f"({sys.executable}): {MISSING}. Install them there, or set celery_workers_output: manifests."
+            )
+        with self._environment():
+            try:
+                return DirectCluster(get_api_client(**self._found_kubeconfig()), namespace)
+            except AnsibleError as error:
+                raise ClusterError(str(error)) from error
+            except Exception as error:  # a client raises what its network library raises
+                raise explained(error) from error
+
+    def _found_kubeconfig(self) -> dict[str, Any]:
+        """The options with the kubeconfig as kubernetes.core finds and decrypts it."""
+        options = dict(self.options)
+        if options.get("kubeconfig"):
+            self._plugin({}).get_kubeconfig(options["kubeconfig"], False, options)
+        return options
+
+    def send(self, arguments: Object, hides: bool = False) -> Object:
+        """Run kubernetes.core.k8s once.
+
+        :param hides: whether neither the arguments nor the result may show on any screen.
+        """
+        result: Object = self._plugin({**self.options, **arguments}, hides).run(task_vars=self.task_vars)
+        return plain_result(result)
+
+    def _plugin(self, arguments: Object, hides: bool = False) -> Any:
+        action = self.action
+        task = action._task.copy(exclude_parent=False)
+        task.action = _K8S
+        task.args = arguments
+        task.diff = True
+        task.no_log = hides or task.no_log
+        play_context = action._play_context.copy()
+        play_context.become = False
+        play_context.no_log = hides or play_context.no_log
+        return action._shared_loader_obj.action_loader.get(
+            _K8S,
+            task=task,
+            connection=self.connection,
+            play_context=play_context,
+            loader=action._loader,
+            templar=action._templar,
+            shared_loader_obj=action._shared_loader_obj,
+        )
+
+    @contextmanager
+    def _environment(self) -> Iterator[None]:
+        """The environment that the play gives to its tasks, for what runs in this process."""
+        given: dict[str, str] = {}
+        environments = self.action._task.environment or []
+        for item in environments if isinstance(environments, list) else [environments]:
+            found = self.action._templar.template(item) if item else {}
+            given.update({str(name): str(value) for name, value in dict(found or {}).items()})
+        before = {name: os.environ.get(name) for name in given}
+        os.environ.update(given)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                os.environ.update({} if value is None else {name: value})
+
+
+def plain_options(options: Any, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as plain data, without those that are left out on purpose."""
+    omitted = task_vars.get("omit")
+    return {
+        str(name): plain(value)
+        for name, value in dict(options or {}).items()
+        if type(value).__name__ != "Omit" and (omitted is None or value != omitted)
+    }
+
+
+def plain_result(result: Mapping[str, Any]) -> Object:
+    """A result as plain data."""
+    found: Object = plain(result)
+    return found
