@@ -383,7 +383,8 @@ def _sendable(
             for item in unwanted.retired
             if item.kind == "HorizontalPodAutoscaler"
         }
-    sent, left = [], []
+    sent: list[Object] = []
+    left: list[Object] = []
     for item in manifests:
         kind, name = _key(item)
         (left if kind in observed.missing_kinds or name in held_back else sent).append(item)

@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._asking import ask_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._changes import (
     Report,
     failure_message,
-    identity,
     is_change,
     list_results,
     readable,

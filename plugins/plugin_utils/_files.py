@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree import TreeError, plan_for, write_tree
 
-__all__ = ["TreeError", "near_path", "write_private", "write_text", "write_files"]
+__all__ = ["TreeError", "near_path", "write_files", "write_private", "write_text"]
 
 
 def near_path(path: str) -> str:

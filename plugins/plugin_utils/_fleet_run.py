@@ -14,12 +14,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._changes import Re
 from ansible_collections.queueops.celery.plugins.module_utils._cluster import ClusterError, read_observed
 from ansible_collections.queueops.celery.plugins.module_utils._fleet import Inventory, parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._names import EXPORTER, FLEET_LABEL, FLOWER
+from ansible_collections.queueops.celery.plugins.module_utils._names import FLEET_LABEL, FLOWER
 from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
 from ansible_collections.queueops.celery.plugins.module_utils._plan import (
     Plan,
     Sight,
-    Step,
     covers,
     namespace_manifest,
     plan,

@@ -25,12 +25,12 @@ _FOR_PEOPLE = {"default", "yaml", "minimal", "debug", "unixy", "dense", "diy", "
 _ROUTING_ADVICE = {
     "none": "This run delivers these routes to nobody. They hold where a task is sent: choose "
     "celery_workers_routing_delivery, or load them in the settings of every producer yourself.",
-    "tutor_plugin": "Producers load the routes from Tutor's settings: tutor plugins enable queueops_celery, tutor config "
-    "save, tutor k8s start.",
+    "tutor_plugin": "Producers load the routes from Tutor's settings: tutor plugins enable queueops_celery, tutor "
+    "config save, tutor k8s start.",
     "settings_overlay": "Producers load the routes from the ConfigMaps <service>-worker-routes: mount them and set "
     "DJANGO_SETTINGS_MODULE in every producer, as docs/routing.md shows. The workers of this fleet do so already.",
-    "task_routes": "Producers load the routes from the ConfigMaps <service>-worker-routes: mount them and load the file in "
-    "the app, as docs/routing.md shows. In the workers of this fleet it is mounted already.",
+    "task_routes": "Producers load the routes from the ConfigMaps <service>-worker-routes: mount them and load the file "
+    "in the app, as docs/routing.md shows. In the workers of this fleet it is mounted already.",
 }
 _MAKE_SURE = (
     "Whether the workers do as they are told, their app decides: once they run, ask them with the playbook "

@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.cluster import (
     FLEET_LABEL,
+    MADE_KINDS,
     Cluster,
     Json,
     namespaces,
