@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE: what a run does, as data: an ordered list of steps that hold only what differs from the cluster.
 
-Pure: the same fleet and the same cluster give the same plan. Nothing here reads a cluster, writes to one or knows a secret.
+Pure: the same fleet and the same cluster give the same plan. Nothing here reads or writes a cluster, or knows a secret.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ TO_COME = "changes"
 class Step:
     """One thing that a run does, with what it does it to.
 
-    :param objects: manifests to apply, patches, definitions to delete, or what is waited for or asked. A Secret shows its
-        keys only.
+    :param objects: manifests to apply, patches, definitions to delete, or what is waited for or asked. A Secret shows
+        its keys only.
     :param is_strategic: of patches, whether lists in them are merged by key.
     :param hides: whether what comes back may show what others keep in plain sight.
     :param reason: what a failing wait is about.
@@ -193,7 +193,7 @@ def differs(wanted: Object, live: Object | None, merge: Merge) -> bool:
 
 
 def all_resources(fleet: Fleet, observed: Observed, is_dry: bool = False) -> tuple[Object, ...]:
-    """Everything of a fleet but Secrets, in the order in which it is applied: routes before the workers that load them."""
+    """Everything of a fleet but Secrets, in the order in which it is applied: routes before workers that load them."""
     return (
         *routing_resources(fleet),
         *worker_resources(fleet, observed, is_dry),
@@ -412,7 +412,10 @@ def _giving_back(back: list[Object], names: tuple[str, ...], wishes: Wishes) -> 
         return
     yield Step("Give back what is adopted no more", PATCH, tuple(back), is_strategic=True, hides=True)
     if wishes.waits and not wishes.checks:
-        reason = "These Deployments were given back and have not come up, so nothing else is removed. A second run waits again."
+        reason = (
+            "These Deployments were given back and have not come up, so nothing else is removed. A second run waits "
+            "again."
+        )
         yield Step("Wait until it runs as before", WAIT, _deployments_of(names), reason=reason)
 
 

@@ -11,8 +11,8 @@ module: fleet_apply
 short_description: Plan the fleet of a host and bring it into its state
 version_added: 1.0.0
 description:
-  - Reads the variables of the role P(queueops.celery.celery_workers#role), checks them, compares what should run with what
-    does, and sends only what differs through M(kubernetes.core.k8s). The role is made of this one task.
+  - Reads the variables of the role P(queueops.celery.celery_workers#role), checks them, compares what should run with
+    what does, and sends only what differs through M(kubernetes.core.k8s). The role is made of this one task.
   - Runs on the controller, whatever machine the host is. It needs no connection to the host.
   - Secret values are neither arguments nor results.
 author:
@@ -32,8 +32,8 @@ options:
     type: bool
     default: false
 requirements:
-  - the collection kubernetes.core >= 3.2.0 and kubernetes >= 24.2.0, != 36.0.0, != 36.0.1 in Ansible's own Python, to work
-    on a cluster
+  - the collection kubernetes.core >= 3.2.0, to work on a cluster
+  - kubernetes >= 24.2.0, != 36.0.0, != 36.0.1 in Ansible's own Python, to work on a cluster
 """
 
 EXAMPLES = r"""

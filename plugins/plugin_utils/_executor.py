@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: runs the steps of a plan, in their order, and keeps what became of every object. No secret value leaves it."""
+"""PRIVATE: runs the steps of a plan in their order, and keeps what became of each object. No secret value leaves it."""
 
 from __future__ import annotations
 

@@ -317,8 +317,8 @@ class FleetRun:
         near = near_path(tree["path"])
         if found.secrets and not variables.flag("manifests_secrets"):
             first = (
-                "These Secrets are not in the files, so create them beside them, or set celery_workers_manifests_secrets: "
-                "true:"
+                "These Secrets are not in the files, so create them beside them, or set "
+                "celery_workers_manifests_secrets: true:"
             )
             self._say([first, *found.secrets])
         rows = [
@@ -339,8 +339,8 @@ class FleetRun:
         names = [str(item["metadata"]["name"]) for item in found.adoptions]
         return [
             *(
-                f"Once every worker is up, and not before: kubectl patch deployment {name} --namespace {fleet.namespace} "
-                f"--patch-file {near}/patches/deployment-{name}.yaml"
+                f"Once every worker is up, and not before: kubectl patch deployment {name} "
+                f"--namespace {fleet.namespace} --patch-file {near}/patches/deployment-{name}.yaml"
                 for name in names
             ),
             f"Apply to a cluster: kubectl apply --kustomize {near}, or this run with celery_workers_output=cluster",

@@ -29,8 +29,8 @@ _ROUTING_ADVICE = {
     "config save, tutor k8s start.",
     "settings_overlay": "Producers load the routes from the ConfigMaps <service>-worker-routes: mount them and set "
     "DJANGO_SETTINGS_MODULE in every producer, as docs/routing.md shows. The workers of this fleet do so already.",
-    "task_routes": "Producers load the routes from the ConfigMaps <service>-worker-routes: mount them and load the file "
-    "in the app, as docs/routing.md shows. In the workers of this fleet it is mounted already.",
+    "task_routes": "Producers load the routes from the ConfigMaps <service>-worker-routes: mount them and load the "
+    "file in the app, as docs/routing.md shows. In the workers of this fleet it is mounted already.",
 }
 _MAKE_SURE = (
     "Whether the workers do as they are told, their app decides: once they run, ask them with the playbook "
