@@ -94,8 +94,13 @@ class FleetRun:
 
     def apply(self) -> Result:
         """Bring the fleet into its state."""
-        writes_files = self.variables.text("output") == "manifests"
-        return self._guarded(self._files if writes_files else self._cluster)
+        return self._guarded(self._bring)
+
+    def _bring(self) -> None:
+        if self.variables.text("output") == "manifests":
+            self._files()
+        else:
+            self._cluster()
 
     def verify(self) -> Result:
         """Ask the running workers, and do nothing else."""

@@ -1,0 +1,207 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A namespace in memory that takes what kubernetes.core.k8s is told, for runs of the role without a server.
+
+It merges as kubernetes.core does, and fills in defaults as a server does, also inside of lists.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible_collections.kubernetes.core.plugins.module_utils.apply import annotate, merge
+from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, FleetRun
+from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import read_variables
+
+Object = dict[str, Any]
+Key = tuple[str, str]
+
+NAMESPACE = "shop"
+_DEFAULTS = Path(__file__).parents[2] / "roles" / "celery_workers" / "defaults" / "main.yml"
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+#: Kinds of which a list without their content may be asked for.
+_CONTENTS = ("ConfigMap", "Secret", "PersistentVolumeClaim")
+
+
+def _patched(live: Any, patch: Any) -> Any:
+    """A JSON merge patch (RFC 7386)."""
+    if not isinstance(patch, Mapping):
+        return copy.deepcopy(patch)
+    found = dict(live) if isinstance(live, Mapping) else {}
+    for name, item in patch.items():
+        if item is None:
+            found.pop(name, None)
+        else:
+            found[name] = _patched(found.get(name), item)
+    return found
+
+
+def _strategic(live: Any, patch: Any) -> Any:
+    """The same with containers merged by their name, as a strategic merge does."""
+    if not isinstance(patch, Mapping):
+        return copy.deepcopy(patch)
+    found = dict(live) if isinstance(live, Mapping) else {}
+    for name, item in patch.items():
+        if item is None:
+            found.pop(name, None)
+        elif name == "containers":
+            given = {one["name"]: one for one in item}
+            found[name] = [_strategic(one, given.get(one["name"], {})) for one in found.get(name, [])]
+        else:
+            found[name] = _strategic(found.get(name), item)
+    return found
+
+
+@dataclass
+class ModelCluster:
+    """One namespace.
+
+    :param sent: what kubernetes.core.k8s was told, and whether it was to be hidden.
+    :param watch: called after each object that was written.
+    """
+
+    objects: dict[Key, Object] = field(default_factory=dict)
+    sent: list[tuple[Object, bool]] = field(default_factory=list)
+    lists: list[tuple[str, bool]] = field(default_factory=list)
+    live: dict[Key, Object] = field(default_factory=dict)
+    namespace: str = NAMESPACE
+    version: int = 0
+    watch: Callable[[], None] = lambda: None
+    client: Any = None
+
+    # What a run reads
+
+    def namespace_exists(self) -> bool:
+        return True
+
+    def list_objects(
+        self, kind: str, api_version: str, metadata_only: bool = False, selector: str | None = None
+    ) -> list[Object]:
+        self.lists.append((kind, metadata_only))
+        wanted = dict(part.split("=") for part in (selector or "").split(",") if part)
+        found = [
+            copy.deepcopy(item)
+            for (one, _name), item in self.objects.items()
+            if one == kind and wanted.items() <= (item["metadata"].get("labels") or {}).items()
+        ]
+        if metadata_only and kind in _CONTENTS:
+            return [{"metadata": item["metadata"]} for item in found]
+        self.live.update({(kind, item["metadata"]["name"]): item for item in found})
+        return found
+
+    def read_contents(self, kind: str, selector: str) -> dict[str, Object]:
+        return {item["metadata"]["name"]: item for item in self.list_objects(kind, "", selector=selector)}
+
+    def config_map_texts(self, name: str) -> list[str]:
+        return []
+
+    def pods_selected_by(self, deployment: Object) -> list[Object]:
+        return []
+
+    # What a run sends
+
+    def open(self, namespace: str) -> ModelCluster:
+        self.live = {}
+        return self
+
+    def send(self, arguments: Object, hides: bool = False) -> Object:
+        """What kubernetes.core.k8s does, object by object."""
+        self.sent.append((copy.deepcopy(arguments), hides))
+        results = []
+        for definition in arguments["definition"]:
+            results.append(self._sent(definition, arguments))
+            self.watch()
+        return {"result": {"results": results}}
+
+    def _sent(self, definition: Object, arguments: Object) -> Object:
+        key = (definition["kind"], definition["metadata"]["name"])
+        before = self.objects.get(key)
+        if arguments.get("state") == "absent":
+            self.objects.pop(key, None)
+            return {"changed": before is not None, "method": "delete", "result": {}}
+        if arguments.get("state") == "patched":
+            assert before is not None
+            by = _strategic if arguments["merge_type"] == ["strategic-merge"] else _patched
+            after = by(before, definition)
+        elif before is None:
+            noted = annotate(definition) if arguments.get("apply") else {}
+            after = _patched(_patched({}, definition), noted)
+        elif arguments.get("apply"):
+            last = json.loads(before["metadata"].get("annotations", {}).get(_LAST_APPLIED, "{}"))
+            patch = merge(last, definition, before) if last else definition
+            after = _patched(_patched(before, patch), annotate(definition))
+        else:
+            after = _patched(before, definition)
+        return self._stored(key, before, after)
+
+    def _stored(self, key: Key, before: Object | None, after: Object) -> Object:
+        after = self._with_defaults(after)
+        changed = before is None or {**after, "status": 0} != {**before, "status": 0}
+        if changed:
+            self.version += 1
+            after["metadata"]["resourceVersion"] = str(self.version)
+            self.objects[key] = after
+        method = "create" if before is None else "patch"
+        diff = {"before": before or {}, "after": after} if changed else {}
+        return {"changed": changed, "method": method, "result": copy.deepcopy(self.objects[key]), "diff": diff}
+
+    def _with_defaults(self, item: Object) -> Object:
+        made = copy.deepcopy(item)
+        if made["kind"] == "Deployment":
+            spec = made["spec"]
+            spec.setdefault("replicas", 1)
+            spec.setdefault("revisionHistoryLimit", 10)
+            for container in spec["template"]["spec"]["containers"]:
+                container.setdefault("terminationMessagePath", "/dev/termination-log")
+                for port in container.get("ports", []):
+                    port.setdefault("protocol", "TCP")
+            count = spec["replicas"]
+            up = {name: count for name in ("replicas", "updatedReplicas", "availableReplicas")}
+            made["status"] = {"observedGeneration": 1, **up}
+            made["metadata"]["generation"] = 1
+        if made["kind"] == "ScaledObject":
+            made["metadata"].setdefault("finalizers", ["finalizer.keda.sh"])
+            made["metadata"]["labels"] = {**made["metadata"].get("labels", {}), "scaledobject.keda.sh/name": "x"}
+            made["status"] = {"conditions": [{"type": "Ready", "status": "True"}]}
+        return made
+
+    def put(self, item: Object) -> None:
+        """An object of others, or a state that something else has brought about."""
+        key = (item["kind"], item["metadata"]["name"])
+        self._stored(key, None, item)
+
+    def scale(self, name: str, replicas: int) -> None:
+        """What a scaler does."""
+        item = copy.deepcopy(self.objects["Deployment", name])
+        item["spec"]["replicas"] = replicas
+        self._stored(("Deployment", name), self.objects["Deployment", name], item)
+
+
+class _Templar:
+    """Values that are no templates."""
+
+    available_variables: Mapping[str, Any] = {}
+
+    def template(self, value: Any) -> Any:
+        return value
+
+
+def role_defaults() -> Object:
+    """The role's defaults, without templates."""
+    found: Object = yaml.safe_load(_DEFAULTS.read_text(encoding="utf-8"))
+    plain = {"celery_workers_fleet": NAMESPACE, "celery_workers_tutor_plugins_root": "/tmp/plugins"}
+    return {**found, **plain, "celery_workers_namespace": NAMESPACE}
+
+
+def run(cluster: ModelCluster, checks: bool = False, reaches: str = APPLY, **variables: Any) -> Object:
+    """One run of the role over one host; variables are those of the role, without their prefix."""
+    given = {f"celery_workers_{name}": value for name, value in variables.items()}
+    host = read_variables(_Templar(), {**role_defaults(), **given}, ())
+    return FleetRun("one", host, lambda _connection: cluster, reaches, checks, shows_diff=True).apply()  # type: ignore[arg-type, return-value]
