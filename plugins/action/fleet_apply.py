@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -50,18 +50,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         return (*role.get_default_vars(), *_WITHOUT_DEFAULT) if role is not None else ()
 
     def _stage(self, task_vars: Mapping[str, Any]) -> str:
-        """How far the run goes by its tags. One task does it all, so it asks for each stage as if that were a task."""
-        only = task_vars.get("ansible_run_tags") or ["all"]
-        skipped = task_vars.get("ansible_skip_tags") or []
-        own = [str(tag) for tag in self._task.tags if tag != "always"]
-        for stage, tags in ((APPLY, ["apply"]), (PLAN, ["plan", "apply"])):
-            if _is_asked_for({*own, *tags}, only, skipped):
-                return stage
-        return VALIDATE
+        """How far the run goes by its tags."""
+        only, skipped = task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags")
+        return stage_of([str(tag) for tag in self._task.tags], only or ["all"], skipped or [])
 
 
-def _is_asked_for(tags: set[str], only: list[str], skipped: list[str]) -> bool:
+def stage_of(tags: Collection[str], only: Collection[str], skipped: Collection[str]) -> str:
+    """How far a run goes. One task does it all, so it asks for each stage as if that were a task of its own.
+
+    :param tags: of the task; what the play gives to the role is among them.
+    :param only: what the run is limited to.
+    :param skipped: what it leaves out.
+    """
+    own = set(tags) - {"always"}
+    if _is_asked_for({*own, "apply"}, only, skipped):
+        return APPLY
+    return PLAN if _is_asked_for({*own, "plan", "apply"}, only, skipped) else VALIDATE
+
+
+def _is_asked_for(tags: set[str], only: Collection[str], skipped: Collection[str]) -> bool:
     """Whether a task with these tags would run, by Ansible's own rules."""
-    wanted = "all" in only or "tagged" in only or bool(tags & set(only))
-    left_out = "all" in skipped or "tagged" in skipped or bool(tags & set(skipped))
-    return wanted and not left_out
+    wanted = bool({"all", "tagged"} & set(only)) or bool(tags & set(only))
+    return wanted and not {"all", "tagged"} & set(skipped) and not tags & set(skipped)

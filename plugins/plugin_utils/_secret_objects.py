@@ -1,41 +1,16 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: filters of the role that see secret values, which nobody else does."""
+"""PRIVATE: what is told of Secrets that were sent, without any of their values."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.queueops.celery.plugins.module_utils._changes import first_cause, identity, list_results
-from ansible_collections.queueops.celery.plugins.module_utils._observed import observed_from_data
-from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
-    redact,
-    secret_manifests,
-    without_stale_keys,
-)
+from ansible_collections.queueops.celery.plugins.module_utils._secrets import redact
 
 Objects = list[dict[str, Any]]
-
-
-def manifests_of_secrets(
-    layers: Objects,
-    namespace: str,
-    fleet: str = "",
-    preset: str = "",
-    observed: dict[str, Any] | None = None,
-    enabled: list[str] | None = None,
-    output: str = "cluster",
-) -> Objects:
-    """Secret objects of a fleet, with their values, and a null for each key that only an earlier run wrote."""
-    live, parts = observed_from_data(observed), [str(part) for part in enabled or []]
-    try:
-        secrets = secret_manifests(layers, str(namespace), str(fleet), str(preset), live, parts, str(output))
-        return without_stale_keys(secrets, live)
-    except InventoryError as error:
-        raise AnsibleFilterError(str(error)) from None
 
 
 def refused_secrets(result: dict[str, Any], secrets: Objects) -> list[str]:

@@ -60,9 +60,8 @@ def check_contents(tarball: Path) -> None:
 
 def check_documentation(installed: Path) -> None:
     modules = sorted(path.stem for path in installed.glob("plugins/modules/*.py") if path.stem != "__init__")
-    filters = sorted(path.stem for path in installed.glob("plugins/filter/*.y*ml"))
     roles = sorted(path.name for path in installed.glob("roles/*") if not path.name.startswith("_"))
-    for kind, names in (("module", modules), ("filter", filters), ("role", roles)):
+    for kind, names in (("module", modules), ("role", roles)):
         if not names:
             continue
         wanted = [f"{NAME}.{name}" for name in names]

@@ -66,7 +66,6 @@ TYPED = (
     "build/tree/ansible_collections/queueops/celery/plugins/module_utils",
     "build/tree/ansible_collections/queueops/celery/plugins/modules",
     "build/tree/ansible_collections/queueops/celery/plugins/action",
-    "build/tree/ansible_collections/queueops/celery/plugins/filter",
     "build/tree/ansible_collections/queueops/celery/plugins/plugin_utils",
     "tests",
 )

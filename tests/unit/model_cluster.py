@@ -163,7 +163,7 @@ class ModelCluster:
                 for port in container.get("ports", []):
                     port.setdefault("protocol", "TCP")
             count = spec["replicas"]
-            up = {name: count for name in ("replicas", "updatedReplicas", "availableReplicas")}
+            up = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), count)
             made["status"] = {"observedGeneration": 1, **up}
             made["metadata"]["generation"] = 1
         if made["kind"] == "ScaledObject":
