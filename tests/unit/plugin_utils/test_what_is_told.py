@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._changes import Report
@@ -48,7 +49,7 @@ def test_a_value_of_several_lines_or_at_the_end_of_a_long_message_is_redacted_to
 
 
 def test_a_table_has_its_columns_one_under_the_other() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"service": "billing", "list_length": 5, "queues": ["a", "b"]},
         {"service": "x", "list_length": None, "queues": []},
     ]
