@@ -17,7 +17,7 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core i
 _WITHOUT_DEFAULT = ("celery_workers_namespace", "celery_workers_hosts")
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no types
+class ActionModule(ActionBase):
     """Runs on the controller, whatever machine the host is."""
 
     _requires_connection = False

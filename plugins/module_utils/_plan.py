@@ -38,6 +38,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._observed import (
     leftovers,
     removal_order,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._placeholders import placeholder_message, placeholders
 from ansible_collections.queueops.celery.plugins.module_utils._preflight import (
     Findings,
     describe_object,
@@ -54,6 +55,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._routing import (
     tutor_plugin,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources
+from ansible_collections.queueops.celery.plugins.module_utils._secret_table import secret_table
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import generated, secret_names
 from ansible_collections.queueops.celery.plugins.module_utils._workers import (
     handovers,
@@ -140,6 +142,7 @@ class Plan:
     not_sent: tuple[Object, ...] = ()
     adoptions: tuple[Object, ...] = ()
     secrets: tuple[str, ...] = ()
+    secret_uses: tuple[dict[str, Any], ...] = ()
     generated: tuple[str, ...] = ()
     routes: tuple[dict[str, Any], ...] = ()
     flowers: tuple[dict[str, Any], ...] = ()
@@ -229,8 +232,10 @@ def plan(
         return said
     # A Secret that is about to be sent has a version to come; pods that read it roll with it.
     seen = with_versions(sight.observed, dict.fromkeys(stale_secrets, TO_COME), secrets)
-    manifests = all_resources(fleet, seen, wishes.checks)
-    found = replace(said, manifests=manifests, adoptions=tuple(adoptions(fleet, seen)))
+    found = _with_manifests(said, fleet, seen, wishes.checks)
+    masked = [*placeholders(found.manifests), *placeholders([found.adoptions, sight.risk.drains])]
+    if masked:
+        return replace(found, problems=(placeholder_message(masked),))
     return _with_steps(
         fleet, replace(sight, observed=seen), wishes, merge, found, findings, unwanted, secrets, stale_secrets
     )
@@ -242,9 +247,19 @@ def plan_files(fleet: Fleet, observed: Observed, wishes: Wishes) -> Plan:
     :param observed: what a rendered Tutor project says of a cluster.
     """
     steps = tuple(_delivery(fleet, wishes)) + tuple(_dashboard(fleet))
-    said = _described(fleet, observed, wishes)
+    found = replace(_with_manifests(_described(fleet, observed, wishes), fleet, observed), steps=steps)
+    masked = [*placeholders(found.manifests), *placeholders(found.adoptions)]
+    return replace(found, problems=(placeholder_message(masked),)) if masked else found
+
+
+def _with_manifests(said: Plan, fleet: Fleet, observed: Observed, is_dry: bool = False) -> Plan:
+    """A plan with everything that should be there."""
+    manifests = all_resources(fleet, observed, is_dry)
     return replace(
-        said, manifests=all_resources(fleet, observed), adoptions=tuple(adoptions(fleet, observed)), steps=steps
+        said,
+        manifests=manifests,
+        adoptions=tuple(adoptions(fleet, observed)),
+        secret_uses=tuple(secret_table(manifests, said.secrets)),
     )
 
 

@@ -299,7 +299,9 @@ class FleetRun:
         fleet = parse_fleet(replace(inventory, observed=observed))
         found = plan_files(fleet, observed, wishes)
         self.warnings.extend(found.warnings)
-        if self.reaches == APPLY:
+        if found.problems:
+            self.result.update(failed=True, msg="\n".join(found.problems), problems=list(found.problems))
+        elif self.reaches == APPLY:
             self._write(folder, fleet, found)
 
     def _write(self, folder: str, fleet: Fleet, found: Plan) -> None:

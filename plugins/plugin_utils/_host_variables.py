@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._options import (
 )
 from ansible_collections.queueops.celery.plugins.module_utils._plan import Wishes
 from ansible_collections.queueops.celery.plugins.module_utils._redaction import redacted_layers
+from ansible_collections.queueops.celery.plugins.module_utils._variable_names import role_variables
+from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions
 
 #: Variables that are handed on to the model under their own name.
 _FLEET = (
@@ -42,7 +44,7 @@ _FLEET = (
     "prometheus_rule_enabled",
     "dashboard_enabled",
 )
-_VERSIONS = ("celery", "kombu", "keda", "kubernetes")
+_VERSIONS = tuple(item.name for item in fields(Versions))
 _LAYER = re.compile(rf"^{PREFIX}({'|'.join(LAYERED)})(__.+)?$")
 
 
@@ -56,6 +58,7 @@ class HostVariables:
 
     :param values: by name, without the prefix; layers are not among them.
     :param layers: variables that are merged, with their numbered layers: name and value. They hold secrets.
+    :param names: of all its variables that are meant for the role, those with a mistyped prefix included.
     :param known: names that the role has.
     """
 
@@ -155,7 +158,7 @@ def read_variables(templar: Any, task_vars: Mapping[str, Any], known: Collection
     return HostVariables(
         values={name.removeprefix(PREFIX): value for name, value in found.items() if not _LAYER.match(name)},
         layers=[{"name": name, "value": value} for name, value in found.items() if _LAYER.match(name)],
-        names=tuple(found),
+        names=tuple(sorted(role_variables(map(str, task_vars), known))),
         known=tuple(known),
     )
 

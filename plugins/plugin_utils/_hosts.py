@@ -21,6 +21,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._neighbours import
     objects_asked_for,
     place_of,
 )
+from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import plain
 
 #: What a place is read from.
 _PLACE = ("namespace", "fleet", "output")
@@ -155,15 +156,3 @@ def _variables_above(action: Any) -> dict[str, Any]:
     if task._role is not None:
         found.update(task._role.get_role_params(task.get_dep_chain()))
     return found
-
-
-def plain(value: Any) -> Any:
-    """Built-in types only: templating hands over subclasses that carry where they come from."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    for kind in (bool, int, float):
-        if isinstance(value, kind):
-            return kind(value)
-    return value if value is None else str(value)

@@ -17,6 +17,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan import Plan,
 Rows = Iterable[Mapping[str, Any]]
 
 COLUMNS = ("service", "variant", "queues", "deployment", "replicas", "list_length", "scaler")
+SECRET_COLUMNS = ("secret", "keys", "used_by", "made_by")
 SCALING_COLUMNS = ("service", "variant", "replicas", "sees", "to_zero")
 
 #: Callbacks whose output people read. Into that of others nothing may be mixed.
@@ -58,6 +59,7 @@ def planned(plan: Plan, wishes: Wishes, columns: Iterable[str] = COLUMNS) -> dic
     scaled = [row for row in plan.rows if row["scaler"] != "none"]
     found = {
         "fleet": table(plan.rows, columns),
+        "secret_uses": table(plan.secret_uses, SECRET_COLUMNS) if plan.secret_uses else [],
         "scaling": table(scaled, SCALING_COLUMNS) if scaled else [],
         "sizing": [line for row in plan.rows for line in row["sizing"]],
         "make_sure": [],
