@@ -20,7 +20,8 @@ _NEAR = 2
 def role_variables(names: Iterable[str], known: Collection[str]) -> list[str]:
     """The names that are variables of the role, or would be with the right prefix, in their order."""
     every = {*known, *PLAYBOOK_VARIABLES}
-    return [name for name in names if _is_ours(name) or meant_variable(name, every)]
+    # Private ones begin with an underscore: those of the role itself would be taken for mistyped.
+    return [name for name in names if not name.startswith("_") and (_is_ours(name) or meant_variable(name, every))]
 
 
 def meant_variable(name: str, known: Collection[str]) -> str:

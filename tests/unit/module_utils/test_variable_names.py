@@ -66,3 +66,7 @@ def test_a_right_prefix_is_ours_whatever_follows() -> None:
     names = ["celery_workers_confg", "celery_workers_config", "celery_workers_config__50_x", "celery_workers_"]
     assert role_variables(names, KNOWN) == names[:3]
     assert [meant_variable(name, KNOWN) for name in names] == ["", "", "", ""]
+
+
+def test_a_private_variable_is_not_taken_for_a_mistyped_one() -> None:
+    assert role_variables(["_celery_workers_hosts", "celery_worker_hosts"], KNOWN) == ["celery_worker_hosts"]
