@@ -267,7 +267,7 @@ class FleetRun:
         for name, lines in tables.items():
             if lines:
                 self.result[name] = lines
-                quiet = name in ("sizing", "alerts") or (name == "routes" and len(lines) > 10)
+                quiet = name in ("sizing", "alerts", "secret_uses") or (name == "routes" and len(lines) > 10)
                 self.screen.show(lines, verbosity=1 if quiet else 0)
 
     def _verify(self) -> None:
