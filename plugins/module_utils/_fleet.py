@@ -80,6 +80,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import (
 from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import PARTS
 from ansible_collections.queueops.celery.plugins.module_utils._monitoring_reader import read_monitoring
 from ansible_collections.queueops.celery.plugins.module_utils._names import (
+    beat_name,
     deployment_name,
     fleet_broker_secret_name,
     secret_env_name,
@@ -92,7 +93,13 @@ from ansible_collections.queueops.celery.plugins.module_utils._openedx_routes im
     setting_for,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._pod_rules import check_finished_pod
-from ansible_collections.queueops.celery.plugins.module_utils._pods import WORKER_CONTAINER, PodContext, worker_pod
+from ansible_collections.queueops.celery.plugins.module_utils._pods import (
+    WORKER_CONTAINER,
+    PodContext,
+    beat_overrides,
+    beat_pod,
+    worker_pod,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._presets import PRESETS, PROFILES, Preset
 from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems, suggest
 from ansible_collections.queueops.celery.plugins.module_utils._reference_rules import (
@@ -467,6 +474,8 @@ def _read_service(
                 _refuse_keys_of_owner(found, node, problems)
                 _warn_of_requests(found, problems)
     _check_source(source, broker, [service.pod] if service.beat else [], variants, path, problems)
+    shared = _complete(stack(below, above), {})
+    _check_finished_beat(service, lambda key: _path_of(shared, key, path), problems)
     if not variants and not left and service.beat is None and not (isinstance(config, Branch) and config.children):
         problems.add(
             path, f"the service has no variant, so nothing would run; write {PREFIX}config.{name}.default: {{}}."
@@ -950,12 +959,30 @@ def _check_overrides(variant: Variant, path: str, problems: Problems) -> None:
 
 def _check_finished(variant: Variant, service: Service, path_of: Callable[[str], str], problems: Problems) -> None:
     """The pod as a whole, unless one of its keys is wrong already."""
-    paths = tuple(path_of(name) for name in key_names(Pod))
-    if not variant.pod.image or any(_is_below(problem.path, paths) for problem in problems.found):
+    if not variant.pod.image or _has_problem(path_of, problems):
         return
     context = PodContext(service, variant.deployment, {}, {}, NOTHING)
     spec = worker_pod(variant, context)["spec"]
     check_finished_pod(spec, WORKER_CONTAINER, variant.pod.pod_overrides, path_of, problems)
+
+
+def _check_finished_beat(service: Service, path_of: Callable[[str], str], problems: Problems) -> None:
+    """The same for the scheduler, which has the pod keys of its service and resources of its own."""
+    if service.beat is None or not service.pod.image or _has_problem(path_of, problems):
+        return
+    context = PodContext(service, beat_name(service.name), {}, {}, NOTHING)
+    spec = beat_pod(service.beat, context)["spec"]
+
+    def written(key: str) -> str:
+        return f"{service.path}.beat.resources" if key == "resources" else path_of(key)
+
+    check_finished_pod(spec, "beat", beat_overrides(service.pod.pod_overrides), written, problems)
+
+
+def _has_problem(path_of: Callable[[str], str], problems: Problems) -> bool:
+    """Whether one of a pod's keys is wrong already."""
+    paths = tuple(path_of(name) for name in key_names(Pod))
+    return any(_is_below(problem.path, paths) for problem in problems.found)
 
 
 def _is_below(path: str, paths: Iterable[str]) -> bool:

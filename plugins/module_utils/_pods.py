@@ -236,7 +236,7 @@ def beat_pod(beat: Beat, context: PodContext) -> dict[str, Any]:
         folder = beat.schedule_file.rpartition("/")[0] or "/"
         container.setdefault("volumeMounts", []).append({"name": "celery-schedule", "mountPath": folder})
         spec["volumes"] = [*spec.get("volumes", []), {"name": "celery-schedule", **beat.schedule_volume}]
-    return _template(spec, replace(pod, pod_overrides=_for_beat(pod.pod_overrides)), context)
+    return _template(spec, replace(pod, pod_overrides=beat_overrides(pod.pod_overrides)), context)
 
 
 def _beat_probe(beat: Beat, context: PodContext) -> dict[str, Any]:
@@ -308,7 +308,7 @@ def _mount_routes(spec: dict[str, Any], container: dict[str, Any], routes: Route
         container["env"] = list(env.values())
 
 
-def _for_beat(overrides: dict[str, Any]) -> dict[str, Any]:
+def beat_overrides(overrides: dict[str, Any]) -> dict[str, Any]:
     """Overrides of the pod, without those of containers that only a worker's pod has."""
     containers = [item for item in overrides.get("containers", []) if item["name"] == "beat"]
     kept = {key: item for key, item in overrides.items() if key != "containers"}

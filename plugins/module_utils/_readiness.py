@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Probe
 from ansible_collections.queueops.celery.plugins.module_utils._names import EXPORTER, FLOWER
 
 #: Reasons for which a container waits, and what to do about them.
@@ -33,6 +34,12 @@ class Waiting:
     name: str
     reason: str
     final: bool = False
+
+
+def patience(fleet: Fleet, timeout: int) -> int:
+    """Seconds to wait: a worker that is given longer than usual to start is no failure before that time is over."""
+    starts = [variant.pod.probe.startup_seconds for variant in fleet.variants if variant.pod.probe.type != "none"]
+    return max([timeout, *(seconds for seconds in starts if seconds > Probe().startup_seconds)])
 
 
 def deployment_waits(deployment: dict[str, Any], pods: Iterable[dict[str, Any]]) -> Waiting | None:

@@ -46,6 +46,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._start import CELE
 #: Volumes that the collection mounts itself.
 OWN_VOLUMES = ("celery-heartbeat", "celery-schedule", "celery-broker-tls", "celery-routes", "celery-tmp")
 
+#: Bytes of all annotations of an object together.
+LONGEST_ANNOTATIONS = 262144
+
 PathOf = Callable[[str], str]
 
 
@@ -430,6 +433,14 @@ def check_pod(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool, bro
             )
     for place, containers in (("init_containers", pod.init_containers), ("sidecars", pod.sidecars)):
         _check_containers(path_of(place), containers, problems)
+    for name, notes in (("annotations", pod.annotations), ("pod_annotations", pod.pod_annotations)):
+        size = sum(len(key.encode()) + len(value.encode()) for key, value in notes.items())
+        # An apply writes all of them a second time, as what it applied last.
+        if size > LONGEST_ANNOTATIONS // 2:
+            problems.add(
+                path_of(name),
+                f"{size} bytes are too many; a server takes {LONGEST_ANNOTATIONS} with all copies of them.",
+            )
     names = [container["name"] for container in (*pod.init_containers, *pod.sidecars)]
     for name in sorted({name for name in names if names.count(name) > 1 or name == WORKER_CONTAINER}):
         problems.add(

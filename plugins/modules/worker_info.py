@@ -60,7 +60,9 @@ options:
     type: bool
     default: false
   wait_timeout:
-    description: Longest time to wait, in seconds.
+    description:
+      - Longest time to wait, in seconds. A variant whose C(probe.startup_seconds) is above 300 and above this is waited
+        for that long.
     type: int
     default: 300
   wait_sleep:
@@ -200,7 +202,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._connection import
     connection_options,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._key_changes import POLICIES
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Probe
+from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._names import scaled_object_name
 from ansible_collections.queueops.celery.plugins.module_utils._observed import (
     Observed,
@@ -220,6 +222,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._preflight import 
     source_names,
     wanted_objects,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._readiness import patience
 from ansible_collections.queueops.celery.plugins.module_utils._workers import present_places
 
 
@@ -262,16 +265,13 @@ def describe(fleet: Fleet, observed: Observed, risk: AtRisk, findings: Findings)
 def wait(cluster: Cluster, fleet: Fleet, params: dict[str, Any]) -> list[str]:
     """What has not come up in time, each with the reason."""
     others = set(params["wait_for"])
-    # A worker that may take its time to start is no failure before that is over.
-    longest = [variant.pod.probe.startup_seconds for variant in fleet.variants if variant.pod.probe.type != "none"]
-    slow = [seconds for seconds in longest if seconds > Probe().startup_seconds]
     adopted = {variant.deployment for variant in fleet.variants if variant.adopted}
     waiting = wait_for_fleet(
         cluster,
         fleet.name,
         others or {name for kind, name in wanted_objects(fleet) if kind == "Deployment"} | adopted,
         set() if others else {scaled_object_name(item.deployment) for item in fleet.variants if item.uses_keda},
-        max(params["wait_timeout"], *slow) if slow and not others else params["wait_timeout"],
+        params["wait_timeout"] if others else patience(fleet, params["wait_timeout"]),
         params["wait_sleep"],
     )
     return [f"{item.name}: {item.reason}" for item in waiting]

@@ -36,7 +36,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan import (
     Step,
     filled_in,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._readiness import Waiting
+from ansible_collections.queueops.celery.plugins.module_utils._readiness import Waiting, patience
 from ansible_collections.queueops.celery.plugins.modules.worker_drain import said, tell
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import write_text
 from ansible_collections.queueops.celery.plugins.plugin_utils._secret_objects import refused_secrets
@@ -222,18 +222,18 @@ class Executor:
 
     def _until_up(self, names: Collection[str], scalers: Collection[str], start: float) -> list[Waiting]:
         pauses, said_at, said_last = iter(_PAUSES), start, ""
-        pause = 0.0
+        pause, timeout = 0.0, patience(self.fleet, self.timeout)
         while True:
             waiting = wait_for_fleet(self._open(), self.fleet.name, names, scalers, timeout=0, pause=0)
             now = time.monotonic()
-            if not waiting or all(item.final for item in waiting) or now - start >= self.timeout:
+            if not waiting or all(item.final for item in waiting) or now - start >= timeout:
                 return waiting
             line = "; ".join(f"{item.name}: {item.reason}" for item in waiting[:3])
             if line != said_last or now - said_at >= _SAY_AGAIN:
                 self.tell(f"waiting for {len(waiting)} of {len(names) + len(scalers)}: {line}")
                 said_at, said_last = now, line
             pause = next(pauses, pause)
-            time.sleep(max(0.0, min(pause, start + self.timeout - now)))
+            time.sleep(max(0.0, min(pause, start + timeout - now)))
 
     def _open(self) -> Cluster:
         if self.cluster is None:

@@ -22,6 +22,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._checks import (
     Text,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._keys import Section, key_of
+from ansible_collections.queueops.celery.plugins.module_utils._kubernetes_rules import REQUIRED
 from ansible_collections.queueops.celery.plugins.module_utils._kubernetes_types import TYPES
 from ansible_collections.queueops.celery.plugins.module_utils._safety import RULES
 from hypothesis import strategies as st
@@ -127,7 +128,10 @@ def of_type(kind: str, field: tuple[str, str] = ("", ""), depth: int = 0) -> Val
     """Values of one of Kubernetes' own types, a few fields deep."""
     kind = kind.rstrip("!")
     if kind.startswith("["):
-        return st.lists(of_type(kind[1:-1].split("@")[0], field, depth + 1), max_size=2)
+        fewest = 1 if field[1] in REQUIRED.get(field[0], ()) else 0
+        return st.lists(of_type(kind[1:-1].split("@")[0], field, depth + 1), min_size=fewest, max_size=2)
+    if kind == "map Quantity" and field[0] == "VolumeResourceRequirements":
+        return st.just({"storage": "1Gi"})
     if kind == "map Quantity":
         return st.dictionaries(st.sampled_from(["cpu", "memory"]), of_type("Quantity"))
     if kind.startswith("map "):
@@ -142,6 +146,7 @@ def _object(kind: str, depth: int) -> Values:
     required = [name for name, field_type in fields_of.items() if field_type.endswith("!")]
     # The schema does not require what a server does.
     required += ["image"] if kind == "Container" else []
+    required += [name for name in REQUIRED.get(kind, ()) if name not in required]
     optional = [] if depth > 3 else sorted(set(fields_of) - set(required))
 
     def build(names: list[str]) -> Values:

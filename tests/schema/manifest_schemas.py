@@ -214,6 +214,63 @@ def _deployment_faults(manifest: Manifest) -> list[str]:
     volumes = {volume["name"] for volume in pod.get("volumes", [])}
     for container in containers:
         found += _container_faults(container, volumes)
+        found += _server_faults(container, pod)
+    if spec.get("strategy", {}).get("type") == "Recreate" and spec["strategy"].get("rollingUpdate") is not None:
+        found.append("rollingUpdate beside Recreate")
+    for name in ("activeDeadlineSeconds", "priority"):
+        found += [f"{name} in a Deployment"] if name in pod else []
+    found += [fault for context in _contexts(pod, containers) for fault in _context_faults(context)]
+    for item in pod.get("tolerations", []):
+        if item.get("operator") in ("Lt", "Gt") or (not item.get("key") and item.get("operator") != "Exists"):
+            found.append(f"no toleration: {item}")
+    found += [fault for item in containers for fault in _reference_faults(item)]
+    return found
+
+
+def _contexts(pod: Manifest, containers: list[Manifest]) -> list[Manifest]:
+    return [pod.get("securityContext", {}), *(item.get("securityContext", {}) for item in containers)]
+
+
+def _context_faults(context: Manifest) -> list[str]:
+    """Security contexts that a server or a kubelet refuses."""
+    found = []
+    for name in ("seccompProfile", "appArmorProfile"):
+        profile = context.get(name, {})
+        if profile and (profile.get("type") == "Localhost") != bool(profile.get("localhostProfile")):
+            found.append(f"{name}: {profile}")
+    if context.get("seLinuxChangePolicy", "Recursive") != "Recursive":
+        found.append("seLinuxChangePolicy")
+    if context.get("privileged") and context.get("allowPrivilegeEscalation") is False:
+        found.append("privileged without allowPrivilegeEscalation")
+    return found
+
+
+def _reference_faults(value: Any) -> list[str]:
+    """References to ConfigMaps and Secrets without a name."""
+    if isinstance(value, dict):
+        names = [key for key in ("secretRef", "configMapRef", "secretKeyRef", "configMapKeyRef") if key in value]
+        found = [f"{key} without a name" for key in names if not value[key].get("name")]
+        return found + [fault for item in value.values() for fault in _reference_faults(item)]
+    return [fault for item in value for fault in _reference_faults(item)] if isinstance(value, list) else []
+
+
+_HANDLERS = {"exec", "grpc", "httpGet", "tcpSocket"}
+
+
+def _server_faults(container: Manifest, pod: Manifest) -> list[str]:
+    """What a real server has refused in a container."""
+    found = []
+    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+        probe = container.get(name)
+        if probe is not None and (len(_HANDLERS & set(probe)) != 1 or probe.get("exec") == {}):
+            found.append(f"{name} without a handler: {probe}")
+    claims = {item["name"] for item in container.get("resources", {}).get("claims", [])}
+    found += [f"no claim {name}" for name in claims - {item["name"] for item in pod.get("resourceClaims", [])}]
+    resources = [item["resourceName"] for item in container.get("resizePolicy", [])]
+    if len(set(resources)) != len(resources) or set(resources) - {"cpu", "memory"}:
+        found.append(f"no resizePolicy: {resources}")
+    if container["image"] != container["image"].strip() or re.search(r"/[^:@]*[A-Z]", container["image"]):
+        found.append(f"no image: {container['image']!r}")
     return found
 
 

@@ -264,6 +264,10 @@ WIDE: dict[str, Any] = {
                 "image": "registry.example/billing:1.5",
                 "image_pull_policy": "IfNotPresent",
                 "image_pull_secrets": ["registry"],
+                "command_prefix": ["/app/venv/bin/python", "-m", "celery"],
+                "pass_app": True,
+                "read_only_root_filesystem": True,
+                "automount_service_account_token": True,
                 "working_dir": "/app",
                 "env": {"MODE": "reports"},
                 "secret_env": {"PAY_KEY": True, "OTHER": {"secret": "pay", "key": "token"}},
@@ -276,7 +280,7 @@ WIDE: dict[str, Any] = {
                 "affinity": {
                     "podAntiAffinity": {
                         "preferredDuringSchedulingIgnoredDuringExecution": [
-                            {"weight": 1, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname"}}
+                            {"weight": 1, "podAffinityTerm": {"topologyKey": "host", "labelSelector": {}}}
                         ]
                     }
                 },

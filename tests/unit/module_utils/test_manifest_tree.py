@@ -177,3 +177,8 @@ def test_text_stays_text_for_every_reader_of_yaml(text: str) -> None:
     document = as_yaml({"value": text})
     assert yaml.safe_load(document) == {"value": text}
     assert YAML(typ="safe", pure=True).load(document) == {"value": text}
+
+
+def test_a_long_text_stays_on_one_line() -> None:
+    text = "celery " * 60 + "worker"
+    assert as_yaml({"args": [text]}) == f"args:\n- {text}\n"

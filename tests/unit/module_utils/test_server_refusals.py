@@ -250,3 +250,27 @@ def test_the_pods_of_flower_and_the_exporter_are_checked_alike(
     assert len(found) == 1, found
     assert found[0].startswith(f"celery_workers_{part}.{path}: ")
     assert words in found[0]
+
+
+BEAT_REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    ({"container_security_context": {"privileged": True}}, "container_security_context", "exclude each other"),
+    ({"beat": {"resources": {"claims": [{"name": "gpu"}]}}}, "beat.resources", "the claim 'gpu' is none of the pod's"),
+    ({"pod_overrides": {"dnsPolicy": "None"}}, "pod_overrides", "needs dnsConfig with nameservers"),
+]
+
+
+@pytest.mark.parametrize(("service", "path", "words"), BEAT_REFUSED)
+def test_the_pod_of_beat_is_checked_where_no_worker_is_like_it(service: dict[str, Any], path: str, words: str) -> None:
+    (problem,) = problems_with({"enabled": False}, service={"beat": True, **service})
+    assert problem.startswith(f"celery_workers_services.billing.{path}: ")
+    assert words in problem
+
+
+def test_what_a_service_says_wrong_for_beat_and_workers_is_one_problem() -> None:
+    service = {"beat": True, "container_security_context": {"privileged": True}}
+    assert len(problems_with({}, service=service)) == 1
+
+
+def test_annotations_that_no_object_can_hold_are_refused() -> None:
+    (problem,) = problems_with({"pod_annotations": {"example.org/note": "x" * 200_000}})
+    assert problem.startswith("celery_workers_config.billing.default.pod_annotations: 200016 bytes are too many")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._heartbeat import LAUNCHER
+from ansible_collections.queueops.celery.plugins.module_utils._inquiry import Question, command_of
 from ansible_collections.queueops.celery.plugins.module_utils._start import python_in
 
 from tests.unit.inventories import container_with, manifests_with, of_kind, problems_with, variant_of
@@ -122,3 +123,9 @@ def test_a_running_worker_is_asked_with_the_python_of_its_command_line(
     line: list[str], python: list[str] | None
 ) -> None:
     assert python_in(line, LAUNCHER) == python
+
+
+def test_a_question_is_asked_without_a_shell_where_the_python_is_known() -> None:
+    question = Question(app="shop:app", group="shop.default@%h")
+    assert command_of(question, ["/venv/bin/python"])[:2] == ["/venv/bin/python", "-c"]
+    assert command_of(question)[:2] == ["sh", "-c"]

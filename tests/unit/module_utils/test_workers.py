@@ -132,6 +132,19 @@ def test_a_deployment_keeps_the_selector_that_it_has_and_its_pods_still_match() 
     assert {**OURS, **selector}.items() <= labels.items()
 
 
+def test_an_object_says_to_which_installation_it_belongs_and_who_looks_after_it() -> None:
+    for manifest in manifests_with({"replicas": 2}):
+        labels = manifest["metadata"]["labels"]
+        assert labels["app.kubernetes.io/managed-by"] == "queueops.celery"
+        # An Application of Argo CD that is named like the namespace must not take it for its own.
+        assert labels["app.kubernetes.io/instance"] == "shop-celery"
+    live = running(labels={**OURS, "app.kubernetes.io/instance": "site", "app.kubernetes.io/managed-by": "tutor"})
+    labels = deployment_with(None, live)["metadata"]["labels"]
+    assert labels["app.kubernetes.io/instance"] == "site"
+    assert labels["app.kubernetes.io/managed-by"] == "tutor"
+    assert not [name for name in deployment_with()["spec"]["selector"]["matchLabels"] if name.startswith("app.")]
+
+
 def test_labels_for_people_that_an_object_has_stay_unless_the_user_sets_them() -> None:
     live = running(labels={**OURS, "app.kubernetes.io/part-of": "tutor", "app.kubernetes.io/name": "old"})
     labels = deployment_with({"labels": {"app.kubernetes.io/name": "mine"}}, live)["metadata"]["labels"]

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._asking import AtRisk
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
 from ansible_collections.queueops.celery.plugins.module_utils._preflight import Findings
+from ansible_collections.queueops.celery.plugins.module_utils._readiness import patience
 from ansible_collections.queueops.celery.plugins.modules.worker_info import argument_spec, describe
 
 from tests.unit.inventories import SCALED, fleet_of, one_variant
@@ -67,3 +68,12 @@ def test_what_is_ours_is_returned_in_the_order_of_its_removal() -> None:
 
 def test_all_options_of_the_connection_are_taken() -> None:
     assert {"kubeconfig", "context", "host", "api_key", "validate_certs", "ca_cert", "proxy"} <= set(argument_spec())
+
+
+@pytest.mark.parametrize(
+    ("probe", "timeout", "seconds"),
+    [({}, 60, 60), ({"startup_seconds": 900}, 300, 900), ({"startup_seconds": 900}, 1200, 1200),
+     ({"type": "none", "startup_seconds": 900}, 300, 300)],
+)  # fmt: skip
+def test_a_run_waits_for_a_worker_that_may_start_slowly(probe: dict[str, Any], timeout: int, seconds: int) -> None:
+    assert patience(fleet_of(**one_variant({"probe": probe})), timeout) == seconds
