@@ -37,6 +37,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._observed import (
     definition,
     leftovers,
     removal_order,
+    without_replicas,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._placeholders import placeholder_message, placeholders
 from ansible_collections.queueops.celery.plugins.module_utils._preflight import (
@@ -352,6 +353,8 @@ def _with_steps(
         # Only the record of the last apply is changed. Without this the next step would set one pod.
         Step("Hand the number of pods over to who decides on it now", PATCH, _handed_over(fleet, observed, wishes)),
         Step("Apply everything but Secrets", APPLY, tuple(changed), hides=fleet.take_over),
+        # An HPA that found no pod was woken with a number, which is its own to decide from now on.
+        Step("Hand over the number of pods that were woken", PATCH, _woken(fleet, changed, wishes)),
         *_dashboard(fleet),
     ]
     after = [
@@ -442,6 +445,18 @@ def _handed_over(fleet: Fleet, observed: Observed, wishes: Wishes) -> tuple[Obje
     return () if wishes.checks else tuple(handovers(fleet, observed))
 
 
+def _woken(fleet: Fleet, changed: Iterable[Object], wishes: Wishes) -> tuple[Object, ...]:
+    """Patches that make Deployments forget the number by which this run has woken them."""
+    scaled = {variant.deployment for variant in fleet.variants if variant.has_scaler}
+    found = []
+    for item in changed if not wishes.checks else ():
+        if item["kind"] == "Deployment" and item["metadata"]["name"] in scaled and "replicas" in item["spec"]:
+            notes = {LAST_APPLIED: without_replicas(json.dumps(item))}
+            metadata = {"name": item["metadata"]["name"], "namespace": fleet.namespace, "annotations": notes}
+            found.append({"apiVersion": item["apiVersion"], "kind": "Deployment", "metadata": metadata})
+    return tuple(found)
+
+
 def _waiting(found: Plan, name: str = "Wait until the workers are up") -> Step:
     scalers = ({"kind": "ScaledObject", "metadata": {"name": item}} for item in found.scaled_objects)
     return Step(name, WAIT, (*_deployments_of(found.deployments), *scalers))
@@ -519,6 +534,11 @@ def filled_in(item: Object, versions: Mapping[str, str]) -> Object:
 
     :param versions: name of a Secret that was sent to its version.
     """
+    record = (item["metadata"].get("annotations") or {}).get(LAST_APPLIED)
+    if record:
+        filled = json.dumps(filled_in(json.loads(record), versions), separators=(",", ":"), sort_keys=True)
+        notes = {**item["metadata"]["annotations"], LAST_APPLIED: filled}
+        return {**item, "metadata": {**item["metadata"], "annotations": notes}}
     pod = ((item.get("spec") or {}).get("template") or {}).get("metadata") or {}
     note = (pod.get("annotations") or {}).get(SECRETS_ANNOTATION)
     if not note or TO_COME not in note:

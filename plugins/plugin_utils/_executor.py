@@ -134,7 +134,7 @@ class Executor:
         self._note(self._reported(objects, self.send({**arguments, "continue_on_error": True}, step.hides)))
 
     def _patch(self, step: Step) -> None:
-        objects = list(step.objects)
+        objects = [filled_in(item, self._versions) for item in step.objects]
         result = self.send(
             {
                 "state": "patched",

@@ -179,6 +179,21 @@ def test_a_number_that_was_applied_is_forgotten_before_a_scaler_takes_over() -> 
     assert done(run(cluster, **scaled))["changed"] is False
 
 
+def test_an_hpa_is_woken_and_gets_its_number_in_one_run() -> None:
+    cluster = ModelCluster()
+    done(run(cluster, **inventory({"default": {}})))
+    cluster.scale("billing-worker", 0)
+    config = {"default": {"scaler": "hpa", "min_replicas": 2, "max_replicas": 3}}
+    woken = inventory(config, broker={"host": "redis", "password": f"{CANARY}-2"})
+    done(run(cluster, **woken))
+    assert cluster.objects["Deployment", "billing-worker"]["spec"]["replicas"] == 2
+    cluster.scale("billing-worker", 3)
+    cluster.sent.clear()
+    assert done(run(cluster, **woken))["changed"] is False
+    assert cluster.sent == []
+    assert cluster.objects["Deployment", "billing-worker"]["spec"]["replicas"] == 3
+
+
 def test_what_no_variant_owns_goes_last_and_only_on_request() -> None:
     cluster = ModelCluster()
     done(run(cluster, **FLEET))
