@@ -38,6 +38,8 @@ class ActionModule(ActionBase):
                 reaches=self._stage(host_vars),
                 checks=bool(self._task.check_mode),
                 shows_diff=bool(self._task.diff),
+                # All of the inventory, whatever --limit leaves in the play.
+                hosts=tuple(map(str, (host_vars.get("groups") or {}).get("all") or ())),
             )
             found = run.verify() if arguments["only_verify"] else run.apply()
         except VariableError as error:

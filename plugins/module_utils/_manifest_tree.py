@@ -5,21 +5,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._names import SERVICE_LABEL
 from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
 
 #: Names the files of a tree that are ours, so that files of others are never touched.
 INDEX = ".celery-manifests.json"
 KUSTOMIZATION = "kustomization.yaml"
+#: Folder of the patches of objects that others make.
+PATCHES = "patches"
+#: Names that a folder of a host can have.
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 class TreeError(Exception):
@@ -76,7 +82,7 @@ def plan_tree(
     :param extra_files: files below the root that somebody else writes and that belong to it.
     """
     files = {file_name(manifest): as_yaml(manifest) for manifest in manifests}
-    beside = {f"patches/{file_name(patch)}": as_yaml(patch) for patch in patches}
+    beside = {f"{PATCHES}/{file_name(patch)}": as_yaml(patch) for patch in patches}
     files |= beside
     outside = sorted(name for name in files if not is_inside(root, name))
     if outside:
@@ -140,7 +146,7 @@ def plan_for(
     :param wanted: whether the tree should be there at all.
     :raises TreeError: if it cannot be written.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+    if not _HOST.fullmatch(name):
         raise TreeError(f"{name!r} is no folder name; write letters, digits, '.', '-' and '_'.")
     root = folder / name
     try:
@@ -197,17 +203,72 @@ def tree_diff(root: Path, plan: TreePlan) -> list[dict[str, str]]:
 
 
 def _indexed(root: Path) -> set[str]:
+    return _read_index(root) or set()
+
+
+def _read_index(root: Path) -> set[str] | None:
+    """Files that earlier runs wrote; None if the folder has no index that can be read."""
     content = _content(root / INDEX)
     if content is None:
-        return set()
+        return None
     try:
         names = json.loads(content)["files"]
     except (ValueError, KeyError, TypeError):
-        return set()
+        return None
     if not isinstance(names, list):
-        return set()
+        return None
     # An index is a file like any other: nothing in it may lead out of the tree.
     return {name for name in names if isinstance(name, str) and is_inside(root, name)}
+
+
+def deployments_before(root: Path) -> list[dict[str, Any]]:
+    """Deployments in the files that earlier runs wrote. Files of others say nothing about ours.
+
+    :raises TreeError: if a file of ours is no YAML any more.
+    """
+    try:
+        names = sorted(name for name in _indexed(root) if _is_deployment(name))
+        texts = {name: text for name in names if (text := _content(root / name)) is not None}
+    except OSError as error:
+        raise TreeError(f"{error.filename or root} cannot be read: {error.strerror}.") from error
+    found = []
+    for name, text in texts.items():
+        try:
+            documents = list(yaml.safe_load_all(text))
+        except yaml.YAMLError as error:
+            raise TreeError(
+                f"{root / name} is no YAML any more, so the selector of its Deployment, which cannot be changed, is "
+                "unknown. Restore the file as the run before wrote it, or delete it if no cluster has the Deployment."
+            ) from error
+        found += [item for item in documents if isinstance(item, dict) and item.get("kind") == "Deployment"]
+    return found
+
+
+def _is_deployment(name: str) -> bool:
+    path = Path(name)
+    # What is in patches belongs to others.
+    return path.parts[0] != PATCHES and path.name.startswith("deployment-") and path.suffix == ".yaml"
+
+
+def abandoned(folder: Path, hosts: Collection[str]) -> list[Path]:
+    """Trees that earlier runs wrote for hosts that are not in the inventory any more.
+
+    :param hosts: every host of the inventory.
+    :raises TreeError: if the folder cannot be read.
+    """
+    try:
+        below = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [
+            path
+            for path in below
+            if path.name not in hosts
+            and _HOST.fullmatch(path.name)
+            and path.is_dir()
+            and not path.is_symlink()
+            and _read_index(path) is not None
+        ]
+    except OSError as error:
+        raise TreeError(f"{error.filename or folder} cannot be read: {error.strerror}.") from error
 
 
 def is_inside(root: Path, name: str) -> bool:
@@ -238,6 +299,8 @@ def _write(path: Path, content: str) -> None:
 
 
 def _remove_empty(root: Path, folder: Path) -> None:
-    while root in (folder, *folder.parents) and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent
+    # Another host's process may remove the same tree of a host that is gone.
+    with contextlib.suppress(FileNotFoundError):
+        while root in (folder, *folder.parents) and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent

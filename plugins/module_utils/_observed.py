@@ -152,6 +152,8 @@ class Observed:
     missing_kinds: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     redis_policies: dict[str, str] = field(default_factory=dict)
+    #: Where a rendered project is to run; empty for a cluster, which is read in the namespace of the fleet.
+    namespace: str = ""
 
     def source(self, deployment: str) -> Source | None:
         """What workers take over from a Deployment, if it is there."""

@@ -167,6 +167,7 @@ def observed_of(project: TutorProject) -> Observed:
         autoscalers=tuple(item for item in found if item is not None),
         sources=tuple(secrets.taken_from_source(source_of(raw)) for raw in deployments),
         redis_policies=dict(_redis_policies(project)),
+        namespace=project.namespace,
     )
 
 

@@ -96,6 +96,9 @@ observed:
       type: dict
       sample:
         redis: allkeys-lru
+    namespace:
+      description: Namespace in which all of this is to run.
+      type: str
 namespace:
   description: Namespace of the site.
   returned: success

@@ -7,12 +7,30 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree import TreeError, plan_for, write_tree
+from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree import (
+    TreeError,
+    abandoned,
+    deployments_before,
+    empty_tree,
+    plan_for,
+    tree_diff,
+    write_tree,
+)
 
-__all__ = ["TreeError", "near_path", "write_files", "write_private", "write_text"]
+__all__ = [
+    "TreeError",
+    "deployment_files",
+    "folders_left",
+    "near_path",
+    "remove_files",
+    "write_files",
+    "write_private",
+    "write_text",
+]
 
 
 def near_path(path: str) -> str:
@@ -86,3 +104,36 @@ def write_files(
         except OSError as error:
             raise TreeError.of(made.root, error) from error
     return made.described()
+
+
+def deployment_files(folder: str, name: str) -> list[dict[str, Any]]:
+    """Deployments in the files that an earlier run wrote for a host.
+
+    :raises TreeError: if one cannot be read.
+    """
+    return deployments_before(Path(folder) / name)
+
+
+def folders_left(folder: str, hosts: Collection[str]) -> list[str]:
+    """Folders that earlier runs wrote for hosts that are not in the inventory any more.
+
+    :raises TreeError: if that cannot be found out.
+    """
+    return [str(path) for path in abandoned(Path(folder), hosts)]
+
+
+def remove_files(folder: str, checks: bool) -> list[dict[str, str]]:
+    """Remove what earlier runs wrote into the folder of a host, and the folder if nothing else is in it.
+
+    :returns: the diff.
+    :raises TreeError: if that cannot be done.
+    """
+    root = Path(folder)
+    try:
+        plan = empty_tree(root)
+        diff = tree_diff(root, plan)
+        if not checks:
+            write_tree(root, plan)
+    except OSError as error:
+        raise TreeError(f"{error.filename or root} cannot be removed: {error.strerror}.") from error
+    return diff

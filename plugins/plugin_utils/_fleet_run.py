@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -37,8 +37,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_ya
 from ansible_collections.queueops.celery.plugins.plugin_utils._executor import Executor, StepError
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import (
     TreeError,
+    deployment_files,
+    folders_left,
     near_path,
     real_path,
+    remove_files,
     write_files,
     write_private,
 )
@@ -71,6 +74,7 @@ class FleetRun:
 
     :param connect: the way to kubernetes.core, for the connection that the host names.
     :param reaches: one of the stages above.
+    :param hosts: every host of the inventory; empty where nobody knows them.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class FleetRun:
         reaches: str,
         checks: bool,
         shows_diff: bool,
+        hosts: Collection[str] = (),
     ) -> None:
         self.host = host
         self.variables = variables
@@ -88,6 +93,7 @@ class FleetRun:
         self.reaches = reaches
         self.checks = checks
         self.shows_diff = shows_diff
+        self.hosts = hosts
         self.screen = Screen(host)
         self.result: Result = {"changed": False, "notes": []}
         self.warnings: list[str] = []
@@ -289,6 +295,7 @@ class FleetRun:
         if variables.text("state") == "absent":
             if self.reaches == APPLY:
                 self.result.update(write_files(folder, self.host, [], [], [], False, self.checks))
+            self._left_behind(folder)
             return
         wishes = variables.wishes(self.checks)
         inventory = variables.inventory()
@@ -297,12 +304,33 @@ class FleetRun:
             observed, warnings = read_observed_project(real_path(variables.text("tutor_root")))
             self.warnings.extend(warnings)
         fleet = parse_fleet(replace(inventory, observed=observed))
-        found = plan_files(fleet, observed, wishes)
+        found = plan_files(fleet, observed, wishes, deployment_files(folder, self.host))
         self.warnings.extend(found.warnings)
         if found.problems:
             self.result.update(failed=True, msg="\n".join(found.problems), problems=list(found.problems))
-        elif self.reaches == APPLY:
+            return
+        if self.reaches == APPLY:
             self._write(folder, fleet, found)
+        self._left_behind(folder)
+
+    def _left_behind(self, folder: str) -> None:
+        """Name what was written for hosts that are gone, and remove it if asked to."""
+        if not self.hosts:
+            return
+        prunes = self.variables.flag("manifests_prune")
+        for path in folders_left(folder, {*self.hosts, self.host}):
+            near = near_path(path)
+            if not prunes:
+                self.warnings.append(
+                    f"{near} was written for a host that is no longer in the inventory; remove it with "
+                    "celery_workers_manifests_prune: true"
+                )
+            elif self.reaches == APPLY:
+                diff = remove_files(path, self.checks)
+                self.result["changed"] = True
+                self.result["diff"] = [*self.result.get("diff", []), *diff]
+                what = "would be removed" if self.checks else "is removed"
+                self._say([f"{near}, written for a host that is no longer in the inventory, {what}."])
 
     def _write(self, folder: str, fleet: Fleet, found: Plan) -> None:
         variables, wishes = self.variables, self.variables.wishes(self.checks)

@@ -98,7 +98,7 @@ class HostVariables:
             "manifests_dir": {"type": "str", "default": "manifests"},
             **{
                 name: {"type": "bool", "default": False}
-                for name in ("create_namespace", "prune", "wait", "verify", "manifests_secrets")
+                for name in ("create_namespace", "prune", "wait", "verify", "manifests_secrets", "manifests_prune")
             },
         }
         given = {name: self.values[name] for name in spec if name in self.values and name not in LAYERED}

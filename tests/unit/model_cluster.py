@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -200,8 +200,14 @@ def role_defaults() -> Object:
     return {**found, **plain, "celery_workers_namespace": NAMESPACE}
 
 
-def run(cluster: ModelCluster, checks: bool = False, reaches: str = APPLY, **variables: Any) -> Object:
-    """One run of the role over one host; variables are those of the role, without their prefix."""
+def run(
+    cluster: ModelCluster, checks: bool = False, reaches: str = APPLY, hosts: Collection[str] = (), **variables: Any
+) -> Object:
+    """One run of the role over one host; variables are those of the role, without their prefix.
+
+    :param hosts: every host of the inventory.
+    """
     given = {f"celery_workers_{name}": value for name, value in variables.items()}
     host = read_variables(_Templar(), {**role_defaults(), **given}, ())
-    return FleetRun("one", host, lambda _connection: cluster, reaches, checks, shows_diff=True).apply()  # type: ignore[arg-type, return-value]
+    made = FleetRun("one", host, lambda _connection: cluster, reaches, checks, shows_diff=True, hosts=hosts)  # type: ignore[arg-type, return-value]
+    return made.apply()
