@@ -44,6 +44,8 @@ class ActionModule(ActionBase):
             found = run.verify() if arguments["only_verify"] else run.apply()
         except VariableError as error:
             found = {"failed": True, "msg": str(error)}
+        # A failure is shown whole, and its message lists the problems already.
+        found.pop("problems", None)
         return {**result, **found}
 
     def _known_variables(self) -> tuple[str, ...]:

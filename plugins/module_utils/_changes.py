@@ -32,6 +32,8 @@ class Report:
     deleted: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    #: Of those that failed, what the server gave no answer to: kind and name.
+    lost: list[str] = field(default_factory=list)
     diff: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -137,7 +139,9 @@ def _note(found: Report, definition: dict[str, Any], item: dict[str, Any], exist
     name = identity(definition)
     found.warnings.extend(f"{name}: {text}" for text in item.get("warnings") or [])
     if item.get("error"):
-        found.failed.append(f"{name}: {first_cause(item['error'])}")
+        gone = lost_connection(item["error"])
+        found.failed.append(f"{name}: {gone or first_cause(item['error'])}")
+        found.lost.extend([name] if gone else [])
     elif not is_change(item):
         found.unchanged.append(name)
     elif item.get("method") == "delete":
@@ -252,15 +256,68 @@ def _one_line(text: str) -> str:
     return line if len(line) <= 500 else f"{line[:497]}..."
 
 
-def failure_message(found: Report) -> str:
-    """What a person needs to know when the API refused something."""
+#: What the ways in which a connection ends are called, the most telling first.
+_ENDS = (
+    (r"Connection ?refused|Errno 111", "connection refused"),
+    (
+        r"getaddrinfo|NameResolutionError|Name or service not known|name resolution|nodename nor servname",
+        "connection not possible, its name is not found",
+    ),
+    (r"No route to host|Network is unreachable|Errno 1(?:01|13)\b", "connection not possible, there is no route"),
+    (
+        r"Connection ?reset|RemoteDisconnected|Connection aborted|Broken ?pipe|IncompleteRead|EOF occurred",
+        "connection closed without an answer",
+    ),
+    (
+        r"ReadTimeout|ConnectTimeout|Read timed out|connect timeout|connection timed out|Errno 110",
+        "connection without an answer in time",
+    ),
+    (r"CERTIFICATE_VERIFY_FAILED|SSLError", "connection not trusted, the certificate does not fit"),
+    (r"NewConnectionError|MaxRetryError|Max retries exceeded|ProtocolError", "connection lost"),
+)
+
+
+def lost_connection(error: Any) -> str:
+    """How the connection to the server ended, in fixed words; empty if the error is an answer of the server.
+
+    An answer may quote a connection of the server's own, as that to a webhook.
+    """
+    text = f"{error.get('msg') or ''} {error.get('exception') or ''}" if isinstance(error, dict) else str(error)
+    if status_in(text) is not None:
+        return ""
+    return next((words for pattern, words in _ENDS if re.search(pattern, text, re.IGNORECASE)), "")
+
+
+def failure_message(found: Report, address: str = "", later: Collection[str] = ()) -> str:
+    """What a person needs to know when the API refused something, or gave no answer any more.
+
+    :param address: of the API server.
+    :param later: kind and name of what was not sent after it.
+    """
     written = len(found.created) + len(found.changed)
-    lines = [
-        f"The API refused {len(found.failed)} of {_total(found)} objects; {written} were written, "
-        f"{len(found.unchanged)} needed no change. A second run continues from here.",
-        *found.failed,
-    ]
-    return "\n".join(lines)
+    counts = f"{written} were written, {len(found.unchanged)} needed no change"
+    counts += f", {len(found.deleted)} were removed" if found.deleted else ""
+    refused = len(found.failed) - len(found.lost)
+    lines = []
+    if found.lost:
+        first = next(text for text in found.failed if text.partition(": ")[0] == found.lost[0])
+        lines.append(
+            f"The API server{f' {address}' if address else ''} could not be reached any more at {first}; {counts}. "
+            "A second run continues from here."
+        )
+    if refused:
+        lines.append(
+            f"The API refused {refused} of {_total(found)} objects; {counts}. A second run continues from here."
+        )
+    lines += [text for text in found.failed if text.partition(": ")[0] not in found.lost]
+    return "\n".join([*lines, *not_sent_lines([*found.lost[1:], *later])])
+
+
+def not_sent_lines(names: Collection[str]) -> list[str]:
+    """One line on what was not sent, with the first names; none if nothing is left."""
+    first = list(names)[:5]
+    more = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
+    return [f"Not sent ({len(names)}): {', '.join(first)}{more}."] if names else []
 
 
 def _total(found: Report) -> int:

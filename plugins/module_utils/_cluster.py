@@ -36,7 +36,14 @@ _METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.
 
 
 class ClusterError(Exception):
-    """The cluster cannot be read; the text says why and what to check."""
+    """The cluster cannot be read; the text says why and what to check.
+
+    :param passes: whether asking again later may help: the server is away, or overloaded.
+    """
+
+    def __init__(self, text: str, passes: bool = False) -> None:
+        super().__init__(text)
+        self.passes = passes
 
 
 @dataclass(frozen=True)
@@ -126,11 +133,19 @@ def explained(error: Exception, host: str = "The API server", doing: str = "") -
     if status == 403:
         return ClusterError(f"{host} does not allow to {doing or 'read the API'}: {cause}. Grant get and list on it.")
     if status is not None:
-        return ClusterError(f"{host} failed to {doing or 'answer'}: {cause}")
+        passes = status == 429 or (isinstance(status, int) and status >= 500)
+        return ClusterError(f"{host} failed to {doing or 'answer'}: {cause}", passes)
     return ClusterError(
         f"{host} cannot be reached: {cause} {connection}, and the network; or set celery_workers_output: manifests, "
-        "which needs no cluster."
+        "which needs no cluster.",
+        passes=True,
     )
+
+
+def address_of(cluster: Cluster | None) -> str:
+    """The address of the API server, for messages; empty if it is not known."""
+    client = getattr(cluster, "client", None)
+    return str(getattr(getattr(client, "configuration", None), "host", None) or "")
 
 
 def open_cluster(connect: Callable[[], Any], namespace: str) -> Cluster:

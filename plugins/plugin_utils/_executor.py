@@ -7,20 +7,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._asking import ask_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._changes import (
     Report,
     failure_message,
+    first_cause,
+    identity,
     is_change,
     list_results,
+    lost_connection,
+    not_sent_lines,
     readable,
     report,
     without_env_secrets,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._cluster import Cluster, wait_for_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
+    Cluster,
+    ClusterError,
+    address_of,
+    wait_for_fleet,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
 from ansible_collections.queueops.celery.plugins.module_utils._plan import (
@@ -83,6 +92,8 @@ class Executor:
     waited: int = 0
     _versions: dict[str, str] = field(default_factory=dict)
     _paused: list[str] = field(default_factory=list)
+    #: Kind and name of what later steps send.
+    _later: list[str] = field(default_factory=list)
 
     def run(self, plan: Plan) -> None:
         """Run every step.
@@ -91,14 +102,31 @@ class Executor:
         """
         self.done.unchanged.extend(plan.unchanged)
         self._note(report([], {}, list(map(readable, plan.not_sent)), self._existing, self.shows_diff))
-        for step in plan.steps:
+        for position, step in enumerate(plan.steps):
+            self._later = [identity(item) for one in plan.steps[position + 1 :] for item in _sent_of(one)]
             try:
                 self._run(step)
+            except ClusterError as error:
+                self._resume()
+                raise StepError("\n".join([self._cut_short(step), str(error), *self._left(step)])) from error
             except Exception:
                 self._resume()
                 raise
             if step.action == PATCH:
                 self._paused.clear()
+
+    def _cut_short(self, step: Step) -> str:
+        """What was done before the server could not be read any more."""
+        written = len(self.done.created) + len(self.done.changed)
+        names = ", ".join(identity(item) for item in step.objects[:3]) or "the workers"
+        return (
+            f"The run ended while it looked at {names}; {written} were written, {len(self.done.unchanged)} needed no "
+            "change. A second run continues from here."
+        )
+
+    def _left(self, step: Step) -> list[str]:
+        rest = [identity(item) for item in _sent_of(step)]
+        return not_sent_lines([*rest, *self._later])
 
     def _run(self, step: Step) -> None:
         if step.action == WRITE:
@@ -121,26 +149,56 @@ class Executor:
         return {f"{item.kind} {item.name}" for item in self.observed.objects}
 
     def _note(self, found: Report) -> None:
-        for name in ("created", "changed", "deleted", "unchanged", "failed", "diff", "warnings"):
+        for name in ("created", "changed", "deleted", "unchanged", "failed", "lost", "diff", "warnings"):
             getattr(self.done, name).extend(getattr(found, name))
         if found.failed:
-            raise StepError(failure_message(self.done))
+            raise StepError(failure_message(self.done, address_of(self.cluster), self._later))
+
+    def _send(self, objects: list[Object], arguments: Object, hides: bool) -> Object:
+        """Send objects as one task.
+
+        :raises StepError: if it failed as a whole, so that nothing says what became of each object.
+        """
+        result = self.send({**arguments, "definition": objects, "continue_on_error": True}, hides)
+        if not result.get("failed") or list_results(result):
+            return result
+        names = [identity(item) for item in objects]
+        gone = lost_connection(result)
+        is_secret = any(item["kind"] == "Secret" for item in objects)
+        cause = gone or ("\n".join(refused_secrets(result, objects)) if is_secret else first_cause(result))
+        if len(names) == 1:
+            self._note(Report(failed=[f"{names[0]}: {cause}"], lost=names if gone else []))
+        self.done.failed.extend(names)
+        raise StepError("\n".join(self._whole_task(names, gone, cause)))
+
+    def _whole_task(self, names: list[str], gone: str, cause: str) -> list[str]:
+        address = address_of(self.cluster)
+        server = f"The API server{f' {address}' if address else ''}"
+        what = f"could not be reached any more: {gone}" if gone else f"was not told what to do: {cause}"
+        written = len(self.done.created) + len(self.done.changed)
+        return [
+            f"{server} {what}.",
+            f"It gave no result for {len(names)} objects that were on their way together, {names[0]} first: "
+            f"{', '.join(names[:6])}{' and more' if len(names) > 6 else ''}. Which of them it took is not known. "
+            f"Before them {written} were written, {len(self.done.unchanged)} needed no change. A second run continues "
+            "from here.",
+            *not_sent_lines(self._later),
+        ]
 
     def _apply(self, step: Step) -> None:
         objects = [filled_in(item, self._versions) for item in step.objects]
-        arguments: Object = {"definition": objects, "apply": True, "hidden_fields": ["metadata.managedFields"]}
+        arguments: Object = {"apply": True, "hidden_fields": ["metadata.managedFields"]}
         if objects[0]["kind"] == "Namespace":
             del arguments["apply"]
-        self._note(self._reported(objects, self.send({**arguments, "continue_on_error": True}, step.hides)))
+        self._note(self._reported(objects, self._send(objects, arguments, step.hides)))
 
     def _patch(self, step: Step) -> None:
         objects = [filled_in(item, self._versions) for item in step.objects]
-        result = self.send(
+        result = self._send(
+            objects,
             {
                 "state": "patched",
-                "definition": objects,
                 "merge_type": ["strategic-merge" if step.is_strategic else "merge"],
-                "continue_on_error": True,
                 "hidden_fields": ["metadata.managedFields"],
             },
             step.hides,
@@ -150,7 +208,7 @@ class Executor:
         else:
             # Only the record of the last apply has changed, which is no change for people.
             found = report(objects, result, [], self._existing, shows_diff=False)
-            self._note(Report(failed=found.failed, warnings=found.warnings))
+            self._note(Report(failed=found.failed, lost=found.lost, warnings=found.warnings))
 
     def _reported(self, objects: list[Object], result: Object) -> Report:
         items = list_results(result)
@@ -163,19 +221,25 @@ class Executor:
         names = {item["metadata"]["name"] for item in step.objects}
         sent = [item for item in self.secrets if item["metadata"]["name"] in names]
         # Not applied but patched: an apply would keep the values in an annotation.
-        result = self.send({"definition": sent, "merge_type": ["merge"], "continue_on_error": True}, True)
+        result = self._send(sent, {"merge_type": ["merge"]}, True)
         refused = refused_secrets(result, sent)
-        if refused:
-            raise StepError("\n".join(refused))
         shown = [readable(item) for item in sent]
         results = [
-            {"changed": bool(item.get("changed")), "method": item.get("method", ""), "result": readable(item["result"])}
+            {
+                "changed": bool(item.get("changed")),
+                "method": item.get("method", ""),
+                "result": readable(item.get("result") or {}),
+                # A lost connection is told in fixed words, a refusal by what was cleaned above.
+                **({"error": item["error"]} if item.get("error") else {}),
+            }
             for item in list_results(result)
         ]
         for item in list_results(result):
             metadata = (item.get("result") or {}).get("metadata") or {}
             self._versions[str(metadata.get("name"))] = self._version(metadata, bool(item.get("changed")))
-        self._note(report(shown, {"result": {"results": results}}, [], self._existing, self.shows_diff))
+        found = report(shown, {"result": {"results": results}}, [], self._existing, self.shows_diff)
+        lost = [text for text in found.failed if text.partition(": ")[0] in found.lost]
+        self._note(replace(found, failed=[*lost, *refused]))
 
     def _version(self, metadata: Object, changed: bool) -> str:
         """The version of a Secret that was sent. A dry run does not move it, so there it is one to come."""
@@ -199,7 +263,7 @@ class Executor:
             self._remove(rest, {})
 
     def _remove(self, objects: list[Object], options: Object) -> None:
-        result = self.send({"state": "absent", "definition": objects, "continue_on_error": True, **options}, False)
+        result = self._send(objects, {"state": "absent", **options}, False)
         self._note(report(objects, result, [], None, self.shows_diff))
 
     def _write(self, item: Object) -> None:
@@ -224,7 +288,7 @@ class Executor:
         pauses, said_at, said_last = iter(_PAUSES), start, ""
         pause, timeout = 0.0, patience(self.fleet, self.timeout)
         while True:
-            waiting = wait_for_fleet(self._open(), self.fleet.name, names, scalers, timeout=0, pause=0)
+            waiting = self._look(names, scalers)
             now = time.monotonic()
             if not waiting or all(item.final for item in waiting) or now - start >= timeout:
                 return waiting
@@ -234,6 +298,15 @@ class Executor:
                 said_at, said_last = now, line
             pause = next(pauses, pause)
             time.sleep(max(0.0, min(pause, start + timeout - now)))
+
+    def _look(self, names: Collection[str], scalers: Collection[str]) -> list[Waiting]:
+        """What is not up. A server that is away is waited for too: it may be its own update."""
+        try:
+            return wait_for_fleet(self._open(), self.fleet.name, names, scalers, timeout=0, pause=0)
+        except ClusterError as error:
+            if not error.passes:
+                raise
+            return [Waiting(name="the API server", reason=str(error), final=False)]
 
     def _open(self) -> Cluster:
         if self.cluster is None:
@@ -260,9 +333,21 @@ class Executor:
 
     def _resume(self) -> None:
         """Workers that were told to take nothing, and are not replaced after all, take work again."""
-        if self._paused:
-            tell(self._open(), self._paused, "resume", 0)
-            self._paused = []
+        if not self._paused:
+            return
+        names, self._paused = self._paused, []
+        try:
+            found = tell(self._open(), names, "resume", 0)
+            left = [name for name, answer in found.items() if answer.error]
+        except ClusterError:
+            left = names
+        if left:
+            self.warnings.append(
+                f"These workers were told to take no work, and could not be told to take work again: "
+                f"{', '.join(left)}. "
+                "Their pods take none until they are replaced: run again once the API server answers, or restart them "
+                f"with kubectl rollout restart deployment {' '.join(left)} --namespace {self.fleet.namespace}."
+            )
 
     def verify(self) -> None:
         """Ask one ready pod of each variant what is in force.
@@ -286,3 +371,8 @@ class Executor:
         problems = [problem for finding in found for problem in finding.problems]
         if problems:
             raise StepError("\n".join(problems))
+
+
+def _sent_of(step: Step) -> list[Object]:
+    """What a step sends, of steps that write to the cluster."""
+    return list(step.objects) if step.action in (APPLY, PATCH, DELETE) else []

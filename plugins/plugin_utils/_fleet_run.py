@@ -121,7 +121,8 @@ class FleetRun:
         except _REFUSED as error:
             self.result.update(failed=True, msg=str(error))
         if self.warnings:
-            self.result["warnings"] = list(dict.fromkeys(self.warnings))
+            # Ansible shows the same text only once, so that without its host a warning of several hosts would be one's.
+            self.result["warnings"] = [f"{self.host}: {text}" for text in dict.fromkeys(self.warnings)]
         return self.result
 
     # Cluster
@@ -166,7 +167,7 @@ class FleetRun:
             self.result.update(failed=True, msg="\n".join(problems), problems=problems)
             return
         if found.missing:
-            self._say(["Without check mode the run would stop here:", *found.missing])
+            self.warnings.append("\n".join(["Without check mode the run would stop here:", *found.missing]))
         self._say(found.draining)
         if self.reaches == VALIDATE:
             return

@@ -47,6 +47,13 @@ _FLEET = (
 _VERSIONS = tuple(item.name for item in fields(Versions))
 _LAYER = re.compile(rf"^{PREFIX}({'|'.join(LAYERED)})(__.+)?$")
 
+_UNDEFINED = re.compile(r"'([A-Za-z_]\w*)' is undefined")
+_NAMESPACE = f"{PREFIX}namespace"
+NO_NAMESPACE = (
+    f"{_NAMESPACE} is not set. Write the namespace that the workers run in into the variables of the host: "
+    f"{_NAMESPACE}: shop"
+)
+
 
 class VariableError(Exception):
     """Variables that cannot be read; the text names each."""
@@ -145,14 +152,24 @@ def read_variables(templar: Any, task_vars: Mapping[str, Any], known: Collection
     :raises VariableError: with all that cannot be templated.
     """
     templar.available_variables = task_vars
-    names = sorted(name for name in task_vars if str(name).startswith(PREFIX))
+    names = sorted(str(name) for name in task_vars if str(name).startswith(PREFIX))
     found: dict[str, Any] = {}
-    failed = []
+    undefined: dict[str, list[str]] = {}
+    failed = [] if task_vars.get(_NAMESPACE) else [NO_NAMESPACE]
     for name in names:
         try:
-            found[str(name)] = plain(templar.template(task_vars[name]))
-        except AnsibleError as error:
-            failed.append(f"{name}: {_first_line(error)}")
+            found[name] = plain(templar.template(task_vars[name]))
+        except AnsibleError:
+            missing, errors = _faults(templar, task_vars, name, task_vars[name])
+            failed += errors
+            for one, places in missing.items():
+                undefined.setdefault(one, []).extend(places)
+    undefined.pop(_NAMESPACE, None)
+    failed += [
+        f"The variable {one} is not defined, and {_some(places)} {'use' if len(places) > 1 else 'uses'} it. Define it, "
+        f"or give a value for when it is not: {{{{ {one} | default('...') }}}}."
+        for one, places in undefined.items()
+    ]
     if failed:
         raise VariableError("\n".join(failed))
     return HostVariables(
@@ -161,6 +178,53 @@ def read_variables(templar: Any, task_vars: Mapping[str, Any], known: Collection
         names=tuple(sorted(role_variables(map(str, task_vars), known))),
         known=tuple(known),
     )
+
+
+def _some(places: Sequence[str]) -> str:
+    """The first of several places, in words."""
+    rest = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return f"{', '.join(places[:3])}{rest}"
+
+
+def _faults(
+    templar: Any, task_vars: Mapping[str, Any], place: str, value: Any
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Variables that a value uses and that are not defined, each with its places, and what else is wrong with it.
+
+    A template ends at the first of them, so each is defined for a moment to find the next.
+    """
+    inner: list[tuple[str, Any]] = []
+    if isinstance(value, Mapping):
+        inner = [(f"{place}.{key}", item) for key, item in value.items()]
+    elif isinstance(value, (list, tuple)):
+        inner = [(f"{place}[{number}]", item) for number, item in enumerate(value)]
+    undefined: dict[str, list[str]] = {}
+    errors: list[str] = []
+    for where, item in inner:
+        below, wrong = _faults(templar, task_vars, where, item)
+        errors += wrong
+        for name, places in below.items():
+            undefined.setdefault(name, []).extend(places)
+    if undefined or errors:
+        return undefined, errors
+    defined = dict(task_vars)
+    try:
+        while True:
+            templar.available_variables = defined
+            try:
+                templar.template(value)
+                break
+            except AnsibleError as error:
+                found = _UNDEFINED.search(str(error))
+                if found is None or found[1] in defined:
+                    # What follows from a value that was made up is no fault of its own.
+                    errors += [] if undefined else [f"{place}: {_first_line(error)}"]
+                    break
+                undefined[found[1]] = [place]
+                defined[found[1]] = ""
+    finally:
+        templar.available_variables = task_vars
+    return undefined, errors
 
 
 def _first_line(error: Exception) -> str:

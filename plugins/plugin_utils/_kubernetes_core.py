@@ -14,8 +14,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.loader import connection_loader
 from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
@@ -127,6 +130,7 @@ class KubernetesCore:
         self.action = action
         # Everything runs here, whatever machine the host is.
         self.task_vars = {**task_vars, "ansible_python_interpreter": sys.executable}
+        self.connection_options = dict(connection)
         self.options = {**self._defaults(), **connection}
         self.connection = self._local_connection()
 
@@ -155,18 +159,41 @@ class KubernetesCore:
 
         :raises ClusterError: if there is no way to the API.
         """
-        if MISSING is not None:
-            raise ClusterError(
-                f"This needs the collection kubernetes.core and the Python package kubernetes in Ansible's own Python "
-                f"({sys.executable}): {MISSING}. Install them there, or set celery_workers_output: manifests."
-            )
+        lacking = what_is_missing(MISSING, find_spec("kubernetes") is not None)
+        if lacking:
+            raise ClusterError(lacking)
         with self._environment():
+            wrong = self._wrong_kubeconfig()
+            if wrong:
+                raise ClusterError(wrong)
             try:
                 return DirectCluster(get_api_client(**self._found_kubeconfig()), namespace)
             except AnsibleError as error:
                 raise ClusterError(str(error)) from error
             except Exception as error:  # a client raises what its network library raises
                 raise explained(error) from error
+
+    def _named(self, option: str) -> tuple[Any, str]:
+        """An option of the connection as given, and the variable that gives it."""
+        if self.options.get(option):
+            given = option in self.connection_options
+            return self.options[option], f"celery_workers_{option}" if given else f"{option} in module_defaults"
+        variable = f"K8S_AUTH_{option.upper()}"
+        return os.environ.get(variable), variable
+
+    def _wrong_kubeconfig(self) -> str:
+        """A kubeconfig that is not there, or that has not the context asked for; empty if nothing is wrong."""
+        (path, named_by), (context, context_by) = self._named("kubeconfig"), self._named("context")
+        if not isinstance(path, str) or not path:
+            return ""
+        content: list[str] = []
+        for part in path.split(os.pathsep):
+            try:
+                found = str(self.action._find_needle("files", os.path.expanduser(part)))
+                content.append(Path(self.action._loader.get_real_file(found)).read_text(encoding="utf-8"))
+            except (AnsibleError, OSError, ValueError):
+                continue
+        return kubeconfig_problem(path, named_by, content, str(context or ""), context_by)
 
     def _found_kubeconfig(self) -> dict[str, Any]:
         """The options with the kubeconfig as kubernetes.core finds and decrypts it."""
@@ -180,7 +207,10 @@ class KubernetesCore:
 
         :param hides: whether neither the arguments nor the result may show on any screen.
         """
-        result: Object = self._plugin({**self.options, **arguments}, hides).run(task_vars=self.task_vars)
+        try:
+            result: Object = self._plugin({**self.options, **arguments}, hides).run(task_vars=self.task_vars)
+        except AnsibleError as error:
+            result = {"failed": True, "msg": str(error)}
         return plain_result(result)
 
     def _plugin(self, arguments: Object, hides: bool = False) -> Any:
@@ -219,6 +249,41 @@ class KubernetesCore:
             for name, value in before.items():
                 os.environ.pop(name, None)
                 os.environ.update({} if value is None else {name: value})
+
+
+def what_is_missing(collection: ImportError | None, has_client: bool) -> str:
+    """What kubernetes.core needs and is not installed, with the command that installs it; empty if nothing is."""
+    other = "Or set celery_workers_output: manifests, which needs no cluster."
+    if not has_client:
+        return (
+            f"The Python package kubernetes is not installed in Ansible's own Python, {sys.executable}. Install it: "
+            f"{sys.executable} -m pip install kubernetes. {other}"
+        )
+    if collection is not None:
+        return (
+            "The collection kubernetes.core is not installed. Install it: ansible-galaxy collection install "
+            f"kubernetes.core. {other}"
+        )
+    return ""
+
+
+def kubeconfig_problem(path: str, named_by: str, contents: list[str], context: str, context_by: str) -> str:
+    """What is wrong with the kubeconfig and the context that a run names; empty if nothing is.
+
+    :param contents: of the files at the path that could be read.
+    """
+    if not contents:
+        return f"There is no kubeconfig at {path}, or it cannot be read. {named_by} names it: write the path of one."
+    try:
+        files = [yaml.safe_load(text) for text in contents]
+    except yaml.YAMLError:
+        return f"{path} is no YAML, so it is no kubeconfig. {named_by} names it: write the path of one."
+    listed = [item for file in files if isinstance(file, Mapping) for item in file.get("contexts") or []]
+    names = [str(item["name"]) for item in listed if isinstance(item, Mapping) and "name" in item]
+    if context and context not in names:
+        found = f"It has: {', '.join(names)}." if names else "It has none."
+        return f"The kubeconfig {path} has no context {context}, which {context_by} names. {found}"
+    return ""
 
 
 def plain_options(options: Any, task_vars: Mapping[str, Any]) -> dict[str, Any]:

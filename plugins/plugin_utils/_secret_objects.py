@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._changes import first_cause, identity, list_results
+from ansible_collections.queueops.celery.plugins.module_utils._changes import (
+    first_cause,
+    identity,
+    list_results,
+    lost_connection,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import redact
 
 Objects = list[dict[str, Any]]
@@ -21,7 +26,7 @@ def refused_secrets(result: dict[str, Any], secrets: Objects) -> list[str]:
     return [
         f"{identity(secret)} was refused: {_cause(item['error'], secrets)}"
         for secret, item in zip(secrets, items, strict=False)
-        if item.get("error")
+        if item.get("error") and not lost_connection(item["error"])
     ]
 
 

@@ -5,21 +5,42 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from ansible_collections.queueops.celery.plugins.module_utils._changes import Report
 from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree import TreeError
 from ansible_collections.queueops.celery.plugins.module_utils._plan import covers
 from ansible_collections.queueops.celery.plugins.module_utils._secrets import secret_manifests
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import near_path, write_private, write_text
-from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import plural
+from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import (
+    NO_NAMESPACE,
+    VariableError,
+    read_variables,
+)
+from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import (
+    kubeconfig_problem,
+    plural,
+    what_is_missing,
+)
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import outcome, table
 from ansible_collections.queueops.celery.plugins.plugin_utils._secret_objects import refused_secrets
 
 from tests.integration.cluster import _PATHS
 from tests.unit.inventories import IMAGE
+
+try:
+    from ansible.template import trust_as_template as trusted
+except ImportError:  # before ansible-core 2.19 every text is a template
+
+    def trusted(value: str) -> str:
+        """As it is."""
+        return value
+
 
 LAYERS = [
     {"name": "celery_workers_broker", "value": {"host": "redis", "password": "hunter2"}},
@@ -128,3 +149,58 @@ def test_a_patch_changes_nothing_if_all_of_it_is_there(live: object, patch: obje
 
 def test_every_kind_is_read_under_the_path_that_servers_have() -> None:
     assert {kind: plural(kind) for kind in _PATHS} == {kind: path for kind, (_prefix, path) in _PATHS.items()}
+
+
+def test_what_is_not_installed_is_told_with_the_command_that_installs_it() -> None:
+    gone = ImportError("No module named 'ansible_collections.kubernetes'")
+    assert what_is_missing(None, has_client=True) == ""
+    assert "ansible-galaxy collection install kubernetes.core" in what_is_missing(gone, has_client=True)
+    without = what_is_missing(None, has_client=False)
+    assert f"{sys.executable} -m pip install kubernetes" in without
+
+
+@pytest.mark.parametrize(
+    ("contents", "context", "expected"),
+    [
+        ([], "", "There is no kubeconfig at /no/config, or it cannot be read. celery_workers_kubeconfig names it"),
+        (["contexts: [{name: a}, {name: b}]"], "c", "no context c, which K8S_AUTH_CONTEXT names. It has: a, b."),
+        (["contexts: [{name: a}]", "contexts: [{name: c}]"], "c", ""),
+        (["contexts: [{name: a}]"], "", ""),
+        (["a: [", ""], "", "no YAML"),
+    ],
+)
+def test_a_kubeconfig_that_does_not_fit_is_told_with_the_variable(
+    contents: list[str], context: str, expected: str
+) -> None:
+    found = kubeconfig_problem("/no/config", "celery_workers_kubeconfig", contents, context, "K8S_AUTH_CONTEXT")
+    assert expected in found
+    assert bool(expected) == bool(found)
+
+
+def _templar(values: dict[str, Any]) -> Any:
+    return Templar(loader=DataLoader(), variables=values)
+
+
+def test_every_undefined_variable_is_told_once_with_where_it_is_used() -> None:
+    values = {
+        "celery_workers_namespace": "shop",
+        "celery_workers_broker": {"host": trusted("{{ a1 }}-{{ a2 }}"), "password": trusted("{{ b1 }}")},
+        "celery_workers_config": {"billing": {"default": {"env": {"X": trusted("{{ b1 }}")}}}},
+        "celery_workers_flower": trusted("{{ c1 | default({}) }}"),
+    }
+    with pytest.raises(VariableError) as error:
+        read_variables(_templar(values), values, ())
+    lines = str(error.value).splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "The variable a1 is not defined",
+        "The variable a2 is not defined",
+        "The variable b1 is not defined",
+    ]
+    assert "celery_workers_broker.password, celery_workers_config.billing.default.env.X use it" in lines[2]
+
+
+def test_a_namespace_that_is_not_set_is_one_problem() -> None:
+    values = {"celery_workers_fleet": trusted("{{ celery_workers_namespace }}")}
+    with pytest.raises(VariableError) as error:
+        read_variables(_templar(values), values, ())
+    assert str(error.value) == NO_NAMESPACE
