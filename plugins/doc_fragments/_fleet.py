@@ -141,11 +141,11 @@ options:
         default: ""
       rabbitmq:
         description: RabbitMQ of the broker, such as C(4.3).
-        type: str
+        type: raw
         default: ""
       redis:
         description: Redis of the broker, such as C(7.4).
-        type: str
+        type: raw
         default: ""
   layers:
     description:

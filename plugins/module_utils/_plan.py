@@ -240,7 +240,10 @@ def plan(
     # A Secret that is about to be sent has a version to come; pods that read it roll with it.
     seen = with_versions(sight.observed, dict.fromkeys(stale_secrets, TO_COME), secrets)
     found = _with_manifests(said, fleet, seen, wishes.checks)
-    masked = [*placeholders(found.manifests), *placeholders([found.adoptions, sight.risk.drains, releases(fleet, seen)])]
+    masked = [
+        *placeholders(found.manifests),
+        *placeholders([found.adoptions, sight.risk.drains, releases(fleet, seen)]),
+    ]
     if masked:
         return replace(found, problems=(placeholder_message(masked),))
     return _with_steps(
