@@ -357,7 +357,7 @@ class TestTwoFleetsInOneNamespace:
         story = Story(namespace)
         services = {"one": "shop", "two": "blog"}
 
-        def step(name: str, second: Json, *options: str, playbook: str = "deploy") -> None:
+        def step(name: str, second: Json, *options: str, only: str = "", playbook: str = "deploy") -> None:
             hosts: dict[str, Json] = {
                 host: {
                     "celery_workers_fleet": host,
@@ -370,16 +370,19 @@ class TestTwoFleetsInOneNamespace:
                     "celery_workers_service_monitor_enabled": True,
                 }
                 for host, service in services.items()
+                if only in ("", host)
             }
-            hosts["two"] |= second
+            hosts.get("two", {}).update(second)
             inventory = write_inventory(folder, hosts)
             if cluster.emulator:
                 cluster.emulator.requests.clear()
             run = player.play(playbook, inventory, *options, json_output=False)
             story.steps[name] = look(cluster, namespace, run)
 
-        step("first", {}, "--limit=one")
-        step("refused", {}, "--limit=two")
+        step("first", {}, only="one")
+        # From an inventory of its own, so that only the cluster can tell.
+        step("refused", {}, only="two")
+        step("compared", {}, "--limit=two")
         step("both", {"celery_workers_flower": {"name": "blog-flower"}})
         step("removed", {"celery_workers_flower": {"name": "blog-flower"}}, "--limit=one", playbook="remove")
         return story
@@ -392,6 +395,14 @@ class TestTwoFleetsInOneNamespace:
         assert "Give it another name (celery_workers_flower.name)" in refused.said
         assert refused.versions == story.steps["first"].versions
         assert refused.writes == []
+
+    def test_in_one_inventory_both_hosts_are_named_before_anything_is_sent(self, story: Story) -> None:
+        compared = story.steps["compared"]
+        assert compared.run.code != 0
+        for text in ("one (fleet one) and two (fleet two)", "Deployment flower", "Secret flower-auth"):
+            assert text in compared.said
+        assert compared.writes == []
+        assert compared.versions == story.steps["first"].versions
 
     def test_under_another_name_both_live_side_by_side(self, story: Story) -> None:
         both = story.steps["both"]

@@ -88,6 +88,9 @@ class TestFiles:
             }
             if name == "first":
                 hosts["unsaid"] = {**files, **parts, "celery_workers_flower": {**FLOWER, "password": None}}
+            for host in hosts.keys() - {"live"}:
+                # Each for a cluster of its own: in one they would be one fleet.
+                hosts[host]["celery_workers_context"] = host
             inventory = write_inventory(folder, hosts, WORKERS)
             story.runs[name] = player.deploy(inventory, *options, json_output=False)
             story.files[name] = {
