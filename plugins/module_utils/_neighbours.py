@@ -159,8 +159,8 @@ def _shared_objects(
     return [
         f"The hosts {_listed([f'{place.host} (fleet {place.fleet})' for place in sharing])} share the namespace "
         f"{sharing[0].namespace} of one cluster, and each of them makes "
-        f"{_listed([f'{kind} {name}' for kind, name in sorted(names)])}. Rename them on one of the hosts (the services, or "
-        "name of a variant, of Flower and of the exporter), or give each host a namespace of its own "
+        f"{_listed([f'{kind} {name}' for kind, name in sorted(names)])}. Rename them on one of the hosts (the "
+        "services, or name of a variant, of Flower and of the exporter), or give each host a namespace of its own "
         "(celery_workers_namespace)."
         for sharing, names in by_hosts.items()
     ]
