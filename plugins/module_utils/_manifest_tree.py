@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._names import SERVICE_LABEL
-from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
+from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml, documents_of
 
 #: Names the files of a tree that are ours, so that files of others are never touched.
 INDEX = ".celery-manifests.json"
@@ -234,8 +233,8 @@ def deployments_before(root: Path) -> list[dict[str, Any]]:
     found = []
     for name, text in texts.items():
         try:
-            documents = list(yaml.safe_load_all(text))
-        except yaml.YAMLError as error:
+            documents = documents_of(text)
+        except ValueError as error:
             raise TreeError(
                 f"{root / name} is no YAML any more, so the selector of its Deployment, which cannot be changed, is "
                 "unknown. Restore the file as the run before wrote it, or delete it if no cluster has the Deployment."

@@ -25,6 +25,17 @@ _NUMBER_1_2 = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0
 _NEVER = 10**9
 
 
+def documents_of(text: str) -> list[Any]:
+    """Every document of a text.
+
+    :raises ValueError: if the text is no YAML.
+    """
+    try:
+        return list(yaml.safe_load_all(text))
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
 def as_yaml(value: Any) -> str:
     """One document."""
 
