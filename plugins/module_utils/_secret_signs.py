@@ -21,8 +21,9 @@ _REFERENCES = f"(?:{REFERENCE_TEXT})+"
 
 #: A URL that carries a password: C(redis://user:password@host), C(amqp://:password@host).
 #: A port is no password, so C(http://host:80/?mail=a@b) is none of these, and neither is a reference.
+#: The scheme has a bound, or a long text without a URL would take a time that grows with the square of its length.
 URL_WITH_PASSWORD = re.compile(
-    rf"[a-z][a-z0-9+.-]*://(?![^\s/@:]+:[0-9]+[/?#])[^\s/@:]*:(?!{_REFERENCES}@)[^\s]+@", re.IGNORECASE
+    rf"[a-z][a-z0-9+.-]{{0,30}}://(?![^\s/@:]+:[0-9]+[/?#])[^\s/@:]*:(?!{_REFERENCES}@)[^\s]+@", re.IGNORECASE
 )
 
 #: Names that mean a secret wherever they are: as a key of the inventory, and in the metadata of a trigger.
