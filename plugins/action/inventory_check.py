@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.queueops.celery.plugins.module_utils._neighbours import (
+from ansible_collections.queueops.celery.plugins.module_utils.neighbours import (
     DEFAULT_GROUP,
     collisions,
     no_host,

@@ -103,8 +103,8 @@ summary:
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.queueops.celery.plugins.module_utils._changes import failure_message, report
-from ansible_collections.queueops.celery.plugins.module_utils._yaml import HAS_YAML
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import failure_message, report
+from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import HAS_YAML
 
 
 def main() -> None:

@@ -155,34 +155,34 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.queueops.celery.plugins.module_utils._adoption import adoptions, unseen_adoptions
-from ansible_collections.queueops.celery.plugins.module_utils._alerts import alert_table
-from ansible_collections.queueops.celery.plugins.module_utils._dashboards import dashboard_file, dashboard_text
-from ansible_collections.queueops.celery.plugins.module_utils._flower import flower_table
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring import watching_resources
-from ansible_collections.queueops.celery.plugins.module_utils._observed import observed_from_data
-from ansible_collections.queueops.celery.plugins.module_utils._options import (
-    fleet_options,
-    observed_option,
-    read_fleet,
-    routing_options,
-)
-from ansible_collections.queueops.celery.plugins.module_utils._placeholders import exit_without_placeholders
-from ansible_collections.queueops.celery.plugins.module_utils._routing import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.alerts import alert_table
+from ansible_collections.queueops.celery.plugins.module_utils._build.dashboards import dashboard_file, dashboard_text
+from ansible_collections.queueops.celery.plugins.module_utils._build.flower import flower_table
+from ansible_collections.queueops.celery.plugins.module_utils._build.routing import (
     RoutingOptions,
     routing_resources,
     routing_table,
     routing_warnings,
     tutor_plugin,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources, scaler_table
-from ansible_collections.queueops.celery.plugins.module_utils._secret_table import secret_table
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import generated, secret_names
-from ansible_collections.queueops.celery.plugins.module_utils._workers import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources, scaler_table
+from ansible_collections.queueops.celery.plugins.module_utils._build.secret_table import secret_table
+from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import generated, secret_names
+from ansible_collections.queueops.celery.plugins.module_utils._build.watching import watching_resources
+from ansible_collections.queueops.celery.plugins.module_utils._build.workers import (
     handovers,
     worker_resources,
     worker_table,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._celery.adoption import adoptions, unseen_adoptions
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
+    fleet_options,
+    observed_option,
+    read_fleet,
+    routing_options,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
 
 
 def main() -> None:

@@ -106,15 +106,15 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.queueops.celery.plugins.module_utils._flower import flower_resources, flower_table
-from ansible_collections.queueops.celery.plugins.module_utils._observed import observed_from_data
-from ansible_collections.queueops.celery.plugins.module_utils._options import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.flower import flower_resources, flower_table
+from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import generated
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
     fleet_options,
     observed_option,
     read_fleet,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._placeholders import exit_without_placeholders
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import generated
+from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
 
 
 def main() -> None:

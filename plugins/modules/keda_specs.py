@@ -111,14 +111,14 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.queueops.celery.plugins.module_utils._observed import observed_from_data
-from ansible_collections.queueops.celery.plugins.module_utils._options import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources, scaler_table
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
     fleet_options,
     observed_option,
     read_fleet,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._placeholders import exit_without_placeholders
-from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources, scaler_table
+from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
 
 
 def main() -> None:

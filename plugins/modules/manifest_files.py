@@ -110,13 +110,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree import (
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.manifest_tree import (
     TreeError,
     plan_for,
     write_tree,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._placeholders import refuse_placeholders
-from ansible_collections.queueops.celery.plugins.module_utils._yaml import HAS_YAML
+from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import HAS_YAML
+from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import refuse_placeholders
 
 
 def _name_of(item: dict[str, Any]) -> str:

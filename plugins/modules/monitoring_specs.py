@@ -121,16 +121,16 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.queueops.celery.plugins.module_utils._alerts import alert_table, rule_groups
-from ansible_collections.queueops.celery.plugins.module_utils._dashboards import dashboard_file, dashboard_text
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring import monitoring_resources
-from ansible_collections.queueops.celery.plugins.module_utils._observed import observed_from_data
-from ansible_collections.queueops.celery.plugins.module_utils._options import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.alerts import alert_table, rule_groups
+from ansible_collections.queueops.celery.plugins.module_utils._build.dashboards import dashboard_file, dashboard_text
+from ansible_collections.queueops.celery.plugins.module_utils._build.watching import monitoring_resources
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
     fleet_options,
     observed_option,
     read_fleet,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._placeholders import exit_without_placeholders
+from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
 
 
 def main() -> None:

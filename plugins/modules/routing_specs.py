@@ -131,21 +131,21 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.queueops.celery.plugins.module_utils._observed import observed_from_data
-from ansible_collections.queueops.celery.plugins.module_utils._options import (
-    fleet_options,
-    observed_option,
-    read_fleet,
-    routing_options,
-)
-from ansible_collections.queueops.celery.plugins.module_utils._placeholders import exit_without_placeholders
-from ansible_collections.queueops.celery.plugins.module_utils._routing import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.routing import (
     RoutingOptions,
     routing_resources,
     routing_table,
     routing_warnings,
     tutor_plugin,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
+    fleet_options,
+    observed_option,
+    read_fleet,
+    routing_options,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
 
 
 def main() -> None:

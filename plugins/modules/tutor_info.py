@@ -121,15 +121,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.queueops.celery.plugins.module_utils._tutor import (
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.import_inventory import suggested_inventory
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.tutor import (
     MISSHAPEN,
     TutorError,
     misshapen,
     observed_of,
     read_project,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._tutor_inventory import suggested_inventory
-from ansible_collections.queueops.celery.plugins.module_utils._yaml import HAS_YAML
+from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import HAS_YAML
 
 
 def main() -> None:

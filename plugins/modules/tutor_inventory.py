@@ -81,20 +81,20 @@ beside:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.queueops.celery.plugins.module_utils._tutor import (
-    MISSHAPEN,
-    TutorError,
-    misshapen,
-    read_project,
-)
-from ansible_collections.queueops.celery.plugins.module_utils._tutor_inventory import (
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.import_inventory import (
     import_diff,
     planned_import,
     site_name,
     variables_file,
     write_import,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._yaml import HAS_YAML
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.tutor import (
+    MISSHAPEN,
+    TutorError,
+    misshapen,
+    read_project,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import HAS_YAML
 
 
 def main() -> None:

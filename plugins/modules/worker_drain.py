@@ -86,14 +86,18 @@ running:
 import time
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._asking import ask_running
-from ansible_collections.queueops.celery.plugins.module_utils._cluster import Cluster, ClusterError, open_cluster
-from ansible_collections.queueops.celery.plugins.module_utils._connection import (
+from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry import Answer
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import ask_running
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.connection import (
     client_of,
     cluster_module,
     connection_options,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._inquiry import Answer
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
+    Cluster,
+    ClusterError,
+    open_cluster,
+)
 
 #: Seconds that one question waits for tasks; a longer exec might be cut by a proxy in between.
 _PATIENCE = 60

@@ -187,32 +187,9 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._adoption import cut_by_adoption, releases
-from ansible_collections.queueops.celery.plugins.module_utils._asking import AtRisk, work_at_risk
-from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
-    Cluster,
-    ClusterError,
-    open_cluster,
-    read_observed,
-    wait_for_fleet,
-)
-from ansible_collections.queueops.celery.plugins.module_utils._connection import (
-    client_of,
-    cluster_module,
-    connection_options,
-)
-from ansible_collections.queueops.celery.plugins.module_utils._key_changes import POLICIES
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._names import scaled_object_name
-from ansible_collections.queueops.celery.plugins.module_utils._observed import (
-    Observed,
-    definition,
-    leftovers,
-    removal_order,
-)
-from ansible_collections.queueops.celery.plugins.module_utils._options import fleet_options, read_fleet
-from ansible_collections.queueops.celery.plugins.module_utils._placeholders import refuse_placeholders
-from ansible_collections.queueops.celery.plugins.module_utils._preflight import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.workers import present_places
+from ansible_collections.queueops.celery.plugins.module_utils._celery.adoption import cut_by_adoption, releases
+from ansible_collections.queueops.celery.plugins.module_utils._check.preflight import (
     Findings,
     describe_object,
     named_objects,
@@ -222,8 +199,31 @@ from ansible_collections.queueops.celery.plugins.module_utils._preflight import 
     source_names,
     wanted_objects,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._readiness import patience
-from ansible_collections.queueops.celery.plugins.module_utils._workers import present_places
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import AtRisk, work_at_risk
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.connection import (
+    client_of,
+    cluster_module,
+    connection_options,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.key_changes import POLICIES
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import patience
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
+    Cluster,
+    ClusterError,
+    open_cluster,
+    read_observed,
+    wait_for_fleet,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import scaled_object_name
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
+    Observed,
+    definition,
+    leftovers,
+    removal_order,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options, read_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import refuse_placeholders
 
 
 def argument_spec() -> dict[str, Any]:

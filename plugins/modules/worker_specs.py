@@ -138,20 +138,20 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.queueops.celery.plugins.module_utils._adoption import adoptions, unseen_adoptions
-from ansible_collections.queueops.celery.plugins.module_utils._observed import observed_from_data
-from ansible_collections.queueops.celery.plugins.module_utils._options import (
-    fleet_options,
-    observed_option,
-    read_fleet,
-)
-from ansible_collections.queueops.celery.plugins.module_utils._placeholders import exit_without_placeholders
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import secret_names
-from ansible_collections.queueops.celery.plugins.module_utils._workers import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_names
+from ansible_collections.queueops.celery.plugins.module_utils._build.workers import (
     handovers,
     worker_resources,
     worker_table,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._celery.adoption import adoptions, unseen_adoptions
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
+    fleet_options,
+    observed_option,
+    read_fleet,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
 
 
 def main() -> None:

@@ -110,14 +110,14 @@ not_asked:
 
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._asking import ask_fleet
-from ansible_collections.queueops.celery.plugins.module_utils._cluster import ClusterError, open_cluster
-from ansible_collections.queueops.celery.plugins.module_utils._connection import (
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import ask_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.connection import (
     client_of,
     cluster_module,
     connection_options,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._options import fleet_options, read_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError, open_cluster
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options, read_fleet
 
 
 def argument_spec() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: runs the steps of a plan in their order, and keeps what became of each object. No secret value leaves it."""
+"""Runs the steps of a plan in their order, and keeps what became of each object. No secret value leaves it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._asking import ask_fleet
-from ansible_collections.queueops.celery.plugins.module_utils._changes import (
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import ask_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import (
     Report,
     failure_message,
     first_cause,
@@ -24,15 +24,16 @@ from ansible_collections.queueops.celery.plugins.module_utils._changes import (
     report,
     without_env_secrets,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import Waiting, patience
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
     Cluster,
     ClusterError,
     address_of,
     wait_for_fleet,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
-from ansible_collections.queueops.celery.plugins.module_utils._plan import (
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import Observed
+from ansible_collections.queueops.celery.plugins.module_utils.plan import (
     APPLY,
     ASK,
     DELETE,
@@ -45,7 +46,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan import (
     Step,
     filled_in,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._readiness import Waiting, patience
 from ansible_collections.queueops.celery.plugins.modules.worker_drain import said, tell
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import write_text
 from ansible_collections.queueops.celery.plugins.plugin_utils._secret_objects import refused_secrets

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: files that a run writes on the controller."""
+"""Files that a run writes on the controller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree import (
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.manifest_tree import (
     TreeError,
     abandoned,
     deployments_before,

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: one run over one host: read its variables, look at its cluster, plan, send what differs, wait, say it."""
+"""One run over one host: read its variables, look at its cluster, plan, send what differs, wait, say it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._asking import work_at_risk
-from ansible_collections.queueops.celery.plugins.module_utils._changes import Report, readable
-from ansible_collections.queueops.celery.plugins.module_utils._cluster import ClusterError, read_observed
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import Inventory, parse_fleet
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._names import FLEET_LABEL, FLOWER
-from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
-from ansible_collections.queueops.celery.plugins.module_utils._plan import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secrets_of, without_stale_keys
+from ansible_collections.queueops.celery.plugins.module_utils._check.preflight import (
+    named_objects,
+    redis_hosts,
+    source_names,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import work_at_risk
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import Report, readable
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError, read_observed
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import FLEET_LABEL, FLOWER
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.tutor import TutorError, read_observed_project
+from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import as_yaml
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils.plan import (
     Plan,
     Sight,
     covers,
@@ -25,15 +34,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan import (
     plan_files,
     plan_removal,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._preflight import (
-    named_objects,
-    redis_hosts,
-    source_names,
-)
-from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import secrets_of, without_stale_keys
-from ansible_collections.queueops.celery.plugins.module_utils._tutor import TutorError, read_observed_project
-from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
 from ansible_collections.queueops.celery.plugins.plugin_utils._executor import Executor, StepError
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import (
     TreeError,

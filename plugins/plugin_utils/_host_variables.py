@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: the role's variables of one host, read in the controller's process. Secret values stay in it."""
+"""The role's variables of one host, read in the controller's process. Secret values stay in it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED, Inventory
-from ansible_collections.queueops.celery.plugins.module_utils._key_changes import POLICIES
-from ansible_collections.queueops.celery.plugins.module_utils._layers import PREFIX
-from ansible_collections.queueops.celery.plugins.module_utils._options import (
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.key_changes import POLICIES
+from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import LAYERED, Inventory
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
     fleet_options,
     inventory_from,
     routing_options,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._plan import Wishes
-from ansible_collections.queueops.celery.plugins.module_utils._redaction import redacted_layers
-from ansible_collections.queueops.celery.plugins.module_utils._variable_names import role_variables
-from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions
+from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
+from ansible_collections.queueops.celery.plugins.module_utils._read.variable_names import role_variables
+from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
+from ansible_collections.queueops.celery.plugins.module_utils._schema.versions import Versions
+from ansible_collections.queueops.celery.plugins.module_utils.plan import Wishes
 
 #: Variables that are handed on to the model under their own name.
 _FLEET = (

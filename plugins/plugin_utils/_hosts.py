@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: the role's variables of other hosts of a play, each templated as that host sees it, when asked for."""
+"""The role's variables of other hosts of a play, each templated as that host sees it, when asked for."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.loader import lookup_loader
-from ansible_collections.queueops.celery.plugins.module_utils._layers import PREFIX
-from ansible_collections.queueops.celery.plugins.module_utils._neighbours import (
+from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
+from ansible_collections.queueops.celery.plugins.module_utils.neighbours import (
     Place,
     cluster_of,
     objects_asked_for,

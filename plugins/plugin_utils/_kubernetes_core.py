@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: the way to a cluster from the controller's process: kubernetes.core's own client, and its own action plugin.
+"""The way to a cluster from the controller's process: kubernetes.core's own client, and its own action plugin.
 
 Connection options, kubeconfig search, vaulted kubeconfigs, module_defaults, check mode and diff are kubernetes.core's.
 """
@@ -21,13 +21,13 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.loader import connection_loader
-from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
     _METADATA_LIST,
     Cluster,
     ClusterError,
     explained,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._observed import API_VERSIONS
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import API_VERSIONS
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import plain
 
 try:

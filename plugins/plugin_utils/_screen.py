@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: what a run says: tables and sentences. Pure, but for the class that shows them."""
+"""What a run says: tables and sentences. Pure, but for the class that shows them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from ansible import constants
 from ansible.utils.display import Display
-from ansible_collections.queueops.celery.plugins.module_utils._changes import Report
-from ansible_collections.queueops.celery.plugins.module_utils._plan import Plan, Wishes
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import Report
+from ansible_collections.queueops.celery.plugins.module_utils.plan import Plan, Wishes
 
 Rows = Iterable[Mapping[str, Any]]
 

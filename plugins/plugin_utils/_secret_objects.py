@@ -1,19 +1,19 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: what is told of Secrets that were sent, without any of their values."""
+"""What is told of Secrets that were sent, without any of their values."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._changes import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import redact
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import (
     first_cause,
     identity,
     list_results,
     lost_connection,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import redact
 
 Objects = list[dict[str, Any]]
 

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import Inventory, parse_fleet
-from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer
-from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources
-from ansible_collections.queueops.celery.plugins.module_utils._workers import worker_resources
+from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources
+from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
+from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import Layer
 
 from tests.support.kubernetes_emulator import Emulator
 

@@ -32,16 +32,16 @@ from typing import Any
 import jinja2
 import jinja2.meta
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED, Inventory, parse_fleet
-from ansible_collections.queueops.celery.plugins.module_utils._layers import LAYER_NAME, PREFIX, Layer
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring import watching_resources
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import PARTS
-from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
-from ansible_collections.queueops.celery.plugins.module_utils._redaction import redacted_layers
-from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import secret_manifests
-from ansible_collections.queueops.celery.plugins.module_utils._versions import Versions
-from ansible_collections.queueops.celery.plugins.module_utils._workers import worker_resources
+from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources
+from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_manifests
+from ansible_collections.queueops.celery.plugins.module_utils._build.watching import watching_resources
+from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
+from ansible_collections.queueops.celery.plugins.module_utils._model.watching import PARTS
+from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import LAYERED, Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
+from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import LAYER_NAME, PREFIX, Layer
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._schema.versions import Versions
 
 from tests.checks import layout
 

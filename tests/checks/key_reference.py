@@ -16,14 +16,14 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils import _model as model
-from ansible_collections.queueops.celery.plugins.module_utils import _monitoring_keys as monitoring
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED
-from ansible_collections.queueops.celery.plugins.module_utils._keys import Key, Section, default_of, key_of
-from ansible_collections.queueops.celery.plugins.module_utils._layers import PREFIX
-from ansible_collections.queueops.celery.plugins.module_utils._presets import OPENEDX, PROFILES
-from ansible_collections.queueops.celery.plugins.module_utils._safety import RULES
-from ansible_collections.queueops.celery.plugins.module_utils._values import SecretValue
+from ansible_collections.queueops.celery.plugins.module_utils._check.safety import RULES
+from ansible_collections.queueops.celery.plugins.module_utils._model import fleet as model
+from ansible_collections.queueops.celery.plugins.module_utils._model import watching as monitoring
+from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import LAYERED
+from ansible_collections.queueops.celery.plugins.module_utils._read.presets import OPENEDX, PROFILES
+from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import Key, Section, default_of, key_of
+from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
+from ansible_collections.queueops.celery.plugins.module_utils._schema.values import SecretValue
 
 from tests.checks import layout
 

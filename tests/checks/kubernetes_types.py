@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes plugins/module_utils/_kubernetes_types.py: the fields of the Kubernetes types that users write verbatim.
+"""Writes plugins/module_utils/_schema/kubernetes_types.py: fields of the types that users write verbatim.
 
 The names and types come from the schema that kubernetes-validate ships. Without them a mistyped
 C(tolerations[0].operater) would reach the server, which drops it with a warning that nobody reads.
@@ -26,13 +26,13 @@ ROOTS = (
 )
 #: Part of pod types by reference only; nobody writes them in an inventory.
 LEFT_OUT = {"ManagedFieldsEntry", "FieldsV1", "EphemeralContainer"}
-TARGET = Path(__file__).parents[2] / "plugins" / "module_utils" / "_kubernetes_types.py"
+TARGET = Path(__file__).parents[2] / "plugins" / "module_utils" / "_schema" / "kubernetes_types.py"
 
 HEADER = '''\
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: fields of Kubernetes {release} types. Written by tests/checks/kubernetes_types.py; do not edit.
+"""Fields of Kubernetes {release} types. Written by tests/checks/kubernetes_types.py; do not edit.
 
 A field's type is C(str), C(int), C(bool), C(number), C(Quantity), C(IntOrString), C(Time), the name of another
 type, C([X]) for a list, C([X@key]) for a list that merges by that key, or C(map X) for a map of strings to X.

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._dashboards import dashboard_text
+from ansible_collections.queueops.celery.plugins.module_utils._build.dashboards import dashboard_text
 from matplotlib.figure import Figure
 
 from tests.checks import layout

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._kustomization import kustomized
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.kustomization import kustomized
 
 from tests.integration.cluster import Json
 from tests.integration.playbook import VENV_TEST, Player, Run, extra_vars

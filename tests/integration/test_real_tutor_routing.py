@@ -25,14 +25,14 @@ from unittest.mock import MagicMock
 import celery
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import parse_fleet
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Route
-from ansible_collections.queueops.celery.plugins.module_utils._openedx_routes import recommended_routes
-from ansible_collections.queueops.celery.plugins.module_utils._routing import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.routing import (
     TUTOR_PLUGIN,
     RoutingOptions,
     tutor_plugin,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Route
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.tasks import recommended_routes
+from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import parse_fleet
 
 from tests.support.real_tutor import VERSIONS, manifests, render, tutor_environment
 from tests.unit.inventories import IMAGE, inventory

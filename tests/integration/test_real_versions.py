@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._inquiry import Answer, answer_from, command_of
-from ansible_collections.queueops.celery.plugins.module_utils._verification import Finding, question_for, verified
+from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry import Answer, answer_from, command_of
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.verification import (
+    Finding,
+    question_for,
+    verified,
+)
 
 from tests.support.celery_versions import REQUIREMENTS, celery_environment
 from tests.support.real_readings import Scaler

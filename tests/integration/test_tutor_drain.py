@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._inquiry import Answer, answer_from
+from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry import Answer, answer_from
 
 from tests.integration.cluster import Cluster
 from tests.integration.playbook import Player, Run, extra_vars

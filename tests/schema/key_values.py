@@ -9,9 +9,13 @@ import re
 from dataclasses import fields
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils import _kubernetes as kubernetes
-from ansible_collections.queueops.celery.plugins.module_utils import _values as values
-from ansible_collections.queueops.celery.plugins.module_utils._checks import (
+from ansible_collections.queueops.celery.plugins.module_utils._check.safety import RULES
+from ansible_collections.queueops.celery.plugins.module_utils._schema import kubernetes as kubernetes
+from ansible_collections.queueops.celery.plugins.module_utils._schema import values as values
+from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import Section, key_of
+from ansible_collections.queueops.celery.plugins.module_utils._schema.kubernetes_rules import REQUIRED
+from ansible_collections.queueops.celery.plugins.module_utils._schema.kubernetes_types import TYPES
+from ansible_collections.queueops.celery.plugins.module_utils._schema.scalars import (
     Choice,
     Flag,
     Integer,
@@ -21,10 +25,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._checks import (
     Plain,
     Text,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._keys import Section, key_of
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes_rules import REQUIRED
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes_types import TYPES
-from ansible_collections.queueops.celery.plugins.module_utils._safety import RULES
 from hypothesis import strategies as st
 
 Values = st.SearchStrategy[Any]

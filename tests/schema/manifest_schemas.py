@@ -14,7 +14,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._quantities import quantity
+from ansible_collections.queueops.celery.plugins.module_utils._schema.quantities import quantity
 from jsonschema import Draft202012Validator
 from kubernetes_validate import utils
 

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import VARIANT_CLASSES
-from ansible_collections.queueops.celery.plugins.module_utils._keys import Section, key_names, key_of
-from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, ServiceKeys
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_manifests
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Broker, ServiceKeys
+from ansible_collections.queueops.celery.plugins.module_utils._model.watching import (
     PARTS,
     Dashboard,
     Exporter,
@@ -26,7 +25,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys i
     ServerPod,
     ServiceMonitor,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import secret_manifests
+from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import VARIANT_CLASSES
+from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import Section, key_names, key_of
 
 from tests.schema.manifest_schemas import assert_accepted, faults_of, needs_crds
 from tests.unit.inventories import (

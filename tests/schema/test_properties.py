@@ -15,12 +15,19 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._adoption import adoptions, releases
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import VARIANT_CLASSES, parse_fleet
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes_types import TYPES
-from ansible_collections.queueops.celery.plugins.module_utils._model import Broker, Fleet, ServiceKeys
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring import watching_resources
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_manifests, secret_names
+from ansible_collections.queueops.celery.plugins.module_utils._build.watching import watching_resources
+from ansible_collections.queueops.celery.plugins.module_utils._build.workers import handovers
+from ansible_collections.queueops.celery.plugins.module_utils._celery.adoption import adoptions, releases
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Broker, Fleet, ServiceKeys
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import ownership_labels
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
+    NOTHING,
+    WATCHING_KINDS,
+    Observed,
+    ObservedObject,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._model.watching import (
     PARTS,
     Dashboard,
     Exporter,
@@ -29,19 +36,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys i
     ServerPod,
     ServiceMonitor,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._names import ownership_labels
-from ansible_collections.queueops.celery.plugins.module_utils._observed import (
-    NOTHING,
-    WATCHING_KINDS,
-    Observed,
-    ObservedObject,
-)
-from ansible_collections.queueops.celery.plugins.module_utils._options import inventory_from
-from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
-from ansible_collections.queueops.celery.plugins.module_utils._redaction import redacted_layers
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import secret_manifests, secret_names
-from ansible_collections.queueops.celery.plugins.module_utils._workers import handovers
-from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
+from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import VARIANT_CLASSES, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import inventory_from
+from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
+from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import as_yaml
+from ansible_collections.queueops.celery.plugins.module_utils._schema.kubernetes_types import TYPES
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

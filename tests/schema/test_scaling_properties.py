@@ -14,8 +14,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Variant
-from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from kombu.transport.redis import Channel

@@ -16,7 +16,7 @@ from urllib.parse import quote_plus
 
 import redis
 import redis.sentinel
-from ansible_collections.queueops.celery.plugins.module_utils._names import scaled_object_name
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import scaled_object_name
 
 from tests.support.real_worker import Manifest, Manifests
 from tests.unit.formulas import asked

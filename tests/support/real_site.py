@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._alerts import rule_groups
-from ansible_collections.queueops.celery.plugins.module_utils._dashboards import dashboard_text
-from ansible_collections.queueops.celery.plugins.module_utils._names import scaled_object_name
+from ansible_collections.queueops.celery.plugins.module_utils._build.alerts import rule_groups
+from ansible_collections.queueops.celery.plugins.module_utils._build.dashboards import dashboard_text
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import scaled_object_name
 
 from tests.support.real_flower import RealFlower, real_flower
 from tests.support.real_prometheus import (

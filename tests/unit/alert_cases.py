@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Autoscaler, Observed
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Autoscaler, Observed
 
 from tests.support.fleet_series import Flower, Keda, State, Values, flat, gone, node, nothing, rising, tutor_node
 from tests.support.promtool import Series

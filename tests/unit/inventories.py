@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import Inventory, parse_fleet
-from ansible_collections.queueops.celery.plugins.module_utils._layers import PREFIX, Layer
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Variant
-from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
-from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
-from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources
-from ansible_collections.queueops.celery.plugins.module_utils._workers import worker_resources
+from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources
+from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed
+from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX, Layer
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 
 Manifest = dict[str, Any]
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._adoption import adoptions, releases
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._observed import (
+from ansible_collections.queueops.celery.plugins.module_utils._celery.adoption import adoptions, releases
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
     Autoscaler,
     Observed,
     ObservedObject,
     observed_object,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._sources import source_of
+from ansible_collections.queueops.celery.plugins.module_utils._model.sources import source_of
 
 from tests.unit.inventories import Manifest
 

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._cluster import Cluster
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed, observed_object
-from ansible_collections.queueops.celery.plugins.module_utils._workers import worker_resources
+from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import Cluster
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import Observed, observed_object
 
 from tests.unit.inventories import Manifest, of_kind
 

@@ -13,15 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils import _connection
-from ansible_collections.queueops.celery.plugins.module_utils._options import fleet_options
+from ansible_collections.queueops.celery.plugins.module_utils._cluster import connection as _connection
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "celery_workers"
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "__init__")
-MODULE_UTILS = sorted(
-    path.stem for path in (ROOT / "plugins" / "module_utils").glob("_*.py") if path.stem != "__init__"
-)
 
 
 def load(path: Path) -> dict[str, Any]:

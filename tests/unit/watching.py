@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring import watching_resources
-from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
+from ansible_collections.queueops.celery.plugins.module_utils._build.watching import watching_resources
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed
 
 from tests.unit.inventories import IMAGE, Manifest, fleet_of, of_kind, one_variant
 

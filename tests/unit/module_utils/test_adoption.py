@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._adoption import (
+from ansible_collections.queueops.celery.plugins.module_utils._celery.adoption import (
     adoptions,
     can_be_taken_over,
     command_line,
@@ -21,10 +21,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._adoption import (
     releases,
     unseen_adoptions,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._command import written_options
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._names import ADOPTED_LABEL, ADOPTION_ANNOTATION
-from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed, ObservedObject
+from ansible_collections.queueops.celery.plugins.module_utils._celery.command import written_options
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import ADOPTED_LABEL, ADOPTION_ANNOTATION
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed, ObservedObject
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -16,12 +16,16 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._alerts import alert_table, rule_groups, rule_resources
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import LAYERED
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import ALERTS
-from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
-from ansible_collections.queueops.celery.plugins.module_utils._recordings import INFO
+from ansible_collections.queueops.celery.plugins.module_utils._build.alerts import (
+    alert_table,
+    rule_groups,
+    rule_resources,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._build.recordings import INFO
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed
+from ansible_collections.queueops.celery.plugins.module_utils._model.watching import ALERTS
+from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import LAYERED
 
 from tests.support.fleet_series import Flower, Keda, State, flat, node, rising
 from tests.support.promtool import Expected, Groups, Rendered, Scene, Series, check_rules, play, require_promtool

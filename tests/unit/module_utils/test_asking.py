@@ -9,8 +9,8 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._asking import AtRisk, ready_pod, work_at_risk
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import AtRisk, ready_pod, work_at_risk
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 
 from tests.unit.inventories import SCALED, TRACKED, Manifest, fleet_of, one_variant
 from tests.unit.others import deployment, seen

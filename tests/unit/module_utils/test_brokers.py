@@ -9,9 +9,9 @@ import ssl
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._brokers import place_of
-from ansible_collections.queueops.celery.plugins.module_utils._model import Broker
-from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._celery.brokers import place_of
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Broker
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from celery.loaders.base import BaseLoader
 from hypothesis import given, settings
 from hypothesis import strategies as st

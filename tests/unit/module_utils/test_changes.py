@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._changes import (
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import (
     Report,
     failure_message,
     first_cause,

@@ -11,15 +11,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._cluster import (
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
     Cluster,
     ClusterError,
     fleet_deployments,
     fleet_pods,
     read_observed,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._names import ADOPTED_LABEL, FLEET_LABEL
-from ansible_collections.queueops.celery.plugins.module_utils._observed import (
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import ADOPTED_LABEL, FLEET_LABEL
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
     API_VERSIONS,
     LAST_APPLIED,
     WATCHING_KINDS,

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._command import read_arguments, slots_of
+from ansible_collections.queueops.celery.plugins.module_utils._celery.command import read_arguments, slots_of
 from celery.bin.worker import worker as celery_worker
 from celery.loaders.base import BaseLoader
 

@@ -8,22 +8,26 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._adoption import TAKEN_OVER
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._names import ADOPTED_LABEL, FLEET_LABEL, ownership_labels
-from ansible_collections.queueops.celery.plugins.module_utils._observed import (
-    Autoscaler,
-    Observed,
-    ObservedObject,
-    autoscaler,
-    observed_object,
-)
-from ansible_collections.queueops.celery.plugins.module_utils._preflight import (
+from ansible_collections.queueops.celery.plugins.module_utils._celery.adoption import TAKEN_OVER
+from ansible_collections.queueops.celery.plugins.module_utils._check.preflight import (
     Findings,
     preflight,
     redis_hosts,
     removal_of,
     wanted_objects,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import (
+    ADOPTED_LABEL,
+    FLEET_LABEL,
+    ownership_labels,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
+    Autoscaler,
+    Observed,
+    ObservedObject,
+    autoscaler,
+    observed_object,
 )
 
 from tests.unit.inventories import SCALED, fleet_of, manifests_of, of_kind, one_variant

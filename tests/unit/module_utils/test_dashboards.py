@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._alerts import rule_groups
-from ansible_collections.queueops.celery.plugins.module_utils._dashboards import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.alerts import rule_groups
+from ansible_collections.queueops.celery.plugins.module_utils._build.dashboards import (
     dashboard_file,
     dashboard_resources,
     dashboard_text,
     dashboard_uid,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._grafana import COLUMNS
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
+from ansible_collections.queueops.celery.plugins.module_utils._build.grafana import COLUMNS
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import Observed
 from flower.events import get_prometheus_metrics
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._flower import flower_table
-from ansible_collections.queueops.celery.plugins.module_utils._names import ownership_labels
-from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed, ObservedObject
+from ansible_collections.queueops.celery.plugins.module_utils._build.flower import flower_table
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import ownership_labels
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import Observed, ObservedObject
 from flower import urls
 from flower.options import default_options
 from flower.utils.broker import validate_broker_api

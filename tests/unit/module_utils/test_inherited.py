@@ -9,15 +9,15 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._command import written_options
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Pod, Variant
-from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed
-from ansible_collections.queueops.celery.plugins.module_utils._preflight import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.workers import present_places
+from ansible_collections.queueops.celery.plugins.module_utils._celery.command import written_options
+from ansible_collections.queueops.celery.plugins.module_utils._check.preflight import (
     named_objects,
     source_names,
     wanted_objects,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._workers import present_places
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Pod, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed
 
 from tests.unit.inventories import SCALED, Manifest, fleet_of, manifests_of, of_kind, problems_of
 from tests.unit.others import IMAGE, TUTOR_ARGS, deployment, seen

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._inquiry import (
+from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry import (
     Answer,
     Question,
     answer_from,

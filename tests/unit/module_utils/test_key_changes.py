@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._key_changes import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.workers import present_places
+from ansible_collections.queueops.celery.plugins.module_utils._check.preflight import preflight, wanted_objects
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.key_changes import (
     KeyChange,
     drain_worker,
     draining,
@@ -20,10 +22,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._key_changes impor
     read_by,
     refusal,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._observed import ObservedObject, leftovers
-from ansible_collections.queueops.celery.plugins.module_utils._preflight import preflight, wanted_objects
-from ansible_collections.queueops.celery.plugins.module_utils._workers import present_places
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import ObservedObject, leftovers
 
 from tests.unit import others
 from tests.unit.inventories import SCALED, TRACKED, Manifest, fleet_of, one_variant

@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import Kubernetes, merge
-from ansible_collections.queueops.celery.plugins.module_utils._layers import nested
-from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
-from ansible_collections.queueops.celery.plugins.module_utils._quantities import quantity
+from ansible_collections.queueops.celery.plugins.module_utils._schema.kubernetes import Kubernetes, merge
+from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import nested
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import Problems
+from ansible_collections.queueops.celery.plugins.module_utils._schema.quantities import quantity
 
 
 def read(kind: str, value: Any, partial: bool = False) -> tuple[Any, list[str]]:

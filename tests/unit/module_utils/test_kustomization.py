@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._kustomization import (
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.kustomization import (
     KustomizationError,
     config_map_hash,
     kustomized,

@@ -9,7 +9,7 @@ import itertools
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._layers import (
+from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import (
     Branch,
     Layer,
     Leaf,

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._adoption import adoptions
-from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree import (
+from ansible_collections.queueops.celery.plugins.module_utils._celery.adoption import adoptions
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.manifest_tree import (
     INDEX,
     OutsideError,
     empty_tree,
@@ -22,7 +22,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree imp
     tree_diff,
     write_tree,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._yaml import as_yaml
+from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import as_yaml
 from ruamel.yaml import YAML
 
 from tests.unit import others

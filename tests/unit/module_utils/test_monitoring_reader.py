@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import ALERTS, PARTS
+from ansible_collections.queueops.celery.plugins.module_utils._model.watching import ALERTS, PARTS
 from flower.utils.authentication import validate_auth_option
 
 from tests.unit.inventories import fleet_of, one_variant, problems_of

@@ -9,9 +9,9 @@ import re
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring import skipped
-from ansible_collections.queueops.celery.plugins.module_utils._observed import API_VERSIONS, NOTHING, Observed
-from ansible_collections.queueops.celery.plugins.module_utils._preflight import preflight
+from ansible_collections.queueops.celery.plugins.module_utils._build.watching import skipped
+from ansible_collections.queueops.celery.plugins.module_utils._check.preflight import preflight
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import API_VERSIONS, NOTHING, Observed
 from celery.utils.nodenames import anon_nodename
 
 from tests.unit.inventories import Manifest, fleet_of, of_kind

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._neighbours import (
+from ansible_collections.queueops.celery.plugins.module_utils.neighbours import (
     Place,
     cluster_of,
     collisions,

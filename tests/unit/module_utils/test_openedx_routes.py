@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._openedx_routes import (
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.tasks import (
     DEFAULT_SETTINGS,
     EXPLICIT_IN_CODE,
     KNOWN_TASKS,

@@ -10,8 +10,8 @@ import re
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring import watching_resources
-from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed, ObservedObject
+from ansible_collections.queueops.celery.plugins.module_utils._build.watching import watching_resources
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed, ObservedObject
 
 from tests.unit.inventories import (
     REDIS,

@@ -10,15 +10,16 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._monitoring_keys import PARTS
-from ansible_collections.queueops.celery.plugins.module_utils._names import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.workers import present_places
+from ansible_collections.queueops.celery.plugins.module_utils._check.preflight import preflight, wanted_objects
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import (
     EXPORTER,
     FLOWER,
     MONITORING,
     ownership_labels,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._observed import (
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
     API_VERSIONS,
     LAST_APPLIED,
     NOTHING,
@@ -33,8 +34,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._observed import (
     observed_object,
     removal_order,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._preflight import preflight, wanted_objects
-from ansible_collections.queueops.celery.plugins.module_utils._workers import present_places
+from ansible_collections.queueops.celery.plugins.module_utils._model.watching import PARTS
 
 from tests.unit.inventories import SCALED, fleet_of, one_variant
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._alerts import rule_groups
+from ansible_collections.queueops.celery.plugins.module_utils._build.alerts import rule_groups
 
 from tests.support.fleet_series import Flower, Keda, State, Values, flat, gone, node, nothing, rising
 from tests.support.promtool import GONE, MISSING, Expected, Scene, Series, play, require_promtool

@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._readiness import deployment_waits, scaled_object_waits
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import (
+    deployment_waits,
+    scaled_object_waits,
+)
 
 
 def deployment(replicas: int = 2, generation: int = 3, **status: Any) -> dict[str, Any]:

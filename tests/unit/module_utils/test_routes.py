@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Route
-from ansible_collections.queueops.celery.plugins.module_utils._openedx_routes import RELEASES, recommended_routes
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Route
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.tasks import RELEASES, recommended_routes
 
 from tests.unit.inventories import fleet_of, one_variant, problems_of
 

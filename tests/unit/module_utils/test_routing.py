@@ -18,11 +18,7 @@ import celery
 import jinja2
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import parse_fleet
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet, Pod, Route, Service
-from ansible_collections.queueops.celery.plugins.module_utils._openedx_routes import RELEASES, recommended_routes
-from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
-from ansible_collections.queueops.celery.plugins.module_utils._routing import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.routing import (
     RoutingOptions,
     lost_routes,
     routes_name,
@@ -33,6 +29,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._routing import (
     task_routes_module,
     tutor_plugin,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Pod, Route, Service
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.tasks import RELEASES, recommended_routes
+from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._secret_signs import looks_secret, references
+from ansible_collections.queueops.celery.plugins.module_utils._schema.secret_signs import looks_secret, references
 
 SECRET_NAMES = [
     "PASSWORD", "DB_PASSWORD", "PGPASSWORD", "MYSQL_PWD", "DB_PASS", "DBPASS", "SMTP_PASS", "dbPassword",

@@ -12,22 +12,22 @@ import ssl
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._broker_urls import split_url
-from ansible_collections.queueops.celery.plugins.module_utils._names import ownership_labels
-from ansible_collections.queueops.celery.plugins.module_utils._observed import NOTHING, Observed, ObservedObject
-from ansible_collections.queueops.celery.plugins.module_utils._problems import InventoryError
-from ansible_collections.queueops.celery.plugins.module_utils._redaction import (
-    flower_without_secrets,
-    redacted_layers,
-    without_secrets,
-)
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import (
     generated,
     redact,
     secret_manifests,
     secret_names,
     without_stale_keys,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._celery.broker_urls import split_url
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import ownership_labels
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed, ObservedObject
+from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import (
+    flower_without_secrets,
+    redacted_layers,
+    without_secrets,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from kombu.utils.url import parse_url
 
 from tests.unit.inventories import IMAGE, fleet_of, one_variant, problems_of

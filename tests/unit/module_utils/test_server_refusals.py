@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._kubernetes import Kubernetes
-from ansible_collections.queueops.celery.plugins.module_utils._layers import nested
-from ansible_collections.queueops.celery.plugins.module_utils._pod_rules import check_finished_pod
-from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
+from ansible_collections.queueops.celery.plugins.module_utils._check.pods import check_finished_pod
+from ansible_collections.queueops.celery.plugins.module_utils._schema.kubernetes import Kubernetes
+from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import nested
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import Problems
 
 from tests.unit.inventories import fleet_of, one_variant, problems_of, problems_with
 

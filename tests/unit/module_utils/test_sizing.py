@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._model import Variant
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Variant
 
 from tests.unit.inventories import SCALED, TRACKED, container_with, problems_with, variant_of
 

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._observed import observed_from_data
-from ansible_collections.queueops.celery.plugins.module_utils._sources import (
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
+from ansible_collections.queueops.celery.plugins.module_utils._model.sources import (
     app_container,
     holds_password,
     source_from_data,

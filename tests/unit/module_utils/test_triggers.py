@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils import _triggers
-from ansible_collections.queueops.celery.plugins.module_utils._problems import Problems
-from ansible_collections.queueops.celery.plugins.module_utils._scaled_objects import check_scaled_object
-from ansible_collections.queueops.celery.plugins.module_utils._scalers import scaler_resources
-from ansible_collections.queueops.celery.plugins.module_utils._triggers import check_trigger
+from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources
+from ansible_collections.queueops.celery.plugins.module_utils._check import triggers as _triggers
+from ansible_collections.queueops.celery.plugins.module_utils._check.scaled_objects import check_scaled_object
+from ansible_collections.queueops.celery.plugins.module_utils._check.triggers import check_trigger
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import Problems
 
 from tests.unit.inventories import SCALED, fleet_of, of_kind, one_variant
 

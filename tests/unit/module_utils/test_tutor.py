@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._tutor import (
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.tutor import (
     TutorBroker,
     TutorError,
     broker_of,

@@ -10,17 +10,21 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._fleet import Inventory, parse_fleet
-from ansible_collections.queueops.celery.plugins.module_utils._layers import Layer
-from ansible_collections.queueops.celery.plugins.module_utils._model import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._tutor import TutorError, observed_of, read_project
-from ansible_collections.queueops.celery.plugins.module_utils._tutor_inventory import (
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.import_inventory import (
     HOSTS,
     planned_import,
     suggested_inventory,
     variables_file,
     write_import,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.tutor import (
+    TutorError,
+    observed_of,
+    read_project,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import Layer
 
 from tests.unit.tutor_trees import (
     PASSWORD,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._variable_names import meant_variable, role_variables
+from ansible_collections.queueops.celery.plugins.module_utils._read.variable_names import meant_variable, role_variables
 
 KNOWN = (
     "celery_workers_broker",

@@ -9,8 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._inquiry import Answer
-from ansible_collections.queueops.celery.plugins.module_utils._verification import Finding, question_for, verified
+from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry import Answer
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.verification import (
+    Finding,
+    question_for,
+    verified,
+)
 
 from tests.unit.inventories import SCALED, TRACKED, fleet_of, one_variant
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._versions import Version, as_text, older
+from ansible_collections.queueops.celery.plugins.module_utils._schema.versions import Version, as_text, older
 
 from tests.unit.inventories import fleet_of, one_variant, problems_of
 

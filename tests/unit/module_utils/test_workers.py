@@ -9,14 +9,18 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._names import ownership_labels
-from ansible_collections.queueops.celery.plugins.module_utils._observed import (
+from ansible_collections.queueops.celery.plugins.module_utils._build.workers import (
+    handovers,
+    worker_resources,
+    worker_table,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import ownership_labels
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
     LAST_APPLIED,
     NOTHING,
     Observed,
     ObservedObject,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._workers import handovers, worker_resources, worker_table
 
 from tests.unit.inventories import (
     IMAGE,

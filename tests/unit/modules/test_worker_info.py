@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._asking import AtRisk
-from ansible_collections.queueops.celery.plugins.module_utils._observed import Observed
-from ansible_collections.queueops.celery.plugins.module_utils._preflight import Findings
-from ansible_collections.queueops.celery.plugins.module_utils._readiness import patience
+from ansible_collections.queueops.celery.plugins.module_utils._check.preflight import Findings
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import AtRisk
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import patience
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import Observed
 from ansible_collections.queueops.celery.plugins.modules.worker_info import argument_spec, describe
 
 from tests.unit.inventories import SCALED, fleet_of, one_variant

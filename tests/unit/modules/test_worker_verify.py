@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._asking import ask_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import ask_fleet
 from ansible_collections.queueops.celery.plugins.modules import worker_verify
 from ansible_collections.queueops.celery.plugins.modules.worker_verify import argument_spec
 

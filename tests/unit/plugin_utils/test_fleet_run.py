@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._names import (
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import (
     FLEET_LABEL,
     FLOWER,
     UNACKED_ANNOTATION,

@@ -9,8 +9,8 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._changes import lost_connection
-from ansible_collections.queueops.celery.plugins.module_utils._cluster import ClusterError
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import lost_connection
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError
 from ansible_collections.queueops.celery.plugins.plugin_utils import _executor
 
 from tests.unit.inventories import IMAGE

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.queueops.celery.plugins.module_utils._changes import Report
-from ansible_collections.queueops.celery.plugins.module_utils._manifest_tree import TreeError
-from ansible_collections.queueops.celery.plugins.module_utils._plan import covers
-from ansible_collections.queueops.celery.plugins.module_utils._secrets import secret_manifests
+from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_manifests
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import Report
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.manifest_tree import TreeError
+from ansible_collections.queueops.celery.plugins.module_utils.plan import covers
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import near_path, write_private, write_text
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import (
     NO_NAMESPACE,

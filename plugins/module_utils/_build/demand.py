@@ -1,0 +1,360 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a scaler reads of a variant's work, and the formula that makes pods of it.
+
+Backlog asks for pods; in-flight work holds the ones that are there and wakes one from zero, but never adds any
+(measured with KEDA 2.20: in-flight work as a demand of its own gave six pods for sixty waiting ETA tasks, five idle).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .._celery.brokers import (
+    endpoint_of,
+    key_prefix,
+    management_url,
+    physical_lists,
+    resolvable,
+    sentinel_addresses,
+    sqs_queue_url,
+)
+from .._model.fleet import Broker, Service, Variant
+
+Trigger = dict[str, Any]
+
+#: KEDA cuts a formula's result to thousandths (2.20), so a smaller share of a pod would read as no work at all.
+_SMALLEST_SHARE = 1000
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Triggers of a ScaledObject, and the formula over them.
+
+    :param formula: pods that the work asks for; empty where one trigger says it by itself.
+    """
+
+    triggers: tuple[Trigger, ...]
+    formula: str = ""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One number that KEDA reads: the trigger's type and metadata, without a target.
+
+    :param queue: the queue it belongs to.
+    :param step: its priority step, where the queue has several lists.
+    """
+
+    type: str
+    metadata: dict[str, str]
+    queue: str = ""
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a broker tells of a variant.
+
+    :param waiting: messages that wait.
+    :param held: messages that workers hold, as numbers to add up.
+    :param total: both together, for brokers that do not tell them apart.
+    :param target_key: name of the metadata key that holds a target, and of the activation value.
+    """
+
+    waiting: tuple[_Reading, ...]
+    held: tuple[_Reading, ...]
+    total: tuple[_Reading, ...]
+    target_key: str
+    activation_key: str
+
+
+def demand_of(variant: Variant, service: Service, namespace: str, selector: dict[str, str], reference: str) -> Demand:
+    """What the scaler of a variant reads.
+
+    :param selector: labels of the variant's pods.
+    :param reference: name of the TriggerAuthentication; empty for none.
+    """
+    broker, extra = service.broker, named_extra_triggers(variant)
+    if broker is None:
+        return Demand(extra)
+    source = _SOURCES[broker.type](broker, variant, namespace)
+    own = _Triggers(source, reference)
+    if len(source.waiting) == 1 and not variant.sees_in_flight:
+        scaling = variant.scaling
+        plain = own.named("backlog", source.waiting[0], scaling.list_length, scaling.activation_list_length)
+        return Demand((plain, *scaling.extra_triggers))
+    backlog = own.of_queues("backlog", source.waiting)
+    if not variant.sees_in_flight:
+        return Demand((*backlog, *extra), _formula(variant, _sum(backlog), ""))
+    counted = own.of_queues("inflight", source.held) or own.of_queues("total", source.total)
+    held = _sum(counted) if source.held else f"({_sum(counted)} - {_sum(backlog)})"
+    triggers = (*backlog, *counted, _pods(selector), *extra)
+    return Demand(triggers, _formula(variant, _sum(backlog), held))
+
+
+def in_words(variant: Variant) -> str:
+    """What the scaler of a variant does, as sentences for people who look at its ScaledObject."""
+    scaling = variant.scaling
+    waiting = f"One pod for {_each(scaling.list_length, 'waiting message')}"
+    if scaling.activation_list_length:
+        waiting += f" where more than {scaling.activation_list_length} wait"
+    sentences = [waiting]
+    if variant.sees_in_flight:
+        slots = 1 if scaling.hold == "pods" else variant.held
+        messages = _each(slots, "message")
+        holding = f"one for {messages} that workers hold, though no more than the pods that are there (at least 1)"
+        if _waits_behind_nobody(variant):
+            sentences = [f"{waiting}, and {holding}"]
+        else:
+            sentences.append(f"{holding[0].upper()}{holding[1:]}")
+    for written, read in zip(scaling.extra_triggers, named_extra_triggers(variant), strict=True):
+        sentences.append(_trigger_in_words(written, read.get("name", written["type"])))
+    highest = "The highest number counts. " if len(sentences) > 1 else ""
+    return f"{'. '.join(sentences)}. {highest}From {scaling.min_replicas} to {scaling.max_replicas} pods."
+
+
+def _each(number: int, what: str) -> str:
+    return f"each {what}" if number == 1 else f"every {number} {what}s"
+
+
+def _trigger_in_words(trigger: Trigger, name: str) -> str:
+    metadata, kind = trigger["metadata"], trigger["type"]
+    if kind == "cron":
+        number = metadata.get("desiredReplicas", "").strip()
+        return f"{number} pod{'' if number == '1' else 's'} in the time of {name}"
+    if kind == "prometheus":
+        return f"One pod for every {metadata.get('threshold', '1').strip()} that the query of {name} gives"
+    return f"What the {kind} trigger asks for"
+
+
+def needs_formula(variant: Variant, broker: Broker | None) -> bool:
+    """Whether the variant's own triggers need a formula, beside which the HPA sees no other external metric."""
+    if broker is None:
+        return False
+    return variant.sees_in_flight or len(_SOURCES[broker.type](broker, variant, "").waiting) > 1
+
+
+@dataclass(frozen=True)
+class _Triggers:
+    """Makes triggers of readings.
+
+    Beside a formula every target is 1, so that KEDA's fallback, which multiplies by a target, means pods as well.
+    """
+
+    source: _Source
+    reference: str
+
+    def named(self, name: str, reading: _Reading, target: int = 1, activation: int = 0) -> Trigger:
+        metadata = {**reading.metadata, self.source.target_key: str(target)}
+        if activation:
+            metadata[self.source.activation_key] = str(activation)
+        trigger: Trigger = {"type": reading.type, "name": name, "metadata": metadata}
+        if self.reference:
+            trigger["authenticationRef"] = {"name": self.reference}
+        return trigger
+
+    def of_queues(self, name: str, readings: tuple[_Reading, ...]) -> list[Trigger]:
+        """One trigger each, named after what it counts: C(backlog), C(backlog_p3), C(backlog_invoices_p3)."""
+        queues = _identifiers(reading.queue for reading in readings)
+        found = []
+        for reading in readings:
+            queue = f"_{queues[reading.queue]}" if len(queues) > 1 else ""
+            step = "" if reading.step is None else f"_p{reading.step}"
+            found.append(self.named(f"{name}{queue}{step}", reading))
+        return found
+
+
+def _identifiers(queues: Iterable[str]) -> dict[str, str]:
+    """Queues as words that a formula can hold, each its own.
+
+    Digits alone get a word before them, because Prometheus still has the series of numbered triggers (C(backlog_0))
+    that earlier releases made. Of queues that differ only in what no word can hold, all but one get a number.
+    """
+    found: dict[str, str] = {}
+    for queue in sorted(set(queues)):
+        word = re.sub(r"[^A-Za-z0-9_]", "_", queue)
+        word = f"queue_{word}" if re.fullmatch(r"[0-9_]*", word) else word
+        number, free = 1, word
+        while free in found.values():
+            number += 1
+            free = f"{word}_{number}"
+        found[queue] = free
+    return found
+
+
+def _pods(selector: dict[str, str]) -> Trigger:
+    """The pods that are there. Terminating ones are counted too (measured), so a rollout does not look like need."""
+    labels = ",".join(f"{name}={value}" for name, value in sorted(selector.items()))
+    return {"type": "kubernetes-workload", "name": "pods", "metadata": {"podSelector": labels, "value": "1"}}
+
+
+def _sum(triggers: list[Trigger]) -> str:
+    names = [trigger["name"] for trigger in triggers]
+    return names[0] if len(names) == 1 else f"({' + '.join(names)})"
+
+
+def _formula(variant: Variant, backlog: str, held: str) -> str:
+    """Pods, as an expression of KEDA's scalingModifiers (2.12 or later; expr-lang)."""
+    terms = _backlog_terms(variant, backlog)
+    if held:
+        holding = _held_terms(variant, held)
+        if _waits_behind_nobody(variant):
+            # Every waiting message gets a pod of its own, so the busy ones do not count for it.
+            terms[0], holding = f"{terms[0]} + {holding[0]}", holding[1:]
+        terms += holding
+    own = zip(variant.scaling.extra_triggers, named_extra_triggers(variant), strict=True)
+    terms += [term for written, read in own if (term := _extra_term(written, read.get("name", "")))]
+    return terms[0] if len(terms) == 1 else f"max({', '.join(terms)})"
+
+
+def _waits_behind_nobody(variant: Variant) -> bool:
+    """Whether a pod takes no more waiting messages than it works on at once, and busy pods are held one by one.
+
+    The most of backlog and in-flight would let a single message wait for the end of an hour-long task while there may
+    be more pods. Their sum is the outstanding work, which does not grow when a message is taken, so it does not run
+    away.
+    """
+    return variant.scaling.hold == "pods" and variant.scaling.list_length <= variant.held
+
+
+def _backlog_terms(variant: Variant, backlog: str) -> list[str]:
+    length, activation = variant.scaling.list_length, variant.scaling.activation_list_length
+    shares = [_divided(backlog, length)]
+    if length > _SMALLEST_SHARE:
+        shares.append(f"min({backlog}, 1) / 100")
+    # An activation value of the formula as a whole would also let go of pods that still hold work.
+    return [f"({backlog} > {activation} ? {share} : 0)" if activation else share for share in shares]
+
+
+def _held_terms(variant: Variant, held: str) -> list[str]:
+    slots = 1 if variant.scaling.hold == "pods" else variant.held
+    terms = [f"min({_divided(held, slots)}, max(pods, 1))"]
+    if slots > _SMALLEST_SHARE:
+        terms.append(f"min({held}, 1) / 100")
+    return terms
+
+
+def _divided(number: str, by: int) -> str:
+    return number if by == 1 else f"{number} / {by}"
+
+
+def named_extra_triggers(variant: Variant) -> tuple[Trigger, ...]:
+    """The user's own triggers as a formula reads them, each with a name.
+
+    Outside of its time KEDA's cron reads 0 since KEDA 2.18 and 1 before. So that one pod can be told from none, a cron
+    trigger of one pod asks KEDA for two; its term counts them as one.
+    """
+    found = []
+    for number, trigger in enumerate(variant.scaling.extra_triggers):
+        if trigger["type"] not in FORMULA_TYPES:
+            found.append(trigger)
+            continue
+        read = {"type": trigger["type"], "name": f"{trigger['type'].replace('-', '_')}_{number}", **trigger}
+        if _is_one_pod(trigger):
+            read["metadata"] = {**trigger["metadata"], "desiredReplicas": "2"}
+        found.append(read)
+    return tuple(found)
+
+
+def _is_one_pod(trigger: Trigger) -> bool:
+    return trigger["type"] == "cron" and str(trigger["metadata"].get("desiredReplicas", "")).strip() == "1"
+
+
+#: Types of further triggers that have a term in the formula, and those that the HPA reads beside it.
+FORMULA_TYPES = ("cron", "prometheus")
+RESOURCE_TYPES = ("cpu", "memory")
+
+
+def _extra_term(trigger: Trigger, name: str) -> str:
+    """What a trigger of the user's asks for, as a term of the formula; empty for one that the HPA reads beside it.
+
+    :param trigger: as the user wrote it.
+    :param name: the name that it has in the formula.
+    """
+    if trigger["type"] == "cron":
+        # Before KEDA 2.18 it reads 1 outside of its time, which must not keep a pod.
+        return f"({name} > 1 ? {1 if _is_one_pod(trigger) else name} : 0)"
+    if trigger["type"] == "prometheus":
+        return _prometheus_term(name, trigger["metadata"])
+    return ""
+
+
+def _prometheus_term(name: str, metadata: dict[str, str]) -> str:
+    threshold, activation = metadata.get("threshold", "1"), metadata.get("activationThreshold", "0")
+    # A large threshold makes shares that KEDA would cut to nothing.
+    share = f"max({name} / {threshold}, min({name}, 1) / 100)"
+    return f"({name} > {activation} ? {share} : 0)"
+
+
+def _redis_source(broker: Broker, variant: Variant, namespace: str) -> _Source:
+    kind, address = "redis", {"address": f"{resolvable(broker.host, namespace)}:{broker.port}"}
+    if broker.type == "redis-sentinel":
+        kind = "redis-sentinel"
+        address = {
+            "addresses": ",".join(sentinel_addresses(broker, namespace)),
+            "sentinelMaster": broker.master_name or "",
+        }
+        if broker.sentinel_username:
+            address["sentinelUsername"] = broker.sentinel_username
+    base = {**address, "databaseIndex": str(broker.database), **_encryption(broker)}
+    waiting = []
+    for queue in variant.queues:
+        lists = physical_lists(broker, queue)
+        for step, name in lists.items():
+            waiting.append(_Reading(kind, {**base, "listName": name}, queue, step if len(lists) > 1 else None))
+    held = [
+        _Reading(kind, {**base, "listName": f"{key_prefix(broker)}{key.hash}"}) for key in (variant.unacked,) if key
+    ]
+    return _Source(tuple(waiting), tuple(held), (), "listLength", "activationListLength")
+
+
+def _encryption(broker: Broker) -> dict[str, str]:
+    if broker.tls is None:
+        return {}
+    return {"enableTLS": "true", **({"unsafeSsl": "true"} if broker.tls.insecure_skip_verify else {})}
+
+
+def _rabbitmq_source(broker: Broker, variant: Variant, namespace: str) -> _Source:
+    """Through the management API, which tells unacknowledged messages; AMQP tells only those that wait."""
+    base = {
+        "protocol": "http",
+        "host": management_url(broker, namespace or "default"),
+        "vhostName": broker.virtual_host,
+        "mode": "QueueLength",
+    }
+    if broker.tls is not None and broker.tls.insecure_skip_verify:
+        base["unsafeSsl"] = "true"
+    waiting = [
+        _Reading("rabbitmq", {**base, "queueName": queue, "excludeUnacknowledged": "true"}, queue)
+        for queue in variant.queues
+    ]
+    total = [_Reading("rabbitmq", {**base, "queueName": queue}, queue) for queue in variant.queues]
+    return _Source(tuple(waiting), (), tuple(total), "value", "activationValue")
+
+
+def _sqs_source(broker: Broker, variant: Variant, namespace: str) -> _Source:
+    base = {"awsRegion": broker.region or ""}
+    if broker.endpoint:
+        base["awsEndpoint"] = endpoint_of(broker, namespace)
+    urls = {queue: sqs_queue_url(broker, queue, namespace) for queue in variant.queues}
+    readings = {
+        flag: tuple(
+            _Reading("aws-sqs-queue", {**base, "queueURL": url, "scaleOnInFlight": flag}, queue)
+            for queue, url in urls.items()
+        )
+        for flag in ("false", "true")
+    }
+    return _Source(readings["false"], (), readings["true"], "queueLength", "activationQueueLength")
+
+
+_SOURCES: dict[str, Callable[[Broker, Variant, str], _Source]] = {
+    "redis": _redis_source,
+    "redis-sentinel": _redis_source,
+    "rabbitmq": _rabbitmq_source,
+    "sqs": _sqs_source,
+}

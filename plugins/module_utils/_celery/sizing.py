@@ -1,0 +1,195 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settings that follow from what people know of their tasks, each with the sentence that explains it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from .._build.pods import WORKER_CONTAINER
+from .._model.fleet import Knowledge, Pod, Process
+from .._schema.kubernetes import merge
+from .._schema.quantities import quantity
+from .command import limits_in_force
+
+#: Time beyond the longest task in which a stopping worker returns what it holds and says goodbye.
+SHUTDOWN_RESERVE = 30
+#: The least reserve after a soft shutdown; below it the kubelet kills the worker while it gives its tasks back.
+SOFT_SHUTDOWN_RESERVE = 15
+
+#: Seconds that the cluster autoscaler gives a pod at most (--max-graceful-termination-sec).
+NODE_GRACE = 600
+SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+#: Node scale-down must not end an hour of work; each annotation is read by its autoscaler alone.
+NO_EVICTION = {SAFE_TO_EVICT: "false", "karpenter.sh/do-not-disrupt": "true"}
+
+#: Limits of the HPA's behavior in seconds (autoscaling/v2).
+_LONGEST_WINDOW, _LONGEST_PERIOD = 3600, 1800
+
+
+@dataclass
+class Sizing:
+    """Keys of a variant that were worked out.
+
+    :param keys: defaults that replace the profile's and the collection's.
+    :param reasons: key to the sentence that says where its value comes from.
+    """
+
+    keys: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def set(self, name: str, value: Any, reason: str) -> None:
+        """Note a value and why."""
+        self.keys[name] = value
+        self.reasons[name] = reason
+
+
+_SLEEP = re.compile(r"\bsleep\s+(\d+(?:\.\d+)?)([smhd]?)(?![\w.])")
+_SECONDS_OF = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def pre_stop_seconds(pod: Pod) -> int:
+    """Seconds that a C(preStop) hook takes before the worker is told to stop; 0 where nobody can tell.
+
+    The kubelet counts them against the grace period.
+    """
+    found = merge("Lifecycle", pod.lifecycle or {}, {})
+    for container in pod.pod_overrides.get("containers", []):
+        if container["name"] == "worker":
+            found = merge("Lifecycle", found, container.get("lifecycle") or {})
+    hook = found.get("preStop", {})
+    seconds = hook.get("sleep", {}).get("seconds", 0)
+    words = " ".join(hook.get("exec", {}).get("command", []))
+    return int(seconds) + math.ceil(sum(float(number) * _SECONDS_OF[unit] for number, unit in _SLEEP.findall(words)))
+
+
+def sized(
+    knowledge: Knowledge,
+    slots: int,
+    sees_in_flight: bool,
+    ends_tasks: bool = True,
+    pre_stop: int = 0,
+    grace: int = 600,
+) -> Sizing:
+    """What follows from task times.
+
+    :param slots: tasks a pod runs at once.
+    :param pre_stop: seconds that a hook takes before the worker is told to stop.
+    :param grace: the grace period that holds where nothing is known of tasks.
+    :param sees_in_flight: whether the scaler sees running work; a short cooldown then harms nothing (measured).
+    :param ends_tasks: whether the pool enforces a time limit.
+    """
+    found = Sizing()
+    if knowledge.task_seconds:
+        length = math.floor(knowledge.max_wait_seconds * slots / knowledge.task_seconds)
+        found.set(
+            "list_length",
+            min(2**31 - 1, max(1, length)),
+            f"{slots} slots * max_wait_seconds {knowledge.max_wait_seconds:g} / task_seconds "
+            f"{knowledge.task_seconds:g}",
+        )
+    hook = f" + {pre_stop} of the preStop hook" if pre_stop else ""
+    if pre_stop:
+        found.set("termination_grace_period", grace + pre_stop, f"{grace}{hook}")
+    if knowledge.longest_task_seconds:
+        longest = math.ceil(knowledge.longest_task_seconds)
+        if ends_tasks:
+            found.set("time_limit", longest, f"longest_task_seconds {longest}")
+        found.set(
+            "termination_grace_period",
+            max(60, longest + SHUTDOWN_RESERVE) + pre_stop,
+            f"longest_task_seconds {longest} + {SHUTDOWN_RESERVE} to say goodbye{hook}",
+        )
+        if longest + SHUTDOWN_RESERVE + pre_stop > NODE_GRACE:
+            found.set(
+                "pod_annotations", dict(NO_EVICTION), f"longest_task_seconds {longest}: no node goes under its task"
+            )
+        if not sees_in_flight:
+            found.set(
+                "cooldown_period", max(300, longest), f"longest_task_seconds {longest}, which the scaler does not see"
+            )
+        if longest > 600:
+            found.set(
+                "behavior", _slow_scale_down(longest), f"longest_task_seconds {longest}: a pod that goes ends a task"
+            )
+    return found
+
+
+def _slow_scale_down(longest: int) -> dict[str, Any]:
+    """No pod goes before the longest task could have ended, and one at a time."""
+    return {
+        "scaleDown": {
+            "stabilizationWindowSeconds": min(_LONGEST_WINDOW, longest),
+            "selectPolicy": "Max",
+            "policies": [{"type": "Pods", "value": 1, "periodSeconds": min(_LONGEST_PERIOD, max(120, longest // 2))}],
+        }
+    }
+
+
+def longest_run(knowledge: Knowledge, args: Iterable[str]) -> float:
+    """Seconds that a task may run: what people know, else the time limit in force; 0 where neither is given."""
+    limit = limits_in_force(args).get("time-limit") or ""
+    return knowledge.longest_task_seconds or (float(limit) if limit.isdigit() else 0.0)
+
+
+def soft_shutdown(process: Process, knowledge: Knowledge, grace: int) -> int | None:
+    """Seconds of soft shutdown where the grace period cannot cover the longest task; None where it can.
+
+    Only with late acknowledgement: the tasks that it cuts short must go back to the queue.
+    """
+    longest = knowledge.longest_task_seconds
+    if process.soft_shutdown_timeout is not None or not longest or grace >= longest or process.acks_late is not True:
+        return process.soft_shutdown_timeout
+    timeout = grace - SHUTDOWN_RESERVE
+    return timeout if timeout > 0 else None
+
+
+def resources_in_force(pod: Pod, container: str = WORKER_CONTAINER) -> dict[str, Any]:
+    """Requests and limits that a container has in the end, whichever key wrote them.
+
+    Limits of the pod as a whole (Kubernetes 1.34) count for the worker where its container has none of its own.
+    """
+    sidecars = [item for item in pod.sidecars if item.get("name") == container]
+    lower = [pod.resources] if container == WORKER_CONTAINER else [item.get("resources") for item in sidecars]
+    overrides = [item for item in pod.pod_overrides.get("containers", []) if item.get("name") == container]
+    found: dict[str, Any] = {}
+    for resources in (*lower, *(item.get("resources") for item in overrides)):
+        found = merge("ResourceRequirements", found, resources or {})
+    whole = pod.pod_overrides.get("resources") if container == WORKER_CONTAINER else None
+    return {**found, "limits": {**_amounts(whole or {}), **_amounts(found)}}
+
+
+def _amounts(resources: dict[str, Any]) -> dict[str, Any]:
+    return {name: amount for name, amount in (resources.get("limits") or {}).items() if amount is not None}
+
+
+#: KiB below which a prefork child is replaced after nearly every task: an empty app's child has 52 MiB (Celery 5.6).
+SMALLEST_CHILD = 64 * 1024
+
+
+def child_share(resources: dict[str, Any], children: int) -> int | None:
+    """KiB of the memory limit that one child may have: an equal share of three quarters; None without a limit."""
+    limit = quantity(resources.get("limits", {}).get("memory"))
+    return int(limit / 1024 * Decimal("0.75") / children) if limit else None
+
+
+def memory_per_child(process: Process, resources: dict[str, Any], children: int) -> int | None:
+    """KiB after which a prefork child is replaced.
+
+    A quarter of the limit is the parent's, the rest is shared, and 15 % are left because Celery looks only after a
+    task.
+
+    :returns: None where nothing is to be set.
+    """
+    if process.max_memory_per_child is not None:
+        return process.max_memory_per_child or None
+    limit = quantity(resources.get("limits", {}).get("memory"))
+    if not limit:
+        return None
+    return int(limit / 1024 * Decimal("0.75") / children * Decimal("0.85")) or None

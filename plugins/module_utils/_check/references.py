@@ -1,0 +1,108 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules for references C($(NAME)), judged on the finished pod."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from .._build.pods import (
+    WORKER_CONTAINER,
+    PodContext,
+    beat_pod,
+    worker_pod,
+)
+from .._model.fleet import Service, Variant
+from .._model.names import beat_name
+from .._model.observed import NOTHING
+from .._schema.problems import Problems
+from .._schema.references import (
+    lost_reference,
+    lost_references,
+    secret_references,
+)
+from .._schema.secret_signs import references
+from .safety import with_rule
+
+PathOf = Callable[[str], str]
+
+
+def check_variant_references(variant: Variant, service: Service, path_of: PathOf, problems: Problems) -> None:
+    """References of a variant's pod, and those of its worker's arguments.
+
+    :param path_of: where a key of this variant was written.
+    """
+    if variant.adopted or not _refers((variant.pod, variant.process)):
+        return
+    context = PodContext(service, variant.deployment, {}, {}, NOTHING)
+    spec = worker_pod(variant, context)["spec"]
+    keys = {item["name"]: key for key in ("init_containers", "sidecars") for item in getattr(variant.pod, key)}
+    _check_environments(spec, {WORKER_CONTAINER: "env", **keys}, path_of, problems)
+    worker = next(item for item in spec["containers"] if item["name"] == WORKER_CONTAINER)
+    accepted = "secret-argument" in variant.knowledge.accept_risks
+    for key, value in (("extra_params", variant.process.extra_params), ("settings", variant.process.settings)):
+        _check_arguments(variant.title, _texts(value), worker, path_of(key), accepted, problems)
+
+
+def check_beat_references(service: Service, problems: Problems) -> None:
+    """The same for the scheduler of a service, which shares its environment."""
+    if service.beat is None or not _refers((service.pod, service.beat)):
+        return
+    context = PodContext(service, beat_name(service.name), {}, {}, NOTHING)
+    # The environment alone: other containers are those of the variants, and checked there.
+    pod = replace(service.pod, init_containers=(), sidecars=(), pod_overrides={})
+    spec = beat_pod(service.beat, replace(context, service=replace(service, pod=pod)))["spec"]
+    _check_environments(spec, {"beat": "env"}, lambda key: f"{service.path}.{key}", problems)
+    accepted = any("secret-argument" in variant.knowledge.accept_risks for variant in service.variants)
+    path = f"{service.path}.beat.extra_params"
+    words = service.beat.extra_params
+    _check_arguments(f"beat of service {service.name}", words, spec["containers"][0], path, accepted, problems)
+
+
+def _check_environments(spec: Mapping[str, Any], keys: Mapping[str, str], path_of: PathOf, problems: Problems) -> None:
+    for container in [*spec.get("initContainers", ()), *spec["containers"]]:
+        for name, wanted in lost_references(container):
+            problems.add(path_of(keys.get(container["name"], "pod_overrides")), lost_reference(name, wanted))
+
+
+def _check_arguments(
+    who: str, words: Iterable[str], container: Mapping[str, Any], path: str, accepted: bool, problems: Problems
+) -> None:
+    for name, is_there in secret_references(words, container):
+        if not is_there:
+            problems.add(
+                path,
+                f"$({name}) refers to a variable that {who} does not have, so Celery would read the text $({name}). "
+                f"Add {name} to secret_env or env, or write $$({name}) if you mean the text.",
+            )
+        elif not accepted:
+            problems.add(
+                path,
+                with_rule(
+                    f"$({name}) puts a secret on the command line of {who}, where anyone who can list its processes "
+                    f"sees it. Let the app read {name} from its environment.",
+                    "secret-argument",
+                ),
+            )
+
+
+def _refers(value: Any) -> bool:
+    return any(references(text) for text in _texts(value))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text of a dataclass, a dict or a list."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
+    elif hasattr(value, "__dataclass_fields__"):
+        for item in vars(value).values():
+            yield from _texts(item)

@@ -1,0 +1,762 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether KEDA could work with a ScaledObject. Pure functions of the manifest.
+
+KEDA 2.20 ignores metadata keys that it does not know, and a server goes on without KEDA's admission webhook when that
+does not answer. So everything that the webhook would say of the object alone is said here, and what nobody says.
+A message shows numbers, switches and schedules, and never a value of free text: it may hold a password.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import zoneinfo
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._schema.problems import Problems, suggest
+from .._schema.quantities import quantity
+from .._schema.secret_signs import URL_WITH_PASSWORD, names_secret
+
+#: Where KEDA looks for a parameter. C(ENV) is the key C(<parameter>FromEnv), the name of an environment variable.
+METADATA, AUTH, ENV = "the metadata", "a TriggerAuthentication", "the environment"
+_FROM_ENV = "FromEnv"
+
+#: Triggers that the HPA measures itself. All others are external metrics, which KEDA serves.
+_RESOURCE_TYPES = ("cpu", "memory")
+
+#: Metadata keys that hold a secret, beside those that are named like one.
+_CREDENTIALS = {"connection", "connectionString"}
+
+#: KEDA cuts a target to thousandths, so anything smaller is 0, which no HPA takes.
+SMALLEST_TARGET = 0.001
+LARGEST_INTEGER = 2**31 - 1
+_INT64 = 2**63 - 1
+
+#: Go's strconv.ParseBool.
+TRUE_WORDS = ("1", "t", "T", "true", "TRUE", "True")
+FALSE_WORDS = ("0", "f", "F", "false", "FALSE", "False")
+
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,18})")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+GO_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_DURATION = re.compile(r"[0-9]+|(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+")
+_DIGITS = re.compile(r"[0-9]{1,5}")
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]+):([0-9]{1,5})")
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What the text of a value has to be.
+
+    :param words: the same for people; empty for free text, whose value no message shows.
+    """
+
+    reads: Callable[[str], bool] = lambda text: True
+    words: str = ""
+
+
+def _is_whole(text: str) -> bool:
+    return bool(_WHOLE.fullmatch(text)) and -_INT64 <= int(text) <= _INT64
+
+
+def _is_number(text: str) -> bool:
+    return bool(_NUMBER.fullmatch(text)) and math.isfinite(float(text))
+
+
+def _is_pairs(text: str) -> bool:
+    return all(part.count("=") == 1 for part in text.split(","))
+
+
+def _choice(*words: str) -> _Kind:
+    return _Kind(lambda text: text in words, f"one of {', '.join(words)}")
+
+
+def _choices(*words: str) -> _Kind:
+    return _Kind(
+        lambda text: {part.strip() for part in text.split(",")} <= set(words),
+        f"one or more of {', '.join(words)}, with commas between them",
+    )
+
+
+_TEXT = _Kind()
+_INTEGER = _Kind(_is_whole, "a whole number in quotes, such as '5'")
+_FLOAT = _Kind(_is_number, "a number in quotes, such as '5' or '0.5'")
+_BOOLEAN = _Kind(lambda text: text in TRUE_WORDS + FALSE_WORDS, "'true' or 'false', in quotes")
+_PERIOD = _Kind(lambda text: bool(_DURATION.fullmatch(text)), "a duration such as '3s', or milliseconds such as '3000'")
+_PAIRS = _Kind(_is_pairs)
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    """One parameter of a scaler, as KEDA's source declares it.
+
+    :param sources: where KEDA looks for it; the first that has a value wins.
+    :param least: the smallest value that works.
+    :param target: whether it is what the HPA compares with; with a formula nobody reads that.
+    :param instead: what to write where it stands in the metadata and KEDA does not look there.
+    :param since: the first KEDA that reads it; empty for all that the collection knows.
+    """
+
+    kind: _Kind = _TEXT
+    sources: tuple[str, ...] = (METADATA,)
+    required: bool = False
+    least: float | None = None
+    target: bool = False
+    instead: str = "move it there"
+    since: str = ""
+
+
+def _target(kind: _Kind, required: bool = False) -> _Parameter:
+    return _Parameter(kind, required=required, least=1 if kind is _INTEGER else SMALLEST_TARGET, target=True)
+
+
+def _auth_only(*names: str) -> dict[str, _Parameter]:
+    return {name: _Parameter(sources=(AUTH,)) for name in names}
+
+
+_Table = Mapping[str, _Parameter]
+_REDIS: _Table = {
+    "listName": _Parameter(required=True),
+    "listLength": _target(_INTEGER),
+    "activationListLength": _Parameter(_INTEGER),
+    **{name: _Parameter(sources=(METADATA, AUTH, ENV)) for name in ("address", "addresses")},
+    **{name: _Parameter(sources=(METADATA, ENV, AUTH)) for name in ("host", "hosts", "port", "ports")},
+    **{name: _Parameter(sources=(METADATA, ENV, AUTH)) for name in ("username", "password")},
+    "enableTLS": _Parameter(_BOOLEAN),
+    "unsafeSsl": _Parameter(_BOOLEAN),
+    "tls": _Parameter(sources=(AUTH,), instead="in the metadata TLS is switched on with enableTLS: 'true' alone"),
+    **_auth_only("ca", "cert", "key", "keyPassword"),
+}
+_DATABASE: _Table = {"databaseIndex": _Parameter(_INTEGER, least=0)}
+_SENTINEL: _Table = {
+    name: _Parameter(sources=(METADATA, AUTH, ENV), required=name == "sentinelMaster")
+    for name in ("sentinelMaster", "sentinelUsername", "sentinelPassword")
+}
+_RESOURCE: _Table = {"value": _Parameter(required=True), "containerName": _Parameter()}
+_RABBITMQ_HTTP_MODES = ("MessageRate", "DeliverGetRate", "PublishedToDeliveredRatio", "ExpectedQueueConsumptionTime")
+_AWS: _Table = {
+    "identityOwner": _Parameter(_choice("pod", "operator")),
+    **{name: _Parameter(sources=(AUTH, ENV)) for name in ("awsAccessKeyID", "awsSecretAccessKey")},
+    **_auth_only("awsSessionToken", "awsRoleArn"),
+}
+
+#: What each type of trigger reads in KEDA 2.20. Of other types only what holds for all triggers is checked.
+_TABLES: Mapping[str, _Table] = {
+    "redis": {**_REDIS, **_DATABASE},
+    "redis-sentinel": {**_REDIS, **_DATABASE, **_SENTINEL},
+    "redis-cluster": _REDIS,
+    "rabbitmq": {
+        "queueName": _Parameter(required=True),
+        "host": _Parameter(sources=(METADATA, AUTH, ENV), required=True),
+        "protocol": _Parameter(_choice("auto", "amqp", "http"), sources=(METADATA, AUTH)),
+        "vhostName": _Parameter(sources=(METADATA, AUTH)),
+        "mode": _Parameter(_choice("QueueLength", *_RABBITMQ_HTTP_MODES)),
+        **{name: _Parameter(_FLOAT) for name in ("value", "queueLength", "activationValue")},
+        **{name: _Parameter(_BOOLEAN) for name in ("useRegex", "excludeUnacknowledged", "unsafeSsl")},
+        "pageSize": _Parameter(_INTEGER, least=1),
+        "operation": _Parameter(_choice("sum", "avg", "max")),
+        "timeout": _Parameter(_PERIOD),
+        **{name: _Parameter(sources=(AUTH, ENV)) for name in ("username", "password")},
+        **_auth_only("tls", "ca", "cert", "key", "keyPassword", "workloadIdentityResource"),
+        **_auth_only("oauthTokenURI", "clientID", "clientSecret", "scopes", "endpointParams"),
+    },
+    "aws-sqs-queue": {
+        "queueURL": _Parameter(sources=(METADATA, ENV), required=True),
+        "awsRegion": _Parameter(sources=(METADATA, AUTH), required=True),
+        "awsEndpoint": _Parameter(),
+        "queueLength": _target(_INTEGER),
+        "activationQueueLength": _Parameter(_INTEGER),
+        "scaleOnInFlight": _Parameter(_BOOLEAN),
+        "scaleOnDelayed": _Parameter(_BOOLEAN),
+        **_AWS,
+    },
+    "prometheus": {
+        "serverAddress": _Parameter(required=True),
+        "query": _Parameter(required=True),
+        "threshold": _target(_FLOAT, required=True),
+        "activationThreshold": _Parameter(_FLOAT),
+        "namespace": _Parameter(),
+        "queryParameters": _Parameter(_PAIRS),
+        "customHeaders": _Parameter(_PAIRS),
+        "ignoreNullValues": _Parameter(_BOOLEAN),
+        "unsafeSsl": _Parameter(_BOOLEAN),
+        "timeout": _Parameter(_PERIOD),
+        "awsRegion": _Parameter(sources=(METADATA, AUTH)),
+        **{
+            name: _Parameter(_choices("basic", "bearer", "tls", "custom", "apiKey", "oauth"), sources=(METADATA, AUTH))
+            for name in ("authModes", "authMode")
+        },
+        "method": _Parameter(_choice("header", "query"), sources=(METADATA, AUTH)),
+        "keyParamName": _Parameter(sources=(METADATA, AUTH)),
+        # The name of an environment variable with Google credentials, or of one with a path to them.
+        "credentials": _Parameter(sources=(AUTH, ENV)),
+        "credentialsFromEnvFile": _Parameter(),
+        **_auth_only("bearerToken", "token", "username", "password", "ca", "cert", "key", "apiKey"),
+        **_auth_only("oauthTokenURI", "clientID", "clientSecret", "scopes", "endpointParams"),
+        **_auth_only("customAuthHeader", "customAuthValue"),
+        **_AWS,
+    },
+    "cron": {
+        **{name: _Parameter(required=True) for name in ("timezone", "start", "end")},
+        "desiredReplicas": _Parameter(_INTEGER, required=True, least=1),
+    },
+    "cpu": _RESOURCE,
+    "memory": _RESOURCE,
+    "kubernetes-workload": {
+        "podSelector": _Parameter(required=True),
+        "value": _target(_FLOAT, required=True),
+        "activationValue": _Parameter(_FLOAT),
+        "groupByNode": _Parameter(_BOOLEAN, since="2.20"),
+    },
+}
+
+#: Keys that KEDA once read, by type ("" for all): what came in their place.
+_GONE: Mapping[tuple[str, str], str] = {
+    ("", "metricName"): "KEDA names the metric itself since 2.12; remove it.",
+    ("cpu", "type"): "KEDA 2.18 took it away; write metricType beside type, not in the metadata.",
+    ("memory", "type"): "KEDA 2.18 took it away; write metricType beside type, not in the metadata.",
+    ("prometheus", "cortexOrgID"): "KEDA took it away; write customHeaders: X-Scope-OrgID=<name>.",
+}
+
+_TRIGGER_KEYS = {"type", "name", "metadata", "authenticationRef", "metricType", "useCachedMetrics"}
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """One trigger, as far as it has the right shape.
+
+    :param metadata: its texts as KEDA reads them: trimmed, without empty ones and without those that were refused.
+    :param written: every metadata key that has a value, refused or not.
+    :param has_authentication: whether a TriggerAuthentication may give what the metadata lacks.
+    :param in_formula: whether a formula stands between the trigger and the HPA.
+    """
+
+    path: str
+    type: str
+    name: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    written: frozenset[str] = frozenset()
+    metric_type: str = ""
+    has_authentication: bool = False
+    in_formula: bool = False
+
+    @property
+    def is_external(self) -> bool:
+        """Whether KEDA serves its value; only such triggers wake a workload and take part in a formula."""
+        return self.type not in _RESOURCE_TYPES
+
+    def at(self, key: str = "") -> str:
+        """Where a metadata key stands."""
+        return f"{self.path}.metadata.{key}" if key else f"{self.path}.metadata"
+
+    def gives(self, *keys: str) -> bool:
+        """Whether the trigger itself gives one of some parameters, or says which environment variable does."""
+        return any(key in self.written or key + _FROM_ENV in self.written for key in keys)
+
+    @property
+    def later_keys(self) -> Iterable[tuple[str, str]]:
+        """The metadata keys that older KEDAs do not read, each with the first that does."""
+        table = _TABLES.get(self.type, {})
+        return [(key, table[key].since) for key in self.metadata if key in table and table[key].since]
+
+    def number(self, key: str) -> float | None:
+        """A metadata value as a number; None if it is none."""
+        text = self.metadata.get(key, "")
+        return float(text) if _is_number(text) else None
+
+    def is_true(self, key: str) -> bool:
+        """Whether a metadata value switches something on."""
+        return self.metadata.get(key) in TRUE_WORDS
+
+
+def check_trigger(trigger: Mapping[str, Any], path: str, problems: Problems) -> None:
+    """Everything that can be said of one KEDA trigger alone (KEDA 2.20).
+
+    :param path: how messages name the trigger.
+    """
+    read_trigger(trigger, path, problems, in_formula=False)
+
+
+def read_trigger(trigger: Any, path: str, problems: Problems, in_formula: bool) -> Trigger | None:
+    """The trigger, read as far as possible; None if it has no type."""
+    if not isinstance(trigger, Mapping):
+        problems.add(path, "a trigger is a dict with type and metadata.")
+        return None
+    for name in sorted(set(map(str, trigger)) - _TRIGGER_KEYS):
+        problems.add(f"{path}.{name}", f"a KEDA trigger has no {name!r}; {suggest(name, _TRIGGER_KEYS)}")
+    kind = trigger.get("type")
+    if not isinstance(kind, str) or not kind:
+        problems.add(path, "a trigger needs type, a text such as redis.")
+        return None
+    metadata = trigger.get("metadata")
+    written = metadata if isinstance(metadata, Mapping) else {}
+    read = Trigger(
+        path=path,
+        type=kind,
+        name=text_of(trigger, "name", path, problems),
+        metadata=_read_metadata(metadata, path, problems),
+        written=frozenset(str(key) for key, value in written.items() if value is not None and str(value).strip()),
+        metric_type=text_of(trigger, "metricType", path, problems),
+        has_authentication=_check_authentication(trigger.get("authenticationRef"), path, problems),
+        in_formula=in_formula and kind not in _RESOURCE_TYPES,
+    )
+    _check_metric_type(read, problems)
+    _check_cached_metrics(read, trigger.get("useCachedMetrics"), problems)
+    _check_parameters(read, problems)
+    if kind in _CHECKS:
+        _CHECKS[kind](read, problems)
+    return read
+
+
+def text_of(owner: Mapping[str, Any], key: str, path: str, problems: Problems) -> str:
+    value = owner.get(key)
+    if value is None or isinstance(value, str):
+        return value or ""
+    problems.add(f"{path}.{key}", "the server takes text only; write it in quotes.")
+    return ""
+
+
+def _check_authentication(reference: Any, path: str, problems: Problems) -> bool:
+    if reference is None:
+        return False
+    if not isinstance(reference, Mapping) or not isinstance(reference.get("name"), str) or not reference["name"]:
+        problems.add(f"{path}.authenticationRef", "name the TriggerAuthentication; write {name: …}.")
+        return True
+    for name in sorted(set(map(str, reference)) - {"name", "kind"}):
+        problems.add(
+            f"{path}.authenticationRef.{name}", f"there is no {name!r} here; {suggest(name, ('name', 'kind'))}"
+        )
+    kinds = ("TriggerAuthentication", "ClusterTriggerAuthentication")
+    if reference.get("kind") not in (None, *kinds):
+        problems.add(f"{path}.authenticationRef.kind", f"the kind is one of {', '.join(kinds)}.")
+    return True
+
+
+def _read_metadata(metadata: Any, path: str, problems: Problems) -> dict[str, str]:
+    """The texts of the metadata without credentials, so that no later message can show one."""
+    if not isinstance(metadata, Mapping):
+        problems.add(f"{path}.metadata", "a trigger needs metadata, a dict of text.")
+        return {}
+    found: dict[str, str] = {}
+    for key, value in metadata.items():
+        where = f"{path}.metadata.{key}"
+        if not isinstance(key, str) or not isinstance(value, str):
+            problems.add(where, "the server takes text only; write the value in quotes.")
+        elif value.strip() and _is_credential(key, value):
+            problems.add(
+                where,
+                "credentials do not belong into trigger metadata, which everybody may read; put them into a Secret "
+                "and use authenticationRef.",
+            )
+        elif value.strip():
+            found[key] = value.strip()
+    return found
+
+
+def _is_credential(key: str, value: str) -> bool:
+    named = names_secret(key) or key in _CREDENTIALS or key.lower() == "awsaccesskeyid"
+    return named or bool(URL_WITH_PASSWORD.search(value)) or (key == "customHeaders" and _has_secret_header(value))
+
+
+def _has_secret_header(headers: str) -> bool:
+    names = [part.partition("=")[0].strip().lower() for part in headers.split(",")]
+    return any(
+        name in ("authorization", "proxy-authorization", "cookie") or names_secret(name.replace("-", "_"))
+        for name in names
+    )
+
+
+def _check_metric_type(trigger: Trigger, problems: Problems) -> None:
+    """KEDA 2.20: a resource needs one of two types; an external metric is of type AverageValue if nothing is said."""
+    allowed = ("AverageValue", "Value") if trigger.is_external else ("Utilization", "AverageValue")
+    if trigger.metric_type in allowed or (trigger.is_external and not trigger.metric_type):
+        return
+    what = "needs" if not trigger.metric_type else "takes"
+    problems.add(f"{trigger.path}.metricType", f"a {trigger.type} trigger {what} {' or '.join(allowed)} here.")
+
+
+def _check_cached_metrics(trigger: Trigger, value: Any, problems: Problems) -> None:
+    if value is not None and not isinstance(value, bool):
+        problems.add(f"{trigger.path}.useCachedMetrics", "write true or false, without quotes.")
+    elif value and trigger.type in (*_RESOURCE_TYPES, "cron"):
+        problems.add(
+            f"{trigger.path}.useCachedMetrics", f"KEDA refuses it on a {trigger.type} trigger; take it out there."
+        )
+
+
+def _check_parameters(trigger: Trigger, problems: Problems) -> None:
+    """The metadata against the table of the trigger's type."""
+    table = _TABLES.get(trigger.type)
+    if table is None:
+        return
+    for key in trigger.metadata:
+        fault = _unread(key, trigger.type, table)
+        if fault:
+            problems.add(trigger.at(key), fault)
+        elif key in table:
+            _check_value(trigger, key, table[key], problems)
+    for key, parameter in table.items():
+        if parameter.required and _is_missing(trigger, key, parameter):
+            problems.add(trigger.at(), f"a {trigger.type} trigger needs {key}.")
+        _warn_two_sources(trigger, key, parameter, problems)
+
+
+def _unread(key: str, kind: str, table: _Table) -> str:
+    """Why KEDA does not read a metadata key; empty if it does."""
+    base = key.removesuffix(_FROM_ENV)
+    if key in table:
+        if METADATA in table[key].sources:
+            return ""
+        return f"KEDA takes it from {' or '.join(table[key].sources)} only and ignores it here; {table[key].instead}."
+    if base in table:
+        if ENV in table[base].sources:
+            return ""
+        return f"KEDA takes {base} from {' or '.join(table[base].sources)} and ignores this; write it there."
+    gone = _GONE.get((kind, key)) or _GONE.get(("", key))
+    if gone:
+        return gone
+    family = [name for name, others in _TABLES.items() if name.startswith("redis") and base in others]
+    if family and kind.startswith("redis"):
+        return f"a {kind} trigger does not read it, only {' or '.join(family)} does; change the type or take it out."
+    return f"a {kind} trigger has no {key!r}, so KEDA ignores it; {nearest(key, _written_names(table))}"
+
+
+def _written_names(table: _Table) -> list[str]:
+    """The keys that may stand in metadata."""
+    plain = [key for key, parameter in table.items() if METADATA in parameter.sources]
+    return plain + [key + _FROM_ENV for key, parameter in table.items() if ENV in parameter.sources]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The nearest known name, else all of them: those of KEDA stand in no reference of ours."""
+    names = sorted(set(known))
+    near = suggest(name, names)
+    return near if near.startswith("did you mean") else f"there is {', '.join(names) or 'nothing'}."
+
+
+def _check_value(trigger: Trigger, key: str, parameter: _Parameter, problems: Problems) -> None:
+    text = trigger.metadata[key]
+    if not parameter.kind.reads(text):
+        if parameter.kind.words:
+            problems.add(trigger.at(key), f"KEDA cannot read {shown(text)}; write {parameter.kind.words}.")
+        else:
+            problems.add(trigger.at(key), "KEDA cannot read this; write name=value, with commas between several.")
+        return
+    number = trigger.number(key)
+    counts = not (parameter.target and trigger.in_formula)
+    if parameter.least is not None and number is not None and number < parameter.least and counts:
+        lowest = "a number above 0" if parameter.least == SMALLEST_TARGET else f"{parameter.least:g} or more"
+        problems.add(trigger.at(key), f"{shown(text)} is too low; write {lowest}.")
+
+
+def shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
+
+
+def _is_missing(trigger: Trigger, key: str, parameter: _Parameter) -> bool:
+    if key in trigger.written or (ENV in parameter.sources and key + _FROM_ENV in trigger.written):
+        return False
+    # KEDA lets a pod count without a target stand in a formula; the threshold of Prometheus it wants always.
+    if trigger.in_formula and parameter.target and trigger.type == "kubernetes-workload":
+        return False
+    return not (trigger.has_authentication and AUTH in parameter.sources)
+
+
+def _warn_two_sources(trigger: Trigger, key: str, parameter: _Parameter, problems: Problems) -> None:
+    """A password of the environment and a TriggerAuthentication, which may hold another one."""
+    both = trigger.has_authentication and key + _FROM_ENV in trigger.metadata
+    if both and names_secret(key) and {AUTH, ENV} <= set(parameter.sources):
+        winner = min((AUTH, ENV), key=parameter.sources.index)
+        problems.warn(
+            trigger.at(key + _FROM_ENV),
+            f"a TriggerAuthentication stands beside it; where both give {key}, KEDA takes that of {winner}.",
+        )
+
+
+def _parts(trigger: Trigger, *keys: str) -> list[str]:
+    """A comma list that has two names; the first that is written counts."""
+    written = next((trigger.metadata[key] for key in keys if key in trigger.metadata), "")
+    return [part.strip() for part in written.split(",")] if written else []
+
+
+def _check_redis(trigger: Trigger, problems: Problems) -> None:
+    """Where Redis is: addresses, or as many hosts as ports (KEDA 2.20)."""
+    addresses, hosts, ports = (
+        _parts(trigger, name, plural)
+        for name, plural in (("address", "addresses"), ("host", "hosts"), ("port", "ports"))
+    )
+    has_host, has_port = trigger.gives("host", "hosts"), trigger.gives("port", "ports")
+    if not trigger.has_authentication:
+        if has_host != has_port:
+            problems.add(trigger.at(), "host and port go together; write both, or address: <host>:<port>.")
+        elif not has_host and not trigger.gives("address", "addresses"):
+            problems.add(trigger.at(), f"a {trigger.type} trigger needs address: <host>:<port>, or host and port.")
+    _check_addresses(trigger, addresses, ports, problems)
+    if hosts and ports and len(hosts) != len(ports):
+        problems.add(trigger.at(), f"there are {len(hosts)} hosts and {len(ports)} ports; write a port for each host.")
+    if trigger.type == "redis" and addresses and has_host:
+        problems.add(trigger.at(), "a redis trigger asks one server, that of the address; take host and port out.")
+    if trigger.type == "redis" and max(len(addresses), len(hosts)) > 1:
+        problems.warn(trigger.at(), "a redis trigger asks the first server only; take the others out.")
+
+
+def _check_addresses(trigger: Trigger, addresses: list[str], ports: list[str], problems: Problems) -> None:
+    def is_port(text: str) -> bool:
+        return bool(_DIGITS.fullmatch(text)) and 1 <= int(text) <= 65535
+
+    matches = [_HOST_AND_PORT.fullmatch(address) for address in addresses]
+    if not all(match and is_port(match[2]) for match in matches):
+        key = "address" if "address" in trigger.metadata else "addresses"
+        problems.add(trigger.at(key), "write <host>:<port>, without a scheme, user or path: redis.shop.svc:6379.")
+    if not all(is_port(port) for port in ports):
+        key = "port" if "port" in trigger.metadata else "ports"
+        problems.add(trigger.at(key), "a port is a number from 1 to 65535, in quotes.")
+
+
+def _check_rabbitmq(trigger: Trigger, problems: Problems) -> None:
+    _check_rabbitmq_target(trigger, problems)
+    if _rabbitmq_protocol(trigger, problems) == "amqp":
+        _check_http_only(trigger, problems)
+    given = {key for key in ("username", "password") if key + _FROM_ENV in trigger.written}
+    if not trigger.has_authentication and len(given) == 1:
+        problems.add(trigger.at(), "KEDA takes username and password together; give both, or neither.")
+
+
+def _rabbitmq_protocol(trigger: Trigger, problems: Problems) -> str:
+    """How KEDA asks RabbitMQ: amqp or http; empty if that cannot be seen here."""
+    written = trigger.metadata.get("protocol", "auto")
+    host = trigger.metadata.get("host")
+    scheme = host.partition("://")[0].lower() if host and "://" in host else ""
+    by_host = {"amqp": "amqp", "amqps": "amqp", "http": "http", "https": "http"}.get(scheme, "")
+    if host and not by_host:
+        problems.add(trigger.at("host"), "begin the URL with amqp://, amqps://, http:// or https://.")
+    elif by_host and written in ("amqp", "http") and written != by_host:
+        problems.add(
+            trigger.at("protocol"), f"{written} does not fit the host, whose URL is of {by_host}; change one of both."
+        )
+    return written if written in ("amqp", "http") else by_host
+
+
+def _check_http_only(trigger: Trigger, problems: Problems) -> None:
+    """What KEDA 2.20 does through the management API only."""
+    reason = "KEDA does this over http only; write protocol: http and the host of the management API."
+    for key in ("useRegex", "excludeUnacknowledged"):
+        if trigger.is_true(key):
+            problems.add(trigger.at(key), reason)
+    if trigger.metadata.get("mode") in _RABBITMQ_HTTP_MODES:
+        problems.add(trigger.at("mode"), reason)
+    if "timeout" in trigger.metadata:
+        problems.add(trigger.at("timeout"), "amqp has no timeout of its own; take it out, or use protocol: http.")
+
+
+def _check_rabbitmq_target(trigger: Trigger, problems: Problems) -> None:
+    """The two ways to say how many messages a pod takes exclude each other (KEDA 2.20)."""
+    mode, value, length = (key in trigger.written for key in ("mode", "value", "queueLength"))
+    for key in ("value", "queueLength"):
+        number = trigger.number(key)
+        if number == 0:
+            problems.add(trigger.at(key), "KEDA takes 0 as not written; write a number above 0.")
+        elif number is not None and number < SMALLEST_TARGET and not trigger.in_formula:
+            problems.add(trigger.at(key), f"{shown(trigger.metadata[key])} is too low; write a number above 0.")
+    if length and (mode or value):
+        problems.add(trigger.at("queueLength"), "it excludes mode and value; take it out.")
+    elif length:
+        problems.warn(trigger.at("queueLength"), "KEDA is giving it up; write mode: QueueLength and value instead.")
+    elif mode != value:
+        written, missing = ("mode", "value") if mode else ("value", "mode")
+        problems.add(trigger.at(), f"{written} needs {missing} beside it.")
+
+
+def _check_sqs(trigger: Trigger, problems: Problems) -> None:
+    """KEDA 2.20 takes the queue's name, or a URL whose path is its account and name."""
+    url = trigger.metadata.get("queueURL")
+    by_name = r"[A-Za-z0-9_-]{1,80}(\.fifo)?"
+    if url and not re.fullmatch(rf"{by_name}|[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#]+/[^/\s?#]+/{by_name}", url):
+        problems.add(
+            trigger.at("queueURL"),
+            "write the queue's name, or its URL of server, account and name: https://<server>/<account>/<queue>.",
+        )
+    _check_aws(trigger, problems)
+
+
+def _check_aws(trigger: Trigger, problems: Problems) -> None:
+    keys = ("awsAccessKeyID", "awsSecretAccessKey")
+    given = [trigger.gives(key) for key in keys]
+    if trigger.has_authentication or trigger.metadata.get("identityOwner", "pod") != "pod" or all(given):
+        return
+    problems.add(
+        trigger.at(),
+        "KEDA has no AWS credentials for it; name a TriggerAuthentication in authenticationRef, or write "
+        "identityOwner: operator for those of KEDA itself.",
+    )
+
+
+def _check_prometheus(trigger: Trigger, problems: Problems) -> None:
+    address = trigger.metadata.get("serverAddress")
+    if address and not re.match(r"https?://[^\s/]", address, re.IGNORECASE):
+        problems.add(trigger.at("serverAddress"), "begin the address with http:// or https://.")
+    for key in ("authModes", "authMode"):
+        modes = _parts(trigger, key)
+        if modes and not trigger.has_authentication:
+            problems.add(trigger.at(key), "what it needs is taken from a TriggerAuthentication; add authenticationRef.")
+        if len({"basic", "bearer", "oauth"} & set(modes)) > 1:
+            problems.add(trigger.at(key), "basic, bearer and oauth exclude each other; write one of them.")
+    if "ignoreNullValues" not in trigger.metadata:
+        problems.warn(
+            trigger.at(),
+            "an answer without a value counts as 0, so a dead exporter looks like no work; write "
+            "ignoreNullValues: 'false', or 'true' to have it so.",
+        )
+
+
+@dataclass(frozen=True)
+class _CronField:
+    """One of the five fields of a schedule, with the limits of the parser that KEDA 2.20 uses.
+
+    That parser counts the days of a week from 0 to 6 only: 7 is no Sunday.
+    """
+
+    name: str
+    first: int
+    last: int
+    words: tuple[str, ...] = ()
+
+    def reads(self, text: str) -> bool:
+        """Whether the field has this form: C(*), C(5), C(1-5), C(*/10), C(mon-fri), and lists of them."""
+        return all(self._reads_range(part) for part in text.split(","))
+
+    def _reads_range(self, text: str) -> bool:
+        span, slash, step = text.partition("/")
+        if slash and not (_DIGITS.fullmatch(step) and int(step) > 0):
+            return False
+        if span in _ANY:
+            return True
+        ends = [self._number(end) for end in span.split("-")]
+        return len(ends) <= 2 and None not in ends and ends == sorted(end for end in ends if end is not None)
+
+    def numbers(self, text: str) -> frozenset[int]:
+        """The numbers that a field which can be read stands for."""
+        return frozenset(number for part in text.split(",") for number in self._numbers_of(part))
+
+    def _numbers_of(self, text: str) -> range:
+        span, slash, step = text.partition("/")
+        if span in _ANY:
+            return range(self.first, self.last + 1, int(step or 1))
+        ends = [self._number(end) or 0 for end in span.split("-")]
+        # A step after a single number goes on to the last one there is.
+        last = self.last if slash and len(ends) == 1 else ends[-1]
+        return range(ends[0], last + 1, int(step or 1))
+
+    def _number(self, text: str) -> int | None:
+        if text.lower() in self.words:
+            return self.first + self.words.index(text.lower())
+        number = int(text) if _DIGITS.fullmatch(text) else -1
+        return number if self.first <= number <= self.last else None
+
+
+#: How a field says that every number will do.
+_ANY = ("*", "?")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_CRON_FIELDS = (
+    _CronField("minute", 0, 59),
+    _CronField("hour", 0, 23),
+    _CronField("day of the month", 1, 31),
+    _CronField("month", 1, 12, _MONTHS),
+    _CronField("day of the week", 0, 6, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
+)
+
+
+def _check_cron(trigger: Trigger, problems: Problems) -> None:
+    times = []
+    for key in ("start", "end"):
+        schedule = trigger.metadata.get(key)
+        if schedule:
+            times.append(_check_schedule(trigger.at(key), schedule, problems))
+    if len(times) == 2 and times[0] and times[0] == times[1]:
+        problems.add(trigger.at("end"), "start and end are the same; write when the time ends.")
+    timezone = trigger.metadata.get("timezone")
+    if timezone:
+        _check_timezone(trigger.at("timezone"), timezone, problems)
+
+
+def _check_timezone(path: str, timezone: str, problems: Problems) -> None:
+    """KEDA stops reading every trigger of a ScaledObject whose time zone it does not know (2.20)."""
+    known = _time_zones()
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", timezone):
+        problems.add(path, "write the name of a time zone such as UTC or Europe/Berlin, no offset.")
+    elif known and timezone not in known:
+        capitals = {name.lower(): name for name in known}
+        near = capitals.get(suggest(timezone, capitals).removeprefix("did you mean '").removesuffix("'?"))
+        hint = f"did you mean {near!r}?" if near else "write one such as UTC or Europe/Berlin."
+        if _OLD_NAME in known:
+            problems.add(path, f"there is no time zone {shown(timezone)}; {hint}")
+        else:
+            problems.warn(path, f"the controller knows no time zone {shown(timezone)}; {hint}")
+
+
+#: A name that only a complete table has; some systems keep such names in a package of their own.
+_OLD_NAME = "US/Eastern"
+
+
+@functools.cache
+def _time_zones() -> frozenset[str]:
+    """The names of time zones that the controller knows; empty where it has no table."""
+    return frozenset(zoneinfo.available_timezones())
+
+
+def _check_schedule(path: str, schedule: str, problems: Problems) -> tuple[frozenset[int], ...]:
+    """The numbers of each field; empty for a schedule that cannot be read or never comes."""
+    parts = schedule.split()
+    if len(parts) != len(_CRON_FIELDS):
+        names = ", ".join(item.name for item in _CRON_FIELDS)
+        problems.add(
+            path, f"a schedule has five fields ({names}), this has {len(parts)}; write one such as '0 8 * * *'."
+        )
+        return ()
+    wrong = [(item, part) for item, part in zip(_CRON_FIELDS, parts, strict=True) if not item.reads(part)]
+    for item, part in wrong:
+        problems.add(path, f"{shown(part)} is no {item.name}; write *, or numbers from {item.first} to {item.last}.")
+    if wrong:
+        return ()
+    numbers = tuple(item.numbers(part) for item, part in zip(_CRON_FIELDS, parts, strict=True))
+    _minutes, _hours, days, months, _weekdays = numbers
+    # Where a day of the week is named as well, either of both will do.
+    if parts[4] in _ANY and min(days) > max(_LONGEST_MONTHS[month - 1] for month in months):
+        problems.add(path, f"{shown(schedule)} never comes, because no month that it names has that day.")
+        return ()
+    return numbers
+
+
+#: Days of each month at most.
+_LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+def _check_resource(trigger: Trigger, problems: Problems) -> None:
+    """KEDA 2.20: percent of what the containers request, or an amount for each pod."""
+    value = trigger.metadata.get("value")
+    if value is None:
+        return
+    if trigger.metric_type == "Utilization":
+        if not (_is_whole(value) and 1 <= int(value) <= LARGEST_INTEGER):
+            problems.add(trigger.at("value"), "Utilization is a percentage; write a whole number such as '60'.")
+    elif trigger.metric_type == "AverageValue" and (quantity(value) or 0) <= 0:
+        problems.add(trigger.at("value"), "AverageValue is an amount for each pod; write one such as 500m or 1Gi.")
+
+
+_CHECKS: Mapping[str, Callable[[Trigger, Problems], None]] = {
+    "redis": _check_redis,
+    "redis-sentinel": _check_redis,
+    "redis-cluster": _check_redis,
+    "rabbitmq": _check_rabbitmq,
+    "aws-sqs-queue": _check_sqs,
+    "prometheus": _check_prometheus,
+    "cron": _check_cron,
+    "cpu": _check_resource,
+    "memory": _check_resource,
+}

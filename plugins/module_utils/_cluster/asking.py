@@ -1,0 +1,294 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks a question in a running pod. Reads only; nothing is written to the cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from .._celery.adoption import cut_by_adoption
+from .._celery.command import app_of, written_options
+from .._celery.heartbeat import LAUNCHER
+from .._celery.inquiry import (
+    NO_PYTHON,
+    Answer,
+    Question,
+    answer_from,
+    command_of,
+    settings_in,
+)
+from .._celery.start import python_in
+from .._model.fleet import Fleet, Variant
+from .._model.observed import Observed
+from .._model.sources import app_container
+from .changes import first_cause
+from .key_changes import (
+    KeyChange,
+    drain_obstacle,
+    drain_worker,
+    draining,
+    key_changes,
+    no_drain,
+    question_about,
+    question_to,
+    read_by,
+    refusal,
+)
+from .reading import (
+    Cluster,
+    fleet_deployments,
+    fleet_pods,
+    pods_of,
+)
+from .verification import (
+    Finding,
+    missing_key,
+    question_for,
+    verified,
+)
+
+#: Seconds that the import of an app and the question may take together.
+_LONGEST = 120
+#: Seconds after which a worker that did not answer is asked once more.
+_PAUSE = 5
+
+
+def ready_pod(pods: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """A pod whose worker answers: running, ready and not about to go."""
+    for pod in sorted(pods, key=lambda item: str(item["metadata"]["name"])):
+        status = pod.get("status") or {}
+        ready = any(
+            item.get("type") == "Ready" and item.get("status") == "True" for item in status.get("conditions") or []
+        )
+        if ready and status.get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp"):
+            return pod
+    return None
+
+
+def worker_args_of(deployment: Mapping[str, Any]) -> list[str]:
+    """Arguments of the worker in a Deployment or pod as the API server returned it."""
+    spec = deployment.get("spec") or {}
+    container = app_container((spec.get("template") or {}).get("spec", spec), str(deployment["metadata"]["name"]))
+    return list(container.get("args") or [])
+
+
+def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
+    """Run the question in a pod's worker container.
+
+    :returns: the answer; one with an error where there is none.
+    """
+    name = str(pod["metadata"]["name"])
+    container = app_container(pod["spec"], name)
+    python = python_in([*(container.get("command") or []), *(container.get("args") or [])], LAUNCHER)
+    try:
+        output, errors = _execute(cluster, name, container["name"], command_of(question, python))
+    except Exception as error:  # the client raises one class per status, and others for the network
+        return Answer(error=f"{name} could not be asked: {first_cause({'msg': str(error)})}")
+    answer = answer_from(output)
+    if answer is not None and answer.error != NO_PYTHON:
+        return answer
+    last = NO_PYTHON if answer is not None else (errors.strip().splitlines() or ["no output"])[-1]
+    # What an app prints may hold a URL with its password.
+    last = last.partition("://")[0][:200]
+    said = f"{name} gave no answer ({last}); check that its image has Celery and that its app imports"
+    return replace(answer or Answer(), error=said)
+
+
+def _execute(cluster: Cluster, pod: str, container: str, command: list[str]) -> tuple[str, str]:
+    """Standard output and standard error of a command in a container."""
+    # Its models take longer to import than most runs take to read a cluster, and few runs ask. Who got this far has it:
+    # opening the cluster has failed without.
+    from kubernetes.client import CoreV1Api
+    from kubernetes.stream import stream
+
+    session = stream(
+        CoreV1Api(cluster.client.client.client).connect_get_namespaced_pod_exec,
+        pod,
+        cluster.namespace,
+        container=container,
+        command=command,
+        stdin=False,
+        stdout=True,
+        stderr=True,
+        tty=False,
+        _preload_content=False,
+    )
+    try:
+        session.run_forever(timeout=_LONGEST)
+        return session.read_stdout(timeout=0) or "", session.read_stderr(timeout=0) or ""
+    finally:
+        session.close()
+
+
+def ask_fleet(cluster: Cluster, fleet: Fleet, canaries: bool) -> tuple[list[Finding], list[str]]:
+    """What a worker of every variant says, and the Deployments that have nobody to ask."""
+    deployments = {item["metadata"]["name"]: item for item in fleet_deployments(cluster, fleet.name)}
+    pods = fleet_pods(cluster, fleet.name, deployments.values())
+    found, silent = [], []
+    for service in fleet.services:
+        for variant in service.variants:
+            live = deployments.get(variant.deployment)
+            pod = ready_pod(pods_of(live, pods)) if live is not None else None
+            if pod is None:
+                silent.append(variant.deployment)
+                continue
+            answer = _ask_twice(cluster, pod, question_for(variant, service, canaries))
+            found.append(verified(variant, service, pod["metadata"]["name"], answer))
+    return found, silent
+
+
+def _ask_twice(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
+    """Without a probe a pod is ready before its worker is."""
+    answer = ask(cluster, pod, question)
+    if question.inspects and not (answer.answered or answer.error):
+        time.sleep(_PAUSE)
+        answer = ask(cluster, pod, question)
+    return answer
+
+
+@dataclass
+class AtRisk:
+    """What a run would leave behind, and what becomes of it.
+
+    :param problems: why the run stops.
+    :param drains: workers that are left on an old key.
+    :param busy: workers of an earlier run that still drain, each with what it says.
+    :param needed: kind and name of what workers that drain read, which must stay as long as they do.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    drains: list[dict[str, Any]] = field(default_factory=list)
+    busy: dict[str, str] = field(default_factory=dict)
+    needed: set[tuple[str, str]] = field(default_factory=set)
+
+
+def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str, prunes: bool = False) -> AtRisk:
+    """Ask the pods whose key or grace period would change, and those that drain.
+
+    :param policy: one of L(POLICIES).
+    :param prunes: whether Deployments that no variant owns will be removed.
+    """
+    found = AtRisk()
+    changes = [] if policy == "accept" else key_changes(fleet, observed, prunes)
+    cuts = cut_by_adoption(fleet, observed) if policy == "stop" else []
+    drains = draining(fleet.name, observed)
+    tracked = [] if policy == "accept" else [item for item in fleet.variants if item.adopted and item.goes_to_zero]
+    if not changes and not drains and not cuts and not tracked:
+        return found
+    deployments = {item["metadata"]["name"]: item for item in cluster.list_objects("Deployment", "apps/v1") or []}
+    asked = {change.deployment for change in changes} | {cut.deployment for cut in cuts}
+    asked |= {variant.deployment for variant in tracked}
+    others = [item for name, item in deployments.items() if name in asked]
+    pods = fleet_pods(cluster, fleet.name, others)
+    for cut in cuts:
+        live = deployments.get(cut.deployment)
+        answer = ask_running(cluster, live, pods) if live is not None else Answer(running=())
+        if answer.running != ():
+            found.problems.append(cut.refusal(answer.running, answer.error))
+    found.problems += [
+        text
+        for item in tracked
+        if item.deployment in deployments
+        for text in _unseen(cluster, fleet, item, deployments, pods)
+    ]
+    for item in drains:
+        live = deployments.get(item.name)
+        if live is not None:
+            answer = _asked(cluster, live, pods, partial(question_to, item))
+            if answer.held != 0:
+                left = f"{answer.held} messages" if answer.held is not None else f"not known: {answer.error}"
+                found.busy[item.name] = f"Deployment {item.name} stays until its old key is empty ({left})."
+                found.needed |= read_by(live["spec"]["template"]["spec"])
+    for change in changes:
+        live = deployments.get(change.deployment)
+        if live is None or (change.is_idle and not pods_of(live, pods)):
+            continue
+        answer = _asked(cluster, live, pods, partial(question_about, change), is_leaving=change.is_idle)
+        _settle(found, fleet, change, live, answer, policy)
+    return found
+
+
+def _runs(pod: Mapping[str, Any]) -> bool:
+    """Whether any container of a pod runs; one that cannot start, or crashes, works on nothing."""
+    status = pod.get("status") or {}
+    states = [item.get("state") or {} for item in status.get("containerStatuses") or []]
+    return status.get("phase") == "Running" and (not states or any("running" in state for state in states))
+
+
+def _unseen(
+    cluster: Cluster, fleet: Fleet, variant: Variant, deployments: dict[str, dict[str, Any]], pods: list[dict[str, Any]]
+) -> Iterable[str]:
+    """Why an adopted variant must not go to zero: its workers do not keep what they hold where its scaler looks."""
+    pod = ready_pod(pods_of(deployments[variant.deployment], pods))
+    if pod is None or variant.unacked is None:
+        return
+    answer = ask(cluster, pod, replace(question_for(variant, fleet.service_of(variant), False), inspects=False))
+    if answer.error or answer.own_hash != variant.unacked.hash:
+        yield missing_key(variant, answer.own_hash or answer.error)
+
+
+def ask_running(
+    cluster: Cluster, live: dict[str, Any], pods: list[dict[str, Any]], consumes: str = "", patience: int = 0
+) -> Answer:
+    """What the workers of a Deployment run. The parameters are those of L(Question)."""
+    own = [pod for pod in pods_of(live, pods) if _runs(pod)]
+    asked = ready_pod(own)
+    if asked is None:
+        # Who does not run yet, or not any more, runs no task.
+        return Answer(running=()) if not own else Answer(error="no pod is ready")
+    names = tuple(sorted(str(pod["metadata"]["name"]) for pod in own))
+    words = worker_words_of(live)
+    question = Question(
+        app=app_of(words),
+        group="",
+        settings=settings_in(words),
+        queues=tuple(filter(None, (written_options(words).get("queues") or "").split(","))),
+        pods=names,
+        consumes=consumes,
+        patience=patience,
+    )
+    return ask(cluster, asked, question)
+
+
+def worker_words_of(deployment: Mapping[str, Any]) -> list[str]:
+    """The command line of the worker in a Deployment, whichever field holds it."""
+    container = app_container(deployment["spec"]["template"]["spec"], str(deployment["metadata"]["name"]))
+    return [*(container.get("command") or []), *(container.get("args") or [])]
+
+
+def _asked(
+    cluster: Cluster,
+    live: dict[str, Any],
+    pods: list[dict[str, Any]],
+    question: Callable[[Iterable[str]], Question],
+    is_leaving: bool = False,
+) -> Answer:
+    own = pods_of(live, pods)
+    pod = ready_pod(own)
+    if pod is None and is_leaving:
+        pod = next((item for item in own if (item.get("status") or {}).get("phase") == "Running"), None)
+    if pod is None:
+        return Answer(error="no pod is ready")
+    return ask(cluster, pod, question(worker_args_of(live)))
+
+
+def _settle(found: AtRisk, fleet: Fleet, change: KeyChange, live: dict[str, Any], answer: Answer, policy: str) -> None:
+    if answer.held == 0:
+        return
+    message = refusal(change, answer.held, answer.error)
+    if policy == "stop":
+        found.problems.append(message)
+    elif not change.moves_key:
+        found.warnings.append(message)
+    elif obstacle := drain_obstacle(change, live, {*found.busy, *(variant.deployment for variant in fleet.variants)}):
+        found.problems.append(no_drain(change, answer.held, answer.error, obstacle))
+    else:
+        worker = drain_worker(fleet, change, live)
+        found.drains.append(worker)
+        found.needed |= read_by(worker["spec"]["template"]["spec"])

@@ -1,0 +1,307 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads a namespace through kubernetes.core's client. Sends nothing but GETs, one LIST per kind."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .._model.names import ADOPTED_LABEL, FLEET_LABEL
+from .._model.observed import (
+    API_VERSIONS,
+    FOREIGN_VERSIONS,
+    KEDA_KINDS,
+    METADATA_ONLY,
+    WATCHING_KINDS,
+    Autoscaler,
+    Observed,
+    ObservedObject,
+    autoscaler,
+    observed_object,
+)
+from .._model.sources import Source, source_of
+from .changes import first_cause
+from .readiness import (
+    Waiting,
+    deployment_waits,
+    scaled_object_waits,
+)
+
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
+
+
+class ClusterError(Exception):
+    """The cluster cannot be read; the text says why and what to check.
+
+    :param passes: whether asking again later may help: the server is away, or overloaded.
+    """
+
+    def __init__(self, text: str, passes: bool = False) -> None:
+        super().__init__(text)
+        self.passes = passes
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One namespace of a cluster.
+
+    :param client: kubernetes.core's K8SClient.
+    """
+
+    client: Any
+    namespace: str
+
+    def namespace_exists(self) -> bool:
+        """Whether the namespace exists. Who may not read namespaces is believed that it does.
+
+        :raises ClusterError: if the API cannot be reached or refuses the credentials.
+        """
+        try:
+            self.client.get(self._resource("Namespace", "v1"), name=self.namespace)
+        except Exception as error:  # the client raises one class per status, and others for the network
+            status = getattr(error, "status", None)
+            if status in (403, 404):
+                return bool(status == 403)
+            raise self._explained(error) from error
+        return True
+
+    def list_objects(
+        self, kind: str, api_version: str, metadata_only: bool = False, selector: str | None = None
+    ) -> list[dict[str, Any]] | None:
+        """All objects of a kind in the namespace; None if the cluster does not know the kind.
+
+        :raises ClusterError: if they cannot be read.
+        """
+        options: dict[str, Any] = {"header_params": {"Accept": _METADATA_LIST}} if metadata_only else {}
+        if selector:
+            options["label_selector"] = selector
+        try:
+            resource = self._resource(kind, api_version)
+            if resource is None:
+                return None
+            listed = self.client.get(resource, namespace=self.namespace, **options)
+        except ClusterError:
+            raise
+        except Exception as error:  # as above
+            if getattr(error, "status", None) == 404:
+                # Discovery is cached on disk, so a kind that was removed still seems known.
+                return None
+            raise self._explained(error, f"list {kind} in {self.namespace}") from error
+        return [dict(item) for item in listed.to_dict().get("items") or []]
+
+    def pods_selected_by(self, deployment: dict[str, Any]) -> list[dict[str, Any]]:
+        """The pods that a Deployment's own selector finds.
+
+        :raises ClusterError: if they cannot be read.
+        """
+        labels = (deployment["spec"].get("selector") or {}).get("matchLabels") or {}
+        selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+        return self.list_objects("Pod", "v1", selector=selector) or [] if selector else []
+
+    def config_map_texts(self, name: str) -> list[str]:
+        """The files of a ConfigMap; none if it cannot be read."""
+        try:
+            found = self.client.get(self._resource("ConfigMap", "v1"), name=name, namespace=self.namespace)
+        except Exception:  # as above; what it would tell is only a warning
+            return []
+        return [str(text) for text in (found.to_dict().get("data") or {}).values()]
+
+    def _resource(self, kind: str, api_version: str) -> Any:
+        try:
+            return self.client.resource(kind, api_version)
+        except Exception as error:
+            if type(error).__name__ in ("ResourceNotFoundError", "ResourceNotUniqueError"):
+                return None
+            raise self._explained(error) from error
+
+    def _explained(self, error: Exception, doing: str = "") -> ClusterError:
+        return explained(error, getattr(self.client.configuration, "host", "the API server"), doing)
+
+
+def explained(error: Exception, host: str = "The API server", doing: str = "") -> ClusterError:
+    """What went wrong between us and the API, and what to check."""
+    status = getattr(error, "status", None)
+    cause = first_cause({"msg": str(getattr(error, "body", None) or error)})
+    connection = "Check celery_workers_kubeconfig, celery_workers_context and the K8S_AUTH_* environment"
+    if status == 401:
+        return ClusterError(f"{host} refused the credentials ({cause}). {connection}.")
+    if status == 403:
+        return ClusterError(f"{host} does not allow to {doing or 'read the API'}: {cause}. Grant get and list on it.")
+    if status is not None:
+        passes = status == 429 or (isinstance(status, int) and status >= 500)
+        return ClusterError(f"{host} failed to {doing or 'answer'}: {cause}", passes)
+    return ClusterError(
+        f"{host} cannot be reached: {cause} {connection}, and the network; or set celery_workers_output: manifests, "
+        "which needs no cluster.",
+        passes=True,
+    )
+
+
+def address_of(cluster: Cluster | None) -> str:
+    """The address of the API server, for messages; empty if it is not known."""
+    client = getattr(cluster, "client", None)
+    return str(getattr(getattr(client, "configuration", None), "host", None) or "")
+
+
+def open_cluster(connect: Callable[[], Any], namespace: str) -> Cluster:
+    """Connect, which already asks the API for its version.
+
+    :param connect: kubernetes.core's own way to a client.
+    :raises ClusterError: if there is no way to the API.
+    """
+    try:
+        return Cluster(connect(), namespace)
+    except Exception as error:  # a client raises what its network library raises
+        raise explained(error) from error
+
+
+def read_observed(
+    cluster: Cluster,
+    fleet: str,
+    names: Collection[tuple[str, str]],
+    sources: Collection[str] = (),
+    redis_hosts: Collection[str] = (),
+) -> Observed:
+    """Read what the builders need: one LIST per kind.
+
+    :param names: kind and name of what the inventory asks for; objects that carry them are read whoever owns them.
+    :param sources: names of Deployments that workers are made like.
+    :param redis_hosts: brokers in the namespace, whose Deployments may tell what they do when memory is full.
+    """
+    exists = cluster.namespace_exists()
+    objects: list[ObservedObject] = []
+    autoscalers: list[Autoscaler | None] = []
+    missing: list[str] = []
+    refused: list[str] = []
+    made_like: list[Source] = []
+    policies: dict[str, str] = {}
+    for kind, api_version in API_VERSIONS.items():
+        try:
+            listed = cluster.list_objects(kind, api_version, kind in METADATA_ONLY)
+        except ClusterError as error:
+            if kind not in WATCHING_KINDS or kind in {wanted for wanted, _name in names}:
+                refused.append(str(error))
+            continue
+        if listed is None:
+            missing.append(kind)
+            continue
+        if kind in ("ScaledObject", "HorizontalPodAutoscaler"):
+            autoscalers.extend(autoscaler(kind, raw) for raw in listed)
+        if kind == "Deployment":
+            # Never one of a fleet: made like themselves, workers would keep for ever what their site has changed.
+            foreign = [raw for raw in listed if FLEET_LABEL not in (raw["metadata"].get("labels") or {})]
+            made_like = [source_of(raw) for raw in foreign if raw["metadata"]["name"] in sources]
+            policies = _redis_policies(cluster, listed, redis_hosts)
+        found = (observed_object(kind, raw) for raw in listed)
+        objects.extend(
+            item for item in found if item.is_ours(fleet) or item.is_adopted(fleet) or (item.kind, item.name) in names
+        )
+    if refused:
+        raise ClusterError("\n".join(dict.fromkeys(refused)))
+    autoscalers += _foreign_autoscalers(cluster)
+    return Observed(
+        objects=tuple(objects),
+        autoscalers=tuple(item for item in autoscalers if item is not None),
+        namespace_exists=exists,
+        missing_kinds=tuple(missing),
+        sources=tuple(made_like),
+        redis_policies=policies,
+    )
+
+
+def _foreign_autoscalers(cluster: Cluster) -> list[Autoscaler | None]:
+    """Autoscalers of kinds that we never make. Who may not read them goes without the warning."""
+    found: list[Autoscaler | None] = []
+    for kind, api_version in FOREIGN_VERSIONS.items():
+        try:
+            listed = cluster.list_objects(kind, api_version) or []
+        except ClusterError:
+            continue
+        found.extend(autoscaler(kind, raw) for raw in listed)
+    return found
+
+
+_POLICY = re.compile(r"^\s*maxmemory-policy\s+(\S+)", re.MULTILINE)
+
+
+def _redis_policies(cluster: Cluster, deployments: list[dict[str, Any]], hosts: Collection[str]) -> dict[str, str]:
+    """What each Redis of the namespace does when its memory is full, as far as the ConfigMaps it mounts say so.
+
+    Of these nothing else is kept: such a file may hold a password.
+    """
+    found: dict[str, str] = {}
+    for raw in deployments:
+        pod = ((raw.get("spec") or {}).get("template") or {}).get("spec") or {}
+        for volume in (pod.get("volumes") or []) if raw["metadata"]["name"] in hosts else []:
+            name = (volume.get("configMap") or {}).get("name")
+            texts = cluster.config_map_texts(name) if name else []
+            named = [match[1] for text in texts for match in _POLICY.finditer(text)]
+            if named:
+                # The last one counts (Redis 7).
+                found[raw["metadata"]["name"]] = named[-1]
+    return found
+
+
+def wait_for_fleet(
+    cluster: Cluster,
+    fleet: str,
+    deployments: Collection[str],
+    scaled_objects: Collection[str],
+    timeout: float,
+    pause: float,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Waiting]:
+    """Wait until everything is up, or until the time is over, or until waiting longer is pointless.
+
+    :param timeout: seconds.
+    :param pause: seconds between two looks.
+    :returns: what is still not up.
+    """
+    end = clock() + timeout
+    while True:
+        waiting = _look(cluster, fleet, deployments, scaled_objects)
+        if not waiting or all(item.final for item in waiting) or clock() >= end:
+            return waiting
+        sleep(min(pause, max(0.0, end - clock())))
+
+
+def _look(cluster: Cluster, fleet: str, deployments: Collection[str], scaled_objects: Collection[str]) -> list[Waiting]:
+    selector = f"{FLEET_LABEL}={fleet}"
+    found = fleet_deployments(cluster, fleet)
+    if not set(deployments) <= {item["metadata"]["name"] for item in found}:
+        # Some are not ours, or not any more.
+        found = cluster.list_objects("Deployment", "apps/v1") or []
+    behind = [item for item in found if item["metadata"]["name"] in deployments and deployment_waits(item, [])]
+    pods = fleet_pods(cluster, fleet, behind) if behind else []
+    waits = [deployment_waits(item, pods_of(item, pods)) for item in behind]
+    if scaled_objects:
+        listed = cluster.list_objects("ScaledObject", API_VERSIONS[KEDA_KINDS[1]], selector=selector) or []
+        waits += [scaled_object_waits(item) for item in listed if item["metadata"]["name"] in scaled_objects]
+    return [item for item in waits if item is not None]
+
+
+def fleet_deployments(cluster: Cluster, fleet: str) -> list[dict[str, Any]]:
+    """Deployments of a fleet, and those that it has adopted."""
+    selectors = (f"{FLEET_LABEL}={fleet}", f"{ADOPTED_LABEL}={fleet}")
+    return [item for each in selectors for item in cluster.list_objects("Deployment", "apps/v1", selector=each) or []]
+
+
+def fleet_pods(cluster: Cluster, fleet: str, deployments: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pods of a fleet, and those of Deployments that do not carry its label."""
+    found = cluster.list_objects("Pod", "v1", selector=f"{FLEET_LABEL}={fleet}") or []
+    for item in deployments:
+        if (item["metadata"].get("labels") or {}).get(FLEET_LABEL) != fleet:
+            found += cluster.pods_selected_by(item)
+    return found
+
+
+def pods_of(deployment: dict[str, Any], pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The pods that a Deployment selects."""
+    wanted = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    return [pod for pod in pods if wanted.items() <= (pod["metadata"].get("labels") or {}).items()]

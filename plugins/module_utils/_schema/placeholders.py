@@ -1,0 +1,68 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The last look at what is about to leave a module: no mask of a hidden value may ever reach a cluster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from .scalars import MISPLACED
+
+#: What stands for a hidden value: our own marker, and those of Ansible where a task with no_log was registered.
+_MASK = re.compile(rf"{MISPLACED}|VALUE_SPECIFIED_IN_NO_LOG_PARAMETER|:\*{{8}}@|^\*{{8}}$")
+
+
+class _Module(Protocol):
+    """As much of an AnsibleModule as is needed here."""
+
+    def fail_json(self, msg: str, **result: Any) -> Any:
+        """End with a message."""
+
+    def exit_json(self, **result: Any) -> Any:
+        """End with a result."""
+
+
+def exit_without_placeholders(module: _Module, **result: Any) -> None:
+    """End a module with its result, unless that holds the mask of a value in the value's place."""
+    refuse_placeholders(module, **result)
+    module.exit_json(**result)
+
+
+def refuse_placeholders(module: _Module, **objects: Any) -> None:
+    """Fail if what is about to be sent or written holds the mask of a value in the value's place."""
+    found = [place for key, value in objects.items() for place in placeholders(value, key)]
+    if found:
+        module.fail_json(msg=placeholder_message(found), problems=found)
+
+
+def placeholder_message(places: list[str]) -> str:
+    """Why a run stops here."""
+    return (
+        "The mask of a hidden value would take the place of the value itself, so nothing was sent or written: "
+        f"{'; '.join(places)}. Look for a variable that holds the result of a task with no_log. If there is none, this "
+        "is a fault of queueops.celery: please report these places."
+    )
+
+
+def placeholders(value: Any, path: str = "") -> Iterator[str]:
+    """Every place in plain data that holds a mask. Objects are named by kind and name."""
+    if isinstance(value, str):
+        if _MASK.search(value):
+            yield path
+    elif isinstance(value, Mapping):
+        name = _identity(value)
+        for key, item in value.items():
+            yield from placeholders(key, f"{name or path}.{key}")
+            yield from placeholders(item, f"{name or path}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from placeholders(item, f"{path}[{index}]")
+
+
+def _identity(value: Mapping[Any, Any]) -> str:
+    metadata = value.get("metadata")
+    named = isinstance(metadata, Mapping) and "name" in metadata and "kind" in value
+    return f"{value['kind']} {metadata['name']}" if named and isinstance(metadata, Mapping) else ""

@@ -1,0 +1,125 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a secret looks like, by the name that it has and by the text itself.
+
+A reference C($(NAME)) is no secret: Kubernetes puts the value of another variable in its place.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .scalars import MISPLACED
+
+#: C($(NAME)) as Kubernetes reads it; two dollar signs make it plain text.
+_NAME = r"[-._A-Za-z][-._A-Za-z0-9]*"
+REFERENCE_TEXT = rf"\$\({_NAME}\)"
+_REFERENCE = re.compile(rf"\$\$|\$\(({_NAME})\)")
+_REFERENCES = f"(?:{REFERENCE_TEXT})+"
+
+#: A URL that carries a password: C(redis://user:password@host), C(amqp://:password@host).
+#: A port is no password, so C(http://host:80/?mail=a@b) is none of these, and neither is a reference.
+#: The scheme has a bound, or a long text without a URL would take a time that grows with the square of its length.
+URL_WITH_PASSWORD = re.compile(
+    rf"[a-z][a-z0-9+.-]{{0,30}}://(?![^\s/@:]+:[0-9]+[/?#])[^\s/@:]*:(?!{_REFERENCES}@)[^\s]+@", re.IGNORECASE
+)
+
+#: Names that mean a secret wherever they are: as a key of the inventory, and in the metadata of a trigger.
+_SECRET_KEY = re.compile(
+    r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|API_?KEY|SECRET_KEY|PRIVATE_KEY|SECRET_ACCESS_KEY"
+    r"|FLOWER_BASIC_AUTH)$",
+    re.IGNORECASE,
+)
+
+#: What may come after the word that tells: C(API_KEY_2), C(SECRET_KEY_BASE), C(TOKEN_OLD).
+_TAIL = r"(?:_?[0-9]+|_(?:BASE|BASE64|B64|OLD|NEW|NEXT|PREVIOUS|FALLBACKS?|PRIMARY|SECONDARY))*$"
+#: What a key must be of, to be one that nobody may read.
+_KEY_OF = (
+    "ACCESS|ACCOUNT|ADMIN|API|APP|AES|AUTH|COOKIE|CRYPTO|DECRYPTION|DEPLOY|ENCRYPT|ENCRYPTION|FERNET|GPG|HMAC|INGEST"
+    "|INGESTION|JWT|LICENSE|MASTER|PGP|PRIVATE|RSA|SDK|SECRET|SERVICE|SESSION|SHARED|SIGNATURE|SIGNING|SSH|STORAGE"
+    "|WEBHOOK"
+)
+#: Endings of names of environment variables that hold a secret. Their values may be numbers, too.
+_SECRET_VARIABLE = re.compile(
+    r"(?:PASSWORDS?|PASSWD|PASSPHRASE|PASSCODE|(?:^|_|DB|PG)PASS|(?<!OLD)(?<!^)PWD|SECRETS?|(?:^|_)CREDENTIALS?|(?:^|_)CREDS"
+    rf"|(?:^|_)(?:{_KEY_OF})_?KEYS?|(?:^|_)(?:SALT|PEPPER)|ERLANG_COOKIE"
+    r"|(?:BASIC|DOCKER|HTTP|MQTT|NPM|PROXY|REDIS|REDISCLI|REGISTRY|SMTP)_?AUTH)" + _TAIL
+)
+#: The same for names that count things as often: C(MAX_TOKENS) is a number.
+_TOKEN_VARIABLE = re.compile(r"TOKENS?" + _TAIL)
+#: A data source name is secret where it holds a login: C(https://key@sentry.example.org/1).
+_SOURCE_VARIABLE = re.compile(r"(?:^|_)(?:DSN|CONNECTION_?STRING|CONNSTR)" + _TAIL)
+_LOGIN_IN_SOURCE = re.compile(rf"(?:^|//)(?!{_REFERENCES}@)[^\s/@]+@")
+#: Any other key, where its value looks drawn by lot.
+_ANY_KEY = re.compile(r"(?:^|_)KEY" + _TAIL)
+_OPEN_KEY = re.compile(r"(?:^|_)(?:PUBLIC|PUBLISHABLE|SITE)_KEY" + _TAIL)
+_RANDOM = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])[A-Za-z0-9+/=_-]{20,}")
+
+#: Texts that hold a secret whatever their name.
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_PASSWORD_IN_TEXT = re.compile(
+    rf"(?:^|[\s;&?,])(?:password|passwd|pwd|accountkey|sharedaccesskey)\s*=\s*(?!{_REFERENCES}(?:$|[\s;&,]))[^\s;&,]+",
+    re.IGNORECASE,
+)
+
+#: Values that are no secret whatever their name: switches, and paths of files.
+_SWITCH = re.compile(r"(?:true|false|yes|no|on|off|[01])?", re.IGNORECASE)
+_PATH = re.compile(r"(?:file://)?~?(?:/[\w.@+-]+){2,}/?")
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
+#: References alone, also as the password of a login: C(user:$(PASSWORD)).
+_REFERENCE_ONLY = re.compile(rf"(?:[^\s:/@]*:|[a-z][a-z0-9+.-]*://[^\s/@:]*:?)?{_REFERENCES}(?:@\S*)?", re.IGNORECASE)
+
+
+def references(text: str) -> list[str]:
+    """Names that a text refers to, in the syntax of Kubernetes."""
+    return [found[1] for found in _REFERENCE.finditer(text) if found[1]]
+
+
+def names_secret(name: str) -> bool:
+    """Whether a key is one of a secret: C(redis_password), C(sentinelPassword), C(API_TOKEN)."""
+    return bool(_SECRET_KEY.search(_split(name)))
+
+
+def variable_names_secret(name: str) -> bool:
+    """Whether an environment variable is one that holds a secret, as far as its name tells."""
+    plain = _plain(name)
+    return bool(_SECRET_VARIABLE.search(plain) or _TOKEN_VARIABLE.search(plain))
+
+
+def looks_secret(name: str, value: Any) -> bool:
+    """Whether an environment entry carries a secret in plain sight: by its name, or by what its text holds."""
+    text = value if isinstance(value, str) else ""
+    if not text:
+        return False
+    return MISPLACED in text or holds_secret(text) or (_is_named(_plain(name), text) and not _is_harmless(text))
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a text holds a secret whatever its name: a password in a URL or in a list of options, a private key."""
+    return bool(URL_WITH_PASSWORD.search(text) or _PRIVATE_KEY.search(text) or _PASSWORD_IN_TEXT.search(text))
+
+
+def _is_named(name: str, text: str) -> bool:
+    if _SECRET_VARIABLE.search(name):
+        return True
+    if _TOKEN_VARIABLE.search(name):
+        return not _NUMBER.fullmatch(text)
+    if _SOURCE_VARIABLE.search(name):
+        return bool(_LOGIN_IN_SOURCE.search(text))
+    return bool(_ANY_KEY.search(name) and not _OPEN_KEY.search(name) and _RANDOM.fullmatch(text))
+
+
+def _is_harmless(text: str) -> bool:
+    return bool(_SWITCH.fullmatch(text) or _PATH.fullmatch(text) or _REFERENCE_ONLY.fullmatch(text))
+
+
+def _split(name: str) -> str:
+    """camelCase as words with lines between them."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+
+
+def _plain(name: str) -> str:
+    """C(dbPassword) and C(db-password) as C(DB_PASSWORD)."""
+    return re.sub(r"[-.]", "_", _split(name)).upper()
