@@ -18,11 +18,12 @@ from typing import Any
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ._check.preflight import wanted_objects
-from ._read.inventory import LAYERED, parse_fleet
 from ._read.module_options import fleet_options, inventory_from
+from ._read.reader import LAYERED
 from ._read.redaction import redacted_layers
 from ._schema.layers import LAYER_NAME, PREFIX
 from ._schema.problems import InventoryError, suggest
+from .fleet import parse_fleet
 
 #: Group of the hosts that the playbooks run on, unless C(celery_workers_hosts) names others.
 DEFAULT_GROUP = "celery_fleets"

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
+
 DOCUMENTATION = r"""
 module: fleet_specs
 short_description: Compute everything that a fleet of Celery workers needs
@@ -179,7 +181,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.observed im
 from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
     fleet_options,
     observed_option,
-    read_fleet,
     routing_options,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
+
 DOCUMENTATION = r"""
 module: flower_specs
 short_description: Compute Flower for the brokers of Celery workers
@@ -109,11 +111,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.queueops.celery.plugins.module_utils._build.flower import flower_resources, flower_table
 from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import generated
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
-from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
-    fleet_options,
-    observed_option,
-    read_fleet,
-)
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options, observed_option
 from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
 
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
+
 DOCUMENTATION = r"""
 module: keda_specs
 short_description: Compute KEDA ScaledObjects and other scalers for Celery workers
@@ -113,11 +115,7 @@ problems:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources, scaler_table
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
-from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
-    fleet_options,
-    observed_option,
-    read_fleet,
-)
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options, observed_option
 from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
 
 

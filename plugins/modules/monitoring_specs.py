@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
+
 DOCUMENTATION = r"""
 module: monitoring_specs
 short_description: Compute exporter, monitors, alerts and dashboard for Celery workers
@@ -125,11 +127,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._build.alerts impo
 from ansible_collections.queueops.celery.plugins.module_utils._build.dashboards import dashboard_file, dashboard_text
 from ansible_collections.queueops.celery.plugins.module_utils._build.watching import monitoring_resources
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
-from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
-    fleet_options,
-    observed_option,
-    read_fleet,
-)
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options, observed_option
 from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
 
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
+
 DOCUMENTATION = r"""
 module: worker_specs
 short_description: Compute Deployments of Celery workers, one per queue
@@ -146,11 +148,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._build.workers imp
 )
 from ansible_collections.queueops.celery.plugins.module_utils._celery.adoption import adoptions, unseen_adoptions
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
-from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
-    fleet_options,
-    observed_option,
-    read_fleet,
-)
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options, observed_option
 from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
 
 

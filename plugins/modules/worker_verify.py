@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
+
 DOCUMENTATION = r"""
 module: worker_verify
 short_description: Ask running Celery workers whether they do what the inventory promises
@@ -117,7 +119,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.connectio
     connection_options,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError, open_cluster
-from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options, read_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options
 
 
 def argument_spec() -> dict[str, Any]:

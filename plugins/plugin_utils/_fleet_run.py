@@ -22,9 +22,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.fleet impor
 from ansible_collections.queueops.celery.plugins.module_utils._model.names import FLEET_LABEL, FLOWER
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed
 from ansible_collections.queueops.celery.plugins.module_utils._openedx.tutor import TutorError, read_observed_project
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import as_yaml
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils.plan import (
     Plan,
     Sight,

@@ -14,12 +14,12 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.key_changes import POLICIES
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import LAYERED, Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
     fleet_options,
     inventory_from,
     routing_options,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._read.reader import LAYERED, Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
 from ansible_collections.queueops.celery.plugins.module_utils._read.variable_names import role_variables
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX

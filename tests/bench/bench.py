@@ -22,8 +22,9 @@ from typing import Any
 import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources
 from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import Layer
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 
 from tests.support.kubernetes_emulator import Emulator
 

@@ -33,17 +33,18 @@ import jinja2
 import jinja2.meta
 import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources
-from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_manifests
 from ansible_collections.queueops.celery.plugins.module_utils._build.watching import watching_resources
 from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
 from ansible_collections.queueops.celery.plugins.module_utils._model.watching import PARTS
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import LAYERED, Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._read.reader import LAYERED, Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import LAYER_NAME, PREFIX, Layer
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._schema.versions import Versions
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 
 from tests.checks import layout
+from tests.support.secret_manifests import secret_manifests
 
 SPECS = layout.ROOT / "roles" / "celery_workers" / "meta" / "argument_specs.yml"
 BLOCK = re.compile(

@@ -19,8 +19,8 @@ import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._check.safety import RULES
 from ansible_collections.queueops.celery.plugins.module_utils._model import fleet as model
 from ansible_collections.queueops.celery.plugins.module_utils._model import watching as monitoring
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import LAYERED
 from ansible_collections.queueops.celery.plugins.module_utils._read.presets import OPENEDX, PROFILES
+from ansible_collections.queueops.celery.plugins.module_utils._read.reader import LAYERED
 from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import Key, Section, default_of, key_of
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
 from ansible_collections.queueops.celery.plugins.module_utils._schema.values import SecretValue

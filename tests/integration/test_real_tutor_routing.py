@@ -32,7 +32,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._build.routing imp
 )
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Route
 from ansible_collections.queueops.celery.plugins.module_utils._openedx.tasks import recommended_routes
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 
 from tests.support.real_tutor import VERSIONS, manifests, render, tutor_environment
 from tests.unit.inventories import IMAGE, inventory

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_manifests
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Broker, ServiceKeys
 from ansible_collections.queueops.celery.plugins.module_utils._model.watching import (
     PARTS,
@@ -25,10 +24,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.watching im
     ServerPod,
     ServiceMonitor,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import VARIANT_CLASSES
+from ansible_collections.queueops.celery.plugins.module_utils._read.reader import VARIANT_CLASSES
 from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import Section, key_names, key_of
 
 from tests.schema.manifest_schemas import assert_accepted, faults_of, needs_crds
+from tests.support.secret_manifests import secret_manifests
 from tests.unit.inventories import (
     SCALED,
     Manifest,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_manifests, secret_names
+from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_names
 from ansible_collections.queueops.celery.plugins.module_utils._build.watching import watching_resources
 from ansible_collections.queueops.celery.plugins.module_utils._build.workers import handovers
 from ansible_collections.queueops.celery.plugins.module_utils._celery.adoption import adoptions, releases
@@ -36,17 +36,19 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.watching im
     ServerPod,
     ServiceMonitor,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import VARIANT_CLASSES, parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import inventory_from
+from ansible_collections.queueops.celery.plugins.module_utils._read.reader import VARIANT_CLASSES
 from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
 from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import as_yaml
 from ansible_collections.queueops.celery.plugins.module_utils._schema.kubernetes_types import TYPES
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.schema.key_values import JUNK, Values, keys_of, of_type
 from tests.schema.manifest_schemas import assert_accepted
+from tests.support.secret_manifests import secret_manifests
 from tests.unit.inventories import Manifest, manifests_of
 from tests.unit.others import merged, seen
 

@@ -23,16 +23,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources
-from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_manifests
 from ansible_collections.queueops.celery.plugins.module_utils._build.watching import watching_resources
 from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Variant
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX, Layer
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 from celery import Celery
 
 from tests.support.real_redis import RedisServer
+from tests.support.secret_manifests import secret_manifests
 
 Manifest = dict[str, Any]
 

@@ -13,9 +13,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._build.scalers imp
 from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX, Layer
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 
 Manifest = dict[str, Any]
 

@@ -13,11 +13,11 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .alert_kinds import KINDS, Case, Kind, Rule, texts_of
 from .._model.fleet import Fleet
-from .._model.watching import PrometheusRule
 from .._model.names import MONITORING, ownership_labels, rule_name
 from .._model.observed import NOTHING, Observed
+from .._model.watching import PrometheusRule
+from .alert_kinds import KINDS, Case, Kind, Rule, texts_of
 from .promql import duration
 from .recordings import PART, Members, info, recordings
 from .resources import resource

@@ -10,6 +10,10 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from .._model.fleet import Fleet
+from .._model.names import MONITORING, dashboard_name, ownership_labels
+from .._model.observed import NOTHING, Observed
+from .._model.watching import Dashboard
 from .grafana import (
     Board,
     Choice,
@@ -19,10 +23,6 @@ from .grafana import (
     Row,
     as_json,
 )
-from .._model.fleet import Fleet
-from .._model.watching import Dashboard
-from .._model.names import MONITORING, dashboard_name, ownership_labels
-from .._model.observed import NOTHING, Observed
 from .promql import (
     DONE,
     ENDED,

@@ -16,9 +16,9 @@ from typing import Any
 from .._celery.brokers import transport_options, use_ssl
 from .._celery.heartbeat import SENTINEL_PASSWORD, sentinel_password
 from .._model.fleet import Broker, Fleet, Server
-from .._model.watching import Exporter
 from .._model.names import EXPORTER
 from .._model.observed import NOTHING, Observed
+from .._model.watching import Exporter
 from .pods import (
     ServerContext,
     broker_url_source,

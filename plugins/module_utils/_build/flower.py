@@ -13,18 +13,18 @@ from typing import Any
 
 from .._celery.brokers import management_url
 from .._model.fleet import Fleet, Monitoring, Server
-from .._model.watching import (
-    Flower,
-    FlowerIngress,
-    FlowerOauth,
-    FlowerRoute,
-)
 from .._model.names import (
     FLOWER,
     flower_claim_name,
     flower_secret_name,
 )
 from .._model.observed import NOTHING, Observed
+from .._model.watching import (
+    Flower,
+    FlowerIngress,
+    FlowerOauth,
+    FlowerRoute,
+)
 from .pods import (
     ServerContext,
     broker_url_source,

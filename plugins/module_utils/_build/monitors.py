@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .exporter import METRICS_PATH
-from .flower import metrics_path
 from .._model.fleet import Fleet, Server
-from .._model.watching import Flower, ServiceMonitor
 from .._model.names import EXPORTER, FLOWER, ownership_labels
 from .._model.observed import NOTHING, Observed
+from .._model.watching import Flower, ServiceMonitor
+from .exporter import METRICS_PATH
+from .flower import metrics_path
 from .resources import resource
 
 #: Processes that send tasks are named so in events (celery.utils.nodenames.anon_nodename, 5.6).

@@ -20,7 +20,6 @@ from .._celery.brokers import (
     use_ssl,
 )
 from .._celery.command import broker_words
-from .._schema.references import in_order
 from .._celery.heartbeat import (
     HEARTBEAT_MOUNT,
     SENTINEL_PASSWORD,
@@ -31,16 +30,6 @@ from .._celery.heartbeat import (
     sentinel_password,
     start_command,
 )
-from .._schema.kubernetes import merge
-from .._model.fleet import Beat, Broker, Pod, Service, Variant
-from .._model.names import (
-    CONFIG_ANNOTATION,
-    REVISION_ANNOTATION,
-    SECRETS_ANNOTATION,
-    heartbeat_name,
-    secret_env_name,
-)
-from .._model.observed import Observed
 from .._celery.start import (
     CELERY,
     celery_command,
@@ -48,10 +37,19 @@ from .._celery.start import (
     ping_words,
     python_words,
 )
+from .._model.fleet import Beat, Broker, Pod, Service, Variant
+from .._model.names import (
+    CONFIG_ANNOTATION,
+    REVISION_ANNOTATION,
+    SECRETS_ANNOTATION,
+    WORKER_CONTAINER,
+    heartbeat_name,
+    secret_env_name,
+)
+from .._model.observed import Observed
+from .._schema.kubernetes import merge
+from .._schema.references import in_order
 from .._schema.versions import Version, at_least
-
-#: The worker's own container, which pod_overrides and kubectl logs name.
-WORKER_CONTAINER = "worker"
 
 #: Environment of the ping probe where the broker is not in the worker's own environment.
 PROBE_BROKER_ENV = "CELERY_PROBE_BROKER_URL"

@@ -25,11 +25,10 @@ from .._openedx.tasks import (
     first_release,
     is_later,
     moved_along,
-    runs_on,
     sent_by,
 )
-from .pods import ROUTES_MOUNT, RouteFiles
 from .._schema.problems import suggest
+from .pods import ROUTES_MOUNT, RouteFiles
 from .resources import resource
 
 #: Name of the Tutor plugin, and of its file.
@@ -38,19 +37,6 @@ TUTOR_PLUGIN = "queueops_celery"
 TUTOR_SERVICES = ("lms", "cms")
 OVERLAY_FILE = "celery_settings.py"
 ROUTES_FILE = "celery_routes.py"
-#: What Redis may do when its memory is full.
-REDIS_POLICIES = (
-    "allkeys-lfu",
-    "allkeys-lru",
-    "allkeys-random",
-    "noeviction",
-    "volatile-lfu",
-    "volatile-lru",
-    "volatile-random",
-    "volatile-ttl",
-)
-#: Variable that a route of the preset comes from.
-_PRESET_PATH = "celery_workers_openedx_routing"
 _TRANSPORT = "BROKER_TRANSPORT_OPTIONS"
 _VISIBILITY = "visibility_timeout"
 _PLATFORM = ("lms.", "cms.", "common.", "openedx.")
@@ -109,7 +95,7 @@ def settings_overlay(fleet: Fleet, service: str, base_module: str, options: Rout
     keys = _setting_queues(fleet, service)
     # The other module has read its settings already, so what follows a setting has to be told.
     for name, queue in keys.items():
-        entries |= {task: queue for task in moved_along(name, _side_of(fleet, service)) if task not in entries}
+        entries |= {task: queue for task in moved_along(name, side_named(fleet, service)) if task not in entries}
     lines = [f"{name} = {_quoted(queue)}" for name, queue in keys.items()]
     lines += _settings(fleet, service, options or RoutingOptions(), entries)
     return f"{_OVERLAY_HEAD}from {base_module} import *  # noqa: F403\n\n" + "".join(f"{line}\n" for line in lines)
@@ -153,7 +139,7 @@ def base_module_of(service: Service) -> str:
     named = [entry.get("value") for entry in service.pod.env if entry.get("name") == "DJANGO_SETTINGS_MODULE"]
     overlay = OVERLAY_FILE.removesuffix(".py")
     # A web Deployment that workers are made like may load the overlay already, and it must not stand on itself.
-    return str(named[-1]) if named and named[-1] not in (None, "", overlay) else f"{_side(service)}.envs.production"
+    return str(named[-1]) if named and named[-1] not in (None, "", overlay) else f"{side_of(service)}.envs.production"
 
 
 def routing_table(fleet: Fleet) -> list[dict[str, Any]]:
@@ -188,37 +174,6 @@ def routing_warnings(fleet: Fleet, release: str = "", openedx: bool = True) -> l
             *_producer_warnings(fleet, route),
         ]
         found += [f"{route.path}: {text}" for text in texts]
-    return found
-
-
-def lost_routes(fleet: Fleet, release: str = "") -> list[str]:
-    """Routes to queues whose consumers do not run the task: Celery throws such messages away.
-
-    :param release: release of Open edX. None differs so far in what its workers run.
-    """
-    found = []
-    for route in fleet.routes:
-        consumers = {_side(service): service.name for service, _variant in _consumers(fleet, route.queue)}
-        able = runs_on(route.task)
-        unable = sorted(name for side, name in consumers.items() if side in TUTOR_SERVICES and side not in able)
-        if not unable:
-            continue
-        queues = [
-            queue
-            for service in fleet.services
-            if _side(service) in able
-            for variant in (*service.variants, *service.left)
-            for queue in variant.queues
-            if queue != route.queue
-        ]
-        near = difflib.get_close_matches(route.queue, queues, n=1, cutoff=0.0)
-        place = f", such as {near[0]}" if near else ""
-        whose, users = " and ".join(unable), " or ".join(sorted(able))
-        found.append(
-            f"{route.path or _PRESET_PATH}: workers of {whose} take from queue {route.queue}, and they do not run "
-            f"{route.task}, so its messages would be lost. Send it to a queue that only workers of {users} take "
-            f"from{place}."
-        )
     return found
 
 
@@ -304,16 +259,16 @@ def _config_map(fleet: Fleet, service: str, files: dict[str, str]) -> dict[str, 
     return {**config_map, "data": files}
 
 
-def _side(service: Service) -> str:
+def side_of(service: Service) -> str:
     """The Django project of a service: both C(lms) and C(lms-reports) may run C(lms.celery)."""
     return service.app.partition(":")[0].partition(".")[0]
 
 
-def _side_of(fleet: Fleet, service: str) -> str:
-    return next((_side(item) for item in fleet.services if item.name == service), service)
+def side_named(fleet: Fleet, service: str) -> str:
+    return next((side_of(item) for item in fleet.services if item.name == service), service)
 
 
-def _consumers(fleet: Fleet, queue: str) -> Iterable[tuple[Service, Variant]]:
+def consumers_of(fleet: Fleet, queue: str) -> Iterable[tuple[Service, Variant]]:
     for service in fleet.services:
         for variant in (*service.variants, *service.left):
             if queue in variant.queues:
@@ -353,7 +308,7 @@ def _setting_warnings(fleet: Fleet, route: Route) -> list[str]:
     if not route.setting:
         return []
     own = {item.task for item in _delivered(fleet, route.producer)}
-    side = _side_of(fleet, route.producer)
+    side = side_named(fleet, route.producer)
     moved = [task for task in moved_along(route.setting, side) if task not in own]
     also = f" The same setting moves {' and '.join(moved)} to {route.queue}; name them too if they must stay."
     return [
@@ -363,13 +318,13 @@ def _setting_warnings(fleet: Fleet, route: Route) -> list[str]:
 
 
 def _producer_warnings(fleet: Fleet, route: Route) -> list[str]:
-    side, senders = _side_of(fleet, route.producer), sent_by(route.task)
+    side, senders = side_named(fleet, route.producer), sent_by(route.task)
     if side in TUTOR_SERVICES and side not in senders:
         name = next(iter(senders))
         return [f"{route.producer} never sends this task, so the route changes nothing; write it under {name}."]
     if route.task in SENT_BY_STUDIO and side == "lms":
-        others = {_side_of(fleet, item.producer) for item in fleet.routes if item.task == route.task}
-        if "cms" not in others and "cms" in {_side(service) for service in fleet.services}:
+        others = {side_named(fleet, item.producer) for item in fleet.routes if item.task == route.task}
+        if "cms" not in others and "cms" in {side_of(service) for service in fleet.services}:
             return [f"Studio sends this task, so write it under cms too: {{cms: {{{route.task}: ...}}}}."]
     return []
 

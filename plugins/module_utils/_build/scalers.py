@@ -8,15 +8,9 @@ Sources: KEDA 2.20 for trigger fields, defaults and limits.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from .._celery.brokers import scaler_login, scaler_tls, tls_files
-from .demand import (
-    Demand,
-    demand_of,
-    in_words,
-)
 from .._celery.heartbeat import sentinel_password
 from .._model.fleet import (
     Broker,
@@ -34,11 +28,14 @@ from .._model.names import (
     trigger_authentication_name,
 )
 from .._model.observed import NOTHING, Observed
-from .pods import aws_keys
-from .._schema.problems import Problems
-from .resources import resource
-from .._check.scaled_objects import check_scaled_object
 from .._schema.versions import Version, older
+from .demand import (
+    Demand,
+    demand_of,
+    in_words,
+)
+from .pods import aws_keys
+from .resources import resource
 from .workers import (
     seen_by,
     selector_of,
@@ -59,50 +56,11 @@ def scaler_resources(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[st
         scaled = [variant for variant in service.variants if variant.uses_keda]
         if scaled and service.broker is not None and _authentication(service.broker):
             found.append(_trigger_authentication(fleet, service, service.broker, observed))
-        found.extend(_scaled_object(fleet, service, variant, observed) for variant in scaled)
+        found.extend(scaled_object(fleet, service, variant, observed) for variant in scaled)
         found.extend(
             _pod_autoscaler(fleet, variant, observed) for variant in service.variants if variant.scaling.scaler == "hpa"
         )
     return found
-
-
-def check_scalers(fleet: Fleet, problems: Problems) -> None:
-    """Check every ScaledObject as KEDA would, and closer: it ignores what it does not know.
-
-    Messages about triggers of the user's own name the place where these were written.
-    """
-    blamed = [item.path for item in problems.found]
-    for service in fleet.services:
-        broker = service.broker
-        # What is wrong already would be said a second time, of the ScaledObject that follows from it.
-        if broker is None or not broker.is_sound or not broker.is_known or broker.wrote(blamed):
-            continue
-        for variant in service.variants:
-            is_sound = not any(f".{service.name}.{variant.name}." in f"{path}." for path in blamed)
-            if variant.uses_keda and is_sound:
-                _check_scaled_object(variant, _scaled_object(fleet, service, variant, NOTHING), fleet, problems)
-
-
-def _check_scaled_object(variant: Variant, manifest: dict[str, Any], fleet: Fleet, problems: Problems) -> None:
-    found, accepted, keda = Problems(), variant.knowledge.accept_risks, fleet.versions.keda
-    check_scaled_object(manifest, variant.path, found, None if "version" in accepted else keda)
-    own = len(manifest["spec"]["triggers"]) - len(variant.scaling.extra_triggers)
-    written = next(
-        (path for path in variant.written if path.endswith(".extra_triggers")), f"{variant.path}.extra_triggers"
-    )
-    for problem in found.found:
-        if "fallback-zero" in accepted and problem.message.endswith("(fallback-zero)."):
-            continue
-        problems.add(_user_path(problem.path, variant.path, own, written), problem.message)
-    for warning in found.warnings:
-        path, _colon, message = warning.partition(": ")
-        problems.warn(_user_path(path, variant.path, own, written), message)
-
-
-def _user_path(path: str, variant: str, own: int, written: str) -> str:
-    """Where the user wrote what a ScaledObject holds under a path."""
-    match = re.fullmatch(re.escape(variant) + r"\.triggers\[(\d+)\](.*)", path)
-    return f"{written}[{int(match[1]) - own}]{match[2]}" if match and int(match[1]) >= own else path
 
 
 def _trigger_authentication(fleet: Fleet, service: Service, broker: Broker, observed: Observed) -> dict[str, Any]:
@@ -145,7 +103,7 @@ def _certificates(broker: Broker) -> dict[str, tuple[str, str]]:
     return {**found, "tls": switch} if switch else found
 
 
-def _scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: Observed) -> dict[str, Any]:
+def scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: Observed) -> dict[str, Any]:
     scaling = variant.scaling
     name = scaled_object_name(variant.deployment)
     spec: dict[str, Any] = {

@@ -14,30 +14,14 @@ from typing import Any
 
 from .._celery.broker_urls import encoded_password, split_url
 from .._celery.brokers import broker_url, tls_files
-from .exporter import SENTINEL_PASSWORD_JSON, as_json
-from .._read.inventory import (
-    NULL_DEPTH,
-    Inventory,
-    parse_fleet,
-    without_nulls,
-)
-from .flower import flower_secret_keys
-from .._schema.layers import (
-    PREFIX,
-    Layer,
-    layers_of,
-    overlay,
-    plain,
-    stack,
-)
 from .._model.fleet import (
+    BROKER_SECRETS,
     Broker,
     Fleet,
     Pod,
     Service,
 )
 from .._model.names import (
-    EXPORTER,
     FLOWER,
     KEYS_ANNOTATION,
     SERVER_LABEL,
@@ -48,56 +32,38 @@ from .._model.names import (
     service_broker_secret_name,
 )
 from .._model.observed import NOTHING, Observed
-from .._schema.placeholders import placeholders
-from .pods import env_secret_name
-from .._schema.problems import InventoryError, Problem
-from .._read.redaction import (
-    BROKER_SECRETS,
-    GENERATED_KEYS,
-    redacted_layers,
-    text_of,
+from .._model.watching import GENERATED_KEYS
+from .._schema.layers import (
+    NULL_DEPTH,
+    PREFIX,
+    Layer,
+    layers_of,
+    overlay,
+    plain,
+    stack,
+    without_nulls,
 )
+from .._schema.placeholders import placeholders
+from .._schema.problems import InventoryError, Problem
+from .._schema.scalars import text_of
+from .exporter import SENTINEL_PASSWORD_JSON, as_json
+from .flower import flower_secret_keys
+from .pods import env_secret_name
 
 #: Of a value that is generated: 128 bits, in letters that nothing reads as its own.
 _GENERATED_BYTES = 16
 
 
-def secret_manifests(
-    layers: list[dict[str, Any]],
-    namespace: str,
-    fleet: str = "",
-    preset: str = "",
-    observed: Observed = NOTHING,
-    enabled: Collection[str] = (),
-    output: str = "cluster",
+def secrets_of(
+    fleet: Fleet, layers: list[dict[str, Any]], observed: Observed = NOTHING, output: str = "cluster"
 ) -> list[dict[str, Any]]:
     """The Secrets that a fleet needs, with their values. For the one task that sends them, and for nothing else.
 
     A value that nobody gives is generated here, unless the cluster has one.
 
-    :param enabled: parts beside the workers that are wanted.
-    :param output: as for the model.
-    :raises InventoryError: for an inventory that no module would take either.
-    """
-    # Modules have checked the whole inventory by now; of how routes are delivered no Secret depends.
-    inventory = Inventory(
-        namespace,
-        fleet,
-        preset,
-        _as_layers(redacted_layers(layers)),
-        routing_delivery="tutor_plugin",
-        enabled=tuple(set(enabled) & {FLOWER, EXPORTER}),
-        output=output,
-    )
-    return secrets_of(parse_fleet(inventory), layers, observed, output)
-
-
-def secrets_of(
-    fleet: Fleet, layers: list[dict[str, Any]], observed: Observed = NOTHING, output: str = "cluster"
-) -> list[dict[str, Any]]:
-    """The same for an inventory that has been read already.
-
-    :param layers: the variables that it was read from, with their secret values.
+    :param layers: the variables that the fleet was read from, with their secret values.
+    :param output: C(manifests) keeps nothing that is generated.
+    :raises InventoryError: for a value that cannot be written as it is.
     """
     values = _Values(_as_layers(layers))
     own = [

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._model.fleet import Fleet
+from .._model.observed import API_VERSIONS, NOTHING, Observed
 from .alerts import rule_resources
 from .dashboards import dashboard_kind, dashboard_resources
 from .exporter import exporter_resources
 from .flower import flower_resources
-from .._model.fleet import Fleet
 from .monitors import MONITOR_KINDS, monitor_resources
-from .._model.observed import API_VERSIONS, NOTHING, Observed
 
 
 def monitoring_resources(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[str, Any]]:

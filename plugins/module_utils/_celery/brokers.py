@@ -26,6 +26,18 @@ SEPARATOR = "\x06\x16"
 #: Transport options of kombu that have a key of their own.
 TYPED_OPTIONS = ("priority_steps", "sep", "global_keyprefix", "master_name", "region")
 
+#: What Redis may do when its memory is full.
+REDIS_POLICIES = (
+    "allkeys-lfu",
+    "allkeys-lru",
+    "allkeys-random",
+    "noeviction",
+    "volatile-lfu",
+    "volatile-lru",
+    "volatile-random",
+    "volatile-ttl",
+)
+
 #: Environment variables from which Celery takes a broker, whatever its settings say (5.4 to 5.7). C(BROKER_URL) is that
 #: of the option C(--broker).
 BROKER_VARIABLES = ("BROKER_URL", "CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")

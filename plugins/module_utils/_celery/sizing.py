@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from .._build.pods import WORKER_CONTAINER
 from .._model.fleet import Knowledge, Pod, Process
+from .._model.names import WORKER_CONTAINER
 from .._schema.kubernetes import merge
 from .._schema.quantities import quantity
 from .command import limits_in_force

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._build.demand import RESOURCE_TYPES
-from .._build.pods import WORKER_CONTAINER, aws_keys
+from .._build.pods import aws_keys
 from .._celery.brokers import (
     answers_ping,
     is_second_broker,
@@ -37,14 +37,13 @@ from .._model.fleet import (
 from .._model.names import (
     LONGEST_DEPLOYMENT,
     LONGEST_SCALED_OBJECT,
+    OWN_VOLUMES,
+    WORKER_CONTAINER,
     beat_name,
     scaled_object_name,
 )
 from .._schema.problems import Problems, suggest
-from .._schema.secret_signs import looks_secret, variable_names_secret
-
-#: Volumes that the collection mounts itself.
-OWN_VOLUMES = ("celery-heartbeat", "celery-schedule", "celery-broker-tls", "celery-routes", "celery-tmp")
+from .._schema.secret_signs import looks_secret, plain_secret
 
 #: Bytes of all annotations of an object together.
 LONGEST_ANNOTATIONS = 262144
@@ -463,19 +462,6 @@ def _check_env(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool, br
                 problems.add(path_of(key), plain_secret(entry["name"], key))
     for name in sorted({entry["name"] for entry in pod.env} & set(pod.secret_env)):
         problems.add(path_of("env"), f"{name} stands in env and in secret_env; write it once.")
-
-
-def plain_secret(name: str, key: str) -> str:
-    """What is wrong with an environment entry that shows a secret, and where its value belongs.
-
-    :param key: the key it is written under: only the worker's own container has secret_env.
-    """
-    place = "secret_env" if key == "env" else "a Secret, and refer to it with valueFrom.secretKeyRef"
-    part = "" if variable_names_secret(name) else f" (or only its secret part, and write $(NAME) for that in {name})"
-    return (
-        f"{name} looks like a secret, and anyone who can read Deployments would see it; move it to {place}{part}, or "
-        "accept_risks: [plain-secret] if it is none."
-    )
 
 
 def _environments(pod: Pod) -> Iterable[tuple[str, list[dict[str, Any]]]]:

@@ -33,7 +33,7 @@ from .triggers import (
     nearest,
     read_trigger,
     shown,
-    text_of,
+    text_at,
 )
 
 
@@ -279,7 +279,7 @@ def _check_modifiers(scaled: _ScaledObject, problems: Problems) -> None:
     modifiers, path = scaled.modifiers, scaled.at(_MODIFIERS)
     if not modifiers:
         return
-    texts = {key: text_of(modifiers, key, path, problems).strip() for key in _FIELDS[_MODIFIERS]}
+    texts = {key: text_at(modifiers, key, path, problems).strip() for key in _FIELDS[_MODIFIERS]}
     for key in ("formula", "target"):
         if modifiers.get(key) is None or modifiers[key] == "":
             problems.add(path, f"scalingModifiers needs {key}; formula and target go together.")

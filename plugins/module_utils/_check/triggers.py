@@ -299,10 +299,10 @@ def read_trigger(trigger: Any, path: str, problems: Problems, in_formula: bool) 
     read = Trigger(
         path=path,
         type=kind,
-        name=text_of(trigger, "name", path, problems),
+        name=text_at(trigger, "name", path, problems),
         metadata=_read_metadata(metadata, path, problems),
         written=frozenset(str(key) for key, value in written.items() if value is not None and str(value).strip()),
-        metric_type=text_of(trigger, "metricType", path, problems),
+        metric_type=text_at(trigger, "metricType", path, problems),
         has_authentication=_check_authentication(trigger.get("authenticationRef"), path, problems),
         in_formula=in_formula and kind not in _RESOURCE_TYPES,
     )
@@ -314,7 +314,7 @@ def read_trigger(trigger: Any, path: str, problems: Problems, in_formula: bool) 
     return read
 
 
-def text_of(owner: Mapping[str, Any], key: str, path: str, problems: Problems) -> str:
+def text_at(owner: Mapping[str, Any], key: str, path: str, problems: Problems) -> str:
     value = owner.get(key)
     if value is None or isinstance(value, str):
         return value or ""

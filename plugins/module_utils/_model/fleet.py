@@ -819,6 +819,8 @@ class Variant:
     #: Keys that the inventory or the preset wrote, and the paths where.
     written_keys: frozenset[str] = frozenset()
     written: frozenset[str] = frozenset()
+    #: Where each of its keys was written: key to path.
+    paths: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     #: Whether the scaler sees what workers hold, and why not.
     sees_in_flight: bool = False
     blind_reason: str = ""
@@ -833,6 +835,10 @@ class Variant:
     def title(self) -> str:
         """The variant as messages name it."""
         return variant_title(self.service, self.name)
+
+    def path_of(self, name: str) -> str:
+        """Where a key was written; where it would be written if nobody wrote it."""
+        return self.paths.get(name, f"{self.path}.{name}")
 
     def written_at(self, *names: str) -> str:
         """Where the inventory wrote the first of some keys that it wrote; where it would stand otherwise."""
@@ -895,6 +901,12 @@ class Service:
     #: Variants whose Deployment is left to somebody else. They consume, and nothing of ours is made for them.
     left: tuple[Variant, ...] = ()
     known_tasks: tuple[str, ...] = ()
+    #: Where each key that its variants share was written: key to path.
+    paths: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def path_of(self, name: str) -> str:
+        """Where a key that its variants share was written; where it would be written if nobody wrote it."""
+        return self.paths.get(name, f"{self.path}.{name}")
 
 
 @dataclass(frozen=True)
@@ -982,6 +994,18 @@ class Monitoring:
     dashboard: Dashboard | None = None
     flowers: tuple[Server, ...] = ()
     exporters: tuple[Server, ...] = ()
+    #: The pods of Flower and of the exporter by part, also where there is no broker that they could run beside.
+    pods: Mapping[str, Pod] = field(default_factory=dict, compare=False, repr=False)
+    #: Where each key of a part was written: C(flower.image) to its path.
+    paths: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def path_of(self, part: str, name: str) -> str:
+        """Where a key of a part was written; where it would be written if nobody wrote it."""
+        return self.paths.get(f"{part}.{name}", f"celery_workers_{part}.{name}")
+
+    def is_enabled(self, part: str) -> bool:
+        """Whether a part is switched on."""
+        return getattr(self, part) is not None
 
     @property
     def servers(self) -> tuple[Server, ...]:
@@ -1015,3 +1039,7 @@ class Fleet:
     def service_of(self, variant: Variant) -> Service:
         """The service a variant belongs to."""
         return next(service for service in self.services if service.name == variant.service)
+
+
+#: Keys of a broker that hold a secret, which the role keeps in one Secret.
+BROKER_SECRETS = ("password", "sentinel_password", "access_key_id", "secret_access_key")

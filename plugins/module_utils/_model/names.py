@@ -42,6 +42,11 @@ DRAINS_LABEL = f"{OWN_DOMAIN}drains"
 #: Label of what belongs to one Flower or exporter: its name.
 SERVER_LABEL = f"{OWN_DOMAIN}server"
 
+#: The worker's own container, which pod_overrides and kubectl logs name.
+WORKER_CONTAINER = "worker"
+#: Volumes that the collection mounts itself.
+OWN_VOLUMES = ("celery-heartbeat", "celery-schedule", "celery-broker-tls", "celery-routes", "celery-tmp")
+
 #: Components that watch the fleet. They hold no work, so they go when they are switched off.
 FLOWER, EXPORTER, MONITORING = "flower", "exporter", "monitoring"
 WATCHING = (FLOWER, EXPORTER, MONITORING)

@@ -454,3 +454,7 @@ class Alerts:
         default_text="twice the tasks that all pods can run at once, at least 20",
     )
     restarts: int = key(Integer(1), "Restarts of workers in 15 minutes.", 3)
+
+
+#: Keys of Flower that hold a secret, which is generated where nobody gives one.
+GENERATED_KEYS = ("password", "cookie_secret")

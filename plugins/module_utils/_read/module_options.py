@@ -9,20 +9,13 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from .._build.routing import REDIS_POLICIES
-from .._model.fleet import Fleet
+from .._celery.brokers import REDIS_POLICIES
 from .._model.observed import Observed
 from .._model.watching import PARTS
 from .._schema.layers import PREFIX, Layer
-from .._schema.problems import InventoryError
 from .._schema.versions import Versions
-from .inventory import (
-    CONFLICT_POLICIES,
-    DELIVERIES,
-    LAYERED,
-    Inventory,
-    parse_fleet,
-)
+from .inventory import CONFLICT_POLICIES, DELIVERIES
+from .reader import LAYERED, Inventory
 
 
 def fleet_options(required: bool = True) -> dict[str, Any]:
@@ -101,17 +94,3 @@ def inventory_from(params: Mapping[str, Any], observed: Observed | None = None) 
         known_variables=tuple(params["known_variables"]),
         variable_names=tuple(params["variable_names"]),
     )
-
-
-def read_fleet(module: Any, observed: Observed | None = None, may_be_empty: bool = False) -> Fleet:
-    """The fleet that a module's parameters describe. With problems the module fails and names them all.
-
-    :param module: the AnsibleModule.
-    :param observed: as for L(inventory_from).
-    :param may_be_empty: as for L(parse_fleet).
-    """
-    try:
-        return parse_fleet(inventory_from(module.params, observed), may_be_empty)
-    except InventoryError as error:
-        module.fail_json(msg=str(error), problems=[str(problem) for problem in error.problems])
-        raise

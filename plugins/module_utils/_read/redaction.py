@@ -17,9 +17,10 @@ from datetime import date
 from typing import Any
 
 from .._celery.broker_urls import UrlFault, split_url
-from .._model.fleet import Broker, SecretReference, Tls
+from .._model.fleet import BROKER_SECRETS, Broker, SecretReference, Tls
 from .._model.names import EXPORTER, FLOWER
 from .._model.watching import (
+    GENERATED_KEYS,
     Exporter,
     Flower,
     FlowerOauth,
@@ -36,6 +37,7 @@ from .._schema.scalars import (
     NO_TEXT,
     NUMBER,
     WHITE_SPACE,
+    text_of,
 )
 from .._schema.secret_signs import (
     URL_WITH_PASSWORD,
@@ -43,9 +45,6 @@ from .._schema.secret_signs import (
     names_secret,
     variable_names_secret,
 )
-
-#: Keys of Flower that hold a secret, which is generated where nobody gives one.
-GENERATED_KEYS = ("password", "cookie_secret")
 
 #: A key that is nearly one of these is masked too: it is one typing mistake away.
 _SECRET_KEYS = ("secret_env", "password")
@@ -149,10 +148,6 @@ _BROKER_KEYS = key_names(Broker)
 _FLOWER_KEYS = key_names(Flower, ServerPod)
 _OAUTH_KEYS = key_names(FlowerOauth)
 _EXPORTER_KEYS = key_names(Exporter, ServerPod)
-
-
-#: Keys of a broker that hold a secret, which the role keeps in one Secret.
-BROKER_SECRETS = ("password", "sentinel_password", "access_key_id", "secret_access_key")
 
 
 def broker_without_secrets(value: Any, masks_env: bool = True) -> Any:
@@ -325,10 +320,3 @@ def _accepts(keys: Any) -> bool:
 def _is_vaulted(value: Any) -> bool:
     """A value that a vault still holds (ansible-core before 2.19); it reads as text once asked for it."""
     return hasattr(value, "_ciphertext")
-
-
-def text_of(value: Any) -> str:
-    """A value of the inventory as the text that a Secret holds."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)

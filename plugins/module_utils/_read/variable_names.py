@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 
-from .._schema.layers import PREFIX
+from .._model.fleet import Broker
+from .._schema.keys import key_names
+from .._schema.layers import LAYER_NAME, PREFIX
+from .._schema.problems import Problems, suggest
+from .reader import LAYERED, VARIANT_CLASSES, Inventory
 
 #: Variables of the playbooks, beside those of the role.
 PLAYBOOK_VARIABLES = ("celery_workers_hosts", "celery_workers_confirm_remove")
@@ -63,3 +68,45 @@ def _distance(one: str, other: str) -> int:
             if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
                 row[j] = min(row[j], older[j - 2] + 1)
     return row[-1]
+
+
+def check_variables(inventory: Inventory, problems: Problems) -> None:
+    """Every C(celery_workers_*) variable must be one that something reads."""
+    known = {*inventory.known_variables, *PLAYBOOK_VARIABLES} if inventory.known_variables else set()
+    for name in sorted(inventory.variable_names):
+        if not known or name in known or LAYER_NAME.match(name):
+            continue
+        meant = meant_variable(name, known)
+        base = next((item for item in _LAYERED_NAMES if name.startswith(item)), "")
+        if meant:
+            problems.add(name, f"this name is not one of the role's, which all begin with {PREFIX}; write {meant}.")
+        elif not name.startswith(PREFIX):
+            continue
+        elif base and (name.startswith(f"{base}__") or re.fullmatch(r"_*[0-9]+(_.*)?", name.removeprefix(base))):
+            problems.add(
+                name,
+                f"a layer's name is {base}__<two digits>_<name>; did you mean {_layer_name(base, name)}? Layers are "
+                "merged in the order of their digits.",
+            )
+        elif "__" in name:
+            problems.add(name, f"only {', '.join(PREFIX + layered for layered in LAYERED)} have layers.")
+        elif base and name.removeprefix(f"{base}_") in _KEYS_OF_VARIABLE[base.removeprefix(PREFIX)]:
+            key = name.removeprefix(f"{base}_")
+            problems.add(name, f"the role has no variable of this name; write {key} as a key under {base}.")
+        else:
+            problems.add(name, f"the role has no variable of this name; {suggest(name, known)}")
+
+
+#: Names of variables with layers, the longest first, because one may begin with another.
+_LAYERED_NAMES = sorted((PREFIX + name for name in LAYERED), key=len, reverse=True)
+_KEYS_OF_VARIABLE: dict[str, set[str]] = defaultdict(
+    set, broker=key_names(Broker), queue_defaults=key_names(*VARIANT_CLASSES)
+)
+
+
+def _layer_name(base: str, name: str) -> str:
+    """The name of a layer that was perhaps meant."""
+    rest = name.removeprefix(base).strip("_")
+    word = rest.lstrip("0123456789")
+    digits = rest.removesuffix(word)
+    return f"{base}__{int(digits or 50) % 100:02}_{word.strip('_') or 'name'}"

@@ -138,3 +138,14 @@ def layers_of(base: str, layers: Iterable[Layer]) -> list[Layer]:
 def _base_of(name: str) -> str | None:
     match = LAYER_NAME.match(name)
     return match["base"] if match else None
+
+
+#: How many levels of a variable name services and variants, below which a null is no value but one without keys.
+NULL_DEPTH = {"services": 1, "config": 2}
+
+
+def without_nulls(value: Any, depth: int) -> Any:
+    """A service or variant that is null is one without keys of its own; C(high:) is the natural way to write it."""
+    if depth == 0 or not isinstance(value, Mapping):
+        return value
+    return {key: without_nulls({} if item is None else item, depth - 1) for key, item in value.items()}

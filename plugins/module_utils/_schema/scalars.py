@@ -286,3 +286,10 @@ def unknown_key(owner: str, name: str, path: str, known: set[str], problems: Pro
     :param owner: what lacks it, as a sentence begins: ``a variant``.
     """
     problems.add(path, f"{owner} has no {name!r}; {suggest(name, known)}")
+
+
+def text_of(value: Any) -> str:
+    """A value of the inventory as the text that a Secret holds."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

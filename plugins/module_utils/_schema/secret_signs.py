@@ -101,6 +101,19 @@ def holds_secret(text: str) -> bool:
     return bool(URL_WITH_PASSWORD.search(text) or _PRIVATE_KEY.search(text) or _PASSWORD_IN_TEXT.search(text))
 
 
+def plain_secret(name: str, key: str) -> str:
+    """What is wrong with an environment entry that shows a secret, and where its value belongs.
+
+    :param key: the key it is written under: only the worker's own container has secret_env.
+    """
+    place = "secret_env" if key == "env" else "a Secret, and refer to it with valueFrom.secretKeyRef"
+    part = "" if variable_names_secret(name) else f" (or only its secret part, and write $(NAME) for that in {name})"
+    return (
+        f"{name} looks like a secret, and anyone who can read Deployments would see it; move it to {place}{part}, or "
+        "accept_risks: [plain-secret] if it is none."
+    )
+
+
 def _is_named(name: str, text: str) -> bool:
     if _SECRET_VARIABLE.search(name):
         return True

@@ -25,7 +25,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._build.recordings 
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed
 from ansible_collections.queueops.celery.plugins.module_utils._model.watching import ALERTS
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import LAYERED
+from ansible_collections.queueops.celery.plugins.module_utils._read.reader import LAYERED
 
 from tests.support.fleet_series import Flower, Keda, State, flat, node, rising
 from tests.support.promtool import Expected, Groups, Rendered, Scene, Series, check_rules, play, require_promtool

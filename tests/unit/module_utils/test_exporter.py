@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_manifests
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import Observed, ObservedObject
 
+from tests.support.secret_manifests import secret_manifests
 from tests.unit.inventories import IMAGE, fleet_of, of_kind
 from tests.unit.watching import (
     RABBITMQ,

@@ -11,17 +11,18 @@ from datetime import date
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_manifests
 from ansible_collections.queueops.celery.plugins.module_utils._build.watching import watching_resources
 from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import Layer
 from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._schema.scalars import MISPLACED
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 
+from tests.support.secret_manifests import secret_manifests
 from tests.unit.inventories import IMAGE
 
 URL = "postgres://shop:hunter2@db/shop"

@@ -20,7 +20,6 @@ import pytest
 import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._build.routing import (
     RoutingOptions,
-    lost_routes,
     routes_name,
     routing_resources,
     routing_table,
@@ -29,10 +28,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._build.routing imp
     task_routes_module,
     tutor_plugin,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._check.routes import lost_routes
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Pod, Route, Service
 from ansible_collections.queueops.celery.plugins.module_utils._openedx.tasks import RELEASES, recommended_routes
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -547,7 +547,7 @@ def test_a_tutor_plugin_cannot_reach_another_service() -> None:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_no_recommended_route_is_lost(release: str) -> None:
-    assert lost_routes(openedx(release=release, routing="recommended"), release) == []
+    assert list(lost_routes(openedx(release=release, routing="recommended"))) == []
 
 
 def test_a_route_to_workers_that_do_not_know_the_task_is_lost() -> None:
@@ -566,7 +566,7 @@ def test_one_consumer_that_does_not_know_the_task_loses_its_share() -> None:
 
 
 def test_both_sides_run_the_grades_tasks() -> None:
-    assert lost_routes(openedx({"cms": {FAN_OUT: "edx.cms.core.default"}})) == []
+    assert list(lost_routes(openedx({"cms": {FAN_OUT: "edx.cms.core.default"}}))) == []
     assert len(lost({"cms": {FOR_USER: "edx.cms.core.default"}})) == 1
 
 
@@ -578,4 +578,4 @@ def test_a_service_is_known_by_its_app_not_by_its_name() -> None:
     }
     config = {"reports": {"default": {"queues": ["reports"]}}}
     task = "lms.djangoapps.instructor_task.tasks.rescore_problem"
-    assert lost_routes(openedx({"lms": {task: "reports"}}, services=services, config=config)) == []
+    assert list(lost_routes(openedx({"lms": {task: "reports"}}, services=services, config=config))) == []

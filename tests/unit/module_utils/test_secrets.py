@@ -15,7 +15,6 @@ import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import (
     generated,
     redact,
-    secret_manifests,
     secret_names,
     without_stale_keys,
 )
@@ -30,6 +29,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._read.redaction im
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from kombu.utils.url import parse_url
 
+from tests.support.secret_manifests import secret_manifests
 from tests.unit.inventories import IMAGE, fleet_of, one_variant, problems_of
 from tests.unit.watching import OAUTH
 

@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources
 from ansible_collections.queueops.celery.plugins.module_utils._build.secret_table import secret_table
-from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_manifests, secret_names
+from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_names
 from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.names import ownership_labels
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed, ObservedObject
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import Layer
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 
+from tests.support.secret_manifests import secret_manifests
 from tests.unit.inventories import IMAGE
 
 SHARED = {"A": "hunter2", "B": {"secret": "mine", "key": "b"}}

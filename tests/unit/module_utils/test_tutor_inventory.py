@@ -23,8 +23,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._openedx.tutor imp
     observed_of,
     read_project,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._read.inventory import Inventory, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import Layer
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 
 from tests.unit.tutor_trees import (
     PASSWORD,

@@ -101,8 +101,8 @@ def test_every_problem_of_an_inventory_comes_in_one_message() -> None:
         dashboard={"colour": "red"},
     )
     assert result["msg"].startswith("The inventory has 3 problems.")
-    assert [problem.partition(": ")[0] for problem in result["problems"]] == [
+    assert {problem.partition(": ")[0] for problem in result["problems"]} == {
         "celery_workers_service_monitor_enabled",
         "celery_workers_prometheus_rule.severities.CeleryTasksFail",
         "celery_workers_dashboard.colour",
-    ]
+    }

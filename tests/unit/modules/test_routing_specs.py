@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.queueops.celery.plugins.doc_fragments import _fleet
-from ansible_collections.queueops.celery.plugins.module_utils._build.routing import REDIS_POLICIES
+from ansible_collections.queueops.celery.plugins.module_utils._celery.brokers import REDIS_POLICIES
 from ansible_collections.queueops.celery.plugins.modules import routing_specs
 
 from tests.unit.inventories import IMAGE

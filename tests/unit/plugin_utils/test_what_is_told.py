@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secret_manifests
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import Report
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.manifest_tree import TreeError
 from ansible_collections.queueops.celery.plugins.module_utils.plan import covers
@@ -31,6 +30,7 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._screen import out
 from ansible_collections.queueops.celery.plugins.plugin_utils._secret_objects import refused_secrets
 
 from tests.integration.cluster import _PATHS
+from tests.support.secret_manifests import secret_manifests
 from tests.unit.inventories import IMAGE
 
 try:

@@ -1,0 +1,44 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the variables of an inventory to a Fleet that has been judged: read, then check."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ._check.fleet import check_everything
+from ._model.fleet import Fleet
+from ._model.observed import Observed
+from ._read.inventory import read_inventory
+from ._read.module_options import inventory_from
+from ._read.reader import Inventory
+from ._schema.problems import InventoryError, Problems
+
+
+def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
+    """The fleet that an inventory describes.
+
+    :param may_be_empty: whether an inventory without services is one; computed from, it would ask for nothing at all.
+    :raises InventoryError: with every problem that was found.
+    """
+    problems = Problems()
+    fleet = read_inventory(inventory, problems, may_be_empty)
+    check_everything(fleet, inventory.layers, problems, inventory.output, inventory.preset == "openedx")
+    problems.raise_any()
+    return replace(fleet, warnings=tuple(dict.fromkeys(problems.warnings)))
+
+
+def read_fleet(module: Any, observed: Observed | None = None, may_be_empty: bool = False) -> Fleet:
+    """The fleet that a module's parameters describe. With problems the module fails and names them all.
+
+    :param module: the AnsibleModule.
+    :param observed: as for L(inventory_from).
+    :param may_be_empty: as for L(parse_fleet).
+    """
+    try:
+        return parse_fleet(inventory_from(module.params, observed), may_be_empty)
+    except InventoryError as error:
+        module.fail_json(msg=str(error), problems=[str(problem) for problem in error.problems])
+        raise

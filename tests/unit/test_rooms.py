@@ -1,0 +1,76 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rooms of module_utils: data flows one way through them, and each is small enough to find one's way in."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+ROOT = PLUGINS / "module_utils"
+
+#: Room to the rooms that it may import from. What stands directly below module_utils is a door: it may open every room.
+ROOMS: dict[str, set[str]] = {
+    "_schema": set(),
+    "_model": {"_schema"},
+    "_celery": {"_schema", "_model"},
+    "_openedx": {"_schema", "_model", "_celery"},
+    "_read": {"_schema", "_model", "_celery", "_openedx"},
+    "_build": {"_schema", "_model", "_celery", "_openedx"},
+    "_check": {"_schema", "_model", "_celery", "_openedx", "_build"},
+    "_cluster": {"_schema", "_model", "_celery"},
+}
+FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
+SOURCES = sorted(path.relative_to(PLUGINS) for path in PLUGINS.rglob("*.py"))
+#: Tables: rows of names, panels and rules, which are read one at a time.
+TABLES: set[str] = set()
+
+
+def imports(path: Path) -> Iterator[tuple[str, ...]]:
+    """Room and module of every import from module_utils; a door has no room."""
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or (node.module or "").startswith(
+            ("ansible.", "ansible_collections.k")
+        ):
+            continue
+        base = list(path.parent.parts)
+        if node.level:
+            yield (*base[: len(base) - node.level + 1], *(node.module or "").split("."))
+        elif "module_utils" in (node.module or ""):
+            yield tuple((node.module or "").partition("module_utils.")[2].split("."))
+
+
+def test_every_room_is_one_of_those_that_the_picture_shows() -> None:
+    assert {path.parts[0] for path in FILES if len(path.parts) > 1} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if len(path.parts) > 1], ids=str)
+def test_a_room_imports_only_from_rooms_before_it(path: Path) -> None:
+    room = path.parts[0]
+    assert {target[0] for target in imports(path)} <= {room, *ROOMS[room]}
+
+
+def test_no_circle_is_among_the_rooms() -> None:
+    order: list[str] = []
+    while len(order) < len(ROOMS):
+        free = [room for room, needs in ROOMS.items() if room not in order and needs <= set(order)]
+        assert free, set(ROOMS) - set(order)
+        order += free
+
+
+def test_nothing_in_the_rooms_reads_a_clock_or_draws_by_lot_but_what_says_so() -> None:
+    """What is planned from the same input is the same, byte for byte."""
+    allowed = {"_build/secrets.py", "_cluster/asking.py", "_cluster/reading.py"}
+    found = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if set(names) & {"random", "secrets", "time", "uuid"}:
+                found.add(path.as_posix())
+    assert found <= allowed
