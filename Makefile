@@ -34,10 +34,10 @@ lint: $(VENV_TEST) ## ruff, mypy (strict), yamllint and ansible-lint (production
 pages: $(VENV_TEST) ## Generated pages and files are up to date, and every example inventory in the docs works
 	@$(RUN) $@
 
-sanity: $(VENV_TEST) ## ansible-test sanity on ansible-core 2.19, without ignores
+sanity: $(VENV_TEST) ## ansible-test sanity of what is shipped, on ansible-core 2.19, without ignores
 	@$(RUN) $@
 
-sanity-newest: $(VENV_TEST) ## The same on ansible-core 2.21, where Python 3.12 or newer is found
+sanity-newest: $(VENV_TEST) ## The same and the tests on ansible-core 2.21, with every Python from 3.11; it needs 3.12 or newer
 	@$(RUN) $@
 
 unit: $(VENV_TEST) ## Unit tests: pure Python

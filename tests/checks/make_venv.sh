@@ -13,6 +13,7 @@ python=$(sh "$here/find_python.sh" "$3" "$4")
 echo "Making $venv from $lock (needed once, and again when the pins change) ..."
 rm -rf "$venv"
 "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps -r "$lock"
+# Python compiles what it imports. The package ansible is mostly collections that nothing here imports.
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-compile --no-deps -r "$lock"
 "$venv/bin/python" -m pip check --disable-pip-version-check
 printf '%s\n' "$stamp" >"$venv/stamp"

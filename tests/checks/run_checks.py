@@ -29,7 +29,8 @@ NOT_RUN = re.compile(r"^(?:NOT RUN|SKIPPED \[|WARNING: Skipping).*$", re.M)
 
 
 def pytest(suite: str, *options: str) -> list[str]:
-    return ["python", "-m", "pytest", f"tests/{suite}", *options]
+    """A suite, whose log names what took longest."""
+    return ["python", "-m", "pytest", f"tests/{suite}", "--durations=15", *options]
 
 
 def script(name: str) -> list[str]:
@@ -57,7 +58,8 @@ CHECKS: dict[str, list[list[str]]] = {
     "demo": [["make", "--no-print-directory", "demo"]],
 }
 
-# Left to `make test-all`, which the hosted pipeline runs: five minutes more, for what sanity on 2.19 has not found yet.
+# Left to `make test-all`, which the hosted pipeline runs: minutes more, for what sanity on 2.19 has not found yet. It also
+# reads the tests, which ruff and mypy have read, and compiles and imports with every Python that is found.
 SLOW = {"sanity-newest"}
 SETS = {"most": [name for name in CHECKS if name not in SLOW], "all": list(CHECKS)}
 
@@ -76,6 +78,7 @@ class Outcome:
     name: str
     ok: bool = False
     seconds: float = 0.0
+    processor: float = 0.0  # seconds of all its processes: what a check costs, also on a busy machine
     output: str = ""
     not_run: list[str] = field(default_factory=list)
 
@@ -86,8 +89,11 @@ def fill(step: list[str]) -> list[str]:
     return [word for part in step for word in (folders if part == "@typed" else [part])]
 
 
-def run_step(step: list[str], log: Path, env: dict[str, str], echo: bool, deadline: float) -> int:
-    """Run one command in its own process group, write what it prints into the log, and end it at the deadline."""
+def run_step(step: list[str], log: Path, env: dict[str, str], echo: bool, deadline: float) -> tuple[int, float]:
+    """Run one command in its own process group, write what it prints into the log, and end it at the deadline.
+
+    Returns its exit code and the processor seconds of all its processes.
+    """
     with log.open("a", encoding="utf-8") as sink:
 
         def write(text: str) -> None:
@@ -121,7 +127,8 @@ def run_step(step: list[str], log: Path, env: dict[str, str], echo: bool, deadli
                 assert process.stdout is not None
                 for line in process.stdout:
                     write(line)
-                code = process.wait()
+                status, used = os.wait4(process.pid, 0)[1:]
+                process.returncode = os.waitstatus_to_exitcode(status)
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
@@ -129,8 +136,7 @@ def run_step(step: list[str], log: Path, env: dict[str, str], echo: bool, deadli
                 timer.cancel()
         if late.is_set():
             write(f"Ended after {TIME_LIMIT} seconds.\n")
-            return 1
-        return code
+        return 1 if late.is_set() else process.returncode, used.ru_utime + used.ru_stime
 
 
 def run_check(name: str, echo: bool) -> Outcome:
@@ -141,8 +147,9 @@ def run_check(name: str, echo: bool) -> Outcome:
     env = layout.environment(VENV)
     start = time.monotonic()
     for step in CHECKS[name]:
-        if run_step(fill(step), log, env, echo, start + TIME_LIMIT) != 0:
-            outcome.ok = False
+        code, processor = run_step(fill(step), log, env, echo, start + TIME_LIMIT)
+        outcome.ok = outcome.ok and code == 0
+        outcome.processor += processor
     outcome.seconds = time.monotonic() - start
     outcome.output = log.read_text(encoding="utf-8")
     outcome.not_run = NOT_RUN.findall(outcome.output)
@@ -178,7 +185,8 @@ def report(outcomes: list[Outcome]) -> None:
         print("\n".join(not_run))
     print("\nChecks:")
     for outcome in outcomes:
-        print(f"  {'passed' if outcome.ok else 'FAILED'}  {outcome.name:<12} {outcome.seconds:6.1f} s")
+        word = "passed" if outcome.ok else "FAILED"
+        print(f"  {word}  {outcome.name:<13} {outcome.seconds:6.1f} s, {outcome.processor:6.1f} s of processor")
 
 
 def main(argv: list[str]) -> int:

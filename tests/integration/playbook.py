@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from tests.checks import layout
+from tests.support.warm_python import warm_command
 
 Json = dict[str, Any]
 
@@ -172,7 +173,7 @@ class Player:
             *options,
         )
         process = subprocess.Popen(
-            command,
+            warm_command(command) if venv == VENV_TEST else command,
             cwd=self.folder,
             env=self._environment(venv, json_output) | dict(env or {}),
             stdin=subprocess.DEVNULL,

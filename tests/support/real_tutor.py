@@ -74,9 +74,9 @@ def tutor_environment(version: str, *packages: str) -> Path:
         if stamp.exists() and stamp.read_text(encoding="utf-8") == content:
             return folder
         shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
-        python = str(folder / "bin" / "python")
-        install = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", *requirements]
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(folder / "bin" / "python")]
+        install = [*pip, "install", "-qq", "--no-compile", *requirements]
         subprocess.run(install, check=True, timeout=600)
         stamp.write_text(content, encoding="utf-8")
     return folder

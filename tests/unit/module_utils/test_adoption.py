@@ -114,7 +114,7 @@ _OTHER_WORDS = st.one_of(
 _PARTS = st.lists(st.one_of(_QUEUE_WORDS, _OTHER_WORDS), max_size=8)
 
 
-@settings(derandomize=True, database=None, deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     parts=_PARTS,
     start=st.sampled_from([("celery", "worker"), ("celery", "-A", "worker_app", "worker"), ("exec", "worker")]),

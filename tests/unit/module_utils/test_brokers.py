@@ -227,7 +227,7 @@ _WHOLE: dict[str, dict[str, Any]] = {
 _WRONG: list[Any] = ["", [], {}, "x y", -1, "a:b", {"x": 1}, [1], 1.5, "REMOVED:SECRET"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_one_mistake_in_a_broker_is_one_problem(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(sorted(_WHOLE)))

@@ -222,7 +222,7 @@ def test_a_trigger_is_named_after_what_it_counts(
     assert [trigger["name"] for trigger in spec_with(keys, broker=broker)["triggers"]] == names
 
 
-@settings(derandomize=True, database=None, deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(queues=st.lists(st.text("ab7_.-/é", min_size=1, max_size=4), min_size=2, max_size=6, unique=True))
 def test_whatever_queues_are_called_their_triggers_have_names_of_their_own_that_a_formula_can_hold(
     queues: list[str],

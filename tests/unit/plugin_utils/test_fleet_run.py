@@ -314,7 +314,7 @@ def _variables(drawn: Object) -> Object:
     return inventory(drawn["config"], broker=drawn["broker"], **rest)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(_INVENTORIES, _INVENTORIES, st.data())
 def test_whatever_runs_a_run_keeps_consumers_and_sight_and_a_second_one_sends_nothing(
     before: Object, after: Object, data: st.DataObject

@@ -1,0 +1,97 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A program that is started warm behaves as one that is started as usual."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.warm_python import warm_command
+
+SAYS = """
+import json, os, sys
+print(json.dumps({
+    "name": __name__, "argv": sys.argv, "cwd": os.getcwd(), "path": sys.path[0], "environment": dict(os.environ),
+    "input": sys.stdin.read(), "hash": hash("lms"), "configured": "ansible.constants" in sys.modules,
+}))
+print("a warning", file=sys.stderr)
+sys.exit(7)
+"""
+
+WAITS = """
+import atexit, os, sys, time
+atexit.register(lambda: open("ended", "w").close())
+open("pid", "w").write(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+def program(folder: Path, text: str) -> list[str]:
+    script = folder / "program.py"
+    script.write_text(text, encoding="utf-8")
+    return [str(script), "--option", "a b"]
+
+
+def started(folder: Path) -> tuple[subprocess.Popen[str], int]:
+    """A program that waits, and its process ID."""
+    process = subprocess.Popen(warm_command(program(folder, WAITS)), cwd=folder, stderr=subprocess.PIPE, text=True)
+    while not (folder / "pid").exists() or not (folder / "pid").read_text():
+        assert process.poll() is None
+        time.sleep(0.01)
+    return process, int((folder / "pid").read_text())
+
+
+def said(folder: Path, command: list[str]) -> dict[str, Any]:
+    environment = {"PATH": os.environ["PATH"], "ONLY": "this"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, input="typed", capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (7, "a warning\n"), done
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_it_sees_and_says_what_it_does_otherwise(tmp_path: Path) -> None:
+    command = program(tmp_path, SAYS)
+    cold = said(tmp_path, [sys.executable, *command])
+    warm = said(tmp_path, warm_command(command))
+    del cold["hash"], warm["hash"]
+    assert warm == cold
+    assert not warm["configured"]
+
+
+def test_the_order_of_sets_differs_from_one_run_to_the_next(tmp_path: Path) -> None:
+    command = program(tmp_path, SAYS)
+    assert said(tmp_path, warm_command(command))["hash"] != said(tmp_path, warm_command(command))["hash"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_it(tmp_path: Path, number: signal.Signals) -> None:
+    process, _pid = started(tmp_path)
+    process.send_signal(number)
+    stderr = process.communicate(timeout=60)[1]
+    if number == signal.SIGINT:
+        assert "KeyboardInterrupt" in stderr
+        assert (tmp_path / "ended").exists()
+    else:
+        assert process.returncode == -signal.SIGTERM
+
+
+def test_it_is_killed_with_its_command(tmp_path: Path) -> None:
+    process, pid = started(tmp_path)
+    process.kill()
+    process.communicate(timeout=60)
+    end = time.monotonic() + 60
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{pid}").exists()
