@@ -58,8 +58,8 @@ CHECKS: dict[str, list[list[str]]] = {
     "demo": [["make", "--no-print-directory", "demo"]],
 }
 
-# Left to `make test-all`, which the hosted pipeline runs: minutes more, for what sanity on 2.19 has not found yet. It also
-# reads the tests, which ruff and mypy have read, and compiles and imports with every Python that is found.
+# Left to `make test-all`, which the hosted pipeline runs: minutes more, for what sanity on 2.19 has not found yet. It
+# also reads the tests, which ruff and mypy have read, and compiles and imports with every Python that is found.
 SLOW = {"sanity-newest"}
 SETS = {"most": [name for name in CHECKS if name not in SLOW], "all": list(CHECKS)}
 

@@ -23,10 +23,23 @@ _SHOWN = 20_000  # characters of a run's output
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With -n, the tests of one story go to one process: its runs are made once."""
+    """With -n, the tests of one story go to one process, in the order below: its runs are made once."""
     from xdist.scheduler import LoadScopeScheduling
 
+    # Else the stories with most tests go first. What takes long are the runs, and a long one would end alone.
+    config.option.loadscopereorder = False
     return LoadScopeScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First what waits for real programs, so that other stories use the processor meanwhile; last what needs no run."""
+
+    def rank(item: pytest.Item) -> int:
+        if item.path.name.startswith("test_real_"):
+            return 0
+        return 1 if "player" in getattr(item, "fixturenames", ()) else 2
+
+    items.sort(key=rank)
 
 
 @pytest.hookimpl(hookwrapper=True)

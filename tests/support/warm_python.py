@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts the programs of an environment in a third of the time: they are forked from a process that knows its imports.
+"""Starts the programs of an environment in half the time: they are forked from a process that knows its imports.
 
 In a test:
 
