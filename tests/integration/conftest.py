@@ -21,14 +21,30 @@ from tests.support.kubernetes_emulator import Emulator
 _SHOWN = 20_000  # characters of a run's output
 
 
+#: A version that a test is about, in its parameters.
+_VERSION = re.compile(r"[\[-](\d+\.\d+(?:\.\d+)?)[\]-]")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With -n, the tests of one story go to one process, in the order below: its runs are made once."""
+    """With -n, the tests of one story go to one process, in the order below: its runs are made once.
+
+    A file without stories is one as well, or one for each version that it is about.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
+    scheduling = LoadScopeScheduling(config, log)
+    story_of = scheduling._split_scope
+
+    def split_scope(nodeid: str) -> str:
+        scope: str = story_of(nodeid)
+        version = None if "::" in scope else _VERSION.search(nodeid)
+        return f"{scope} {version[1]}" if version else scope
+
+    scheduling._split_scope = split_scope
     # Else the stories with most tests go first. What takes long are the runs, and a long one would end alone.
     config.option.loadscopereorder = False
-    return LoadScopeScheduling(config, log)
+    return scheduling
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

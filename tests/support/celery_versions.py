@@ -5,13 +5,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.checks import layout
+from .environments import environment_with
 
 #: What is installed for each version. Celery 5.4 alone would bring a kombu that refuses the redis it brings.
 REQUIREMENTS = {
@@ -23,23 +19,5 @@ REQUIREMENTS = {
 
 
 def celery_environment(version: str) -> Path:
-    """The folder of an environment with that version, whose bin/ has celery and python.
-
-    It is made with the interpreter in use, the first time in up to half a minute. Several callers at once wait for one.
-    """
-    requirements = REQUIREMENTS[version]
-    folder = layout.BUILD / f"celery-{version}"
-    layout.BUILD.mkdir(exist_ok=True)
-    stamp = folder / "stamp"
-    content = "\n".join([sys.version, str(folder), *requirements])
-    with (layout.BUILD / f"celery-{version}.lock").open("w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if stamp.exists() and stamp.read_text(encoding="utf-8") == content:
-            return folder
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
-        python = str(folder / "bin" / "python")
-        install = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", *requirements]
-        subprocess.run(install, check=True, timeout=600)
-        stamp.write_text(content, encoding="utf-8")
-    return folder
+    """The folder of an environment with that version, whose bin/ has celery and python."""
+    return environment_with(f"celery-{version}", REQUIREMENTS[version])

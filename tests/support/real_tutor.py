@@ -13,21 +13,18 @@ A site is a folder. Rendering it again keeps its ID, its passwords and the setti
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.checks import layout
-
 from ._kustomize import kustomized
+from .environments import environment_with
 from .kubectl_apply import apply
 
 __all__ = ["VERSIONS", "apply", "manifests", "plugin_site", "render", "tutor_environment"]
@@ -60,26 +57,10 @@ def _workers(config):
 def tutor_environment(version: str, *packages: str) -> Path:
     """The folder of an environment with that release, whose bin/ has tutor and python.
 
-    It is made with the interpreter in use, the first time in about half a minute. Several callers at once wait for one.
     Further packages make an environment of their own; each needs a version, as in `tutor-mfe==22.0.0`.
     """
-    requirements = [*REQUIREMENTS[version], *sorted(packages)]
     name = "-".join(["tutor", version, *(package.replace("==", "-") for package in sorted(packages))])
-    folder = layout.BUILD / name
-    layout.BUILD.mkdir(exist_ok=True)
-    stamp = folder / "stamp"
-    content = "\n".join([sys.version, str(folder), *requirements])
-    with (layout.BUILD / f"{name}.lock").open("w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if stamp.exists() and stamp.read_text(encoding="utf-8") == content:
-            return folder
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(folder / "bin" / "python")]
-        install = [*pip, "install", "-qq", "--no-compile", *requirements]
-        subprocess.run(install, check=True, timeout=600)
-        stamp.write_text(content, encoding="utf-8")
-    return folder
+    return environment_with(name, [*REQUIREMENTS[version], *sorted(packages)])
 
 
 def render(
