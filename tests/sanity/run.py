@@ -56,6 +56,10 @@ def supply_get_pip(venv: Path) -> None:
         shutil.copytree(library(venv, "pip"), lent / "pip", ignore=shutil.ignore_patterns("__pycache__"))
     cache = HOME / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
+    # A dozen environments are made, each with a pip that is used once: Python compiles what it imports.
+    settings = HOME / ".config" / "pip" / "pip.conf"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text("[install]\ncompile = no\n", encoding="utf-8")
     script = GET_PIP.format(folder=str(lent))
     for version in pip_versions:
         (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(script, encoding="utf-8")
