@@ -6,15 +6,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
+from ansible import constants
 from ansible.plugins.action import ActionBase
+from ansible_collections.queueops.celery.plugins.module_utils.neighbours import collisions
+from ansible_collections.queueops.celery.plugins.plugin_utils._files import TreeError, write_text
 from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, PLAN, VALIDATE, FleetRun
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import VariableError, read_variables
+from ansible_collections.queueops.celery.plugins.plugin_utils._hosts import Hosts, play_of
 from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import KubernetesCore
+from ansible_collections.queueops.celery.plugins.plugin_utils._reports import (
+    HostReport,
+    Progress,
+    RunFolder,
+    as_data,
+    as_json,
+    many_hosts,
+    one_host,
+    shared_warnings,
+)
+from ansible_collections.queueops.celery.plugins.plugin_utils._screen import Screen, is_for_people, verbosity
 
 #: Variables that the role reads without having a default for them.
 _WITHOUT_DEFAULT = ("celery_workers_namespace", "celery_workers_hosts")
+#: Strategies in which a host does not wait for the others.
+_OUT_OF_STEP = ("free", "host_pinned")
 
 
 class ActionModule(ActionBase):
@@ -25,14 +43,25 @@ class ActionModule(ActionBase):
     _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Read the variables of the host and bring its fleet into its state."""
+        """Read the variables of the host and bring its fleet into its state, or say what was done on all hosts."""
         host_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, host_vars)
-        _checked, arguments = self.validate_argument_spec({"only_verify": {"type": "bool", "default": False}})
+        options = {name: {"type": "bool", "default": False} for name in ("only_verify", "only_report")}
+        _checked, arguments = self.validate_argument_spec(options)
+        if arguments["only_report"]:
+            return {**result, **self._say_all(host_vars)}
+        return {**result, **self._work(host_vars, arguments["only_verify"])}
+
+    def _work(self, host_vars: dict[str, Any], only_verifies: bool) -> dict[str, Any]:
+        host = str(host_vars.get("inventory_hostname", ""))
+        report = HostReport(host)
         try:
+            crossing = self._crossing(host, host_vars)
+            if crossing:
+                raise VariableError("\n".join(crossing))
             variables = read_variables(self._templar, host_vars, self._known_variables())
             run = FleetRun(
-                host=str(host_vars.get("inventory_hostname", "")),
+                host=host,
                 variables=variables,
                 connect=lambda connection: KubernetesCore(self, host_vars, connection),
                 reaches=self._stage(host_vars),
@@ -41,12 +70,84 @@ class ActionModule(ActionBase):
                 # All of the inventory, whatever --limit leaves in the play.
                 hosts=tuple(map(str, (host_vars.get("groups") or {}).get("all") or ())),
             )
-            found = run.verify() if arguments["only_verify"] else run.apply()
+            found, report = (run.verify() if only_verifies else run.apply()), run.report
         except VariableError as error:
-            found = {"failed": True, "msg": str(error)}
+            found, report.failed = {"failed": True, "msg": str(error)}, str(error)
         # A failure is shown whole, and its message lists the problems already.
         found.pop("problems", None)
-        return {**result, **found}
+        if only_verifies:
+            return found
+        self._folder().write(report)
+        return {**self._quiet(found, host_vars), **({} if self._in_step() else {"in_step": False})}
+
+    def _quiet(self, found: dict[str, Any], host_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """A result without what the last task of the role says once for all hosts, where people read it."""
+        if not is_for_people() or verbosity() > 0:
+            return found
+        if found.get("failed"):
+            # It is printed as it is, and the report has the rest.
+            return {name: found[name] for name in ("failed", "changed", "msg", "diff", "warnings") if found.get(name)}
+        if len(self._hosts(host_vars)) > 1:
+            return {name: value for name, value in found.items() if name != "warnings"}
+        return found
+
+    def _crossing(self, host: str, host_vars: dict[str, Any]) -> list[str]:
+        """Why this host must not run beside the others, unless the play before has looked."""
+        before = host_vars.get("_celery_workers_hosts")
+        if isinstance(before, Mapping) and host in (before.get("checked") or ()):
+            return []
+        hosts = Hosts(self, host_vars)
+        return list(collisions(hosts.places(hosts.of_play()), [host], hosts.objects))
+
+    # What was done on all hosts
+
+    def _say_all(self, host_vars: Mapping[str, Any]) -> dict[str, Any]:
+        folder = self._folder()
+        found = folder.read()
+        play = play_of(self)
+        progress = Progress(
+            hosts=self._hosts(host_vars),
+            active=_names(host_vars, "ansible_play_hosts"),
+            batch=_names(host_vars, "ansible_play_batch"),
+            stops_at_failures=bool(play.any_errors_fatal) or play.max_fail_percentage is not None,
+        )
+        if not found or not progress.is_over(found):
+            return {"changed": False}
+        if not self._in_step() and not folder.is_first(str(self._task._uuid)):
+            return {"changed": False}
+        reports = progress.all_reports(found)
+        try:
+            files = write_reports(reports)
+        except TreeError as error:
+            return {"failed": True, "msg": str(error)}
+        self._show(reports)
+        result: dict[str, Any] = {"changed": False, "hosts": as_data(reports), "report_files": files}
+        if is_for_people():
+            # Each host's own are in its result, which people see of few hosts only.
+            del result["hosts"]
+            if len(reports) > 1 and verbosity() == 0:
+                result["warnings"] = shared_warnings(reports)
+        return result
+
+    @staticmethod
+    def _show(reports: list[HostReport]) -> None:
+        shows = Screen("")
+        if len(reports) == 1 or verbosity() > 0:
+            for report in reports:
+                shows.whole(one_host(report, verbosity()))
+        if len(reports) > 1:
+            shows.whole(many_hosts(reports))
+
+    def _folder(self) -> RunFolder:
+        return RunFolder(Path(constants.DEFAULT_LOCAL_TMP) / f"queueops-celery-{play_of(self)._uuid}")
+
+    def _in_step(self) -> bool:
+        """Whether all hosts have done a task before the first of them starts the next one."""
+        return not str(play_of(self).strategy).endswith(_OUT_OF_STEP)
+
+    @staticmethod
+    def _hosts(host_vars: Mapping[str, Any]) -> list[str]:
+        return _names(host_vars, "ansible_play_hosts_all")
 
     def _known_variables(self) -> tuple[str, ...]:
         """Names that the role has: those of its defaults. Empty outside of a role, where nobody checks."""
@@ -76,3 +177,20 @@ def _is_asked_for(tags: set[str], only: Collection[str], skipped: Collection[str
     """Whether a task with these tags would run, by Ansible's own rules."""
     wanted = bool({"all", "tagged"} & set(only)) or bool(tags & set(only))
     return wanted and not {"all", "tagged"} & set(skipped) and not tags & set(skipped)
+
+
+def _names(host_vars: Mapping[str, Any], variable: str) -> list[str]:
+    return [str(name) for name in host_vars.get(variable) or ()]
+
+
+def write_reports(reports: list[HostReport]) -> list[str]:
+    """Write the reports into the files that their hosts name, also in check mode: it is what the run has found.
+
+    :raises TreeError: if one cannot be written.
+    """
+    paths = list(dict.fromkeys(report.report_file for report in reports if report.report_file))
+    for path in paths:
+        # Of a host whose variables could not be read, no file is known.
+        own = [report for report in reports if report.report_file == path or not report.namespace]
+        write_text(path, as_json(own), checks=False)
+    return paths

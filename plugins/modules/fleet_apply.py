@@ -12,7 +12,7 @@ short_description: Plan the fleet of a host and bring it into its state
 version_added: 1.0.0
 description:
   - Reads the variables of the role P(queueops.celery.celery_workers#role), checks them, compares what should run with
-    what does, and sends only what differs through M(kubernetes.core.k8s). The role is made of this one task.
+    what does, and sends only what differs through M(kubernetes.core.k8s). The role is made of this task alone.
   - Runs on the controller, whatever machine the host is. It needs no connection to the host.
   - Secret values are neither arguments nor results.
 author:
@@ -29,6 +29,10 @@ attributes:
 options:
   only_verify:
     description: Ask the running workers what is in force, and do nothing else.
+    type: bool
+    default: false
+  only_report:
+    description: Say what the runs of this play have done on all hosts, and do nothing else. It is the role's last task.
     type: bool
     default: false
 requirements:
@@ -88,6 +92,25 @@ problems:
 notes:
   description: What is to be known or done beside the run.
   returned: always
+  type: list
+  elements: str
+explained:
+  description: Where each number comes from.
+  returned: with celery_workers_explain
+  type: list
+  elements: str
+in_step:
+  description: Whether the hosts of the play wait for each other after every task.
+  returned: where they do not
+  type: bool
+hosts:
+  description: What was done on each host.
+  returned: with O(only_report=true), to callbacks that programs read
+  type: list
+  elements: dict
+report_files:
+  description: Files that the report was written to.
+  returned: with O(only_report=true), after the last host
   type: list
   elements: str
 """

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import redact
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import ask_fleet
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import (
     Report,
@@ -24,12 +25,13 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes i
     report,
     without_env_secrets,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import Waiting, patience
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import Looks, Waiting, patience
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
+    MOUNTED_SOON,
     Cluster,
     ClusterError,
     address_of,
-    wait_for_fleet,
+    look,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import Observed
@@ -48,6 +50,7 @@ from ansible_collections.queueops.celery.plugins.module_utils.plan import (
 )
 from ansible_collections.queueops.celery.plugins.modules.worker_drain import said, tell
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import write_text
+from ansible_collections.queueops.celery.plugins.plugin_utils._screen import progress_line
 from ansible_collections.queueops.celery.plugins.plugin_utils._secret_objects import refused_secrets
 
 Object = dict[str, Any]
@@ -276,37 +279,49 @@ class Executor:
         names = [item["metadata"]["name"] for item in step.objects if item["kind"] == "Deployment"]
         scalers = [item["metadata"]["name"] for item in step.objects if item["kind"] == "ScaledObject"]
         start = time.monotonic()
-        waiting = self._until_up(names, scalers, start)
+        waiting, ends = self._until_up(names, scalers, start)
         self.waited = round(time.monotonic() - start)
         if waiting:
-            reason = step.reason or (
-                f"Everything is applied, but after {self.waited} seconds this is not up. A second run waits again."
-            )
-            raise StepError("\n".join([reason, *(f"{item.name}: {item.reason}" for item in waiting)]))
+            said = [redact(f"{item.name}: {item.reason}", self.secrets) for item in [*ends, *waiting]]
+            raise StepError("\n".join([self._why_it_ends(step, bool(ends)), *dict.fromkeys(said)]))
 
-    def _until_up(self, names: Collection[str], scalers: Collection[str], start: float) -> list[Waiting]:
-        pauses, said_at, said_last = iter(_PAUSES), start, ""
+    def _why_it_ends(self, step: Step, early: bool) -> str:
+        if step.reason:
+            return step.reason
+        if early:
+            return (
+                f"Everything is applied, but this does not come up by itself, so the run waited no longer than "
+                f"{self.waited} seconds. Fix the cause below; a second run waits again."
+            )
+        return f"Everything is applied, but after {self.waited} seconds this is not up. A second run waits again."
+
+    def _until_up(
+        self, names: Collection[str], scalers: Collection[str], start: float
+    ) -> tuple[list[Waiting], list[Waiting]]:
+        """What is not up in the end, and what of it does not come up by itself."""
+        pauses, said_at, said_last, looks = iter(_PAUSES), start, "", Looks()
         pause, timeout = 0.0, patience(self.fleet, self.timeout)
         while True:
-            waiting = self._look(names, scalers)
+            waiting = self._look(names, scalers, time.monotonic() - start >= MOUNTED_SOON)
             now = time.monotonic()
-            if not waiting or all(item.final for item in waiting) or now - start >= timeout:
-                return waiting
-            line = "; ".join(f"{item.name}: {item.reason}" for item in waiting[:3])
+            ends = looks.pointless(waiting, now)
+            if not waiting or ends or now - start >= timeout:
+                return waiting, ends
+            line = progress_line(waiting, len(names) + len(scalers))
             if line != said_last or now - said_at >= _SAY_AGAIN:
-                self.tell(f"waiting for {len(waiting)} of {len(names) + len(scalers)}: {line}")
+                self.tell(f"{line}, after {round(now - start)} s" if said_last else line)
                 said_at, said_last = now, line
             pause = next(pauses, pause)
             time.sleep(max(0.0, min(pause, start + timeout - now)))
 
-    def _look(self, names: Collection[str], scalers: Collection[str]) -> list[Waiting]:
+    def _look(self, names: Collection[str], scalers: Collection[str], looks_for_mounts: bool) -> list[Waiting]:
         """What is not up. A server that is away is waited for too: it may be its own update."""
         try:
-            return wait_for_fleet(self._open(), self.fleet.name, names, scalers, timeout=0, pause=0)
+            return look(self._open(), self.fleet.name, names, scalers, looks_for_mounts)
         except ClusterError as error:
             if not error.passes:
                 raise
-            return [Waiting(name="the API server", reason=str(error), final=False)]
+            return [Waiting(name="the API server", reason=str(error), progress="the API server does not answer")]
 
     def _open(self) -> Cluster:
         if self.cluster is None:

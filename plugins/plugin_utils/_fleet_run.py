@@ -22,6 +22,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.fleet impor
 from ansible_collections.queueops.celery.plugins.module_utils._model.names import FLEET_LABEL, FLOWER
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed
 from ansible_collections.queueops.celery.plugins.module_utils._openedx.tutor import TutorError, read_observed_project
+from ansible_collections.queueops.celery.plugins.module_utils._read.origins import explained
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import as_yaml
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
@@ -29,6 +30,7 @@ from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse
 from ansible_collections.queueops.celery.plugins.module_utils.plan import (
     Plan,
     Sight,
+    Wishes,
     covers,
     namespace_manifest,
     plan,
@@ -53,11 +55,10 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core i
     KubernetesCore,
     merged,
 )
+from ansible_collections.queueops.celery.plugins.plugin_utils._reports import HostReport
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import (
-    COLUMNS,
     Screen,
     delivered,
-    outcome,
     planned,
     table,
     watched,
@@ -67,6 +68,8 @@ Result = dict[str, Any]
 #: How far a run goes, by the tag that asks for it.
 VALIDATE, PLAN, APPLY = "validate", "plan", "apply"
 
+#: What comes after a run, among the tables.
+_ADVICE = ("make_sure", "routing")
 _REFUSED = (InventoryError, VariableError, ClusterError, StepError, TreeError, TutorError)
 
 
@@ -98,6 +101,7 @@ class FleetRun:
         self.screen = Screen(host)
         self.result: Result = {"changed": False, "notes": []}
         self.warnings: list[str] = []
+        self.report = HostReport(host, stage=reaches, check_mode=checks)
 
     def apply(self) -> Result:
         """Bring the fleet into its state."""
@@ -115,6 +119,7 @@ class FleetRun:
 
     def _guarded(self, work: Callable[[], None]) -> Result:
         try:
+            self._introduce()
             work()
         except InventoryError as error:
             problems = [str(problem) for problem in error.problems]
@@ -123,8 +128,15 @@ class FleetRun:
             self.result.update(failed=True, msg=str(error))
         if self.warnings:
             # Ansible shows the same text only once, so that without its host a warning of several hosts would be one's.
-            self.result["warnings"] = [f"{self.host}: {text}" for text in dict.fromkeys(self.warnings)]
+            self.report.warnings = list(dict.fromkeys(self.warnings))
+            self.result["warnings"] = [f"{self.host}: {text}" for text in self.report.warnings]
+        self.report.failed = str(self.result["msg"]) if self.result.get("failed") else ""
         return self.result
+
+    def _introduce(self) -> None:
+        report, variables = self.report, self.variables
+        report.namespace, report.output = variables.text("namespace"), variables.text("output")
+        report.state, report.report_file = variables.text("state"), variables.text("report_file")
 
     # Cluster
 
@@ -163,13 +175,15 @@ class FleetRun:
         shown = [readable(item) for item in secrets]
         found = plan(fleet, Sight(observed, cluster.live, risk), wishes, merged, shown, stale)
         self.warnings.extend(found.warnings)
+        self._described(found, fleet)
         if found.problems or (found.missing and not self.checks):
             problems = [*found.problems, *found.missing]
             self.result.update(failed=True, msg="\n".join(problems), problems=problems)
             return
         if found.missing:
             self.warnings.append("\n".join(["Without check mode the run would stop here:", *found.missing]))
-        self._say(found.draining)
+        self.result["notes"].extend(found.draining)
+        self.screen.show(found.draining)
         if self.reaches == VALIDATE:
             return
         self._show(planned(found, wishes))
@@ -177,6 +191,21 @@ class FleetRun:
             self._show(delivered(found, fleet.routing_delivery))
             self._show(watched(found, wishes, self._has(FLOWER), self._has("prometheus_rule")))
             self._execute(core, cluster, fleet, observed, found, secrets)
+            self._is_up(found, wishes)
+
+    def _described(self, found: Plan, fleet: Fleet) -> None:
+        """What the report says of a plan, also where the run ends before its first step."""
+        self.report.rows = [dict(row) for row in found.rows]
+        if self.variables.flag("explain"):
+            self.report.explained = explained(fleet.variants)
+            self.result["explained"] = self.report.explained
+
+    def _is_up(self, found: Plan, wishes: Wishes) -> None:
+        """What runs now. A run that waits has waited, or has seen when it planned that everything is up."""
+        if wishes.waits and not wishes.checks:
+            names = (("Deployment", found.deployments), ("ScaledObject", found.scaled_objects))
+            self.report.up = [f"{kind} {name}" for kind, own in names for name in own]
+            self.report.waited = self.result.get("waited", 0)
 
     def _has(self, part: str) -> bool:
         return self.variables.flag(f"{part}_enabled")
@@ -210,9 +239,7 @@ class FleetRun:
     ) -> None:
         if self.reaches != APPLY:
             return
-        executor = self._executor(core.send, cluster, fleet, observed, secrets)
-        self._run(executor, steps)
-        self.screen.show(outcome(executor.done, self.checks))
+        self._run(self._executor(core.send, cluster, fleet, observed, secrets), steps)
 
     def _executor(
         self,
@@ -242,14 +269,14 @@ class FleetRun:
         finally:
             self._report(executor.done)
             self.warnings.extend([*executor.warnings, *executor.done.warnings])
-            self.result.update(executor.answers)
+            self.result.update(executor.answers, waited=executor.waited)
             self._say_asked(executor)
 
     def _say_asked(self, executor: Executor) -> None:
         if not executor.answers:
             return
         asked, silent = executor.answers["asked"], executor.answers["not_asked"]
-        lines = table(asked, ("deployment", "pod", "tasks")) if asked else ["No pod is ready, so nobody was asked."]
+        lines = table(asked, ("deployment", "pod", "tasks")) if asked else ["No pod is ready, so none was asked."]
         if silent:
             lines.append(f"Without a ready pod, so not asked: {', '.join(silent)}")
         self._show({"answers": lines})
@@ -266,17 +293,23 @@ class FleetRun:
             diff=done.diff,
         )
         self.result.setdefault("msg", done.summary)
+        report = self.report
+        report.created, report.changed, report.removed = done.created, done.changed, done.deleted
+        report.unchanged = len(done.unchanged)
 
     def _say(self, lines: Any) -> None:
+        """What is to be known of what was done."""
         self.result["notes"].extend(lines)
-        self.screen.show(lines)
+        self.report.notes.extend(lines)
 
     def _show(self, tables: dict[str, list[str]]) -> None:
         for name, lines in tables.items():
             if lines:
                 self.result[name] = lines
-                quiet = name in ("sizing", "alerts", "secret_uses") or (name == "routes" and len(lines) > 10)
-                self.screen.show(lines, verbosity=1 if quiet else 0)
+                if name in _ADVICE:
+                    self.report.next.extend(lines)
+                else:
+                    self.report.tables[name] = lines
 
     def _verify(self) -> None:
         fleet = parse_fleet(self.variables.inventory())
@@ -288,6 +321,7 @@ class FleetRun:
             self.warnings.extend(executor.warnings)
             self.result.update(executor.answers)
             self._say_asked(executor)
+            self.screen.show(self.result.get("answers", []))
 
     # Files
 
@@ -296,7 +330,9 @@ class FleetRun:
         folder = real_path(variables.text("manifests_dir"))
         if variables.text("state") == "absent":
             if self.reaches == APPLY:
-                self.result.update(write_files(folder, self.host, [], [], [], False, self.checks))
+                tree = write_files(folder, self.host, [], [], [], False, self.checks)
+                self.result.update(tree)
+                self._note_files(tree)
             self._left_behind(folder)
             return
         wishes = variables.wishes(self.checks)
@@ -308,11 +344,14 @@ class FleetRun:
         fleet = parse_fleet(replace(inventory, observed=observed))
         found = plan_files(fleet, observed, wishes, deployment_files(folder, self.host))
         self.warnings.extend(found.warnings)
+        self._described(found, fleet)
         if found.problems:
             self.result.update(failed=True, msg="\n".join(found.problems), problems=list(found.problems))
             return
         if self.reaches == APPLY:
             self._write(folder, fleet, found)
+        elif self.reaches == PLAN:
+            self._show(planned(found, wishes))
         self._left_behind(folder)
 
     def _left_behind(self, folder: str) -> None:
@@ -361,15 +400,27 @@ class FleetRun:
         rows = [
             {**row, "file": f"{near}/{tree['files'].get('Deployment ' + row['deployment'], '')}"} for row in found.rows
         ]
-        self._show(planned(replace(found, rows=tuple(rows)), wishes, (*COLUMNS, "file")))
+        self._show({**planned(found, wishes), "placed": table(rows, ("service", "variant", "file"))})
         self._show(watched(found, wishes, self._has(FLOWER), self._has("prometheus_rule")))
         executor = self._executor(_no_cluster, None, fleet, NOTHING, [])
         self._run(executor, Plan(steps=found.steps))
         self._show(delivered(found, fleet.routing_delivery))
         self.result.update({name: tree[name] for name in ("path", "files", "written", "removed")})
         self.result["changed"] = bool(tree["changed"] or self.result["changed"])
+        self._note_files(tree)
         self.result["diff"] = [*tree["diff"], *self.result["diff"]]
-        self._say(self._what_comes_next(fleet, found, near))
+        lines = self._what_comes_next(fleet, found, near)
+        self.result["notes"].extend(lines)
+        self.report.next[:0] = lines
+
+    def _note_files(self, tree: Result) -> None:
+        """What was written, for the report. Names are those below the folder of the host."""
+        report, root = self.report, f"{tree['path']}/"
+        new = {item["after_header"].removeprefix(root) for item in tree["diff"] if not item["before"]}
+        report.created = [*(f"file {name}" for name in tree["written"] if name in new), *report.created]
+        report.changed = [*(f"file {name}" for name in tree["written"] if name not in new), *report.changed]
+        report.removed = [*(f"file {name}" for name in tree["removed"]), *report.removed]
+        report.unchanged += len(set(tree["files"].values()) - set(tree["written"]))
 
     @staticmethod
     def _what_comes_next(fleet: Fleet, found: Plan, near: str) -> list[str]:

@@ -103,9 +103,18 @@ class HostVariables:
             "tutor_root": {"type": "str", "default": ""},
             "tutor_plugins_root": {"type": "str", "default": ""},
             "manifests_dir": {"type": "str", "default": "manifests"},
+            "report_file": {"type": "str", "default": ""},
             **{
                 name: {"type": "bool", "default": False}
-                for name in ("create_namespace", "prune", "wait", "verify", "manifests_secrets", "manifests_prune")
+                for name in (
+                    "create_namespace",
+                    "explain",
+                    "manifests_prune",
+                    "manifests_secrets",
+                    "prune",
+                    "verify",
+                    "wait",
+                )
             },
         }
         given = {name: self.values[name] for name in spec if name in self.values and name not in LAYERED}

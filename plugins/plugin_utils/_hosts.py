@@ -50,7 +50,7 @@ class Hosts:
 
     def of_play(self) -> list[str]:
         """Names of the hosts that the running play is written for, those outside of its limit included."""
-        patterns = getattr(_play_of(self._action), "hosts", None) or []
+        patterns = getattr(play_of(self._action), "hosts", None) or []
         found = self.of_pattern(list(patterns) if isinstance(patterns, (list, tuple)) else str(patterns))
         return list(dict.fromkeys([*found, *map(str, self._task_vars.get("ansible_play_hosts_all") or [])]))
 
@@ -141,7 +141,8 @@ def extra_variable(action: Any, name: str) -> Any:
     return None if value is None else plain(action._templar.template(value))
 
 
-def _play_of(action: Any) -> Any:
+def play_of(action: Any) -> Any:
+    """The play that a running task is in."""
     parent = action._task._parent
     while parent is not None and getattr(parent, "_play", None) is None:
         parent = parent._parent
@@ -150,7 +151,7 @@ def _play_of(action: Any) -> Any:
 
 def _variables_above(action: Any) -> dict[str, Any]:
     """Variables of the play, the role and the blocks around a task, the nearest last."""
-    play, task = _play_of(action), action._task
+    play, task = play_of(action), action._task
     found: dict[str, Any] = dict(play.get_vars()) if play is not None else {}
     found.update(task.get_vars())
     if task._role is not None:

@@ -5,26 +5,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible import constants
 from ansible.utils.display import Display
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import Report
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import Waiting
 from ansible_collections.queueops.celery.plugins.module_utils.plan import Plan, Wishes
 
 Rows = Iterable[Mapping[str, Any]]
 
-COLUMNS = ("service", "variant", "queues", "deployment", "replicas", "list_length", "scaler")
+#: Columns that every table keeps within, with the two that indent it.
+WIDTH = 99
+_NARROWEST = 14
+
+COLUMNS = ("service", "variant", "queues", "pods", "list_length", "scaler", "to_zero")
 SECRET_COLUMNS = ("secret", "keys", "used_by", "made_by")
-SCALING_COLUMNS = ("service", "variant", "replicas", "sees", "to_zero")
+SCALING_COLUMNS = ("service", "variant", "deployment", "replicas", "sees", "to_zero")
+#: Columns whose cells may go on in the next line.
+_LONG_COLUMNS = ("queues", "to_zero", "failed", "used_by", "keys")
 
 #: Callbacks whose output people read. Into that of others nothing may be mixed.
 _FOR_PEOPLE = {"default", "yaml", "minimal", "debug", "unixy", "dense", "diy", "selective", "skippy", "actionable"}
 
 _ROUTING_ADVICE = {
-    "none": "This run delivers these routes to nobody. They hold where a task is sent: choose "
+    "none": "This run does not deliver these routes. They count where a task is sent: choose "
     "celery_workers_routing_delivery, or load them in the settings of every producer yourself.",
     "tutor_plugin": "Producers load the routes from Tutor's settings: tutor plugins enable queueops_celery, tutor "
     "config save, tutor k8s start.",
@@ -33,19 +40,46 @@ _ROUTING_ADVICE = {
     "task_routes": "Producers load the routes from the ConfigMaps <service>-worker-routes: mount them and load the "
     "file in the app, as docs/routing.md shows. In the workers of this fleet it is mounted already.",
 }
-_MAKE_SURE = (
-    "Whether the workers do as they are told, their app decides: once they run, ask them with the playbook "
-    "queueops.celery.verify, or with celery_workers_verify=true."
+MAKE_SURE = (
+    "The app can override the workers' settings. Check what is in force with the playbook queueops.celery.verify, or "
+    "set celery_workers_verify: true."
 )
 
 
-def table(rows: Rows, columns: Iterable[str]) -> list[str]:
-    """Rows as lines of text, one column under the other."""
+def table(rows: Rows, columns: Iterable[str], width: int | None = None) -> list[str]:
+    """Rows as lines of text, one column under the other.
+
+    :param width: columns to keep within; long cells go on in the next line.
+    """
     names = list(columns)
     cells = [[title.replace("_", " ") for title in names]]
     cells += [[_cell(row.get(column)) for column in names] for row in rows]
     widths = [max(len(line[index]) for line in cells) for index in range(len(names))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    if width is not None:
+        widths = _narrowed(names, widths, width)
+    return [line for row in cells for line in _lines(row, widths)]
+
+
+def _narrowed(names: Sequence[str], widths: list[int], width: int) -> list[int]:
+    """Widths that fit, taken from the widest of the columns that may be wrapped."""
+    found = list(widths)
+    while sum(found) + 2 * (len(found) - 1) > width:
+        wide = [index for index, name in enumerate(names) if name in _LONG_COLUMNS and found[index] > _NARROWEST]
+        if not wide:
+            return found
+        found[max(wide, key=found.__getitem__)] -= 1
+    return found
+
+
+def _lines(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    parts = [_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
+    for number in range(max(map(len, parts))):
+        cells = (part[number] if number < len(part) else "" for part in parts)
+        yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    return [cell] if len(cell) <= width else textwrap.wrap(cell, width, break_on_hyphens=False)
 
 
 def _cell(value: Any) -> str:
@@ -54,11 +88,16 @@ def _cell(value: Any) -> str:
     return ", ".join(str(item) for item in value) if isinstance(value, (list, tuple)) else str(value)
 
 
-def planned(plan: Plan, wishes: Wishes, columns: Iterable[str] = COLUMNS) -> dict[str, list[str]]:
+def fleet_table(rows: Rows, width: int | None = WIDTH - 2) -> list[str]:
+    """The workers of a fleet."""
+    return table(({**row, "pods": row["replicas"]} for row in rows), COLUMNS, width)
+
+
+def planned(plan: Plan, wishes: Wishes) -> dict[str, list[str]]:
     """What a plan says before its first step, by the name of the table."""
     scaled = [row for row in plan.rows if row["scaler"] != "none"]
     found = {
-        "fleet": table(plan.rows, columns),
+        "fleet": fleet_table(plan.rows),
         "secret_uses": table(plan.secret_uses, SECRET_COLUMNS) if plan.secret_uses else [],
         "scaling": table(scaled, SCALING_COLUMNS) if scaled else [],
         "sizing": [line for row in plan.rows for line in row["sizing"]],
@@ -66,7 +105,7 @@ def planned(plan: Plan, wishes: Wishes, columns: Iterable[str] = COLUMNS) -> dic
     }
     goes_to_zero = any(str(row["to_zero"]).startswith("yes") for row in scaled)
     if goes_to_zero and wishes.output == "cluster" and not wishes.verifies:
-        found["make_sure"] = [_MAKE_SURE]
+        found["make_sure"] = [MAKE_SURE]
     return found
 
 
@@ -90,15 +129,37 @@ def watched(plan: Plan, wishes: Wishes, has_flower: bool, has_alerts: bool) -> d
     return found
 
 
-def outcome(done: Report, checks: bool) -> Iterator[str]:
-    """What was done: counts and names."""
+def outcome(created: Collection[str], changed: Collection[str], removed: Collection[str], checks: bool) -> list[str]:
+    """What was done: counts, and names by their kind."""
     would = "would be " if checks else ""
-    for word, names in (("created", done.created), ("changed", done.changed), ("removed", done.deleted)):
+    found: list[str] = []
+    for word, names in (("created", created), ("changed", changed), ("removed", removed)):
         if names:
-            yield f"{would}{word}: {len(names)}"
-            yield from (f"  {name}" for name in names)
-    if not (done.created or done.changed or done.deleted):
-        yield "nothing to change" if checks else "nothing changed"
+            found.append(f"{would}{word}: {len(names)}")
+            found += [f"  {line}" for line in by_kind(names)]
+    return found or ["nothing to change" if checks else "nothing changed"]
+
+
+def by_kind(names: Iterable[str]) -> Iterator[str]:
+    """Names of objects, a line for each kind."""
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        kind, _space, rest = name.partition(" ")
+        kinds.setdefault(kind, []).append(rest)
+    for kind, own in kinds.items():
+        yield from folded(f"{kind} {', '.join(own)}", WIDTH - 4)
+
+
+def folded(text: str, width: int = WIDTH - 2) -> list[str]:
+    """A text as lines that are not too long. A word that is too long stays whole, so that it can be copied."""
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def progress_line(waiting: Sequence[Waiting], count: int) -> str:
+    """What is waited for, in one line."""
+    named = "; ".join(item.progress or item.name for item in waiting[:3])
+    more = f"; and {len(waiting) - 3} more" if len(waiting) > 3 else ""
+    return f"waiting for {len(waiting)} of {count}: {named}{more}"
 
 
 @dataclass(frozen=True)
@@ -106,19 +167,29 @@ class Screen:
     """Shows lines while a run works. Results go through the callback, as of any task."""
 
     host: str
-    verbosity: int = 0
 
-    def show(self, lines: Iterable[str], verbosity: int = 0) -> None:
+    def show(self, lines: Iterable[str]) -> None:
         """Show lines, where people read the output."""
         texts = list(lines)
-        if texts and self.is_for_people and Display().verbosity >= verbosity:
+        if texts and is_for_people():
             Display().display("\n".join(f"{self.host} | {text}" for text in texts))
+
+    @staticmethod
+    def whole(lines: Iterable[str]) -> None:
+        """Show lines as they are, where people read the output."""
+        if is_for_people():
+            Display().display("\n".join(lines))
 
     def progress(self, line: str) -> None:
         """Show what is waited for. Standard error, so that what a program reads stays whole."""
         Display().display(f"{self.host} | {line}", stderr=True)
 
-    @property
-    def is_for_people(self) -> bool:
-        """Whether the output is one that people read."""
-        return str(constants.DEFAULT_STDOUT_CALLBACK).rpartition(".")[2] in _FOR_PEOPLE
+
+def is_for_people() -> bool:
+    """Whether the output is one that people read."""
+    return str(constants.DEFAULT_STDOUT_CALLBACK).rpartition(".")[2] in _FOR_PEOPLE
+
+
+def verbosity() -> int:
+    """How many -v a run was given."""
+    return int(Display().verbosity)

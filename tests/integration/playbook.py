@@ -149,7 +149,7 @@ class Player:
         return self.play("remove", inventory, *options, **settings)
 
     def play(self, playbook: str, inventory: Path, *options: str, **settings: Any) -> Run:
-        """Run to the end. Settings are those of start()."""
+        """Run to the end one of the collection's, or a file. Settings are those of start()."""
         return self.keep(self.start(playbook, inventory, *options, **settings).finish())
 
     def keep(self, run: Run) -> Run:
@@ -168,7 +168,7 @@ class Player:
     ) -> Started:
         command = (
             str(venv / "bin" / "ansible-playbook"),
-            f"queueops.celery.{playbook}",
+            playbook if playbook.endswith(".yml") else f"queueops.celery.{playbook}",
             f"--inventory={inventory}",
             *options,
         )

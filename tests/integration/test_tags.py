@@ -33,7 +33,7 @@ class TestTags:
         assert cluster.names(namespace) == set()
         if cluster.emulator:
             assert [one.path for one in cluster.requests_of(namespace) if one.is_write] == []
-        assert ("shop-worker-high" in " ".join(run.said("shop", "fleet"))) == (tag == "plan")
+        assert ("shop     high" in " ".join(run.said("shop", "fleet"))) == (tag == "plan")
 
     def test_apply_does_the_whole_job(self, cluster: Cluster, player: Player, namespace: str, inventory: Path) -> None:
         run: Run = player.deploy(inventory, "--tags=apply")

@@ -189,7 +189,7 @@ class TestRunningWorkers:
         run = asked.runs["verify"]
         assert run.changed("nobody") == 0
         assert run.said("nobody", "answers") == [
-            "No pod is ready, so nobody was asked.",
+            "No pod is ready, so none was asked.",
             f"Without a ready pod, so not asked: {WORKER}",
         ]
 

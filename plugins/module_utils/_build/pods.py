@@ -156,8 +156,6 @@ def server_pod(pod: Pod, context: ServerContext) -> dict[str, Any]:
     container["startupProbe"] = {**probe, "periodSeconds": 5, "failureThreshold": 24}
     container["readinessProbe"] = {**probe, "periodSeconds": 10, "failureThreshold": 3}
     container["livenessProbe"] = {**probe, "periodSeconds": 30, "failureThreshold": 3}
-    # A process that cannot start says why in its log, and the pod's status then shows it.
-    container["terminationMessagePolicy"] = "FallbackToLogsOnError"
     mounts: list[dict[str, Any]] = []
     volumes: list[dict[str, Any]] = []
     for number, (path, source) in enumerate(context.volumes.items()):
@@ -458,11 +456,12 @@ def _container_security(pod: Pod) -> dict[str, Any]:
 
 
 def _hardened(container: dict[str, Any], pod: Pod) -> dict[str, Any]:
-    """A container of the user's, admitted where the worker is."""
+    """A container of the user's, admitted where the worker is, and with its last words where the worker has them."""
     base = {"restricted": _RESTRICTED_CONTAINER, "baseline": _BASELINE_CONTAINER}.get(pod.pod_security, {})
     security = merge("SecurityContext", base, container.get("securityContext", {}))
     kept = {name: value for name, value in container.items() if name != "securityContext"}
-    return {**kept, "securityContext": security} if security else kept
+    found = {"terminationMessagePolicy": _LAST_WORDS, **kept}
+    return {**found, "securityContext": security} if security else found
 
 
 def _spec(pod: Pod, containers: list[dict[str, Any]], selector: dict[str, str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +27,11 @@ from .._model.observed import (
 from .._model.sources import Source, source_of
 from .changes import first_cause
 from .readiness import (
+    Looks,
     Waiting,
     deployment_waits,
+    mounted,
+    new_pods,
     scaled_object_waits,
 )
 
@@ -263,15 +266,30 @@ def wait_for_fleet(
     :param pause: seconds between two looks.
     :returns: what is still not up.
     """
-    end = clock() + timeout
+    start, looks = clock(), Looks()
+    end = start + timeout
     while True:
-        waiting = _look(cluster, fleet, deployments, scaled_objects)
-        if not waiting or all(item.final for item in waiting) or clock() >= end:
+        waiting = look(cluster, fleet, deployments, scaled_objects, clock() - start >= MOUNTED_SOON)
+        if not waiting or looks.pointless(waiting, clock()) or clock() >= end:
             return waiting
         sleep(min(pause, max(0.0, end - clock())))
 
 
-def _look(cluster: Cluster, fleet: str, deployments: Collection[str], scaled_objects: Collection[str]) -> list[Waiting]:
+#: Seconds in which volumes are mounted. Only afterwards is it worth two requests to see what is not there.
+MOUNTED_SOON = 10
+
+
+def look(
+    cluster: Cluster,
+    fleet: str,
+    deployments: Collection[str],
+    scaled_objects: Collection[str],
+    looks_for_mounts: bool = False,
+) -> list[Waiting]:
+    """What is not up.
+
+    :param looks_for_mounts: whether to ask if what pods mount exists, which their status does not tell.
+    """
     selector = f"{FLEET_LABEL}={fleet}"
     found = fleet_deployments(cluster, fleet)
     if not set(deployments) <= {item["metadata"]["name"] for item in found}:
@@ -279,11 +297,37 @@ def _look(cluster: Cluster, fleet: str, deployments: Collection[str], scaled_obj
         found = cluster.list_objects("Deployment", "apps/v1") or []
     behind = [item for item in found if item["metadata"]["name"] in deployments and deployment_waits(item, [])]
     pods = fleet_pods(cluster, fleet, behind) if behind else []
-    waits = [deployment_waits(item, pods_of(item, pods)) for item in behind]
+    own = {item["metadata"]["name"]: pods_of(item, pods) for item in behind}
+    missing = _missing_mounts(cluster, behind, own) if looks_for_mounts else {}
+    waits = [
+        deployment_waits(item, own[item["metadata"]["name"]], missing.get(item["metadata"]["name"], ()))
+        for item in behind
+    ]
     if scaled_objects:
         listed = cluster.list_objects("ScaledObject", API_VERSIONS[KEDA_KINDS[1]], selector=selector) or []
         waits += [scaled_object_waits(item) for item in listed if item["metadata"]["name"] in scaled_objects]
     return [item for item in waits if item is not None]
+
+
+def _missing_mounts(
+    cluster: Cluster, deployments: list[dict[str, Any]], pods: Mapping[str, list[dict[str, Any]]]
+) -> dict[str, set[tuple[str, str]]]:
+    """What the pods of each Deployment mount and what does not exist. Only names are read."""
+    wanted = {
+        item["metadata"]["name"]: {
+            source for pod in new_pods(item, pods[item["metadata"]["name"]]) for source in mounted(pod)
+        }
+        for item in deployments
+    }
+    there: set[tuple[str, str]] = set()
+    for kind in {kind for sources in wanted.values() for kind, _name in sources}:
+        try:
+            listed = cluster.list_objects(kind, "v1", metadata_only=True) or []
+        except ClusterError:
+            # Not being allowed to look is no proof of anything.
+            return {}
+        there |= {(kind, item["metadata"]["name"]) for item in listed}
+    return {name: sources - there for name, sources in wanted.items() if sources - there}
 
 
 def fleet_deployments(cluster: Cluster, fleet: str) -> list[dict[str, Any]]:

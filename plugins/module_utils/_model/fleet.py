@@ -797,6 +797,15 @@ class UnackedKeys:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """A number that is in force, and the variable that decided on it or the rule that worked it out."""
+
+    name: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Variant:
     """One worker group of a service."""
 
@@ -828,6 +837,8 @@ class Variant:
     unacked: UnackedKeys | None = None
     #: How settings were worked out, for people.
     sizing: tuple[str, ...] = ()
+    #: Where each of its numbers comes from.
+    origins: tuple[Origin, ...] = ()
     #: Whether its Deployment is somebody else's, which we narrow and scale.
     adopted: bool = False
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +47,7 @@ from .._model.fleet import (
     Broker,
     Consumption,
     Knowledge,
+    Origin,
     Pod,
     Process,
     Scaling,
@@ -69,6 +71,7 @@ from .._schema.layers import (
 from .._schema.problems import Problems
 from .._schema.versions import Version
 from .inherited import with_environment
+from .origins import origins
 from .presets import PROFILES, Preset
 from .reader import VARIANT_CLASSES, Reader
 
@@ -162,6 +165,8 @@ def read_variant(
         sizing=_explained(sizing, written, scaling, adopted),
         adopted=adopted,
     )
+    worked_out = {name: (value, sizing.reasons[name]) for name, value in sizing.keys.items()}
+    variant = replace(variant, origins=tuple(_origins(variant, complete, worked_out, memory)))
     if adopted and scaling.in_flight and reader.inventory.routing_delivery != "tutor_plugin":
         problems.add(
             variant.path_of("in_flight"),
@@ -169,6 +174,23 @@ def read_variant(
             f"{PREFIX}routing_delivery: tutor_plugin, or leave in_flight out, which keeps one pod.",
         )
     return variant
+
+
+def _origins(variant: Variant, tree: Branch, rules: dict[str, tuple[Any, str]], memory: int | None) -> Iterator[Origin]:
+    """Where the numbers of a variant come from, those included that follow from others."""
+    least = variant.blind_reason or "the scaler sees running work"
+    found = {"min_replicas": (variant.scaling.min_replicas, f"default, because {least}"), **rules}
+    if memory is not None:
+        found["max_memory_per_child"] = (memory, "KiB of the memory limit that one child may have")
+    if variant.process.visibility_timeout is not None:
+        found["visibility_timeout"] = (
+            variant.process.visibility_timeout,
+            "an hour at least, and longer than the tasks and the grace period, or of the broker's transport_options",
+        )
+    parts = (variant.process, variant.pod, variant.scaling, variant.knowledge)
+    name = variant.knowledge.profile or ""
+    own = parts[1:] if variant.adopted else parts
+    return origins(own, tree, found, (name, PROFILES.get(name, {})), variant.scaling.scaler or "none")
 
 
 def _blind_reason(broker: Broker | None, tree: Branch, knowledge: Knowledge) -> str:

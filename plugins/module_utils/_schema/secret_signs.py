@@ -72,6 +72,17 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _REFERENCE_ONLY = re.compile(rf"(?:[^\s:/@]*:|[a-z][a-z0-9+.-]*://[^\s/@:]*:?)?{_REFERENCES}(?:@\S*)?", re.IGNORECASE)
 
 
+#: What of a log is not shown.
+MASK = "********"
+_KEY_BLOCK = re.compile(
+    r"(?:-----BEGIN [A-Z ]*PRIVATE KEY-----|\A)(?:(?!-----BEGIN).)*?(?:-----END [A-Z ]*PRIVATE KEY-----)"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*",
+    re.DOTALL,
+)
+_ASSIGNED = re.compile(r"([A-Za-z_][\w.-]*)([\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&})\]]+)")
+_LOGIN_HEADER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+", re.IGNORECASE)
+
+
 def references(text: str) -> list[str]:
     """Names that a text refers to, in the syntax of Kubernetes."""
     return [found[1] for found in _REFERENCE.finditer(text) if found[1]]
@@ -112,6 +123,20 @@ def plain_secret(name: str, key: str) -> str:
         f"{name} looks like a secret, and anyone who can read Deployments would see it; move it to {place}{part}, or "
         "accept_risks: [plain-secret] if it is none."
     )
+
+
+def without_secret_values(text: str) -> str:
+    """A text of others, such as the end of a log, without what looks like a secret."""
+    found = URL_WITH_PASSWORD.sub(lambda url: f"{url[0].partition('://')[0]}://{MASK}@", text)
+    found = _KEY_BLOCK.sub(MASK, found)
+    found = _LOGIN_HEADER.sub(lambda login: f"{login[1]} {MASK}", found)
+    return _ASSIGNED.sub(_assigned, found)
+
+
+def _assigned(found: re.Match[str]) -> str:
+    name, between, value = found.groups()
+    secret = names_secret(name) or variable_names_secret(name) or looks_secret(name, value.strip("\"'"))
+    return f"{name}{between}{MASK}" if secret else found[0]
 
 
 def _is_named(name: str, text: str) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import Report
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.manifest_tree import TreeError
 from ansible_collections.queueops.celery.plugins.module_utils.plan import covers
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import near_path, write_private, write_text
@@ -82,17 +81,18 @@ def test_a_table_has_its_columns_one_under_the_other() -> None:
     assert table([], ["service"]) == ["service"]
 
 
-def test_what_was_done_is_counted_and_named() -> None:
-    done = Report(created=["Deployment a"], deleted=["ScaledObject b", "Secret c"])
-    assert list(outcome(done, checks=False)) == [
-        "created: 1",
-        "  Deployment a",
-        "removed: 2",
-        "  ScaledObject b",
+def test_what_was_done_is_counted_and_named_by_kind() -> None:
+    created = ["Deployment a", "ScaledObject a", "Deployment b"]
+    assert outcome(created, [], ["Secret c"], checks=False) == [
+        "created: 3",
+        "  Deployment a, b",
+        "  ScaledObject a",
+        "removed: 1",
         "  Secret c",
     ]
-    assert next(outcome(done, checks=True)) == "would be created: 1"
-    assert list(outcome(Report(unchanged=["Deployment a"]), checks=False)) == ["nothing changed"]
+    assert outcome(created, [], [], checks=True)[0] == "would be created: 3"
+    assert outcome([], [], [], checks=False) == ["nothing changed"]
+    assert outcome([], [], [], checks=True) == ["nothing to change"]
 
 
 def test_a_file_is_shown_as_a_person_would_type_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
