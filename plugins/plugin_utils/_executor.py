@@ -290,8 +290,8 @@ class Executor:
             return step.reason
         if early:
             return (
-                f"Everything is applied, but this does not come up by itself, so the run waited no longer than "
-                f"{self.waited} seconds. Fix the cause below; a second run waits again."
+                "Everything is applied, but this does not come up by itself, so the run waits no longer. Fix the cause "
+                "below; a second run waits again."
             )
         return f"Everything is applied, but after {self.waited} seconds this is not up. A second run waits again."
 

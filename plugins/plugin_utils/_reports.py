@@ -14,12 +14,13 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import LAST_LINES
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import (
     WIDTH,
-    by_kind,
     fleet_table,
     folded,
     outcome,
@@ -80,11 +81,7 @@ class HostReport:
     @property
     def cause(self) -> str:
         """The first thing that stopped it, in one line."""
-        lines = [line.strip() for line in self.failed.splitlines() if line.strip()]
-        # Such a first line only counts or says what was done before; the next one has the cause.
-        summary = len(lines) > 1 and lines[0].startswith(("The inventory has ", "Everything is applied", "The API "))
-        line = _COUNTS.sub(": ", lines[1 if summary else 0]) if lines else ""
-        return line if len(line) <= _CAUSE else f"{line[: _CAUSE - 3]}..."
+        return first_line_of(self.failed)
 
     @property
     def pods(self) -> str:
@@ -99,6 +96,20 @@ def pods_of(rows: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
     """The fewest and the most pods of variants."""
     ranges = [str(row["replicas"]).partition("-") for row in rows]
     return sum(int(first) for first, _dash, _last in ranges), sum(int(last or first) for first, _dash, last in ranges)
+
+
+def first_line_of(message: str) -> str:
+    """What a message is about, in one line: its first cause, and of a log the last line."""
+    lines = [line for line in message.splitlines() if line.strip()]
+    # Such a first line only counts or says what was done before; the next one has the cause.
+    counts = len(lines) > 1 and lines[0].startswith(("The inventory has ", "Everything is applied", "The API "))
+    own = lines[1:] if counts else lines
+    line = _COUNTS.sub(": ", own[0].strip()) if own else ""
+    if line.endswith(LAST_LINES):
+        # The last line of a log is the one that tells.
+        logged = list(takewhile(lambda text: text.startswith(" "), own[1:]))
+        line = line.removesuffix(LAST_LINES).rstrip(" .") + (f": {logged[-1].strip()}" if logged else "")
+    return line if len(line) <= _CAUSE else f"{line[: _CAUSE - 3]}..."
 
 
 # One host
@@ -137,7 +148,9 @@ def _end(report: HostReport) -> list[str]:
     if report.failed:
         return ["", "failed:", *_indented(_folded_lines(report.failed))]
     lines = [_state(report)] if _state(report) else []
-    return ["", *lines, *(line for text in report.next or [_next(report)] for line in folded(f"next: {text}"))]
+    # Advice is for what has happened.
+    advice = report.next if report.stage == "apply" and not report.check_mode else []
+    return ["", *lines, *(line for text in advice or [_next(report)] for line in folded(f"next: {text}"))]
 
 
 def _folded_lines(text: str) -> Iterator[str]:
@@ -159,7 +172,14 @@ def _state(report: HostReport) -> str:
     if report.waited is None:
         return "not waited for: this run does not know whether the workers are up"
     after = f" after {report.waited} s" if report.waited else ""
-    return f"up{after}: {'; '.join(by_kind(report.up))}"
+    kinds = [name.partition(" ")[0] for name in report.up]
+    scaled = kinds.count("ScaledObject")
+    by_keda = f", and KEDA scales {scaled} of them" if scaled else ""
+    return f"up{after}: {_counted(kinds.count('Deployment'), 'Deployment')}{by_keda}"
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"all {count} {word}s"
 
 
 def _next(report: HostReport) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.checks import screens
 from tests.integration.cluster import Cluster, Json, namespaces, new_namespace_name
 from tests.integration.playbook import Player, Run, extra_vars, write_inventory
 
@@ -215,3 +217,10 @@ class TestFiles:
         assert "service  variant  queues" in the_end(run)
         assert "planned: nothing was sent or written" in the_end(run)
         assert not (folder / "manifests" / "one").exists()
+
+
+def test_the_documented_screens_are_what_runs_print() -> None:
+    """After a change of what runs say: make docs."""
+    page = screens.PAGE.read_text(encoding="utf-8")
+    found = difflib.unified_diff(page.splitlines(), screens.make(page).splitlines(), lineterm="")
+    assert list(found) == []

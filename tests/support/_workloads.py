@@ -17,6 +17,15 @@ _POD_NUMBERS = itertools.count(2)
 
 
 @dataclass(frozen=True)
+class Ends:
+    """How often each container has ended, its exit code, and the end of its log."""
+
+    count: int
+    code: int = 1
+    log: str = ""
+
+
+@dataclass(frozen=True)
 class Unavailable:
     """Why a Deployment gets no ready pods."""
 
@@ -24,6 +33,7 @@ class Unavailable:
     message: str
     pods: bool
     deadline_exceeded: bool
+    ends: Ends | None = None
 
 
 def replica_set_name(deployment: Json, template: str) -> str:
@@ -111,6 +121,13 @@ def _waiting(obj: Json, why: Unavailable) -> Json:
     unready = {"status": "False", "reason": "ContainersNotReady", "lastTransitionTime": now()}
     conditions = [{"type": "Ready", **unready}, {"type": "ContainersReady", **unready}]
     statuses = [_container(one, waiting, ready=False) for one in obj["spec"]["containers"]]
+    if why.ends is not None:
+        end = {"exitCode": why.ends.code, "reason": "Error", "startedAt": now(), "finishedAt": now()}
+        for container, status in zip(obj["spec"]["containers"], statuses, strict=True):
+            # The end of the log is kept only where the container asks for it.
+            shows = container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+            status["restartCount"] = why.ends.count - 1
+            status["lastState"] = {"terminated": {**end, **({"message": why.ends.log} if shows else {})}}
     return {"phase": "Pending", "conditions": conditions, "containerStatuses": statuses}
 
 

@@ -43,9 +43,9 @@ from ._kinds import CRD, DEPLOYMENT, KINDS, SCALED_OBJECT, find_kind
 from ._router import Router, Users
 from ._status import ApiError, Json, PageNotFound
 from ._store import Store, clone, kind_of, seeded
-from ._workloads import Unavailable
+from ._workloads import Ends, Unavailable
 
-__all__ = ["CannotStart", "Emulator", "ExecRequest", "ExecResult", "RecordedRequest"]
+__all__ = ["CannotStart", "Emulator", "Ends", "ExecRequest", "ExecResult", "RecordedRequest"]
 
 DEFAULT_TOKEN = "emulator-token"
 FORBIDDEN_TOKEN = "forbidden-token"
@@ -256,10 +256,11 @@ class Emulator:
         reason: str = "",
         message: str = "",
         deadline_exceeded: bool = False,
+        ends: Ends | None = None,
     ) -> None:
         """Keep a Deployment, present or future, without ready pods. A reason makes Pods that wait with it."""
         with self._lock:
-            why = Unavailable(reason, message, pods=bool(reason), deadline_exceeded=deadline_exceeded)
+            why = Unavailable(reason, message, bool(reason), deadline_exceeded, ends)
             self._controllers.unavailable[namespace, name] = why
             self._sync_deployment(namespace, name)
 

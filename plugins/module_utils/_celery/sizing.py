@@ -104,7 +104,7 @@ def sized(
         found.set(
             "termination_grace_period",
             max(60, longest + SHUTDOWN_RESERVE) + pre_stop,
-            f"longest_task_seconds {longest} + {SHUTDOWN_RESERVE} to say goodbye{hook}",
+            f"longest_task_seconds {longest} + {SHUTDOWN_RESERVE} to shut down{hook}",
         )
         if longest + SHUTDOWN_RESERVE + pre_stop > NODE_GRACE:
             found.set(

@@ -18,7 +18,8 @@ from .._schema.secret_signs import without_secret_values
 GRACE = 30
 #: As many exits with the same code in a row are no bad luck any more.
 SAME_EXITS = 3
-#: Lines of a log that are shown.
+#: What comes before the end of a log, and how much of it is shown.
+LAST_LINES = "Its last lines:"
 _LINES = 8
 
 #: Reasons for which a container waits, what kind of fault each is, and what to do about it.
@@ -277,7 +278,7 @@ def _ended(end: dict[str, Any], count: int, container: str) -> str:
     lines = without_secret_values(str(end.get("message") or "")).strip().splitlines()
     if not lines:
         return f"{text} Read its log with kubectl logs --previous, container {container}."
-    return "\n".join([f"{text} Its last lines:", *(f"    {line.rstrip()}" for line in lines[-_LINES:])])
+    return "\n".join([f"{text} {LAST_LINES}", *(f"    {line.rstrip()}" for line in lines[-_LINES:])])
 
 
 def _sentence(text: str) -> str:

@@ -56,7 +56,7 @@ def test_a_run_of_one_host_ends_with_what_was_done_what_is_up_and_what_comes_nex
         report(
             created=["Deployment a", "Deployment b", "Secret c"],
             changed=["ScaledObject d"],
-            up=["Deployment a", "Deployment b"],
+            up=["Deployment a", "Deployment b", "ScaledObject a"],
             waited=12,
             next=["ask the workers"],
         )
@@ -71,7 +71,7 @@ def test_a_run_of_one_host_ends_with_what_was_done_what_is_up_and_what_comes_nex
         "  changed: 1",
         "    ScaledObject d",
         "",
-        "  up after 12 s: Deployment a, b",
+        "  up after 12 s: all 2 Deployments, and KEDA scales 1 of them",
         "  next: ask the workers",
     ]
 
@@ -79,7 +79,10 @@ def test_a_run_of_one_host_ends_with_what_was_done_what_is_up_and_what_comes_nex
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"check_mode": True, "created": ["Deployment a"]}, ["would be created: 1", "check mode: nothing was sent"]),
+        (
+            {"check_mode": True, "created": ["Deployment a"], "next": ["advice for what has happened"]},
+            ["would be created: 1", "check mode: nothing was sent", "next: the same command without --check"],
+        ),
         ({"stage": "plan"}, ["planned: nothing was sent", "next: the same command without --tags plan"]),
         ({"waited": None}, ["nothing changed", "next: kubectl get deployments --namespace shop"]),
         ({"state": "absent", "rows": [], "removed": ["Secret a"]}, ["removed: 1", "finds nothing to remove"]),
@@ -149,6 +152,20 @@ def test_many_hosts_are_one_table_with_the_first_cause_of_those_that_failed() ->
     dry = many_hosts([report("north", check_mode=True, created=["Deployment a"]), report("south", check_mode=True)])
     assert "would change" in dry[0]
     assert dry[-2:] == ["2 hosts: 1 would change, 1 unchanged, 0 failed", "check mode: nothing was sent or written"]
+
+
+def test_the_cause_of_a_crash_is_the_last_line_of_its_log() -> None:
+    message = (
+        "Everything is applied, but this does not come up by itself, so the run waits no longer.\n"
+        "Deployment a: 0 of 1 pods are available, 1 run the new version. Pod a-1, container worker: it has ended 3 "
+        "times, the last time with exit code 1. Its last lines:\n    Traceback\n    KeyError: 'SITE'\n"
+        "ScaledObject a: KEDA has not looked at it yet"
+    )
+    assert report(failed=message).cause == (
+        "Deployment a: Pod a-1, container worker: it has ended 3 times, the last time with exit code 1: "
+        "KeyError: 'SITE'"
+    )
+    assert report(failed="").cause == ""
 
 
 def test_a_warning_that_many_hosts_share_is_told_once_with_their_names() -> None:
