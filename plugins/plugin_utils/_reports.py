@@ -35,6 +35,8 @@ _MOST_ROUTES = 10
 _CAUSE = 160
 #: What the table of many hosts leaves out of a Deployment's reason.
 _COUNTS = re.compile(r": \d+ of \d+ pods are available, \d+ run the new version\. ")
+#: Of several problems each has its number.
+_NUMBER = re.compile(r"^\d+\. ")
 NO_REPORT = "it stopped before its workers were looked at; its message is above"
 
 
@@ -104,7 +106,7 @@ def first_line_of(message: str) -> str:
     # Such a first line only counts or says what was done before; the next one has the cause.
     counts = len(lines) > 1 and lines[0].startswith(("The inventory has ", "Everything is applied", "The API "))
     own = lines[1:] if counts else lines
-    line = _COUNTS.sub(": ", own[0].strip()) if own else ""
+    line = _COUNTS.sub(": ", _NUMBER.sub("", own[0].strip())) if own else ""
     if line.endswith(LAST_LINES):
         # The last line of a log is the one that tells.
         logged = list(takewhile(lambda text: text.startswith(" "), own[1:]))

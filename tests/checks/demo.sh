@@ -1,5 +1,5 @@
 #!/bin/sh
-# Build the collection, install the tarball beside nothing else, and render the Open edX sample from the installed copy.
+# Build the collection, install the tarball beside nothing else, and show what the installed copy does. No cluster is needed.
 # demo.sh <virtual environment>
 set -eu
 bin=$(cd "$1/bin" && pwd)
@@ -25,16 +25,4 @@ ansible-galaxy collection install "$build"/demo/dist/*.tar.gz --offline --no-dep
     || { cat "$build/demo/install.log" >&2; exit 1; }
 
 rm -rf "$build/manifests" "$build/tutor-plugins"
-ansible-playbook queueops.celery.deploy \
-    -i "$build/collections/ansible_collections/queueops/celery/playbooks/inventory/openedx" \
-    -e celery_workers_output=manifests \
-    -e "{\"celery_workers_tutor_root\": \"$(pwd)/tests/checks/demo_site\"}" \
-    -e "{\"celery_workers_tutor_plugins_root\": \"$build/tutor-plugins\"}" \
-    -e "{\"celery_workers_manifests_dir\": \"$build/manifests\"}"
-
-count=$(find "$build/manifests" -type f | wc -l | tr -d ' ')
-if [ "$count" -eq 0 ]; then
-    echo "The demo wrote no files into build/manifests." >&2
-    exit 1
-fi
-echo "Wrote $count files. Apply them to a cluster: kubectl apply --kustomize build/manifests/openedx, or run the playbook without celery_workers_output=manifests"
+exec "$bin/python" tests/checks/demo.py "$build"

@@ -4,7 +4,7 @@
 """Deployments that somebody else made, such as Tutor's C(lms-worker), and that we narrow and scale.
 
 Of such a Deployment we own the queues on its command line, the grace period, and two marks that say what was there
-before. Everything else stays its owner's, who may put his own command line back at any time.
+before. Everything else stays its owner's, who may restore its own arguments at any time.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from .._schema.kubernetes import merge
 from .._schema.quantities import quantity
 from .command import limits_in_force
 
-#: Time beyond the longest task in which a stopping worker returns what it holds and says goodbye.
+#: Time beyond the longest task in which a stopping worker returns what it holds and shuts down.
 SHUTDOWN_RESERVE = 30
 #: The least reserve after a soft shutdown; below it the kubelet kills the worker while it gives its tasks back.
 SOFT_SHUTDOWN_RESERVE = 15

@@ -197,7 +197,7 @@ def _blind_reason(broker: Broker | None, tree: Branch, knowledge: Knowledge) -> 
     """Why the scaler would not see what workers hold, from the keys as far as they are known so early."""
     silent = Problems()
     if read(Consumption, tree, silent).adopt and read(Scaling, tree, silent).in_flight is not True:
-        return "adopted, so its owner may put his own command line back"
+        return "adopted, so its owner may restore its own arguments"
     scaling = _resolved_scaling(read(Scaling, tree, silent), "", silent)
     if read(Process, tree, silent).acks_late is False and scaling.in_flight is None:
         return "acks_late is false, so running work is invisible"

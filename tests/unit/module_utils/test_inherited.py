@@ -286,7 +286,7 @@ def test_one_pod_stays_because_the_owner_may_put_his_own_words_back() -> None:
     found = named(openedx(config, observed=seen(*TUTOR)), "lms")
     assert found.scaling.min_replicas == 1
     assert not found.sees_in_flight
-    assert found.blind_reason == "adopted, so its owner may put his own command line back"
+    assert found.blind_reason == "adopted, so its owner may restore its own arguments"
 
 
 def test_work_in_flight_is_seen_only_where_tutor_renders_the_key() -> None:

@@ -52,14 +52,14 @@ DERIVED: list[tuple[str, dict[str, Any], Any, str, Any]] = [
         "termination_grace_period",
         {"longest_task_seconds": 90.5},
         121,
-        "termination_grace_period 121: longest_task_seconds 91 + 30 to say goodbye",
+        "termination_grace_period 121: longest_task_seconds 91 + 30 to shut down",
         500,
     ),
     (
         "termination_grace_period",
         {"longest_task_seconds": 5},
         60,
-        "termination_grace_period 60: longest_task_seconds 5 + 30 to say goodbye",
+        "termination_grace_period 60: longest_task_seconds 5 + 30 to shut down",
         40,
     ),
     (

@@ -200,7 +200,7 @@ def test_the_table_says_what_runs_and_who_decides() -> None:
         "slots": 2,
         "sizing": [
             "billing.default: time_limit 90: longest_task_seconds 90",
-            "billing.default: termination_grace_period 120: longest_task_seconds 90 + 30 to say goodbye",
+            "billing.default: termination_grace_period 120: longest_task_seconds 90 + 30 to shut down",
         ],
     }
     assert (second["replicas"], second["scaler"], second["list_length"]) == ("2", "none", None)

@@ -165,6 +165,7 @@ def test_the_cause_of_a_crash_is_the_last_line_of_its_log() -> None:
         "Deployment a: Pod a-1, container worker: it has ended 3 times, the last time with exit code 1: "
         "KeyError: 'SITE'"
     )
+    assert report(failed="The inventory has 2 problems.\n1. x: write y.\n2. y: write z.").cause == "x: write y."
     assert report(failed="").cause == ""
 
 
