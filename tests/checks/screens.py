@@ -1,4 +1,4 @@
-"""The screens of docs/screens.md: plays the runs and compares. `--write` writes what they print into the page.
+"""The screens of docs/screens*.md: plays the runs and compares. `--write` writes what they print into the pages.
 
 The runs are real ones against the API emulator. One host after the other, so that their order is always the same.
 """
@@ -18,7 +18,8 @@ import yaml
 from tests.checks import layout
 from tests.support.kubernetes_emulator import Emulator, Ends
 
-PAGE = layout.ROOT / "docs" / "screens.md"
+#: The first one has the inventory of all.
+PAGES = tuple(layout.ROOT / "docs" / name for name in ("screens.md", "screens-of-many-hosts.md"))
 VENV = layout.ROOT / ".venv-test"
 
 _INVENTORY = re.compile(r"```yaml\n(celery_fleets:\n.*?)```", re.DOTALL)
@@ -60,7 +61,7 @@ SCREENS = {
 def write_inventory(page: str, screen: Screen, folder: Path) -> None:
     """The page's inventory, with the hosts of a screen."""
     found = _INVENTORY.search(page)
-    assert found, f"{PAGE} has no inventory"
+    assert found, f"{PAGES[0]} has no inventory"
     inventory = yaml.safe_load(found[1])
     if screen.hosts:
         inventory["celery_fleets"]["hosts"] = dict.fromkeys(screen.hosts)
@@ -104,10 +105,12 @@ def stable(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
-def make(page: str) -> str:
-    """The page with what the runs print today."""
+def make() -> dict[Path, str]:
+    """The pages with what the runs print today."""
     layout.link_tree()
-    sites: list[Any] = list(yaml.safe_load(_INVENTORY.findall(page)[0])["celery_fleets"]["hosts"])
+    pages = {path: path.read_text(encoding="utf-8") for path in PAGES}
+    first = pages[PAGES[0]]
+    sites: list[Any] = list(yaml.safe_load(_INVENTORY.findall(first)[0])["celery_fleets"]["hosts"])
     with tempfile.TemporaryDirectory() as name, Emulator(namespaces=[f"shop-{site}" for site in sites]) as emulator:
         folder = Path(name)
         kubeconfig = emulator.write_kubeconfig(folder / "kubeconfig")
@@ -116,23 +119,26 @@ def make(page: str) -> str:
         )
         found = {}
         for key, screen in SCREENS.items():
-            write_inventory(page, screen, folder)
+            write_inventory(first, screen, folder)
             found[key] = played(screen, folder, kubeconfig)
-    return _BLOCK.sub(lambda block: f"{block[1]}{found[block['name']]}{block[4]}", page)
+    return {
+        path: _BLOCK.sub(lambda block: f"{block[1]}{found[block['name']]}{block[4]}", page)
+        for path, page in pages.items()
+    }
 
 
 def main() -> int:
-    """Write the page, or say whether it is up to date."""
+    """Write the pages, or say which is not up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write the page")
-    page = PAGE.read_text(encoding="utf-8")
-    made = make(page)
-    if parser.parse_args().write:
-        PAGE.write_text(made, encoding="utf-8")
-    elif page != made:
-        print("docs/screens.md is not what runs print; run `make docs` and commit the result.")
-        return 1
-    return 0
+    parser.add_argument("--write", action="store_true", help="write the pages")
+    writes = parser.parse_args().write
+    stale = {path: made for path, made in make().items() if path.read_text(encoding="utf-8") != made}
+    for path, made in stale.items():
+        if writes:
+            path.write_text(made, encoding="utf-8")
+        else:
+            print(f"{path.relative_to(layout.ROOT)} is not what runs print; run `make docs` and commit the result.")
+    return 1 if stale and not writes else 0
 
 
 if __name__ == "__main__":
