@@ -130,13 +130,14 @@ def without_secret_values(text: str) -> str:
     found = URL_WITH_PASSWORD.sub(lambda url: f"{url[0].partition('://')[0]}://{MASK}@", text)
     found = _KEY_BLOCK.sub(MASK, found)
     found = _LOGIN_HEADER.sub(lambda login: f"{login[1]} {MASK}", found)
-    return _ASSIGNED.sub(_assigned, found)
-
-
-def _assigned(found: re.Match[str]) -> str:
-    name, between, value = found.groups()
-    secret = names_secret(name) or variable_names_secret(name) or looks_secret(name, value.strip("\"'"))
-    return f"{name}{between}{MASK}" if secret else found[0]
+    parts, position = [], 0
+    # What follows a name may be another name with its value, so the search goes on behind the sign.
+    while match := _ASSIGNED.search(found, position):
+        name, _sign, value = match.groups()
+        secret = names_secret(name) or variable_names_secret(name) or looks_secret(name, value.strip("\"'"))
+        parts.append(found[position : match.start(3)] + (MASK if secret else ""))
+        position = match.end(3) if secret else match.start(3)
+    return "".join([*parts, found[position:]])
 
 
 def _is_named(name: str, text: str) -> bool:

@@ -17,6 +17,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
     fleet_deployments,
     fleet_pods,
     read_observed,
+    wait_for_fleet,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._model.names import ADOPTED_LABEL, FLEET_LABEL
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
@@ -233,3 +234,35 @@ def test_what_watches_is_read_where_it_is_ours_or_has_a_name_that_is_asked_for()
         names={("Service", "celery-exporter")},
     )
     assert [item.name for item in found.objects] == ["flower", "celery-exporter"]
+
+
+def test_a_secret_that_pods_mount_and_that_does_not_exist_ends_the_wait() -> None:
+    """The status of such a pod only says that its container is being created."""
+    worker = deployment()
+    worker["metadata"]["labels"] = {FLEET_LABEL: "shop"}
+    worker["status"] = {"observedGeneration": 9, "replicas": 1, "updatedReplicas": 1}
+    worker["spec"]["template"]["spec"]["volumes"] = [{"name": "key", "secret": {"secretName": "signing"}}]
+    creating = [{"name": "worker", "state": {"waiting": {"reason": "ContainerCreating"}}}]
+    pod = pod_of(worker, ready=False, containerStatuses=creating)
+    pod["metadata"]["labels"] = {**worker["spec"]["selector"]["matchLabels"], FLEET_LABEL: "shop"}
+    now = [0.0]
+
+    def waited(*more: Manifest) -> tuple[float, str]:
+        now[0] = 0.0
+        found = wait_for_fleet(
+            cluster_of(worker, pod, *more),
+            "shop",
+            [worker["metadata"]["name"]],
+            [],
+            timeout=300,
+            pause=5,
+            sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
+            clock=lambda: now[0],
+        )
+        return now[0], found[0].reason
+
+    seconds, reason = waited()
+    assert seconds < 60, reason
+    assert "Its pods mount Secret signing, which the namespace does not have." in reason
+    seconds, reason = waited({"kind": "Secret", "metadata": {"name": "signing"}})
+    assert (seconds, "mount" in reason) == (300, False)

@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._schema.secret_signs import looks_secret, references
+from ansible_collections.queueops.celery.plugins.module_utils._schema.secret_signs import (
+    looks_secret,
+    references,
+    without_secret_values,
+)
 
 SECRET_NAMES = [
     "PASSWORD", "DB_PASSWORD", "PGPASSWORD", "MYSQL_PWD", "DB_PASS", "DBPASS", "SMTP_PASS", "dbPassword",
@@ -93,3 +97,40 @@ def test_a_text_that_only_refers_to_a_secret_is_none(name: str, value: str) -> N
 )
 def test_references_are_read_as_kubernetes_reads_them(text: str, expected: list[str]) -> None:
     assert references(text) == expected
+
+
+# What a log shows
+
+LOGGED = [
+    "connecting to redis://:hunter2@redis:6379/0",
+    "amqp://shop:hunter2@rabbit:5672//: refused",
+    "django.core: DB_PASSWORD=hunter2 is too short",
+    'settings = {"SECRET_KEY": "hunter2", "DEBUG": true}',
+    "{'password': 'hunter2'}",
+    "kwargs(api_token=hunter2, retries=3)",
+    "Authorization: Bearer hunter2",
+    "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----\nrefused",
+    "hunter2\n-----END PRIVATE KEY-----",
+    "Server=db;Password=hunter2;Port=5432",
+]
+
+
+@pytest.mark.parametrize("text", LOGGED)
+def test_what_looks_like_a_secret_is_taken_out_of_a_log(text: str) -> None:
+    shown = without_secret_values(text)
+    assert "hunter2" not in shown
+    assert "********" in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "KeyError: 'SITE'",
+        'File "/app/shop/settings.py", line 12, in <module>',
+        "redis.exceptions.ConnectionError: Error 111 connecting to redis:6379. Connection refused.",
+        "ModuleNotFoundError: No module named 'shop.tokens'",
+        "https://docs.example.org:8080/a?b=c@d",
+    ],
+)
+def test_the_rest_of_a_log_stays_as_it_is(text: str) -> None:
+    assert without_secret_values(text) == text
