@@ -68,7 +68,7 @@ from ._model.observed import (
     removal_order,
     without_replicas,
 )
-from ._schema.kubernetes import OWN_DOMAIN
+from ._schema.kubernetes_values import OWN_DOMAIN
 from ._schema.placeholders import placeholder_message, placeholders
 
 Object = dict[str, Any]

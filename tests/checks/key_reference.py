@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._check.safety import RULES
-from ansible_collections.queueops.celery.plugins.module_utils._model import fleet as model
+from ansible_collections.queueops.celery.plugins.module_utils._model import broker, service_keys, variant_keys
 from ansible_collections.queueops.celery.plugins.module_utils._model import watching as monitoring
 from ansible_collections.queueops.celery.plugins.module_utils._read.presets import OPENEDX, PROFILES
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import LAYERED
@@ -52,31 +52,33 @@ class Group:
 
 GROUPS = (
     Group(
-        model.ServiceKeys,
+        service_keys.ServiceKeys,
         "Service",
         f"Below `{PREFIX}services.<service>`. Every key of a variant may stand here too, as the default of all "
         "variants of the service; only `name` and `queues` belong to one variant. A service's beat takes the keys of "
         "[the pod](#variant-the-pod) that stand on the service.",
     ),
-    Group(model.Consumption, "Variant: what it consumes", f"Below `{PREFIX}config.<service>.<variant>`."),
+    Group(variant_keys.Consumption, "Variant: what it consumes", f"Below `{PREFIX}config.<service>.<variant>`."),
     Group(
-        model.Process,
+        variant_keys.Process,
         "Variant: the process",
         "The command line of the worker. Like every key of a variant, each may stand on the variant, on its service, "
         f"or in `{PREFIX}queue_defaults`.",
     ),
     Group(
-        model.Pod,
+        variant_keys.Pod,
         "Variant: the pod",
         "What is called *a Kubernetes …* is written as Kubernetes writes it (camelCase) and checked field by field.",
     ),
     Group(
-        model.Scaling,
+        variant_keys.Scaling,
         "Variant: scaling",
         "`replicas` is for variants without a scaler, all other keys are for variants with one.",
     ),
-    Group(model.Knowledge, "Variant: what people know", "Facts about the tasks, from which other defaults follow."),
-    Group(model.Watch, "Variant: what is watched", "Who looks after the variant, and when."),
+    Group(
+        variant_keys.Knowledge, "Variant: what people know", "Facts about the tasks, from which other defaults follow."
+    ),
+    Group(variant_keys.Watch, "Variant: what is watched", "Who looks after the variant, and when."),
     Group(
         monitoring.Alerts,
         "Alerts",
@@ -84,30 +86,32 @@ GROUPS = (
         "`celery_workers_prometheus_rule_enabled` makes. `alerts: false` for none.",
     ),
     Group(
-        model.Beat,
+        service_keys.Beat,
         "Beat",
         "Below `beat` of a service. `beat: true` takes all defaults. Image, environment and volumes are the service's.",
     ),
     Group(
-        model.Probe,
+        variant_keys.Probe,
         "Probe",
         "Below `probe` of a variant. `probe: heartbeat` is short for `probe: {type: heartbeat}`.",
     ),
-    Group(model.DisruptionBudget, "PodDisruptionBudget", "Below `pdb` of a variant. `pdb: false` for none."),
-    Group(model.Fallback, "Fallback", "Below `fallback` of a variant. `fallback: false` for none."),
+    Group(variant_keys.DisruptionBudget, "PodDisruptionBudget", "Below `pdb` of a variant. `pdb: false` for none."),
+    Group(variant_keys.Fallback, "Fallback", "Below `fallback` of a variant. `fallback: false` for none."),
     Group(
-        model.Broker,
+        broker.Broker,
         "Broker",
         f"`{PREFIX}broker` is the broker of all services; `broker` on a service is that service's own and replaces it.",
     ),
     Group(
-        model.Tls, "TLS", "Below `tls` of a broker. `tls: true` is encryption with a certificate of a public authority."
+        broker.Tls,
+        "TLS",
+        "Below `tls` of a broker. `tls: true` is encryption with a certificate of a public authority.",
     ),
-    Group(model.Management, "RabbitMQ management", "Below `management` of a broker.", False),
-    Group(model.ScalerLogin, "Scaler login", "Below `scaler` of a broker.", False),
-    Group(model.Database, "Database", "Below `database` of a service.", False),
+    Group(broker.Management, "RabbitMQ management", "Below `management` of a broker.", False),
+    Group(broker.ScalerLogin, "Scaler login", "Below `scaler` of a broker.", False),
+    Group(service_keys.Database, "Database", "Below `database` of a service.", False),
     Group(
-        model.SecretReference, "Secret reference", "Below `secret` of a broker: a Secret that exists already.", False
+        broker.SecretReference, "Secret reference", "Below `secret` of a broker: a Secret that exists already.", False
     ),
     Group(
         monitoring.Flower,
@@ -266,9 +270,9 @@ def group_rows(group: Group) -> Iterator[tuple[str, ...]]:
         found = key_of(item)
         if found is not None:
             yield code(item.name), what(found), default(found, default_of(item)), prose(found.doc)
-    if group.cls is model.ServiceKeys:
-        [broker] = [item for item in GROUPS if item.cls is model.Broker]
-        link = f"a dict of the keys of [{broker.title}](#{broker.anchor})"
+    if group.cls is service_keys.ServiceKeys:
+        [broker_group] = [item for item in GROUPS if item.cls is broker.Broker]
+        link = f"a dict of the keys of [{broker_group.title}](#{broker_group.anchor})"
         yield "`broker`", link, "the broker of all services", "A broker of this service's own."
 
 
@@ -302,7 +306,7 @@ def preset_block() -> str:
 def forgotten() -> list[str]:
     """Dataclasses of the model that have keys and no section here."""
     known = {group.cls for group in GROUPS}
-    names = {**vars(model), **vars(monitoring)}
+    names = {**vars(broker), **vars(service_keys), **vars(variant_keys), **vars(monitoring)}
     classes = [item for item in names.values() if isinstance(item, type) and is_dataclass(item)]
     return [cls.__name__ for cls in classes if cls not in known and any(key_of(item) for item in fields(cls))]
 
@@ -314,7 +318,7 @@ def render() -> str:
     for group in GROUPS:
         lines += [f"## {group.title}", "", group.intro, ""]
         lines += table(("key", "what", "default", "meaning"), group_rows(group))
-        if group.cls is model.Knowledge:
+        if group.cls is variant_keys.Knowledge:
             lines += ["## Accepted risks", "", "Rule ids that `accept_risks` takes.", ""]
             lines += table(("id", "what is accepted"), ((code(name), prose(text)) for name, text in RULES.items()))
     lines += ["## Profiles", "", "Values of `profile`. Each sets defaults; the rest keeps the collection's.", ""]

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._check.safety import RULES
 from ansible_collections.queueops.celery.plugins.module_utils._schema import kubernetes as kubernetes
+from ansible_collections.queueops.celery.plugins.module_utils._schema import kubernetes_values
 from ansible_collections.queueops.celery.plugins.module_utils._schema import values as values
 from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import Section, key_of
 from ansible_collections.queueops.celery.plugins.module_utils._schema.kubernetes_rules import REQUIRED
@@ -61,10 +62,12 @@ _SPECIAL: dict[type, Values] = {
     Flag: st.sampled_from([True, False, "true", "no"]),
     Number: st.one_of(st.floats(0.1, 5000), st.integers(1, 5000), st.just("30")),
     Plain: _JSON,
-    kubernetes.CountOrPercent: st.sampled_from([1, 2, "25%", "100%"]),
+    kubernetes_values.CountOrPercent: st.sampled_from([1, 2, "25%", "100%"]),
     kubernetes.VolumeSource: st.sampled_from([{"emptyDir": {}}, {"persistentVolumeClaim": {"claimName": "beat"}}]),
-    kubernetes.Image: st.sampled_from(["app", "registry.example/app:1", "localhost:5000/team/app:V1", "Registry/My:1"]),
-    kubernetes.Quantity: st.sampled_from(["100m", 1, "2", "64Mi", "1.5Gi"]),
+    kubernetes_values.Image: st.sampled_from(
+        ["app", "registry.example/app:1", "localhost:5000/team/app:V1", "Registry/My:1"]
+    ),
+    kubernetes_values.Quantity: st.sampled_from(["100m", 1, "2", "64Mi", "1.5Gi"]),
     values.EnvSection: _ENV,
     values.SecretEnv: st.sampled_from([True, {"secret": "pay", "key": "token"}]),
     values.SecretValue: st.just(True),
@@ -163,7 +166,7 @@ def _scalar(kind: str, field: tuple[str, str]) -> Values:
     if field in kubernetes._ENUMS:
         return st.sampled_from(kubernetes._ENUMS[field])
     if field == ("Container", "image"):
-        return valid_value(kubernetes.IMAGE)
+        return valid_value(kubernetes_values.IMAGE)
     if field in kubernetes._PATTERNS:
         return _text(kubernetes._PATTERNS[field].pattern, 15)
     if kind == "int" or kind == "number":

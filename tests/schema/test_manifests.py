@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Broker, ServiceKeys
+from ansible_collections.queueops.celery.plugins.module_utils._model.broker import Broker
+from ansible_collections.queueops.celery.plugins.module_utils._model.service_keys import ServiceKeys
 from ansible_collections.queueops.celery.plugins.module_utils._model.watching import (
     PARTS,
     Dashboard,

@@ -19,7 +19,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._build.secrets imp
 from ansible_collections.queueops.celery.plugins.module_utils._build.watching import watching_resources
 from ansible_collections.queueops.celery.plugins.module_utils._build.workers import handovers
 from ansible_collections.queueops.celery.plugins.module_utils._celery.adoption import adoptions, releases
-from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Broker, Fleet, ServiceKeys
+from ansible_collections.queueops.celery.plugins.module_utils._model.broker import Broker
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.names import ownership_labels
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
     NOTHING,
@@ -27,6 +28,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.observed im
     Observed,
     ObservedObject,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._model.service_keys import ServiceKeys
 from ansible_collections.queueops.celery.plugins.module_utils._model.watching import (
     PARTS,
     Dashboard,

@@ -23,7 +23,8 @@ from .._celery.brokers import (
     sentinel_addresses,
     sqs_queue_url,
 )
-from .._model.fleet import Broker, Service, Variant
+from .._model.broker import Broker
+from .._model.fleet import Service, Variant
 
 Trigger = dict[str, Any]
 

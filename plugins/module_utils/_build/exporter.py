@@ -15,17 +15,13 @@ from typing import Any
 
 from .._celery.brokers import transport_options, use_ssl
 from .._celery.heartbeat import SENTINEL_PASSWORD, sentinel_password
-from .._model.fleet import Broker, Fleet, Server
+from .._model.broker import Broker
+from .._model.fleet import Fleet, Server
 from .._model.names import EXPORTER
 from .._model.observed import NOTHING, Observed
 from .._model.watching import Exporter
-from .pods import (
-    ServerContext,
-    broker_url_source,
-    from_secret,
-    own_broker_secret,
-    server_pod,
-)
+from .containers import broker_url_source, from_secret, own_broker_secret
+from .pods import ServerContext, server_pod
 from .servers import ServerObjects, server_objects
 
 PORT = 9808

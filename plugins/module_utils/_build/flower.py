@@ -25,14 +25,8 @@ from .._model.watching import (
     FlowerOauth,
     FlowerRoute,
 )
-from .pods import (
-    ServerContext,
-    broker_url_source,
-    from_secret,
-    own_broker_secret,
-    sentinel_env,
-    server_pod,
-)
+from .containers import broker_url_source, from_secret, own_broker_secret, sentinel_env
+from .pods import ServerContext, server_pod
 from .servers import (
     ServerObjects,
     SettingsFile,

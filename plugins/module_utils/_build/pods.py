@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 from .._celery.brokers import (
     TLS_MOUNT,
     answers_ping,
-    broker_url,
     tls_files,
     transport_options,
     use_ssl,
@@ -22,10 +20,6 @@ from .._celery.brokers import (
 from .._celery.command import broker_words
 from .._celery.heartbeat import (
     HEARTBEAT_MOUNT,
-    SENTINEL_PASSWORD,
-    SENTINEL_USERNAME,
-    broker_addresses,
-    check_command,
     needs_launcher,
     sentinel_password,
     start_command,
@@ -33,26 +27,37 @@ from .._celery.heartbeat import (
 from .._celery.start import (
     CELERY,
     celery_command,
-    check_python,
-    ping_words,
     python_words,
 )
-from .._model.fleet import Beat, Broker, Pod, Service, Variant
+from .._model.broker import Broker
+from .._model.fleet import Variant
 from .._model.names import (
     CONFIG_ANNOTATION,
     REVISION_ANNOTATION,
     SECRETS_ANNOTATION,
     WORKER_CONTAINER,
     heartbeat_name,
-    secret_env_name,
 )
 from .._model.observed import Observed
+from .._model.service_keys import Beat
+from .._model.variant_keys import Pod
 from .._schema.kubernetes import merge
 from .._schema.references import in_order
-from .._schema.versions import Version, at_least
-
-#: Environment of the ping probe where the broker is not in the worker's own environment.
-PROBE_BROKER_ENV = "CELERY_PROBE_BROKER_URL"
+from .._schema.versions import at_least
+from .containers import (
+    LAST_WORDS,
+    REMAP,
+    PodContext,
+    RouteFiles,
+    _unique,
+    container_of,
+    container_security,
+    hardened,
+    own_secrets,
+    ping_of,
+    probes_of,
+    without_empty,
+)
 
 #: Volume with the certificates of the broker.
 TLS_VOLUME = "celery-broker-tls"
@@ -65,50 +70,8 @@ ROUTES_MOUNT = "/etc/celery/routes"
 TEMPORARY_VOLUME = "celery-tmp"
 TEMPORARY_MOUNT = "/tmp"
 
-#: A container that fails shows the end of its log where people look first: in C(kubectl describe pod).
-_LAST_WORDS = "FallbackToLogsOnError"
-
-#: Environment variable that tells Celery what a SIGTERM means.
-REMAP = "REMAP_SIGTERM"
 
 _RESTRICTED_POD: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-_RESTRICTED_CONTAINER: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-_BASELINE_CONTAINER: dict[str, Any] = {"allowPrivilegeEscalation": False}
-
-
-@dataclass(frozen=True)
-class RouteFiles:
-    """The ConfigMap with the routes of a service, as its pods mount it.
-
-    :param config_map: its name; empty for none.
-    :param content_hash: stands for its content, because it is read at start only.
-    :param settings_module: Django settings module in it that goes over the app's own; empty if it holds none.
-    """
-
-    config_map: str = ""
-    content_hash: str = ""
-    settings_module: str = ""
-
-
-@dataclass(frozen=True)
-class PodContext:
-    """What a pod is made from beside its own keys.
-
-    :param people: labels for people; the user's own go over them.
-    :param config_hash: stands for the content of the files that a worker is started with; empty without.
-    :param routes: files by which workers, who send tasks too, find their routes.
-    :param selector: labels that select the pod; nothing goes over them.
-    :param celery: Celery in the image; None where nobody says.
-    """
-
-    service: Service
-    deployment: str
-    people: dict[str, str]
-    selector: dict[str, str]
-    observed: Observed
-    config_hash: str = ""
-    routes: RouteFiles = RouteFiles()
-    celery: Version | None = None
 
 
 @dataclass(frozen=True)
@@ -145,13 +108,13 @@ SERVER_GRACE = 30
 def server_pod(pod: Pod, context: ServerContext) -> dict[str, Any]:
     """Pod template of a process that listens to a broker and serves HTTP."""
     container: dict[str, Any] = {"name": context.part, "image": pod.image, "args": list(context.args)}
-    container["terminationMessagePolicy"] = _LAST_WORDS
+    container["terminationMessagePolicy"] = LAST_WORDS
     if pod.image_pull_policy:
         container["imagePullPolicy"] = pod.image_pull_policy
     container["env"] = _unique([*context.env, *pod.env])
     container["ports"] = [{"name": "http", "containerPort": context.port, "protocol": "TCP"}]
-    container["resources"] = _without_empty(pod.resources)
-    container["securityContext"] = _container_security(pod)
+    container["resources"] = without_empty(pod.resources)
+    container["securityContext"] = container_security(pod)
     probe: dict[str, Any] = {"httpGet": {"path": context.health_path, "port": "http"}, "timeoutSeconds": 5}
     container["startupProbe"] = {**probe, "periodSeconds": 5, "failureThreshold": 24}
     container["readinessProbe"] = {**probe, "periodSeconds": 10, "failureThreshold": 3}
@@ -179,16 +142,16 @@ def server_pod(pod: Pod, context: ServerContext) -> dict[str, Any]:
 def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
     """Pod template of a variant."""
     pod, broker = variant.pod, context.service.broker
-    container = _container(WORKER_CONTAINER, list(variant.args), pod, broker, context)
+    container = container_of(WORKER_CONTAINER, list(variant.args), pod, broker, context)
     if needs_launcher(variant, broker):
         _mount_launcher(container, pod)
-    container.update(_probes(variant, broker))
+    container.update(probes_of(variant, broker))
     if pod.lifecycle:
         container["lifecycle"] = pod.lifecycle
     if variant.process.soft_shutdown_timeout and not any(entry["name"] == REMAP for entry in container.get("env", [])):
         # Without it Celery's SIGTERM waits for tasks without end, and soft shutdown never begins (5.5 and later).
         container["env"] = [*container.get("env", []), {"name": REMAP, "value": "SIGQUIT"}]
-    spec = _spec(pod, [container, *(_hardened(item, pod) for item in pod.sidecars)], context.selector)
+    spec = _spec(pod, [container, *(hardened(item, pod) for item in pod.sidecars)], context.selector)
     _mount_certificates(spec, container, broker)
     _mount_routes(spec, container, context.routes)
     spec["terminationGracePeriodSeconds"] = pod.termination_grace_period
@@ -217,11 +180,11 @@ def beat_pod(beat: Beat, context: PodContext) -> dict[str, Any]:
     if service.broker is not None and service.broker.type == "redis-sentinel":
         settings["broker_transport_options"] = transport_options(service.broker, None, None)
     words = broker_words(settings)
-    container = _container("beat", [*args, *(["--", *words] if words else [])], pod, service.broker, context)
+    container = container_of("beat", [*args, *(["--", *words] if words else [])], pod, service.broker, context)
     launches = bool(sentinel_password(service.broker))
     if launches:
         _mount_launcher(container, pod)
-    container["resources"] = _without_empty(beat.resources)
+    container["resources"] = without_empty(beat.resources)
     container.update(probe)
     spec = _spec(pod, [container], context.selector)
     _mount_certificates(spec, container, service.broker)
@@ -245,7 +208,7 @@ def _beat_probe(beat: Beat, context: PodContext) -> dict[str, Any]:
     able = broker is not None and answers_ping(broker)
     if not able or not (at_least(context.celery, "5.7") if beat.liveness is None else beat.liveness):
         return {}
-    command = _ping("celerybeat@$HOSTNAME", context.service.pod, broker, _BEAT_TIMEOUT)
+    command = ping_of("celerybeat@$HOSTNAME", context.service.pod, broker, _BEAT_TIMEOUT)
     timing = {"initialDelaySeconds": 60, "periodSeconds": 60, "timeoutSeconds": _BEAT_TIMEOUT, "failureThreshold": 5}
     return {"livenessProbe": {"exec": {"command": command}, **timing}}
 
@@ -311,159 +274,6 @@ def beat_overrides(overrides: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "containers": containers} if containers else kept
 
 
-def _container(name: str, args: list[str], pod: Pod, broker: Broker | None, context: PodContext) -> dict[str, Any]:
-    container: dict[str, Any] = {"name": name, "image": pod.image, "args": args}
-    container["terminationMessagePolicy"] = _LAST_WORDS
-    if pod.image_pull_policy:
-        container["imagePullPolicy"] = pod.image_pull_policy
-    if pod.working_dir:
-        container["workingDir"] = pod.working_dir
-    env = [*_broker_env(broker, pod), *pod.env, *_secret_env(pod, context.deployment)]
-    if env:
-        container["env"] = _unique(env)
-    if pod.env_from:
-        container["envFrom"] = list(pod.env_from)
-    if pod.volume_mounts:
-        container["volumeMounts"] = list(pod.volume_mounts)
-    container["resources"] = _without_empty(pod.resources)
-    security = _container_security(pod)
-    if security:
-        container["securityContext"] = security
-    return container
-
-
-def _unique(env: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One entry a name. The user's own entry stands after ours and wins."""
-    return list({entry["name"]: entry for entry in env}.values())
-
-
-def _broker_env(broker: Broker | None, pod: Pod) -> list[dict[str, Any]]:
-    if broker is None:
-        return []
-    names = [broker.inject_env] if broker.inject_env else []
-    if pod.probe.type == "ping" and broker.inject_env != "CELERY_BROKER_URL":
-        names.append(PROBE_BROKER_ENV)
-    env = [{"name": name, **broker_url_source(broker)} for name in names]
-    env += sentinel_env(broker)
-    return [*env, *_aws_env(broker)] if broker.inject_env else env
-
-
-def sentinel_env(broker: Broker) -> list[dict[str, Any]]:
-    """Credentials of the sentinels, for the launcher that puts them into the settings."""
-    place = sentinel_password(broker)
-    if place is None:
-        return []
-    user = [{"name": SENTINEL_USERNAME, "value": broker.sentinel_username}] if broker.sentinel_username else []
-    return [*user, {"name": SENTINEL_PASSWORD, **from_secret(*place)}]
-
-
-def broker_url_source(broker: Broker) -> dict[str, Any]:
-    """The broker's URL as the value of an environment entry."""
-    if broker.secret is not None and broker.type != "sqs":
-        return from_secret(broker.secret.name, broker.secret.url_key)
-    if broker.password:
-        return from_secret(broker.own_secret, "url")
-    return {"value": broker_url(broker)}
-
-
-def _aws_env(broker: Broker) -> list[dict[str, Any]]:
-    """Region and keys as boto3 reads them. Without keys it takes those of the pod's service account."""
-    if broker.type != "sqs":
-        return []
-    env: list[dict[str, Any]] = [{"name": "AWS_DEFAULT_REGION", "value": broker.region or ""}]
-    for name, (secret, key) in aws_keys(broker).items():
-        env.append({"name": name, **from_secret(secret, key)})
-    return env
-
-
-def aws_keys(broker: Broker) -> dict[str, tuple[str, str]]:
-    """Environment variables of AWS credentials, each with its Secret and key."""
-    if broker.secret is not None and broker.secret.access_key_id_key and broker.secret.secret_access_key_key:
-        return {
-            "AWS_ACCESS_KEY_ID": (broker.secret.name, broker.secret.access_key_id_key),
-            "AWS_SECRET_ACCESS_KEY": (broker.secret.name, broker.secret.secret_access_key_key),
-        }
-    if broker.secret_access_key:
-        return {
-            "AWS_ACCESS_KEY_ID": (broker.own_secret, "access_key_id"),
-            "AWS_SECRET_ACCESS_KEY": (broker.own_secret, "secret_access_key"),
-        }
-    return {}
-
-
-def from_secret(name: str, key: str) -> dict[str, Any]:
-    """A key of a Secret as the value of an environment entry."""
-    return {"valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
-
-
-def _secret_env(pod: Pod, deployment: str) -> list[dict[str, Any]]:
-    own = env_secret_name(pod, deployment)
-    return [
-        {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.get("secret", own), "key": ref.get("key", name)}}}
-        for name, ref in pod.secret_env.items()
-    ]
-
-
-def _probes(variant: Variant, broker: Broker | None) -> dict[str, Any]:
-    probe = variant.pod.probe
-    command = {
-        "exec": list(probe.command),
-        "heartbeat": check_command(check_python(variant.pod), probe.heartbeat_seconds, broker),
-        "ping": _ping_command(variant, broker, probe.timeout_seconds),
-    }.get(probe.type or "none")
-    if not command:
-        return {}
-    action = {"exec": {"command": command}}
-    timing = {"timeoutSeconds": probe.timeout_seconds, "successThreshold": 1}
-    tries = -(-probe.startup_seconds // 10)
-    found: dict[str, Any] = {"startupProbe": {**action, **timing, "periodSeconds": 10, "failureThreshold": tries}}
-    # A heartbeat also stops while the broker is down, which the check can tell only if it knows where that is.
-    safe = probe.type == "exec" or (probe.type == "heartbeat" and bool(broker_addresses(broker)))
-    liveness = safe if probe.liveness is None else probe.liveness
-    if liveness:
-        found["livenessProbe"] = {
-            **action,
-            **timing,
-            "periodSeconds": probe.period_seconds,
-            "failureThreshold": probe.failures,
-        }
-    return found
-
-
-def _ping_command(variant: Variant, broker: Broker | None, timeout: int) -> list[str]:
-    return _ping(f"{variant.service}.{variant.name}@$HOSTNAME", variant.pod, broker, timeout)
-
-
-def _ping(node: str, pod: Pod, broker: Broker | None, timeout: int) -> list[str]:
-    """Ask this pod's Celery for a reply without importing the app (0.9 s instead of 3 CPU seconds with Django).
-
-    A shell is needed for the pod's name alone; Django's settings are taken away, because Celery would import them.
-    """
-    ours = broker is not None and broker.inject_env != "CELERY_BROKER_URL"
-    url = f' CELERY_BROKER_URL="${PROBE_BROKER_ENV}"' if ours else ""
-    wait = max(1, timeout - 5)
-    celery = shlex.join(ping_words(pod))
-    script = f'exec env -u DJANGO_SETTINGS_MODULE{url} {celery} inspect ping --destination "{node}" --timeout {wait}'
-    return ["sh", "-c", script]
-
-
-def _container_security(pod: Pod) -> dict[str, Any]:
-    base = {"restricted": _RESTRICTED_CONTAINER, "baseline": _BASELINE_CONTAINER}.get(pod.pod_security, {})
-    if pod.read_only_root_filesystem:
-        base = {**base, "readOnlyRootFilesystem": True}
-    merged: dict[str, Any] = merge("SecurityContext", base, pod.container_security_context)
-    return merged
-
-
-def _hardened(container: dict[str, Any], pod: Pod) -> dict[str, Any]:
-    """A container of the user's, admitted where the worker is, and with its last words where the worker has them."""
-    base = {"restricted": _RESTRICTED_CONTAINER, "baseline": _BASELINE_CONTAINER}.get(pod.pod_security, {})
-    security = merge("SecurityContext", base, container.get("securityContext", {}))
-    kept = {name: value for name, value in container.items() if name != "securityContext"}
-    found = {"terminationMessagePolicy": _LAST_WORDS, **kept}
-    return {**found, "securityContext": security} if security else found
-
-
 def _spec(pod: Pod, containers: list[dict[str, Any]], selector: dict[str, str]) -> dict[str, Any]:
     spec: dict[str, Any] = {
         # Service links would inject FLOWER_PORT=tcp://… and the like into apps that read such names.
@@ -475,7 +285,7 @@ def _spec(pod: Pod, containers: list[dict[str, Any]], selector: dict[str, str]) 
     )
     optional: dict[str, Any] = {
         "securityContext": security,
-        "initContainers": [_hardened(item, pod) for item in pod.init_containers],
+        "initContainers": [hardened(item, pod) for item in pod.init_containers],
         "imagePullSecrets": [{"name": name} for name in pod.image_pull_secrets],
         "nodeSelector": pod.node_selector,
         "tolerations": list(pod.tolerations),
@@ -486,7 +296,7 @@ def _spec(pod: Pod, containers: list[dict[str, Any]], selector: dict[str, str]) 
         "automountServiceAccountToken": pod.automount_service_account_token,
         "volumes": list(pod.volumes),
     }
-    spec.update(_without_empty(optional))
+    spec.update(without_empty(optional))
     return spec
 
 
@@ -553,32 +363,3 @@ def _roll_annotations(pod: Pod, secrets: Iterable[str], observed: Observed, conf
         REVISION_ANNOTATION: pod.secret_revision or "",
     }
     return {name: value for name, value in found.items() if value}
-
-
-def own_secrets(pod: Pod, broker: Broker | None, deployment: str) -> Iterable[str]:
-    """Names of the Secrets of ours that a pod reads."""
-    env = _broker_env(broker, pod)
-    if broker is not None and any(_secret_of(entry) == broker.own_secret for entry in env):
-        yield broker.own_secret
-    if any(not reference for reference in pod.secret_env.values()):
-        yield env_secret_name(pod, deployment)
-
-
-def env_secret_name(pod: Pod, deployment: str) -> str:
-    """Name of the Secret of ours with the secret environment of a pod."""
-    return pod.shared_secret or secret_env_name(deployment)
-
-
-def own_broker_secret(broker: Broker) -> Iterable[str]:
-    """Name of the Secret of ours that holds a broker's URL or the password of its sentinels, if it does."""
-    entries = [{"name": "", **broker_url_source(broker)}, *sentinel_env(broker)]
-    if broker.own_secret and any(_secret_of(entry) == broker.own_secret for entry in entries):
-        yield broker.own_secret
-
-
-def _secret_of(entry: dict[str, Any]) -> str:
-    return str(entry.get("valueFrom", {}).get("secretKeyRef", {}).get("name", ""))
-
-
-def _without_empty(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: item for key, item in value.items() if item not in (None, {}, [], "", ())}

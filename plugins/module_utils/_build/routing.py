@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._celery.brokers import transport_options
-from .._model.fleet import Broker, Fleet, Route, Service, Variant
+from .._model.broker import Broker
+from .._model.fleet import Fleet, Route, Service, Variant
 from .._model.names import ownership_labels
 from .._openedx.tasks import (
     KNOWN_TASKS,
@@ -28,7 +29,8 @@ from .._openedx.tasks import (
     sent_by,
 )
 from .._schema.problems import suggest
-from .pods import ROUTES_MOUNT, RouteFiles
+from .containers import RouteFiles
+from .pods import ROUTES_MOUNT
 from .resources import resource
 
 #: Name of the Tutor plugin, and of its file.

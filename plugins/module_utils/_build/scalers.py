@@ -12,14 +12,8 @@ from typing import Any
 
 from .._celery.brokers import scaler_login, scaler_tls, tls_files
 from .._celery.heartbeat import sentinel_password
-from .._model.fleet import (
-    Broker,
-    Fallback,
-    Fleet,
-    Scaling,
-    Service,
-    Variant,
-)
+from .._model.broker import Broker
+from .._model.fleet import Fleet, Service, Variant
 from .._model.names import (
     FORMULA_ANNOTATION,
     ownership_labels,
@@ -28,13 +22,14 @@ from .._model.names import (
     trigger_authentication_name,
 )
 from .._model.observed import NOTHING, Observed
+from .._model.variant_keys import Fallback, Scaling
 from .._schema.versions import Version, older
+from .containers import aws_keys
 from .demand import (
     Demand,
     demand_of,
     in_words,
 )
-from .pods import aws_keys
 from .resources import resource
 from .workers import (
     seen_by,

@@ -14,13 +14,8 @@ from typing import Any
 
 from .._celery.broker_urls import encoded_password, split_url
 from .._celery.brokers import broker_url, tls_files
-from .._model.fleet import (
-    BROKER_SECRETS,
-    Broker,
-    Fleet,
-    Pod,
-    Service,
-)
+from .._model.broker import BROKER_SECRETS, Broker
+from .._model.fleet import Fleet, Service
 from .._model.names import (
     FLOWER,
     KEYS_ANNOTATION,
@@ -32,6 +27,7 @@ from .._model.names import (
     service_broker_secret_name,
 )
 from .._model.observed import NOTHING, Observed
+from .._model.variant_keys import Pod
 from .._model.watching import GENERATED_KEYS
 from .._schema.layers import (
     NULL_DEPTH,
@@ -46,9 +42,9 @@ from .._schema.layers import (
 from .._schema.placeholders import placeholders
 from .._schema.problems import InventoryError, Problem
 from .._schema.scalars import text_of
+from .containers import env_secret_name
 from .exporter import SENTINEL_PASSWORD_JSON, as_json
 from .flower import flower_secret_keys
-from .pods import env_secret_name
 
 #: Of a value that is generated: 128 bits, in letters that nothing reads as its own.
 _GENERATED_BYTES = 16

@@ -16,7 +16,8 @@ from .._celery.heartbeat import (
     SENTINEL_USERNAME,
     sentinel_password,
 )
-from .._model.fleet import Broker, Fleet, Server
+from .._model.broker import Broker
+from .._model.fleet import Fleet, Server
 from .._model.names import (
     SERVER_LABEL,
     ownership_labels,

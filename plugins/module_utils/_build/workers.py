@@ -13,7 +13,7 @@ from .._celery.heartbeat import (
     needs_launcher,
     sentinel_password,
 )
-from .._model.fleet import Beat, Fleet, Service, Variant
+from .._model.fleet import Fleet, Service, Variant
 from .._model.names import (
     UNACKED_ANNOTATION,
     beat_name,
@@ -29,7 +29,9 @@ from .._model.observed import (
     ObservedObject,
     without_replicas,
 )
-from .pods import PodContext, beat_pod, worker_pod
+from .._model.service_keys import Beat
+from .containers import PodContext
+from .pods import beat_pod, worker_pod
 from .resources import resource, strategy_over
 from .routing import route_files
 

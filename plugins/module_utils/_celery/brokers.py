@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from .._model.fleet import Broker, SecretReference, UnackedKeys
+from .._model.broker import Broker, SecretReference, UnackedKeys
 from .._schema.scalars import MISPLACED
 from .broker_urls import SCHEMES, UrlFault, read_url
 

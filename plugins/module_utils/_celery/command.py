@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._model.fleet import POOLS, Consumption, Process
+from .._model.variant_keys import POOLS, Consumption, Process
 from .._schema.problems import Problems, suggest
 from .._schema.secret_signs import REFERENCE_TEXT
 from .settings import SETTINGS, name_of_today

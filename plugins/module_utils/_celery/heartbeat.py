@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from .._model.fleet import Broker, Variant
+from .._model.broker import Broker
+from .._model.fleet import Variant
 from .brokers import sentinel_addresses
 
 HEARTBEAT_MOUNT = "/celery-heartbeat"

@@ -13,13 +13,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from .._model.fleet import (
-    Broker,
-    Knowledge,
-    Process,
-    Scaling,
-    UnackedKeys,
-)
+from .._model.broker import Broker, UnackedKeys
+from .._model.variant_keys import Knowledge, Process, Scaling
 from .._schema.versions import Version, older
 from .brokers import place_of
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from .._model.fleet import Knowledge, Pod, Process
 from .._model.names import WORKER_CONTAINER
+from .._model.variant_keys import Knowledge, Pod, Process
 from .._schema.kubernetes import merge
 from .._schema.quantities import quantity
 from .command import limits_in_force
@@ -98,27 +98,29 @@ def sized(
     if pre_stop:
         found.set("termination_grace_period", grace + pre_stop, f"{grace}{hook}")
     if knowledge.longest_task_seconds:
-        longest = math.ceil(knowledge.longest_task_seconds)
-        if ends_tasks:
-            found.set("time_limit", longest, f"longest_task_seconds {longest}")
-        found.set(
-            "termination_grace_period",
-            max(60, longest + SHUTDOWN_RESERVE) + pre_stop,
-            f"longest_task_seconds {longest} + {SHUTDOWN_RESERVE} to shut down{hook}",
-        )
-        if longest + SHUTDOWN_RESERVE + pre_stop > NODE_GRACE:
-            found.set(
-                "pod_annotations", dict(NO_EVICTION), f"longest_task_seconds {longest}: no node goes under its task"
-            )
-        if not sees_in_flight:
-            found.set(
-                "cooldown_period", max(300, longest), f"longest_task_seconds {longest}, which the scaler does not see"
-            )
-        if longest > 600:
-            found.set(
-                "behavior", _slow_scale_down(longest), f"longest_task_seconds {longest}: a pod that goes ends a task"
-            )
+        _size_for_longest(found, math.ceil(knowledge.longest_task_seconds), sees_in_flight, ends_tasks, pre_stop, hook)
     return found
+
+
+def _size_for_longest(
+    found: Sizing, longest: int, sees_in_flight: bool, ends_tasks: bool, pre_stop: int, hook: str
+) -> None:
+    """What follows from the longest task, in seconds."""
+    if ends_tasks:
+        found.set("time_limit", longest, f"longest_task_seconds {longest}")
+    found.set(
+        "termination_grace_period",
+        max(60, longest + SHUTDOWN_RESERVE) + pre_stop,
+        f"longest_task_seconds {longest} + {SHUTDOWN_RESERVE} to shut down{hook}",
+    )
+    if longest + SHUTDOWN_RESERVE + pre_stop > NODE_GRACE:
+        found.set("pod_annotations", dict(NO_EVICTION), f"longest_task_seconds {longest}: no node goes under its task")
+    if not sees_in_flight:
+        found.set(
+            "cooldown_period", max(300, longest), f"longest_task_seconds {longest}, which the scaler does not see"
+        )
+    if longest > 600:
+        found.set("behavior", _slow_scale_down(longest), f"longest_task_seconds {longest}: a pod that goes ends a task")
 
 
 def _slow_scale_down(longest: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Sequence
 
-from .._model.fleet import Pod
+from .._model.variant_keys import Pod
 
 CELERY = "celery"
 

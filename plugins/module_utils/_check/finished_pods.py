@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from .._build.pods import PodContext, beat_overrides, beat_pod, worker_pod
-from .._model.fleet import (
-    Pod,
-    Service,
-    Variant,
-)
+from .._build.containers import PodContext
+from .._build.pods import beat_overrides, beat_pod, worker_pod
+from .._model.fleet import Service, Variant
 from .._model.names import (
     WORKER_CONTAINER,
     beat_name,
 )
 from .._model.observed import NOTHING
+from .._model.variant_keys import Pod
 from .._schema.keys import key_names
 from .._schema.problems import Problems
 from .pods import check_finished_pod

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from .._build.pods import PodContext, beat_pod, worker_pod
+from .._build.containers import PodContext
+from .._build.pods import beat_pod, worker_pod
 from .._model.fleet import Service, Variant
 from .._model.names import WORKER_CONTAINER, beat_name
 from .._model.observed import NOTHING

@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .._build.containers import aws_keys
 from .._build.demand import RESOURCE_TYPES
-from .._build.pods import aws_keys
 from .._celery.brokers import (
     answers_ping,
     is_second_broker,
@@ -26,14 +26,8 @@ from .._celery.command import effective_pool
 from .._celery.heartbeat import needs_launcher, sentinel_password
 from .._celery.sizing import resources_in_force
 from .._celery.start import CELERY, python_words
-from .._model.fleet import (
-    Broker,
-    Fleet,
-    Pod,
-    Service,
-    Variant,
-    titles_of,
-)
+from .._model.broker import Broker
+from .._model.fleet import Fleet, Service, Variant, titles_of
 from .._model.names import (
     LONGEST_DEPLOYMENT,
     LONGEST_SCALED_OBJECT,
@@ -42,6 +36,7 @@ from .._model.names import (
     beat_name,
     scaled_object_name,
 )
+from .._model.variant_keys import Pod
 from .._schema.problems import Problems, suggest
 from .._schema.secret_signs import looks_secret, plain_secret
 

@@ -50,14 +50,9 @@ from .._celery.sizing import (
     pre_stop_seconds,
     resources_in_force,
 )
-from .._model.fleet import (
-    ZERO_TIMES,
-    Broker,
-    Fleet,
-    Service,
-    Variant,
-    titles_of,
-)
+from .._model.broker import Broker
+from .._model.fleet import Fleet, Service, Variant, titles_of
+from .._model.variant_keys import ZERO_TIMES
 from .._schema.problems import Problems, suggest
 from .._schema.versions import (
     OLDEST,

@@ -22,19 +22,8 @@ from .formulas import (
     tokens_of,
     writing_fault,
 )
-from .triggers import (
-    FALSE_WORDS,
-    GO_NUMBER,
-    IDENTIFIER,
-    LARGEST_INTEGER,
-    SMALLEST_TARGET,
-    TRUE_WORDS,
-    Trigger,
-    nearest,
-    read_trigger,
-    shown,
-    text_at,
-)
+from .trigger_parameters import FALSE_WORDS, GO_NUMBER, SMALLEST_TARGET, TRUE_WORDS, shown
+from .triggers import IDENTIFIER, LARGEST_INTEGER, Trigger, nearest, read_trigger, text_at
 
 
 @dataclass(frozen=True)

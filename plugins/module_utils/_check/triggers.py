@@ -10,10 +10,7 @@ A message shows numbers, switches and schedules, and never a value of free text:
 
 from __future__ import annotations
 
-import functools
-import math
 import re
-import zoneinfo
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,10 +18,24 @@ from typing import Any
 from .._schema.problems import Problems, suggest
 from .._schema.quantities import quantity
 from .._schema.secret_signs import URL_WITH_PASSWORD, names_secret
-
-#: Where KEDA looks for a parameter. C(ENV) is the key C(<parameter>FromEnv), the name of an environment variable.
-METADATA, AUTH, ENV = "the metadata", "a TriggerAuthentication", "the environment"
-_FROM_ENV = "FromEnv"
+from .cron import check_schedule, check_timezone
+from .trigger_parameters import (
+    AUTH,
+    DIGITS,
+    ENV,
+    FROM_ENV,
+    GONE,
+    METADATA,
+    RABBITMQ_HTTP_MODES,
+    SMALLEST_TARGET,
+    TABLES,
+    TRUE_WORDS,
+    Parameter,
+    Table,
+    _is_number,
+    _is_whole,
+    shown,
+)
 
 #: Triggers that the HPA measures itself. All others are external metrics, which KEDA serves.
 _RESOURCE_TYPES = ("cpu", "memory")
@@ -32,197 +43,12 @@ _RESOURCE_TYPES = ("cpu", "memory")
 #: Metadata keys that hold a secret, beside those that are named like one.
 _CREDENTIALS = {"connection", "connectionString"}
 
-#: KEDA cuts a target to thousandths, so anything smaller is 0, which no HPA takes.
-SMALLEST_TARGET = 0.001
 LARGEST_INTEGER = 2**31 - 1
-_INT64 = 2**63 - 1
 
-#: Go's strconv.ParseBool.
-TRUE_WORDS = ("1", "t", "T", "true", "TRUE", "True")
-FALSE_WORDS = ("0", "f", "F", "false", "FALSE", "False")
 
-_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,18})")
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
-GO_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_DURATION = re.compile(r"[0-9]+|(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+")
-_DIGITS = re.compile(r"[0-9]{1,5}")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]+):([0-9]{1,5})")
 
-
-@dataclass(frozen=True)
-class _Kind:
-    """What the text of a value has to be.
-
-    :param words: the same for people; empty for free text, whose value no message shows.
-    """
-
-    reads: Callable[[str], bool] = lambda text: True
-    words: str = ""
-
-
-def _is_whole(text: str) -> bool:
-    return bool(_WHOLE.fullmatch(text)) and -_INT64 <= int(text) <= _INT64
-
-
-def _is_number(text: str) -> bool:
-    return bool(_NUMBER.fullmatch(text)) and math.isfinite(float(text))
-
-
-def _is_pairs(text: str) -> bool:
-    return all(part.count("=") == 1 for part in text.split(","))
-
-
-def _choice(*words: str) -> _Kind:
-    return _Kind(lambda text: text in words, f"one of {', '.join(words)}")
-
-
-def _choices(*words: str) -> _Kind:
-    return _Kind(
-        lambda text: {part.strip() for part in text.split(",")} <= set(words),
-        f"one or more of {', '.join(words)}, with commas between them",
-    )
-
-
-_TEXT = _Kind()
-_INTEGER = _Kind(_is_whole, "a whole number in quotes, such as '5'")
-_FLOAT = _Kind(_is_number, "a number in quotes, such as '5' or '0.5'")
-_BOOLEAN = _Kind(lambda text: text in TRUE_WORDS + FALSE_WORDS, "'true' or 'false', in quotes")
-_PERIOD = _Kind(lambda text: bool(_DURATION.fullmatch(text)), "a duration such as '3s', or milliseconds such as '3000'")
-_PAIRS = _Kind(_is_pairs)
-
-
-@dataclass(frozen=True)
-class _Parameter:
-    """One parameter of a scaler, as KEDA's source declares it.
-
-    :param sources: where KEDA looks for it; the first that has a value wins.
-    :param least: the smallest value that works.
-    :param target: whether it is what the HPA compares with; with a formula nobody reads that.
-    :param instead: what to write where it stands in the metadata and KEDA does not look there.
-    :param since: the first KEDA that reads it; empty for all that the collection knows.
-    """
-
-    kind: _Kind = _TEXT
-    sources: tuple[str, ...] = (METADATA,)
-    required: bool = False
-    least: float | None = None
-    target: bool = False
-    instead: str = "move it there"
-    since: str = ""
-
-
-def _target(kind: _Kind, required: bool = False) -> _Parameter:
-    return _Parameter(kind, required=required, least=1 if kind is _INTEGER else SMALLEST_TARGET, target=True)
-
-
-def _auth_only(*names: str) -> dict[str, _Parameter]:
-    return {name: _Parameter(sources=(AUTH,)) for name in names}
-
-
-_Table = Mapping[str, _Parameter]
-_REDIS: _Table = {
-    "listName": _Parameter(required=True),
-    "listLength": _target(_INTEGER),
-    "activationListLength": _Parameter(_INTEGER),
-    **{name: _Parameter(sources=(METADATA, AUTH, ENV)) for name in ("address", "addresses")},
-    **{name: _Parameter(sources=(METADATA, ENV, AUTH)) for name in ("host", "hosts", "port", "ports")},
-    **{name: _Parameter(sources=(METADATA, ENV, AUTH)) for name in ("username", "password")},
-    "enableTLS": _Parameter(_BOOLEAN),
-    "unsafeSsl": _Parameter(_BOOLEAN),
-    "tls": _Parameter(sources=(AUTH,), instead="in the metadata TLS is switched on with enableTLS: 'true' alone"),
-    **_auth_only("ca", "cert", "key", "keyPassword"),
-}
-_DATABASE: _Table = {"databaseIndex": _Parameter(_INTEGER, least=0)}
-_SENTINEL: _Table = {
-    name: _Parameter(sources=(METADATA, AUTH, ENV), required=name == "sentinelMaster")
-    for name in ("sentinelMaster", "sentinelUsername", "sentinelPassword")
-}
-_RESOURCE: _Table = {"value": _Parameter(required=True), "containerName": _Parameter()}
-_RABBITMQ_HTTP_MODES = ("MessageRate", "DeliverGetRate", "PublishedToDeliveredRatio", "ExpectedQueueConsumptionTime")
-_AWS: _Table = {
-    "identityOwner": _Parameter(_choice("pod", "operator")),
-    **{name: _Parameter(sources=(AUTH, ENV)) for name in ("awsAccessKeyID", "awsSecretAccessKey")},
-    **_auth_only("awsSessionToken", "awsRoleArn"),
-}
-
-#: What each type of trigger reads in KEDA 2.20. Of other types only what holds for all triggers is checked.
-_TABLES: Mapping[str, _Table] = {
-    "redis": {**_REDIS, **_DATABASE},
-    "redis-sentinel": {**_REDIS, **_DATABASE, **_SENTINEL},
-    "redis-cluster": _REDIS,
-    "rabbitmq": {
-        "queueName": _Parameter(required=True),
-        "host": _Parameter(sources=(METADATA, AUTH, ENV), required=True),
-        "protocol": _Parameter(_choice("auto", "amqp", "http"), sources=(METADATA, AUTH)),
-        "vhostName": _Parameter(sources=(METADATA, AUTH)),
-        "mode": _Parameter(_choice("QueueLength", *_RABBITMQ_HTTP_MODES)),
-        **{name: _Parameter(_FLOAT) for name in ("value", "queueLength", "activationValue")},
-        **{name: _Parameter(_BOOLEAN) for name in ("useRegex", "excludeUnacknowledged", "unsafeSsl")},
-        "pageSize": _Parameter(_INTEGER, least=1),
-        "operation": _Parameter(_choice("sum", "avg", "max")),
-        "timeout": _Parameter(_PERIOD),
-        **{name: _Parameter(sources=(AUTH, ENV)) for name in ("username", "password")},
-        **_auth_only("tls", "ca", "cert", "key", "keyPassword", "workloadIdentityResource"),
-        **_auth_only("oauthTokenURI", "clientID", "clientSecret", "scopes", "endpointParams"),
-    },
-    "aws-sqs-queue": {
-        "queueURL": _Parameter(sources=(METADATA, ENV), required=True),
-        "awsRegion": _Parameter(sources=(METADATA, AUTH), required=True),
-        "awsEndpoint": _Parameter(),
-        "queueLength": _target(_INTEGER),
-        "activationQueueLength": _Parameter(_INTEGER),
-        "scaleOnInFlight": _Parameter(_BOOLEAN),
-        "scaleOnDelayed": _Parameter(_BOOLEAN),
-        **_AWS,
-    },
-    "prometheus": {
-        "serverAddress": _Parameter(required=True),
-        "query": _Parameter(required=True),
-        "threshold": _target(_FLOAT, required=True),
-        "activationThreshold": _Parameter(_FLOAT),
-        "namespace": _Parameter(),
-        "queryParameters": _Parameter(_PAIRS),
-        "customHeaders": _Parameter(_PAIRS),
-        "ignoreNullValues": _Parameter(_BOOLEAN),
-        "unsafeSsl": _Parameter(_BOOLEAN),
-        "timeout": _Parameter(_PERIOD),
-        "awsRegion": _Parameter(sources=(METADATA, AUTH)),
-        **{
-            name: _Parameter(_choices("basic", "bearer", "tls", "custom", "apiKey", "oauth"), sources=(METADATA, AUTH))
-            for name in ("authModes", "authMode")
-        },
-        "method": _Parameter(_choice("header", "query"), sources=(METADATA, AUTH)),
-        "keyParamName": _Parameter(sources=(METADATA, AUTH)),
-        # The name of an environment variable with Google credentials, or of one with a path to them.
-        "credentials": _Parameter(sources=(AUTH, ENV)),
-        "credentialsFromEnvFile": _Parameter(),
-        **_auth_only("bearerToken", "token", "username", "password", "ca", "cert", "key", "apiKey"),
-        **_auth_only("oauthTokenURI", "clientID", "clientSecret", "scopes", "endpointParams"),
-        **_auth_only("customAuthHeader", "customAuthValue"),
-        **_AWS,
-    },
-    "cron": {
-        **{name: _Parameter(required=True) for name in ("timezone", "start", "end")},
-        "desiredReplicas": _Parameter(_INTEGER, required=True, least=1),
-    },
-    "cpu": _RESOURCE,
-    "memory": _RESOURCE,
-    "kubernetes-workload": {
-        "podSelector": _Parameter(required=True),
-        "value": _target(_FLOAT, required=True),
-        "activationValue": _Parameter(_FLOAT),
-        "groupByNode": _Parameter(_BOOLEAN, since="2.20"),
-    },
-}
-
-#: Keys that KEDA once read, by type ("" for all): what came in their place.
-_GONE: Mapping[tuple[str, str], str] = {
-    ("", "metricName"): "KEDA names the metric itself since 2.12; remove it.",
-    ("cpu", "type"): "KEDA 2.18 took it away; write metricType beside type, not in the metadata.",
-    ("memory", "type"): "KEDA 2.18 took it away; write metricType beside type, not in the metadata.",
-    ("prometheus", "cortexOrgID"): "KEDA took it away; write customHeaders: X-Scope-OrgID=<name>.",
-}
 
 _TRIGGER_KEYS = {"type", "name", "metadata", "authenticationRef", "metricType", "useCachedMetrics"}
 
@@ -257,12 +83,12 @@ class Trigger:
 
     def gives(self, *keys: str) -> bool:
         """Whether the trigger itself gives one of some parameters, or says which environment variable does."""
-        return any(key in self.written or key + _FROM_ENV in self.written for key in keys)
+        return any(key in self.written or key + FROM_ENV in self.written for key in keys)
 
     @property
     def later_keys(self) -> Iterable[tuple[str, str]]:
         """The metadata keys that older KEDAs do not read, each with the first that does."""
-        table = _TABLES.get(self.type, {})
+        table = TABLES.get(self.type, {})
         return [(key, table[key].since) for key in self.metadata if key in table and table[key].since]
 
     def number(self, key: str) -> float | None:
@@ -392,7 +218,7 @@ def _check_cached_metrics(trigger: Trigger, value: Any, problems: Problems) -> N
 
 def _check_parameters(trigger: Trigger, problems: Problems) -> None:
     """The metadata against the table of the trigger's type."""
-    table = _TABLES.get(trigger.type)
+    table = TABLES.get(trigger.type)
     if table is None:
         return
     for key in trigger.metadata:
@@ -407,9 +233,9 @@ def _check_parameters(trigger: Trigger, problems: Problems) -> None:
         _warn_two_sources(trigger, key, parameter, problems)
 
 
-def _unread(key: str, kind: str, table: _Table) -> str:
+def _unread(key: str, kind: str, table: Table) -> str:
     """Why KEDA does not read a metadata key; empty if it does."""
-    base = key.removesuffix(_FROM_ENV)
+    base = key.removesuffix(FROM_ENV)
     if key in table:
         if METADATA in table[key].sources:
             return ""
@@ -418,19 +244,19 @@ def _unread(key: str, kind: str, table: _Table) -> str:
         if ENV in table[base].sources:
             return ""
         return f"KEDA takes {base} from {' or '.join(table[base].sources)} and ignores this; write it there."
-    gone = _GONE.get((kind, key)) or _GONE.get(("", key))
+    gone = GONE.get((kind, key)) or GONE.get(("", key))
     if gone:
         return gone
-    family = [name for name, others in _TABLES.items() if name.startswith("redis") and base in others]
+    family = [name for name, others in TABLES.items() if name.startswith("redis") and base in others]
     if family and kind.startswith("redis"):
         return f"a {kind} trigger does not read it, only {' or '.join(family)} does; change the type or take it out."
     return f"a {kind} trigger has no {key!r}, so KEDA ignores it; {nearest(key, _written_names(table))}"
 
 
-def _written_names(table: _Table) -> list[str]:
+def _written_names(table: Table) -> list[str]:
     """The keys that may stand in metadata."""
     plain = [key for key, parameter in table.items() if METADATA in parameter.sources]
-    return plain + [key + _FROM_ENV for key, parameter in table.items() if ENV in parameter.sources]
+    return plain + [key + FROM_ENV for key, parameter in table.items() if ENV in parameter.sources]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -440,7 +266,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return near if near.startswith("did you mean") else f"there is {', '.join(names) or 'nothing'}."
 
 
-def _check_value(trigger: Trigger, key: str, parameter: _Parameter, problems: Problems) -> None:
+def _check_value(trigger: Trigger, key: str, parameter: Parameter, problems: Problems) -> None:
     text = trigger.metadata[key]
     if not parameter.kind.reads(text):
         if parameter.kind.words:
@@ -455,12 +281,8 @@ def _check_value(trigger: Trigger, key: str, parameter: _Parameter, problems: Pr
         problems.add(trigger.at(key), f"{shown(text)} is too low; write {lowest}.")
 
 
-def shown(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:37]}...")
-
-
-def _is_missing(trigger: Trigger, key: str, parameter: _Parameter) -> bool:
-    if key in trigger.written or (ENV in parameter.sources and key + _FROM_ENV in trigger.written):
+def _is_missing(trigger: Trigger, key: str, parameter: Parameter) -> bool:
+    if key in trigger.written or (ENV in parameter.sources and key + FROM_ENV in trigger.written):
         return False
     # KEDA lets a pod count without a target stand in a formula; the threshold of Prometheus it wants always.
     if trigger.in_formula and parameter.target and trigger.type == "kubernetes-workload":
@@ -468,13 +290,13 @@ def _is_missing(trigger: Trigger, key: str, parameter: _Parameter) -> bool:
     return not (trigger.has_authentication and AUTH in parameter.sources)
 
 
-def _warn_two_sources(trigger: Trigger, key: str, parameter: _Parameter, problems: Problems) -> None:
+def _warn_two_sources(trigger: Trigger, key: str, parameter: Parameter, problems: Problems) -> None:
     """A password of the environment and a TriggerAuthentication, which may hold another one."""
-    both = trigger.has_authentication and key + _FROM_ENV in trigger.metadata
+    both = trigger.has_authentication and key + FROM_ENV in trigger.metadata
     if both and names_secret(key) and {AUTH, ENV} <= set(parameter.sources):
         winner = min((AUTH, ENV), key=parameter.sources.index)
         problems.warn(
-            trigger.at(key + _FROM_ENV),
+            trigger.at(key + FROM_ENV),
             f"a TriggerAuthentication stands beside it; where both give {key}, KEDA takes that of {winner}.",
         )
 
@@ -508,7 +330,7 @@ def _check_redis(trigger: Trigger, problems: Problems) -> None:
 
 def _check_addresses(trigger: Trigger, addresses: list[str], ports: list[str], problems: Problems) -> None:
     def is_port(text: str) -> bool:
-        return bool(_DIGITS.fullmatch(text)) and 1 <= int(text) <= 65535
+        return bool(DIGITS.fullmatch(text)) and 1 <= int(text) <= 65535
 
     matches = [_HOST_AND_PORT.fullmatch(address) for address in addresses]
     if not all(match and is_port(match[2]) for match in matches):
@@ -523,7 +345,7 @@ def _check_rabbitmq(trigger: Trigger, problems: Problems) -> None:
     _check_rabbitmq_target(trigger, problems)
     if _rabbitmq_protocol(trigger, problems) == "amqp":
         _check_http_only(trigger, problems)
-    given = {key for key in ("username", "password") if key + _FROM_ENV in trigger.written}
+    given = {key for key in ("username", "password") if key + FROM_ENV in trigger.written}
     if not trigger.has_authentication and len(given) == 1:
         problems.add(trigger.at(), "KEDA takes username and password together; give both, or neither.")
 
@@ -549,7 +371,7 @@ def _check_http_only(trigger: Trigger, problems: Problems) -> None:
     for key in ("useRegex", "excludeUnacknowledged"):
         if trigger.is_true(key):
             problems.add(trigger.at(key), reason)
-    if trigger.metadata.get("mode") in _RABBITMQ_HTTP_MODES:
+    if trigger.metadata.get("mode") in RABBITMQ_HTTP_MODES:
         problems.add(trigger.at("mode"), reason)
     if "timeout" in trigger.metadata:
         problems.add(trigger.at("timeout"), "amqp has no timeout of its own; take it out, or use protocol: http.")
@@ -615,126 +437,17 @@ def _check_prometheus(trigger: Trigger, problems: Problems) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _CronField:
-    """One of the five fields of a schedule, with the limits of the parser that KEDA 2.20 uses.
-
-    That parser counts the days of a week from 0 to 6 only: 7 is no Sunday.
-    """
-
-    name: str
-    first: int
-    last: int
-    words: tuple[str, ...] = ()
-
-    def reads(self, text: str) -> bool:
-        """Whether the field has this form: C(*), C(5), C(1-5), C(*/10), C(mon-fri), and lists of them."""
-        return all(self._reads_range(part) for part in text.split(","))
-
-    def _reads_range(self, text: str) -> bool:
-        span, slash, step = text.partition("/")
-        if slash and not (_DIGITS.fullmatch(step) and int(step) > 0):
-            return False
-        if span in _ANY:
-            return True
-        ends = [self._number(end) for end in span.split("-")]
-        return len(ends) <= 2 and None not in ends and ends == sorted(end for end in ends if end is not None)
-
-    def numbers(self, text: str) -> frozenset[int]:
-        """The numbers that a field which can be read stands for."""
-        return frozenset(number for part in text.split(",") for number in self._numbers_of(part))
-
-    def _numbers_of(self, text: str) -> range:
-        span, slash, step = text.partition("/")
-        if span in _ANY:
-            return range(self.first, self.last + 1, int(step or 1))
-        ends = [self._number(end) or 0 for end in span.split("-")]
-        # A step after a single number goes on to the last one there is.
-        last = self.last if slash and len(ends) == 1 else ends[-1]
-        return range(ends[0], last + 1, int(step or 1))
-
-    def _number(self, text: str) -> int | None:
-        if text.lower() in self.words:
-            return self.first + self.words.index(text.lower())
-        number = int(text) if _DIGITS.fullmatch(text) else -1
-        return number if self.first <= number <= self.last else None
-
-
-#: How a field says that every number will do.
-_ANY = ("*", "?")
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_CRON_FIELDS = (
-    _CronField("minute", 0, 59),
-    _CronField("hour", 0, 23),
-    _CronField("day of the month", 1, 31),
-    _CronField("month", 1, 12, _MONTHS),
-    _CronField("day of the week", 0, 6, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
-)
-
-
 def _check_cron(trigger: Trigger, problems: Problems) -> None:
     times = []
     for key in ("start", "end"):
         schedule = trigger.metadata.get(key)
         if schedule:
-            times.append(_check_schedule(trigger.at(key), schedule, problems))
+            times.append(check_schedule(trigger.at(key), schedule, problems))
     if len(times) == 2 and times[0] and times[0] == times[1]:
         problems.add(trigger.at("end"), "start and end are the same; write when the time ends.")
     timezone = trigger.metadata.get("timezone")
     if timezone:
-        _check_timezone(trigger.at("timezone"), timezone, problems)
-
-
-def _check_timezone(path: str, timezone: str, problems: Problems) -> None:
-    """KEDA stops reading every trigger of a ScaledObject whose time zone it does not know (2.20)."""
-    known = _time_zones()
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", timezone):
-        problems.add(path, "write the name of a time zone such as UTC or Europe/Berlin, no offset.")
-    elif known and timezone not in known:
-        capitals = {name.lower(): name for name in known}
-        near = capitals.get(suggest(timezone, capitals).removeprefix("did you mean '").removesuffix("'?"))
-        hint = f"did you mean {near!r}?" if near else "write one such as UTC or Europe/Berlin."
-        if _OLD_NAME in known:
-            problems.add(path, f"there is no time zone {shown(timezone)}; {hint}")
-        else:
-            problems.warn(path, f"the controller knows no time zone {shown(timezone)}; {hint}")
-
-
-#: A name that only a complete table has; some systems keep such names in a package of their own.
-_OLD_NAME = "US/Eastern"
-
-
-@functools.cache
-def _time_zones() -> frozenset[str]:
-    """The names of time zones that the controller knows; empty where it has no table."""
-    return frozenset(zoneinfo.available_timezones())
-
-
-def _check_schedule(path: str, schedule: str, problems: Problems) -> tuple[frozenset[int], ...]:
-    """The numbers of each field; empty for a schedule that cannot be read or never comes."""
-    parts = schedule.split()
-    if len(parts) != len(_CRON_FIELDS):
-        names = ", ".join(item.name for item in _CRON_FIELDS)
-        problems.add(
-            path, f"a schedule has five fields ({names}), this has {len(parts)}; write one such as '0 8 * * *'."
-        )
-        return ()
-    wrong = [(item, part) for item, part in zip(_CRON_FIELDS, parts, strict=True) if not item.reads(part)]
-    for item, part in wrong:
-        problems.add(path, f"{shown(part)} is no {item.name}; write *, or numbers from {item.first} to {item.last}.")
-    if wrong:
-        return ()
-    numbers = tuple(item.numbers(part) for item, part in zip(_CRON_FIELDS, parts, strict=True))
-    _minutes, _hours, days, months, _weekdays = numbers
-    # Where a day of the week is named as well, either of both will do.
-    if parts[4] in _ANY and min(days) > max(_LONGEST_MONTHS[month - 1] for month in months):
-        problems.add(path, f"{shown(schedule)} never comes, because no month that it names has that day.")
-        return ()
-    return numbers
-
-
-#: Days of each month at most.
-_LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+        check_timezone(trigger.at("timezone"), timezone, problems)
 
 
 def _check_resource(trigger: Trigger, problems: Problems) -> None:

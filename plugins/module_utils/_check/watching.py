@@ -14,9 +14,11 @@ from .._build.pods import TLS_VOLUME, ServerContext, server_pod
 from .._build.servers import settings_file
 from .._celery.brokers import BROKER_VARIABLES
 from .._celery.heartbeat import sentinel_password
-from .._model.fleet import Broker, Fleet, Monitoring, Pod, Server
+from .._model.broker import Broker
+from .._model.fleet import Fleet, Monitoring, Server
 from .._model.names import flower_secret_name
 from .._model.observed import NOTHING
+from .._model.variant_keys import Pod
 from .._model.watching import (
     Exporter,
     Flower,
@@ -209,20 +211,7 @@ def _check_flower(flower: Flower, flowers: tuple[Server, ...], watched: _Watched
     problems = watched.problems
     _check_arguments("flower", flower.extra_params, watched)
     _check_buckets("flower", flower.runtime_buckets, watched)
-    if flower.secret is not None and not flower.secret.name:
-        problems.add(watched.path("flower", "secret"), "name the existing Secret.")
-    own = [flower_secret_name(server.name) for server in flowers]
-    if flower.secret is not None and flower.secret.name in own:
-        problems.add(
-            f"{watched.path('flower', 'secret')}.name",
-            f"{flower.secret.name} is the Secret that the role makes itself, and what is generated in it stays; leave "
-            "secret out, or name another one.",
-        )
-    if flower.secret is not None and flower.cookie_secret and (flower.oauth is None or flower.secret.cookie_secret_key):
-        problems.add(
-            watched.path("flower", "cookie_secret"),
-            "nothing would read it here; leave it out, or take secret.cookie_secret_key out and log in with oauth.",
-        )
+    _check_secret(flower, flowers, watched)
     if flower.persistence is not None and flower.persistence.existing_claim and len(flowers) > 1:
         problems.add(
             f"{watched.path('flower', 'persistence')}.existing_claim",
@@ -230,13 +219,41 @@ def _check_flower(flower: Flower, flowers: tuple[Server, ...], watched: _Watched
             "other; leave it out, so that each gets a claim of its own.",
         )
     _check_settings(flower, flowers, watched)
-    if flower.secret is not None and flower.password:
+    if flower.oauth is not None:
+        _check_oauth(flower, flower.oauth, watched)
+    _check_exposure(flower, watched)
+    if output == "manifests":
+        _check_given(flower, watched)
+
+
+def _check_secret(flower: Flower, flowers: tuple[Server, ...], watched: _Watched) -> None:
+    """An existing Secret: its name, and what would be said twice beside it."""
+    problems = watched.problems
+    if flower.secret is None:
+        return
+    if not flower.secret.name:
+        problems.add(watched.path("flower", "secret"), "name the existing Secret.")
+    if flower.secret.name in [flower_secret_name(server.name) for server in flowers]:
+        problems.add(
+            f"{watched.path('flower', 'secret')}.name",
+            f"{flower.secret.name} is the Secret that the role makes itself, and what is generated in it stays; leave "
+            "secret out, or name another one.",
+        )
+    if flower.cookie_secret and (flower.oauth is None or flower.secret.cookie_secret_key):
+        problems.add(
+            watched.path("flower", "cookie_secret"),
+            "nothing would read it here; leave it out, or take secret.cookie_secret_key out and log in with oauth.",
+        )
+    if flower.password:
         problems.add(
             watched.path("flower", "secret"),
             "secret names an existing Secret and password makes one; write one of them.",
         )
-    if flower.oauth is not None:
-        _check_oauth(flower, flower.oauth, watched)
+
+
+def _check_exposure(flower: Flower, watched: _Watched) -> None:
+    """Who reaches Flower from outside, and how."""
+    problems = watched.problems
     for name, exposed in (("ingress", flower.ingress), ("http_route", flower.http_route)):
         if exposed is not None and not exposed.host:
             problems.add(f"{watched.path('flower', name)}.host", "name the host, for example flower.example.org.")
@@ -255,8 +272,6 @@ def _check_flower(flower: Flower, flowers: tuple[Server, ...], watched: _Watched
             "the policy would keep out your ingress controller and Prometheus; name their namespaces: "
             "[{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}].",
         )
-    if output == "manifests":
-        _check_given(flower, watched)
 
 
 def _check_settings(flower: Flower, flowers: tuple[Server, ...], watched: _Watched) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from .._celery.adoption import cut_by_adoption
+from .._celery.adoption import Cut, cut_by_adoption
 from .._celery.command import app_of, written_options
 from .._celery.heartbeat import LAUNCHER
 from .._celery.inquiry import (
@@ -186,11 +186,7 @@ def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str
     asked |= {variant.deployment for variant in tracked}
     others = [item for name, item in deployments.items() if name in asked]
     pods = fleet_pods(cluster, fleet.name, others)
-    for cut in cuts:
-        live = deployments.get(cut.deployment)
-        answer = ask_running(cluster, live, pods) if live is not None else Answer(running=())
-        if answer.running != ():
-            found.problems.append(cut.refusal(answer.running, answer.error))
+    found.problems += _running_in(cluster, cuts, deployments, pods)
     found.problems += [
         text
         for item in tracked
@@ -219,6 +215,17 @@ def _runs(pod: Mapping[str, Any]) -> bool:
     status = pod.get("status") or {}
     states = [item.get("state") or {} for item in status.get("containerStatuses") or []]
     return status.get("phase") == "Running" and (not states or any("running" in state for state in states))
+
+
+def _running_in(
+    cluster: Cluster, cuts: Iterable[Cut], deployments: dict[str, dict[str, Any]], pods: list[dict[str, Any]]
+) -> Iterable[str]:
+    """Why Deployments that are about to be narrowed must not be yet: their workers run something."""
+    for cut in cuts:
+        live = deployments.get(cut.deployment)
+        answer = ask_running(cluster, live, pods) if live is not None else Answer(running=())
+        if answer.running != ():
+            yield cut.refusal(answer.running, answer.error)
 
 
 def _unseen(

@@ -22,13 +22,8 @@ from .._celery.brokers import key_prefix, place_of, same_identity
 from .._celery.command import app_of, written_options
 from .._celery.in_flight import SHARED_HASH
 from .._celery.inquiry import Question, settings_in
-from .._model.fleet import (
-    Broker,
-    Fleet,
-    Service,
-    Variant,
-    variant_title,
-)
+from .._model.broker import Broker
+from .._model.fleet import Fleet, Service, Variant, variant_title
 from .._model.names import (
     COMPONENT_LABEL,
     DRAIN,

@@ -20,11 +20,10 @@ from .._model.observed import (
     WATCHING_KINDS,
     Autoscaler,
     Observed,
-    ObservedObject,
     autoscaler,
     observed_object,
 )
-from .._model.sources import Source, source_of
+from .._model.sources import source_of
 from .changes import first_cause
 from .readiness import (
     Looks,
@@ -177,44 +176,44 @@ def read_observed(
     :param redis_hosts: brokers in the namespace, whose Deployments may tell what they do when memory is full.
     """
     exists = cluster.namespace_exists()
-    objects: list[ObservedObject] = []
-    autoscalers: list[Autoscaler | None] = []
-    missing: list[str] = []
+    listed = _listed(cluster, {kind for kind, _name in names})
+    present = {kind: items for kind, items in listed.items() if items is not None}
+    found = (observed_object(kind, raw) for kind, items in present.items() for raw in items)
+    autoscalers = [
+        autoscaler(kind, raw) for kind in ("ScaledObject", "HorizontalPodAutoscaler") for raw in present.get(kind, ())
+    ]
+    deployments = present.get("Deployment", [])
+    # Never one of a fleet: made like themselves, workers would keep for ever what their site has changed.
+    foreign = [raw for raw in deployments if FLEET_LABEL not in (raw["metadata"].get("labels") or {})]
+    return Observed(
+        objects=tuple(
+            item for item in found if item.is_ours(fleet) or item.is_adopted(fleet) or (item.kind, item.name) in names
+        ),
+        autoscalers=tuple(item for item in [*autoscalers, *_foreign_autoscalers(cluster)] if item is not None),
+        namespace_exists=exists,
+        missing_kinds=tuple(kind for kind, items in listed.items() if items is None),
+        sources=tuple(source_of(raw) for raw in foreign if raw["metadata"]["name"] in sources),
+        redis_policies=_redis_policies(cluster, deployments, redis_hosts),
+    )
+
+
+def _listed(cluster: Cluster, wanted: Collection[str]) -> dict[str, list[dict[str, Any]] | None]:
+    """Every object of each kind; None for a kind that the cluster does not know.
+
+    :param wanted: kinds that the inventory asks for. Others that only watch may be hidden from who runs this.
+    :raises ClusterError: with every kind that must be read and may not be.
+    """
+    listed: dict[str, list[dict[str, Any]] | None] = {}
     refused: list[str] = []
-    made_like: list[Source] = []
-    policies: dict[str, str] = {}
     for kind, api_version in API_VERSIONS.items():
         try:
-            listed = cluster.list_objects(kind, api_version, kind in METADATA_ONLY)
+            listed[kind] = cluster.list_objects(kind, api_version, kind in METADATA_ONLY)
         except ClusterError as error:
-            if kind not in WATCHING_KINDS or kind in {wanted for wanted, _name in names}:
+            if kind not in WATCHING_KINDS or kind in wanted:
                 refused.append(str(error))
-            continue
-        if listed is None:
-            missing.append(kind)
-            continue
-        if kind in ("ScaledObject", "HorizontalPodAutoscaler"):
-            autoscalers.extend(autoscaler(kind, raw) for raw in listed)
-        if kind == "Deployment":
-            # Never one of a fleet: made like themselves, workers would keep for ever what their site has changed.
-            foreign = [raw for raw in listed if FLEET_LABEL not in (raw["metadata"].get("labels") or {})]
-            made_like = [source_of(raw) for raw in foreign if raw["metadata"]["name"] in sources]
-            policies = _redis_policies(cluster, listed, redis_hosts)
-        found = (observed_object(kind, raw) for raw in listed)
-        objects.extend(
-            item for item in found if item.is_ours(fleet) or item.is_adopted(fleet) or (item.kind, item.name) in names
-        )
     if refused:
         raise ClusterError("\n".join(dict.fromkeys(refused)))
-    autoscalers += _foreign_autoscalers(cluster)
-    return Observed(
-        objects=tuple(objects),
-        autoscalers=tuple(item for item in autoscalers if item is not None),
-        namespace_exists=exists,
-        missing_kinds=tuple(missing),
-        sources=tuple(made_like),
-        redis_policies=policies,
-    )
+    return listed
 
 
 def _foreign_autoscalers(cluster: Cluster) -> list[Autoscaler | None]:

@@ -9,7 +9,7 @@ a name that is too long is the user's to shorten.
 
 from __future__ import annotations
 
-from .._schema.kubernetes import OWN_DOMAIN
+from .._schema.kubernetes_values import OWN_DOMAIN
 
 FLEET_LABEL = f"{OWN_DOMAIN}fleet"
 SERVICE_LABEL = f"{OWN_DOMAIN}service"

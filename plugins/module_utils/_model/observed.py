@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._schema.kubernetes import OWN_DOMAIN
+from .._schema.kubernetes_values import OWN_DOMAIN
 from .names import (
     ADOPTED_LABEL,
     COMPONENT_LABEL,

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._schema.keys import Section, key
-from .._schema.kubernetes import (
+from .._schema.kubernetes import Kubernetes
+from .._schema.kubernetes_values import (
     ANNOTATIONS,
     DNS_LABEL,
     DNS_SUBDOMAIN,
@@ -20,10 +21,10 @@ from .._schema.kubernetes import (
     LABELS,
     SECRET_KEY,
     SECRET_NAMES,
-    Kubernetes,
     Quantity,
 )
 from .._schema.scalars import (
+    SECONDS,
     Choice,
     Flag,
     Integer,
@@ -33,8 +34,6 @@ from .._schema.scalars import (
     Text,
 )
 from .._schema.values import EnvSection, Relabeling, SecretValue
-
-SECONDS = "seconds"
 
 #: Parts that a fleet may have beside its workers. Each is a variable, and a switch with C(_enabled) at its end.
 PARTS = ("flower", "exporter", "service_monitor", "prometheus_rule", "dashboard")

@@ -19,12 +19,23 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from .._schema.kubernetes_types import TYPES
+from .kustomize_patches import (
+    KustomizationError,
+    Manifest,
+    annotated,
+    extended,
+    labelled,
+    name_of,
+    patched,
+    renamed,
+    replicated,
+    unknown_directives,
+    with_image,
+)
 
 with contextlib.suppress(ImportError):  # modules look at HAS_YAML first
     import yaml
 
-Manifest = dict[str, Any]
 
 KUSTOMIZATION = "kustomization.yml"
 
@@ -33,19 +44,8 @@ _APPLIED = {
     *("generatorOptions", "patches", "patchesStrategicMerge", "images", "replicas"),
 }
 _WITHOUT_EFFECT = {"apiVersion", "kind", "metadata", "sortOptions"}
-#: Fields that hold the name of a ConfigMap under C(name).
-_REFERENCES = ("configMap", "configMapRef", "configMapKeyRef")
-#: Lists that merge by two keys, which the table of types does not name.
-_TWO_KEYS = {
-    "[ContainerPort]": ("containerPort", "protocol"),
-    "[TopologySpreadConstraint]": ("topologyKey", "whenUnsatisfiable"),
-}
 #: kustomize writes these letters instead of those that make words out of a hash.
 _HASH_LETTERS = str.maketrans("013ae", "ghkmt")
-
-
-class KustomizationError(ValueError):
-    """A kustomization cannot be read. The message holds no content of a file: that may be secret."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class _Build:
         kept = [item for item in objects if not any(_is_map(item, name) for name in generators)]
         return Kustomized(
             namespace,
-            tuple(_renamed(item, names) for item in self._transformed(kept, namespace)),
+            tuple(renamed(item, names) for item in self._transformed(kept, namespace)),
             {names[name]: tuple(_texts(item)) for name, item in maps.items() if item is not None},
             tuple(dict.fromkeys(self.warnings)),
         )
@@ -203,7 +203,7 @@ class _Build:
         for document in documents:
             if isinstance(document.get("items"), list) and str(document.get("kind")).endswith("List"):
                 yield from self._objects([item for item in document["items"] if isinstance(item, dict)], place)
-            elif isinstance(document.get("kind"), str) and _name(document):
+            elif isinstance(document.get("kind"), str) and name_of(document):
                 yield document
             elif document:
                 self._warn(f"{place}", "holds something without kind or name, which is left out")
@@ -278,8 +278,8 @@ class _Build:
         if not documents and content.strip().startswith((b"-", b"[")) and b"op" in content:
             self._warn(f"{title} (JSON 6902)", "is not applied here")
         for document in documents:
-            if _unknown_directives(document):
-                self._warn(f"{title} with {', '.join(_unknown_directives(document))}", "is only applied in part")
+            if unknown_directives(document):
+                self._warn(f"{title} with {', '.join(unknown_directives(document))}", "is only applied in part")
             yield partial(self._apply, patch=document, target=target, title=title)
 
     def _apply(self, objects: list[Manifest], patch: Manifest, target: Manifest, title: str) -> list[Manifest]:
@@ -287,43 +287,38 @@ class _Build:
             item for item in objects if (_selects(target, item) if target else _identity(item) == _identity(patch))
         ]
         if not chosen and not target:
-            self._warn(f"{title} for {patch.get('kind')} {_name(patch)}", "finds no such object")
+            self._warn(f"{title} for {patch.get('kind')} {name_of(patch)}", "finds no such object")
         if patch.get("$patch") == "delete":
             return [item for item in objects if item not in chosen]
-        return [_patched(item, patch) if item in chosen else item for item in objects]
+        return [patched(item, patch) if item in chosen else item for item in objects]
 
     def _transformed(self, objects: Iterable[Manifest], namespace: str) -> Iterator[Manifest]:
         """Namespace, labels, annotations, numbers and images of every object."""
         changes = [
             *self._label_changes(),
-            *([_annotated(self.wanted["commonAnnotations"])] if self.wanted.get("commonAnnotations") else []),
-            *(_replicated(entry) for entry in self._mappings("replicas", ("name", "count"))),
-            *(_with_image(entry) for entry in self._mappings("images", ("name", "newName", "newTag", "digest"))),
+            *([annotated(self.wanted["commonAnnotations"])] if self.wanted.get("commonAnnotations") else []),
+            *(replicated(entry) for entry in self._mappings("replicas", ("name", "count"))),
+            *(with_image(entry) for entry in self._mappings("images", ("name", "newName", "newTag", "digest"))),
         ]
         for item in objects:
             if namespace and item["kind"] != "Namespace":
-                item = _extended(item, ("metadata",), {"namespace": namespace})
+                item = extended(item, ("metadata",), {"namespace": namespace})
             for change in changes:
                 item = change(item)
             yield item
 
     def _label_changes(self) -> Iterator[Callable[[Manifest], Manifest]]:
         if self.wanted.get("commonLabels"):
-            yield _labelled({"pairs": self.wanted["commonLabels"], "includeSelectors": True})
+            yield labelled({"pairs": self.wanted["commonLabels"], "includeSelectors": True})
         for entry in self._mappings("labels", ("pairs", "includeSelectors", "includeTemplates")):
-            yield _labelled(entry)
+            yield labelled(entry)
 
 
 # Objects
 
 
-def _name(item: Manifest) -> str:
-    metadata = item.get("metadata")
-    return str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
-
-
 def _identity(item: Manifest) -> tuple[str, str, str]:
-    return str(item.get("apiVersion")).rpartition("/")[0], str(item.get("kind")), _name(item)
+    return str(item.get("apiVersion")).rpartition("/")[0], str(item.get("kind")), name_of(item)
 
 
 def _is_map(item: Manifest, name: str) -> bool:
@@ -341,185 +336,7 @@ def _selects(target: Manifest, item: Manifest) -> bool:
     return all(re.fullmatch(str(wanted), found[key]) for key, wanted in target.items())
 
 
-def pod_spec(item: Manifest) -> Manifest:
-    """A Deployment's pod spec; empty if it has none."""
-    value: Any = item
-    for name in ("spec", "template", "spec"):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value if isinstance(value, dict) and item.get("kind") == "Deployment" else {}
-
-
-def _with_pod(item: Manifest, pod: Manifest) -> Manifest:
-    spec = item["spec"]
-    return {**item, "spec": {**spec, "template": {**spec["template"], "spec": pod}}}
-
-
-def _extended(item: Any, path: tuple[str, ...], pairs: Mapping[str, Any]) -> Any:
-    """A copy with more entries in the dict at a path, which is made where it is missing."""
-    if not path:
-        return {**(item or {}), **pairs}
-    return {**(item or {}), path[0]: _extended((item or {}).get(path[0]), path[1:], pairs)}
-
-
 # Patches
 
 
-def _patched(item: Manifest, patch: Manifest) -> Manifest:
-    # The name in a patch with a target is no new name.
-    patch = {**patch, "metadata": {**(patch.get("metadata") or {}), "name": _name(item)}}
-    merged: Manifest = _merged("", item, {name: value for name, value in patch.items() if name != "apiVersion"})
-    pod, wanted = pod_spec(item), pod_spec({**patch, "kind": item["kind"]})
-    above = (patch.get("spec") or {}, (patch.get("spec") or {}).get("template") or {})
-    if not pod or not wanted or any("$patch" in level for level in above):
-        return merged
-    return _with_pod(merged, _merged("PodSpec", pod, wanted))
-
-
-def _merged(kind: str, lower: Any, patch: Any) -> Any:
-    """The strategic merge of kustomize: what a patch names comes first in its list, and it may take things away.
-
-    :param kind: the type of both, as C(_kubernetes_types) names it.
-    """
-    kind = kind.rstrip("!")
-    if isinstance(lower, dict) and isinstance(patch, dict) and patch.get("$patch") != "replace":
-        fields = TYPES.get(kind, {})
-        kept = {name: value for name, value in lower.items() if name not in patch or not _takes_away(patch[name])}
-        added = {name: value for name, value in _without_directives(patch).items() if name not in kept}
-        both = {name: _merged(fields.get(name, ""), kept[name], patch[name]) for name in kept if name in patch}
-        return {**kept, **both, **added}
-    element, _at, name = kind.strip("[]").partition("@")
-    keys = (name,) if name else _TWO_KEYS.get(kind, ())
-    if not (keys and isinstance(lower, list) and isinstance(patch, list)) or {"$patch": "replace"} in patch:
-        return _without_directives(patch)
-    named = {_values(entry, keys): entry for entry in patch}
-    known = {_values(entry, keys): entry for entry in lower}
-    first = [_merged(element, known.get(key, {}), entry) for key, entry in named.items() if not _takes_away(entry)]
-    return [*first, *(entry for key, entry in known.items() if key not in named)]
-
-
-def _values(entry: Any, keys: Iterable[str]) -> tuple[Any, ...]:
-    return tuple(entry.get(key) for key in keys) if isinstance(entry, dict) else (str(entry),)
-
-
-def _takes_away(value: Any) -> bool:
-    return value is None or (isinstance(value, dict) and value.get("$patch") == "delete")
-
-
-def _without_directives(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: _without_directives(item)
-            for name, item in value.items()
-            if not name.startswith("$") and not _takes_away(item)
-        }
-    if isinstance(value, list):
-        return [_without_directives(item) for item in value if not (isinstance(item, dict) and "$patch" in item)]
-    return value
-
-
-def _unknown_directives(value: Any) -> list[str]:
-    """Directives other than to delete and to replace."""
-    if isinstance(value, list):
-        return sorted({name for item in value for name in _unknown_directives(item)})
-    if not isinstance(value, dict):
-        return []
-    own = {name for name in value if name.startswith("$") and name != "$patch"}
-    own |= {"$patch: merge"} if value.get("$patch") not in (None, "delete", "replace") else set()
-    return sorted(own.union(*(_unknown_directives(item) for item in value.values())))
-
-
 # What every object gets
-
-
-def _labelled(entry: Manifest) -> Callable[[Manifest], Manifest]:
-    pairs = entry.get("pairs") or {}
-    selects = bool(entry.get("includeSelectors"))
-
-    def change(item: Manifest) -> Manifest:
-        item = _extended(item, ("metadata", "labels"), pairs)
-        if not pod_spec(item) or not (selects or entry.get("includeTemplates")):
-            return item
-        item = _extended(item, ("spec", "template", "metadata", "labels"), pairs)
-        if not selects:
-            return item
-        item = _extended(item, ("spec", "selector", "matchLabels"), pairs)
-        placement = {
-            name: pod_spec(item)[name] for name in ("affinity", "topologySpreadConstraints") if name in pod_spec(item)
-        }
-        return _with_pod(item, {**pod_spec(item), **_selecting(placement, pairs)})
-
-    return change
-
-
-def _selecting(value: Any, pairs: Mapping[str, Any]) -> Any:
-    """Rules about where pods may run: those that select by labels select by these, too."""
-    if isinstance(value, list):
-        return [_selecting(item, pairs) for item in value]
-    if not isinstance(value, dict):
-        return value
-    found = {name: _selecting(item, pairs) for name, item in value.items()}
-    if isinstance(found.get("labelSelector"), dict) and "matchLabels" in found["labelSelector"]:
-        found["labelSelector"] = _extended(found["labelSelector"], ("matchLabels",), pairs)
-    return found
-
-
-def _annotated(pairs: Mapping[str, Any]) -> Callable[[Manifest], Manifest]:
-    def change(item: Manifest) -> Manifest:
-        item = _extended(item, ("metadata", "annotations"), pairs)
-        return _extended(item, ("spec", "template", "metadata", "annotations"), pairs) if pod_spec(item) else item
-
-    return change
-
-
-def _replicated(entry: Manifest) -> Callable[[Manifest], Manifest]:
-    def change(item: Manifest) -> Manifest:
-        wanted = pod_spec(item) and _name(item) == entry.get("name")
-        return _extended(item, ("spec",), {"replicas": entry.get("count")}) if wanted else item
-
-    return change
-
-
-_IMAGE = re.compile(r"(?P<name>.+?)(?P<tag>:[^/:@]+)?(?P<digest>@.+)?")
-
-
-def _with_image(entry: Manifest) -> Callable[[Manifest], Manifest]:
-    def image(written: str) -> str:
-        found = _IMAGE.fullmatch(written)
-        if found is None or found["name"] != str(entry.get("name")):
-            return written
-        tag, digest = entry.get("newTag"), entry.get("digest")
-        name = str(entry.get("newName") or found["name"])
-        if not tag and not digest:
-            return f"{name}{found['tag'] or ''}{found['digest'] or ''}"
-        return name + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
-
-    def change(item: Manifest) -> Manifest:
-        pod = pod_spec(item)
-        changed = {
-            field_name: [
-                {**container, "image": image(str(container["image"]))} if container.get("image") else container
-                for container in pod[field_name]
-            ]
-            for field_name in ("containers", "initContainers")
-            if pod.get(field_name)
-        }
-        return _with_pod(item, {**pod, **changed}) if changed else item
-
-    return change
-
-
-def _renamed(item: Manifest, names: Mapping[str, str]) -> Manifest:
-    """A Deployment that refers to generated ConfigMaps by the names that they get."""
-
-    def change(value: Any) -> Any:
-        if isinstance(value, list):
-            return [change(entry) for entry in value]
-        if not isinstance(value, dict):
-            return value
-        found = {name: change(entry) for name, entry in value.items()}
-        for field_name in _REFERENCES:
-            if isinstance(found.get(field_name), dict) and found[field_name].get("name") in names:
-                found[field_name] = {**found[field_name], "name": names[found[field_name]["name"]]}
-        return found
-
-    return _with_pod(item, change(pod_spec(item))) if pod_spec(item) else item

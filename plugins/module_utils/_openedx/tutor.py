@@ -8,21 +8,13 @@ The files hold passwords. None of them leaves here: what could show one is left 
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .._celery.command import (
-    Argument,
-    app_of,
-    read_arguments,
-    written_options,
-)
 from .._model.observed import (
-    Autoscaler,
     Observed,
     ObservedObject,
     autoscaler,
@@ -30,26 +22,17 @@ from .._model.observed import (
 )
 from .._model.sources import (
     Source,
-    app_container,
     holds_password,
     source_of,
 )
-from .kustomization import (
-    KUSTOMIZATION,
-    KustomizationError,
-    Kustomized,
-    Manifest,
-    kustomized,
-    pod_spec,
-    read_bytes,
-    read_documents,
-)
+from .kustomization import KUSTOMIZATION, Kustomized, kustomized, read_bytes, read_documents
+from .kustomize_patches import KustomizationError, Manifest, pod_spec
 
 #: The variable that names a project, for messages.
 VARIABLE = "celery_workers_tutor_root"
 SERVICES = ("lms", "cms")
+AUTOSCALERS = ("HorizontalPodAutoscaler", "ScaledObject", "VerticalPodAutoscaler")
 
-_AUTOSCALERS = ("HorizontalPodAutoscaler", "ScaledObject", "VerticalPodAutoscaler")
 _POLICY = re.compile(r"^\s*maxmemory-policy\s+(\S+)", re.MULTILINE)
 #: Names of Tutor's settings that hold a secret. ID is none: it stands in labels.
 _SECRET_SETTING = re.compile(r"PASS|SECRET|TOKEN|KEY|AUTH|CREDENTIAL|PRIVATE|DSN", re.IGNORECASE)
@@ -159,9 +142,9 @@ def _is_file(folder: Path, name: str) -> bool:
 
 def observed_of(project: TutorProject) -> Observed:
     """The rendered Deployments as the builders want them, as if they had been read from a cluster."""
-    secrets = _Secrets.of(project)
+    secrets = TutorSecrets.of(project)
     deployments = project.rendered.of_kind("Deployment")
-    found = (autoscaler(kind, raw) for kind in _AUTOSCALERS for raw in project.rendered.of_kind(kind))
+    found = (autoscaler(kind, raw) for kind in AUTOSCALERS for raw in project.rendered.of_kind(kind))
     return Observed(
         objects=tuple(secrets.taken_from(observed_object("Deployment", raw)) for raw in deployments),
         autoscalers=tuple(item for item in found if item is not None),
@@ -195,13 +178,13 @@ def _redis_policies(project: TutorProject) -> Iterator[tuple[str, str]]:
 
 
 @dataclass(frozen=True)
-class _Secrets:
+class TutorSecrets:
     """Values that nothing may show."""
 
     values: frozenset[str] = field(default=frozenset(), repr=False)
 
     @classmethod
-    def of(cls, project: TutorProject) -> _Secrets:
+    def of(cls, project: TutorProject) -> TutorSecrets:
         """The secret settings of a project, and what the platform's settings say of the broker."""
         found = {str(value) for name, value in project.settings.items() if _SECRET_SETTING.search(str(name)) and value}
         found |= {str(_platform(project, name).get("CELERY_BROKER_PASSWORD") or "") for name in SERVICES}
@@ -297,209 +280,4 @@ def _platform(project: TutorProject, service: str) -> Manifest:
 # Workers
 
 
-@dataclass(frozen=True)
-class TutorScaler:
-    """A ScaledObject of a worker; None is KEDA's default.
-
-    :param others: types of its triggers that are not the one of the worker's queue.
-    """
-
-    name: str
-    fewest: int | None = None
-    most: int | None = None
-    list_length: int | None = None
-    polling_interval: int | None = None
-    cooldown_period: int | None = None
-    others: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class TutorWorker:
-    """A Deployment that runs a Celery worker of LMS or CMS.
-
-    :param variant: C(default) for Tutor's own.
-    :param options: words of its command line that the collection would not write by itself.
-    :param unread: names of arguments that are no options of Celery's worker, or that hold a secret.
-    """
-
-    service: str
-    variant: str
-    deployment: str
-    image: str = ""
-    queues: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-    unread: tuple[str, ...] = ()
-    scaler: TutorScaler | None = None
-    rivals: tuple[Autoscaler, ...] = ()
-
-    @property
-    def is_default(self) -> bool:
-        """Whether Tutor makes it itself."""
-        return self.deployment == f"{self.service}-worker"
-
-
-#: What every worker has on its command line, here and there.
-_USUAL = ("loglevel", "hostname", "queues", "app", "without-gossip", "without-mingle")
-_USUAL_VALUES = {"max-tasks-per-child": "100", "prefetch-multiplier": "1"}
-
-
-def workers_of(project: TutorProject) -> tuple[TutorWorker, ...]:
-    """All workers of LMS and CMS, in the order in which they are rendered."""
-    found = (_worker(project, raw) for raw in project.rendered.of_kind("Deployment"))
-    return tuple(worker for worker in found if worker is not None)
-
-
-def other_workers(project: TutorProject) -> tuple[str, ...]:
-    """Deployments that run Celery workers of other apps."""
-    own = {worker.deployment for worker in workers_of(project)}
-    names = [raw["metadata"]["name"] for raw in project.rendered.of_kind("Deployment") if "worker" in _words(raw)]
-    return tuple(name for name in names if name not in own)
-
-
-def _words(raw: Manifest) -> list[str]:
-    container = app_container(pod_spec(raw), raw["metadata"]["name"])
-    return [str(word) for name in ("command", "args") for word in container.get(name) or []]
-
-
-def _worker(project: TutorProject, raw: Manifest) -> TutorWorker | None:
-    name, words = str(raw["metadata"]["name"]), _words(raw)
-    service = app_of(words).partition(".")[0]
-    if "worker" not in words or service not in SERVICES:
-        return None
-    queues = tuple(filter(None, (written_options(words).get("queues") or "").split(",")))
-    container, secrets = app_container(pod_spec(raw), name), _Secrets.of(project)
-    options, strange = read_arguments(words[words.index("worker") + 1 :])
-    options = [item for item in options if not _is_usual(item)]
-    unread = [item.name for item in options if secrets.shown_by(item.value)]
-    strange = [word for word in strange if not secrets.shown_by(word.partition("=")[0])]
-    return TutorWorker(
-        service=service,
-        variant=_variant(service, name, queues),
-        deployment=name,
-        image=str(container.get("image") or ""),
-        queues=queues,
-        options=tuple(word for item in options for word in item.words if item.name not in unread),
-        unread=tuple(f"--{name}" for name in unread) + tuple(word.partition("=")[0] for word in strange),
-        scaler=next((_scaler(item, queues) for item in _targeting(project, "ScaledObject", name)), None),
-        rivals=tuple(
-            found
-            for item in _targeting(project, "HorizontalPodAutoscaler", name)
-            if (found := autoscaler("HorizontalPodAutoscaler", item)) is not None
-        ),
-    )
-
-
-def _variant(service: str, deployment: str, queues: tuple[str, ...]) -> str:
-    """The end of its queue's name, which tells high_mem from high-mem; else that of its own name."""
-    if deployment == f"{service}-worker":
-        return "default"
-    prefix, ending = f"edx.{service}.core.", deployment.removeprefix(f"{service}-worker-")
-    named = [queue.removeprefix(prefix) for queue in queues if queue.startswith(prefix)]
-    return next((name for name in named if name.replace("_", "-") == ending), ending)
-
-
-def _is_usual(option: Argument) -> bool:
-    return option.name in _USUAL or _USUAL_VALUES.get(option.name, "") == option.value
-
-
-def _targeting(project: TutorProject, kind: str, deployment: str) -> Iterator[Manifest]:
-    for raw in project.rendered.of_kind(kind):
-        found = autoscaler(kind, raw)
-        if found is not None and found.target == deployment:
-            yield raw
-
-
-def _scaler(raw: Manifest, queues: tuple[str, ...]) -> TutorScaler:
-    spec = raw.get("spec") or {}
-    triggers = [item for item in spec.get("triggers") or [] if isinstance(item, dict)]
-    own = [item for item in triggers if (item.get("metadata") or {}).get("listName") in queues]
-    length = str((own[0].get("metadata") or {}).get("listLength")) if own else ""
-    return TutorScaler(
-        name=str(raw["metadata"]["name"]),
-        fewest=spec.get("minReplicaCount"),
-        most=spec.get("maxReplicaCount"),
-        list_length=int(length) if length.isdecimal() else None,
-        polling_interval=spec.get("pollingInterval"),
-        cooldown_period=spec.get("cooldownPeriod"),
-        others=tuple(str(item.get("type")) for item in triggers if item not in own[:1]),
-    )
-
-
 # Routes
-
-
-@dataclass(frozen=True)
-class TutorRoutes:
-    """Explicit queues of a service's producers.
-
-    :param unread: lines of its settings that change them in a way that only Python can tell.
-    """
-
-    queues: Mapping[str, str] = field(default_factory=dict)
-    unread: tuple[int, ...] = ()
-
-
-def routes_of(project: TutorProject, service: str) -> TutorRoutes:
-    """What the rendered production settings of a service put into EXPLICIT_QUEUES."""
-    try:
-        text = read_bytes(project.environment, routes_file(service)).decode("utf-8", "replace")
-        tree = ast.parse(text)
-    except (KustomizationError, SyntaxError, ValueError):
-        return TutorRoutes()
-    reader = _RouteReader()
-    reader.visit(tree)
-    return TutorRoutes(reader.found, tuple(reader.unread))
-
-
-def routes_file(service: str) -> str:
-    """The settings of a service, below the rendered environment."""
-    return f"apps/openedx/settings/{service}/production.py"
-
-
-class _RouteReader(ast.NodeVisitor):
-    """Collects the plain changes of one dict, in their order."""
-
-    name = "EXPLICIT_QUEUES"
-
-    def __init__(self) -> None:
-        self.found: dict[str, str] = {}
-        self.unread: list[int] = []
-
-    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
-        """What holds only where the dict is not there yet."""
-
-    def visit_Call(self, node: ast.Call) -> None:
-        """C(EXPLICIT_QUEUES.update({…}))."""
-        if isinstance(node.func, ast.Attribute) and self._is_dict(node.func.value):
-            self._take(node, node.args[0] if node.func.attr == "update" and len(node.args) == 1 else None)
-        else:
-            self.generic_visit(node)
-
-    def visit_Assign(self, node: ast.Assign) -> None:
-        """C(EXPLICIT_QUEUES["task"] = …), or the whole dict anew."""
-        target = node.targets[0]
-        if isinstance(target, ast.Subscript) and self._is_dict(target.value):
-            self._take(node, ast.Dict([target.slice], [node.value]))
-        elif self._is_dict(target):
-            self.found.clear()
-            self._take(node, node.value)
-        else:
-            self.generic_visit(node)
-
-    def _is_dict(self, node: ast.AST) -> bool:
-        return isinstance(node, ast.Name) and node.id == self.name
-
-    def _take(self, node: ast.expr | ast.stmt, value: ast.expr | None) -> None:
-        try:
-            written = ast.literal_eval(value) if value is not None else None
-        except (ValueError, TypeError):
-            written = None
-        if not isinstance(written, dict):
-            self.unread.append(node.lineno)
-            return
-        for task, route in written.items():
-            queue = route.get("queue") if isinstance(route, dict) else route
-            if isinstance(task, str) and isinstance(queue, str):
-                self.found[task] = queue
-            else:
-                self.unread.append(node.lineno)

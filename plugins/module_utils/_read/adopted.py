@@ -25,14 +25,7 @@ def with_queues_left(services: tuple[Service, ...], observed: Observed, problems
 
     Coverage decides: an adopted Deployment keeps every queue that has no other consumer.
     """
-    for service in services:
-        tracked = [item for item in service.variants if item.adopted and item.unacked is not None]
-        for variant in tracked[1:]:
-            problems.add(
-                f"{variant.path}.in_flight",
-                f"{tracked[0].title} and {variant.title} are both adopted, and the settings of a service name one key; "
-                "leave in_flight out on one of them.",
-            )
+    _refuse_second_keys(services, problems)
     running = [item for service in services for item in service.variants]
 
     def settled(service: Service, variant: Variant) -> Variant:
@@ -64,3 +57,14 @@ def with_queues_left(services: tuple[Service, ...], observed: Observed, problems
         )
         for service in services
     )
+
+
+def _refuse_second_keys(services: tuple[Service, ...], problems: Problems) -> None:
+    for service in services:
+        tracked = [item for item in service.variants if item.adopted and item.unacked is not None]
+        for variant in tracked[1:]:
+            problems.add(
+                f"{variant.path}.in_flight",
+                f"{tracked[0].title} and {variant.title} are both adopted, and the settings of a service name one key; "
+                "leave in_flight out on one of them.",
+            )

@@ -21,12 +21,7 @@ from .._celery.broker_urls import (
     read_url,
 )
 from .._celery.brokers import TYPED_OPTIONS, host_and_port
-from .._model.fleet import (
-    BROKER_TYPES,
-    Broker,
-    ScalerLogin,
-    Tls,
-)
+from .._model.broker import BROKER_TYPES, Broker, ScalerLogin, Tls
 from .._schema.keys import key_names, read, refuse_unknown
 from .._schema.kubernetes_rules import is_address
 from .._schema.layers import Branch, nested

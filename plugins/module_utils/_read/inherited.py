@@ -14,15 +14,13 @@ from .._celery.brokers import (
     is_second_broker,
     visible_value,
 )
-from .._model.fleet import (
-    Broker,
-    Pod,
-    Variant,
-)
+from .._model.broker import Broker
+from .._model.fleet import Variant
 from .._model.names import (
     OWN_VOLUMES,
 )
 from .._model.sources import Source
+from .._model.variant_keys import Pod
 from .._schema.layers import (
     EMPTY,
     PREFIX,

@@ -9,16 +9,14 @@ the service's own keys, config. Within each variable its numbered layers come la
 
 from __future__ import annotations
 
-from .._model.fleet import (
-    Broker,
-    Fleet,
-)
+from .._model.broker import Broker
+from .._model.fleet import Fleet
 from .._model.names import (
     fleet_broker_secret_name,
 )
 from .._model.observed import NOTHING
 from .._model.watching import PARTS
-from .._schema.kubernetes import DNS_LABEL
+from .._schema.kubernetes_values import DNS_LABEL
 from .._schema.layers import (
     PREFIX,
     Leaf,
@@ -49,15 +47,10 @@ def read_inventory(inventory: Inventory, problems: Problems, may_be_empty: bool 
     """
     reader = Reader(inventory, PRESETS.get(inventory.preset, Preset()), problems)
     check_variables(inventory, problems)
-    if inventory.preset not in PRESETS:
-        problems.add(
-            f"{PREFIX}preset",
-            f"there is no preset {inventory.preset!r}; {suggest(inventory.preset, filter(None, PRESETS))}",
-        )
+    _check_preset(inventory, problems)
     namespace = DNS_LABEL(Leaf(inventory.namespace, f"{PREFIX}namespace"), problems)
-    name = reader.fleet
     reader.versions = read_versions(inventory.versions, PREFIX, problems)
-    DNS_LABEL(Leaf(name, f"{PREFIX}fleet"), problems)
+    DNS_LABEL(Leaf(reader.fleet, f"{PREFIX}fleet"), problems)
     fleet_broker = _fleet_broker(reader)
     services = read_services(reader, fleet_broker)
     if not services and not may_be_empty:
@@ -68,7 +61,7 @@ def read_inventory(inventory: Inventory, problems: Problems, may_be_empty: bool 
     services = with_queues_left(services, inventory.observed or NOTHING, problems)
     routes = read_routes(reader, services)
     return Fleet(
-        name,
+        reader.fleet,
         namespace if isinstance(namespace, str) else "",
         services,
         versions=reader.versions,
@@ -84,6 +77,12 @@ def read_inventory(inventory: Inventory, problems: Problems, may_be_empty: bool 
             problems,
         ),
     )
+
+
+def _check_preset(inventory: Inventory, problems: Problems) -> None:
+    if inventory.preset not in PRESETS:
+        near = suggest(inventory.preset, filter(None, PRESETS))
+        problems.add(f"{PREFIX}preset", f"there is no preset {inventory.preset!r}; {near}")
 
 
 def _fleet_broker(reader: Reader) -> Broker | None:

@@ -9,15 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._model.fleet import (
-    Consumption,
-    Knowledge,
-    Pod,
-    Process,
-    Scaling,
-    Watch,
-)
 from .._model.observed import Observed
+from .._model.variant_keys import Consumption, Knowledge, Pod, Process, Scaling, Watch
 from .._model.watching import PARTS
 from .._schema.layers import (
     EMPTY,

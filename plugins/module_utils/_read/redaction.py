@@ -17,7 +17,7 @@ from datetime import date
 from typing import Any
 
 from .._celery.broker_urls import UrlFault, split_url
-from .._model.fleet import BROKER_SECRETS, Broker, SecretReference, Tls
+from .._model.broker import BROKER_SECRETS, Broker, SecretReference, Tls
 from .._model.names import EXPORTER, FLOWER
 from .._model.watching import (
     GENERATED_KEYS,

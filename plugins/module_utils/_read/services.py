@@ -6,20 +6,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from .._model.fleet import (
-    Broker,
-    Pod,
-    Service,
-    ServiceKeys,
-    Variant,
-)
+from .._model.broker import Broker
+from .._model.fleet import Service, Variant
 from .._model.names import (
     secret_env_name,
     service_broker_secret_name,
 )
+from .._model.service_keys import ServiceKeys
+from .._model.sources import Source
+from .._model.variant_keys import Pod
 from .._schema.keys import key_names, read, refuse_unknown
 from .._schema.layers import (
     EMPTY,
@@ -35,7 +33,7 @@ from .._schema.scalars import Text
 from .broker import read_broker, refused_broker
 from .inherited import check_source, inherited_keys, inherits_of, source_for, with_environment
 from .reader import VARIANT_CLASSES, Reader
-from .variants import ADOPTED_KEYS, completed, read_variant, written_paths
+from .variants import ADOPTED_KEYS, Written, completed, read_variant, written_paths
 
 #: Keys that only one variant can have.
 _ONE_VARIANT_KEYS = {"name", "queues", "adopt"}
@@ -98,25 +96,29 @@ def _read_service(
         known_tasks=keys.known_tasks,
         paths=written_paths(shared),
     )
-    variants: list[Variant] = []
-    left: list[Variant] = []
     origins = {"": _secret_origins(stack(below, above))}
-    for variant, preset_node, node in _variants_of(reader, name, config, problems):
-        tree = stack(below, preset_node, above, node)
-        origins[variant] = _secret_origins(tree)
-        if isinstance(_NAME(Leaf(variant, node.path), problems), str):
-            found = read_variant(reader, service, variant, tree, node.path, keys.queue_name, source)
-            if found.consumption.enabled:
-                (left if found.consumption.adopt is False else variants).append(found)
-            if found.adopted:
-                _refuse_keys_of_owner(found, node, problems)
-                _warn_of_requests(found, problems)
+    found = []
+    for written in _written_variants(reader, service, (below, above), config, keys.queue_name, source):
+        origins[written.name] = _secret_origins(written.tree)
+        if isinstance(_NAME(Leaf(written.name, written.path), problems), str):
+            found.append(_read_variant(reader, written))
+    enabled = [item for item in found if item.consumption.enabled]
+    variants = [item for item in enabled if item.consumption.adopt is not False]
+    left = [item for item in enabled if item.consumption.adopt is False]
     check_source(source, broker, [service.pod] if service.beat else [], variants, path, problems)
     if not variants and not left and service.beat is None and not (isinstance(config, Branch) and config.children):
         problems.add(
             path, f"the service has no variant, so nothing would run; write {PREFIX}config.{name}.default: {{}}."
         )
     return _with_shared_secrets(replace(service, variants=tuple(variants), left=tuple(left)), origins)
+
+
+def _read_variant(reader: Reader, written: Written) -> Variant:
+    variant = read_variant(reader, written)
+    if variant.adopted:
+        _refuse_keys_of_owner(variant, written.own, reader.problems)
+        _warn_of_requests(variant, reader.problems)
+    return variant
 
 
 def _secret_origins(tree: Branch) -> frozenset[tuple[str, str]]:
@@ -168,6 +170,24 @@ def _warn_of_requests(variant: Variant, problems: Problems) -> None:
             f"the HPA of {variant.title} measures against the requests of Deployment {variant.deployment}, which are "
             "its owner's: without them it scales nothing (with Tutor: a patch of k8s-override).",
         )
+
+
+def _written_variants(
+    reader: Reader,
+    service: Service,
+    places: tuple[Branch, Branch],
+    config: Node | None,
+    queue_name: str,
+    source: Source | None,
+) -> Iterator[Written]:
+    """Each variant of the preset and of the inventory, with everything that is written of it.
+
+    :param places: what lies below the preset's own keys of a variant, and what lies between these and the inventory's.
+    """
+    below, above = places
+    for name, preset, node in _variants_of(reader, service.name, config, reader.problems):
+        tree = stack(below, preset, above, node)
+        yield Written(service, name, tree, node, queue_name, source)
 
 
 def _variants_of(

@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
-from .._model.fleet import Broker
+from .._model.broker import Broker
 from .._schema.keys import key_names
 from .._schema.layers import LAYER_NAME, PREFIX
 from .._schema.problems import Problems, suggest

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .._celery.brokers import (
@@ -40,26 +40,23 @@ from .._celery.sizing import (
     soft_shutdown,
 )
 from .._celery.start import celery_command
-from .._model.fleet import (
-    DEFAULT_BEHAVIOR,
-    DEFAULT_RESOURCES,
-    DEFAULT_STRATEGY,
-    Broker,
-    Consumption,
-    Knowledge,
-    Origin,
-    Pod,
-    Process,
-    Scaling,
-    Service,
-    UnackedKeys,
-    Variant,
-    Watch,
-)
+from .._model.broker import Broker, UnackedKeys
+from .._model.fleet import Origin, Service, Variant
 from .._model.names import (
     deployment_name,
 )
 from .._model.sources import Source
+from .._model.variant_keys import (
+    DEFAULT_BEHAVIOR,
+    DEFAULT_RESOURCES,
+    DEFAULT_STRATEGY,
+    Consumption,
+    Knowledge,
+    Pod,
+    Process,
+    Scaling,
+    Watch,
+)
 from .._schema.keys import key_names, read, refuse_unknown
 from .._schema.layers import (
     PREFIX,
@@ -93,82 +90,88 @@ def completed(tree: Branch, defaults: dict[str, Any]) -> Branch:
     return stack(nested(below, "collection defaults"), Branch(kept, tree.path))
 
 
-def read_variant(
-    reader: Reader,
-    service: Service,
-    name: str,
-    tree: Branch,
-    path: str,
-    queue_template: str,
-    source: Source | None,
-) -> Variant:
-    problems = reader.problems
-    refuse_unknown("a variant", tree, key_names(*VARIANT_CLASSES), problems)
-    knowledge = read(Knowledge, tree, problems)
-    blind = _blind_reason(service.broker, tree, knowledge)
-    defaults = _variant_defaults(name, knowledge, blind)
-    process = read(Process, completed(tree, defaults), problems)
-    if process.task_events is None and {"flower", "exporter"} & set(reader.inventory.enabled):
-        process = replace(process, task_events=True)
-    estimate = _args(service, name, Pod(), (), Consumption(), process, None, {})
-    ends_tasks = "time-limit" in limits_of_pool(effective_pool(process))
-    hook = pre_stop_seconds(read(Pod, completed(tree, {}), Problems()))
-    usual = int(defaults.get("termination_grace_period", Pod().termination_grace_period))
-    sizing = sized(knowledge, slots_of(estimate), not blind, ends_tasks, hook, usual)
-    complete = completed(tree, {**defaults, **sizing.keys})
-    consumption = read(Consumption, complete, problems)
-    queues = consumption.queues or (queue_template.replace("{service}", service.name).replace("{variant}", name),)
-    adopted = consumption.adopt is True
-    pod = with_environment(reader, service.name, source, service.broker, read(Pod, complete, problems))
-    pod = _adopted_pod(pod) if adopted else pod
-    scaling = _resolved_scaling(read(Scaling, complete, problems), path, problems)
-    paths = written_paths(complete)
-    check_extra_params(process, paths.get("extra_params", f"{path}.extra_params"), problems)
-    check_settings(process, paths.get("settings", f"{path}.settings"), problems)
-    process = replace(process, enforce_settings=process.enforce_settings and not adopted)
-    left = pod.termination_grace_period - (0 if adopted else hook)
-    process = _with_shutdown(process, knowledge, left, sizing, blind, reader.versions.celery)
-    unacked = None
-    if not blind and service.broker is not None:
-        rounds = -(-held_by(estimate) // slots_of(estimate))
-        longest = longest_run(knowledge, _args(service, name, Pod(), (), Consumption(), process, None, {}))
-        eta, grace = knowledge.longest_eta_seconds or 0.0, pod.termination_grace_period
-        visibility = visibility_timeout(process, longest, eta, grace, service.broker, rounds)
-        process = replace(process, visibility_timeout=visibility if service.broker.type != "rabbitmq" else None)
-        if service.broker.is_redis:
-            unacked = unacked_keys(reader.fleet, service.name, name, service.broker)
-    memory = memory_per_child(process, resources_in_force(pod), slots_of(estimate))
-    settings = _broker_settings(reader.preset, service.broker, unacked, process.visibility_timeout)
-    args = _args(service, name, pod, queues, consumption, process, memory, settings)
-    written = frozenset(name for name in tree.children if tree.get(name) is not None)
-    variant = Variant(
-        service=service.name,
-        name=name,
-        deployment=consumption.name or deployment_name(service.name, name),
-        queues=queues,
-        consumption=consumption,
-        process=process,
-        pod=_with_probe(pod, process, service.broker),
-        scaling=scaling,
-        knowledge=knowledge,
-        watch=read(Watch, complete, problems),
-        args=args,
-        slots=slots_of(args),
-        held=held_by(args),
-        path=path,
-        written_keys=written,
-        written=frozenset(child.path for child in tree.children.values()),
-        paths=paths,
-        sees_in_flight=not blind,
-        blind_reason=blind,
-        unacked=unacked,
-        sizing=_explained(sizing, written, scaling, adopted),
-        adopted=adopted,
-    )
-    worked_out = {name: (value, sizing.reasons[name]) for name, value in sizing.keys.items()}
-    variant = replace(variant, origins=tuple(_origins(variant, complete, worked_out, memory)))
-    if adopted and scaling.in_flight and reader.inventory.routing_delivery != "tutor_plugin":
-        problems.add(
+@dataclass(frozen=True)
+class Written:
+    """What was written of one variant.
+
+    :param tree: its keys with those of all places below it.
+    :param own: its keys alone.
+    :param queue_template: the queue of a variant that names none.
+    :param source: the Deployment that its workers are made like.
+    """
+
+    service: Service
+    name: str
+    tree: Branch
+    own: Branch
+    queue_template: str
+    source: Source | None
+
+    @property
+    def path(self) -> str:
+        """Where the variant itself was written."""
+        return self.own.path
+
+    def args(
+        self,
+        process: Process,
+        pod: Pod | None = None,
+        queues: tuple[str, ...] = (),
+        consumption: Consumption | None = None,
+        memory: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> tuple[str, ...]:
+        """The arguments of its workers, as far as they are known: enough to count slots with, or all of them."""
+        command = celery_command(pod or Pod(), self.service.app)
+        name = f"{self.service.name}.{self.name}"
+        return worker_args(command, name, queues, consumption or Consumption(), process, memory, dict(settings or {}))
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What follows from what people know of their tasks.
+
+    :param blind: why the scaler does not see running work; empty if it does.
+    :param process: the process before its end is settled.
+    :param pre_stop: seconds of a hook before the worker is told to stop.
+    :param keys: everything that holds: written, worked out, or a default.
+    """
+
+    knowledge: Knowledge
+    blind: str
+    process: Process
+    pre_stop: int
+    sizing: Sizing
+    keys: Branch
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A variant in the making."""
+
+    consumption: Consumption
+    scaling: Scaling
+    pod: Pod
+    process: Process
+    unacked: UnackedKeys | None
+    memory: int | None
+    args: tuple[str, ...]
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether the Deployment is its owner's."""
+        return self.consumption.adopt is True
+
+
+def read_variant(reader: Reader, written: Written) -> Variant:
+    """A variant: its numbers first, then its process and pod, and the arguments that follow from all of them."""
+    refuse_unknown("a variant", written.tree, key_names(*VARIANT_CLASSES), reader.problems)
+    numbers = _numbers(reader, written)
+    parts = _parts(reader, written, numbers)
+    variant = _variant(reader, written, numbers, parts)
+    variant = replace(variant, origins=tuple(_origins(variant, numbers, parts.memory)))
+    if variant.adopted and variant.scaling.in_flight and reader.inventory.routing_delivery != "tutor_plugin":
+        reader.problems.add(
             variant.path_of("in_flight"),
             f"{variant.title} is adopted, so its key must stand in settings that Tutor renders: write "
             f"{PREFIX}routing_delivery: tutor_plugin, or leave in_flight out, which keeps one pod.",
@@ -176,8 +179,98 @@ def read_variant(
     return variant
 
 
-def _origins(variant: Variant, tree: Branch, rules: dict[str, tuple[Any, str]], memory: int | None) -> Iterator[Origin]:
+def _numbers(reader: Reader, written: Written) -> _Numbers:
+    tree, problems = written.tree, reader.problems
+    knowledge = read(Knowledge, tree, problems)
+    blind = _blind_reason(written.service.broker, tree, knowledge)
+    defaults = _variant_defaults(written.name, knowledge, blind)
+    process = read(Process, completed(tree, defaults), problems)
+    if process.task_events is None and {"flower", "exporter"} & set(reader.inventory.enabled):
+        process = replace(process, task_events=True)
+    pre_stop = pre_stop_seconds(read(Pod, completed(tree, {}), Problems()))
+    ends_tasks = "time-limit" in limits_of_pool(effective_pool(process))
+    grace = int(defaults.get("termination_grace_period", Pod().termination_grace_period))
+    sizing = sized(knowledge, slots_of(written.args(process)), not blind, ends_tasks, pre_stop, grace)
+    return _Numbers(knowledge, blind, process, pre_stop, sizing, completed(tree, {**defaults, **sizing.keys}))
+
+
+def _parts(reader: Reader, written: Written, numbers: _Numbers) -> _Parts:
+    keys, problems, service, process = numbers.keys, reader.problems, written.service, numbers.process
+    consumption = read(Consumption, keys, problems)
+    adopted = consumption.adopt is True
+    pod = with_environment(reader, service.name, written.source, service.broker, read(Pod, keys, problems))
+    pod = _adopted_pod(pod) if adopted else pod
+    scaling = _resolved_scaling(read(Scaling, keys, problems), written.path, problems)
+    paths = written_paths(keys)
+    check_extra_params(process, paths.get("extra_params", f"{written.path}.extra_params"), problems)
+    check_settings(process, paths.get("settings", f"{written.path}.settings"), problems)
+    process = replace(process, enforce_settings=process.enforce_settings and not adopted)
+    left = pod.termination_grace_period - (0 if adopted else numbers.pre_stop)
+    process = _with_shutdown(process, numbers.knowledge, left, numbers.sizing, numbers.blind, reader.versions.celery)
+    process, unacked = _with_visibility(reader, written, numbers, process, pod)
+    memory = memory_per_child(process, resources_in_force(pod), slots_of(written.args(numbers.process)))
+    settings = _broker_settings(reader.preset, service.broker, unacked, process.visibility_timeout)
+    args = written.args(process, pod, _queues(written, consumption), consumption, memory, settings)
+    return _Parts(consumption, scaling, pod, process, unacked, memory, args)
+
+
+def _with_visibility(
+    reader: Reader, written: Written, numbers: _Numbers, process: Process, pod: Pod
+) -> tuple[Process, UnackedKeys | None]:
+    """The process with the visibility timeout that its tasks need, and the keys by which the scaler sees them."""
+    broker = written.service.broker
+    if numbers.blind or broker is None:
+        return process, None
+    estimate = written.args(numbers.process)
+    rounds = -(-held_by(estimate) // slots_of(estimate))
+    longest = longest_run(numbers.knowledge, written.args(process))
+    eta = numbers.knowledge.longest_eta_seconds or 0.0
+    visibility = visibility_timeout(process, longest, eta, pod.termination_grace_period, broker, rounds)
+    process = replace(process, visibility_timeout=visibility if broker.type != "rabbitmq" else None)
+    keys = unacked_keys(reader.fleet, written.service.name, written.name, broker) if broker.is_redis else None
+    return process, keys
+
+
+def _queues(written: Written, consumption: Consumption) -> tuple[str, ...]:
+    template = written.queue_template
+    return consumption.queues or (
+        template.replace("{service}", written.service.name).replace("{variant}", written.name),
+    )
+
+
+def _variant(reader: Reader, written: Written, numbers: _Numbers, parts: _Parts) -> Variant:
+    tree, service = written.tree, written.service
+    written_keys = frozenset(name for name in tree.children if tree.get(name) is not None)
+    return Variant(
+        service=service.name,
+        name=written.name,
+        deployment=parts.consumption.name or deployment_name(service.name, written.name),
+        queues=_queues(written, parts.consumption),
+        consumption=parts.consumption,
+        process=parts.process,
+        pod=_with_probe(parts.pod, parts.process, service.broker),
+        scaling=parts.scaling,
+        knowledge=numbers.knowledge,
+        watch=read(Watch, numbers.keys, reader.problems),
+        args=parts.args,
+        slots=slots_of(parts.args),
+        held=held_by(parts.args),
+        path=written.path,
+        written_keys=written_keys,
+        written=frozenset(child.path for child in tree.children.values()),
+        paths=written_paths(numbers.keys),
+        sees_in_flight=not numbers.blind,
+        blind_reason=numbers.blind,
+        unacked=parts.unacked,
+        sizing=_explained(numbers.sizing, written_keys, parts.scaling, parts.is_adopted),
+        adopted=parts.is_adopted,
+    )
+
+
+def _origins(variant: Variant, numbers: _Numbers, memory: int | None) -> Iterator[Origin]:
     """Where the numbers of a variant come from, those included that follow from others."""
+    sizing = numbers.sizing
+    rules = {name: (value, sizing.reasons[name]) for name, value in sizing.keys.items()}
     least = variant.blind_reason or "the scaler sees running work"
     found = {"min_replicas": (variant.scaling.min_replicas, f"default, because {least}"), **rules}
     if memory is not None:
@@ -190,7 +283,7 @@ def _origins(variant: Variant, tree: Branch, rules: dict[str, tuple[Any, str]], 
     parts = (variant.process, variant.pod, variant.scaling, variant.knowledge)
     name = variant.knowledge.profile or ""
     own = parts[1:] if variant.adopted else parts
-    return origins(own, tree, found, (name, PROFILES.get(name, {})), variant.scaling.scaler or "none")
+    return origins(own, numbers.keys, found, (name, PROFILES.get(name, {})), variant.scaling.scaler or "none")
 
 
 def _blind_reason(broker: Broker | None, tree: Branch, knowledge: Knowledge) -> str:
@@ -252,21 +345,6 @@ def _broker_settings(
 def written_paths(tree: Branch) -> dict[str, str]:
     """Where the inventory wrote each key that it wrote."""
     return {key: node.path for key, node in tree.children.items() if node.path.startswith(PREFIX)}
-
-
-def _args(
-    service: Service,
-    name: str,
-    pod: Pod,
-    queues: tuple[str, ...],
-    consumption: Consumption,
-    process: Process,
-    memory: int | None,
-    settings: dict[str, Any],
-) -> tuple[str, ...]:
-    return worker_args(
-        celery_command(pod, service.app), f"{service.name}.{name}", queues, consumption, process, memory, settings
-    )
 
 
 def _adopted_pod(pod: Pod) -> Pod:

@@ -14,8 +14,10 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from .._celery.brokers import place_of
-from .._model.fleet import Broker, Monitoring, Pod, Server, Service
+from .._model.broker import Broker
+from .._model.fleet import Monitoring, Server, Service
 from .._model.names import server_name
+from .._model.variant_keys import Pod
 from .._model.watching import (
     Dashboard,
     Exporter,

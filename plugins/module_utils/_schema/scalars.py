@@ -25,6 +25,9 @@ class Invalid:
 
 INVALID = Invalid()
 
+#: Unit of a number, for the key reference.
+SECONDS = "seconds"
+
 #: What templating makes of booleans: C(True), C(yes) and the like arrive as text.
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 

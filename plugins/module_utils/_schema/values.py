@@ -10,13 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .kubernetes import (
-    DNS_SUBDOMAIN,
-    ENV_NAME,
-    QUOTED_TEXT,
-    SECRET_KEY,
-    Kubernetes,
-)
+from .kubernetes import Kubernetes
+from .kubernetes_values import DNS_SUBDOMAIN, ENV_NAME, QUOTED_TEXT, SECRET_KEY
 from .layers import Branch, Leaf, Node, items
 from .problems import Problems
 from .scalars import (

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._celery.brokers import place_of
-from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Broker
+from ansible_collections.queueops.celery.plugins.module_utils._model.broker import Broker
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from celery.loaders.base import BaseLoader
 from hypothesis import given, settings

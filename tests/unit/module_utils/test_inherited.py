@@ -16,8 +16,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._check.preflight i
     source_names,
     wanted_objects,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Pod, Variant
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed
+from ansible_collections.queueops.celery.plugins.module_utils._model.variant_keys import Pod
 
 from tests.unit.inventories import SCALED, Manifest, fleet_of, manifests_of, of_kind, problems_of
 from tests.unit.others import IMAGE, TUTOR_ARGS, deployment, seen

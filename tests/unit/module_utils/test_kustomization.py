@@ -13,11 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._openedx.kustomization import (
-    KustomizationError,
-    config_map_hash,
-    kustomized,
-)
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.kustomization import config_map_hash, kustomized
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.kustomize_patches import KustomizationError
 
 from tests.unit.tutor_trees import Json, deployment, write
 

@@ -29,7 +29,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._build.routing imp
     tutor_plugin,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._check.routes import lost_routes
-from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Pod, Route, Service
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Route, Service
+from ansible_collections.queueops.celery.plugins.module_utils._model.variant_keys import Pod
 from ansible_collections.queueops.celery.plugins.module_utils._openedx.tasks import RELEASES, recommended_routes
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet

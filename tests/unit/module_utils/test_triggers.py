@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources
-from ansible_collections.queueops.celery.plugins.module_utils._check import triggers as _triggers
+from ansible_collections.queueops.celery.plugins.module_utils._check import cron as _cron
 from ansible_collections.queueops.celery.plugins.module_utils._check.scaled_objects import check_scaled_object
 from ansible_collections.queueops.celery.plugins.module_utils._check.triggers import check_trigger
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import Problems
@@ -285,7 +285,7 @@ METADATA_RULES: list[tuple[str, Json, Json, str, str]] = [
 def test_a_time_zone_is_refused_only_by_a_controller_that_knows_them_all(
     monkeypatch: pytest.MonkeyPatch, known: tuple[str, ...], problem: str, warning: str
 ) -> None:
-    monkeypatch.setattr(_triggers, "_time_zones", lambda: frozenset(known))
+    monkeypatch.setattr(_cron, "_time_zones", lambda: frozenset(known))
     problems, warnings = said_of(trigger("cron", {"timezone": "Asia/Calcutta"}))
     assert [problem in text for text in problems] == [True] * bool(problem)
     assert [warning in text for text in warnings] == [True] * bool(warning)

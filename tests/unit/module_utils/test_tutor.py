@@ -15,11 +15,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._openedx.tutor imp
     TutorError,
     broker_of,
     observed_of,
-    other_workers,
     read_project,
-    routes_of,
-    workers_of,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.tutor_routes import routes_of
+from ansible_collections.queueops.celery.plugins.module_utils._openedx.tutor_workers import other_workers, workers_of
 
 from tests.unit.tutor_trees import (
     PASSWORD,
