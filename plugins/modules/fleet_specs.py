@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
-
 DOCUMENTATION = r"""
 module: fleet_specs
 short_description: Compute everything that a fleet of Celery workers needs
@@ -184,6 +182,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._read.module_optio
     routing_options,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
 
 
 def main() -> None:

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
-
 DOCUMENTATION = r"""
 module: keda_specs
 short_description: Compute KEDA ScaledObjects and other scalers for Celery workers
@@ -117,6 +115,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._build.scalers imp
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
 from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options, observed_option
 from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
 
 
 def main() -> None:

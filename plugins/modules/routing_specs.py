@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
-
 DOCUMENTATION = r"""
 module: routing_specs
 short_description: Compute what producers load so that tasks reach their queues
@@ -147,6 +145,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._read.module_optio
     routing_options,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
 
 
 def main() -> None:

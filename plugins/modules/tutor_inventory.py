@@ -78,10 +78,12 @@ beside:
     host_vars/learn.example.com/celery.yml: host_vars/learn.example.com/celery.yml.new
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.queueops.celery.plugins.module_utils._openedx.import_inventory import (
+    ImportPlan,
     import_diff,
     planned_import,
     site_name,
@@ -95,6 +97,16 @@ from ansible_collections.queueops.celery.plugins.module_utils._openedx.tutor imp
     read_project,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import HAS_YAML
+
+
+def _beside(folder: Path, plan: ImportPlan) -> Iterator[str]:
+    """What to do with suggestions that stand beside what a person has changed."""
+    for yours, new in plan.beside.items():
+        yield (
+            f"{folder / yours} was changed by hand, and the Tutor project has changed since its import. The new "
+            f"suggestion is in {folder / new}. Take over what you need, with the line that holds its fingerprint, and "
+            "delete it."
+        )
 
 
 def main() -> None:
@@ -122,14 +134,8 @@ def main() -> None:
         module.fail_json(msg=misshapen(module.params["root"], error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or folder} cannot be written: {error.strerror}. Choose another folder.")
-    for warning in project.rendered.warnings:
+    for warning in [*project.rendered.warnings, *_beside(folder, plan)]:
         module.warn(warning)
-    for yours, new in plan.beside.items():
-        module.warn(
-            f"{folder / yours} was changed by hand, and the Tutor project has changed since its import. The new "
-            f"suggestion is in {folder / new}. Take over what you need, with the line that holds its fingerprint, and "
-            "delete it."
-        )
     module.exit_json(
         changed=bool(plan.files),
         site=site,

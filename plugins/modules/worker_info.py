@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
-
 DOCUMENTATION = r"""
 module: worker_info
 short_description: Read what a fleet of Celery workers looks like in its cluster
@@ -226,6 +224,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.observed im
 )
 from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options
 from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import refuse_placeholders
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
 
 
 def argument_spec() -> dict[str, Any]:

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
-
 DOCUMENTATION = r"""
 module: worker_specs
 short_description: Compute Deployments of Celery workers, one per queue
@@ -150,6 +148,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._celery.adoption i
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
 from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options, observed_option
 from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
 
 
 def main() -> None:

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
-
 DOCUMENTATION = r"""
 module: worker_verify
 short_description: Ask running Celery workers whether they do what the inventory promises
@@ -120,6 +118,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.connectio
 )
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError, open_cluster
 from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
 
 
 def argument_spec() -> dict[str, Any]:

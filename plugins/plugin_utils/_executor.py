@@ -35,7 +35,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
 )
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import Observed
-from ansible_collections.queueops.celery.plugins.module_utils.plan import (
+from ansible_collections.queueops.celery.plugins.module_utils._plan.data import (
     APPLY,
     ASK,
     DELETE,
@@ -46,8 +46,8 @@ from ansible_collections.queueops.celery.plugins.module_utils.plan import (
     WRITE,
     Plan,
     Step,
-    filled_in,
 )
+from ansible_collections.queueops.celery.plugins.module_utils.plan import filled_in
 from ansible_collections.queueops.celery.plugins.modules.worker_drain import said, tell
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import write_text
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import progress_line

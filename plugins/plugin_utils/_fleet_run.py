@@ -22,21 +22,16 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.fleet impor
 from ansible_collections.queueops.celery.plugins.module_utils._model.names import FLEET_LABEL, FLOWER
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed
 from ansible_collections.queueops.celery.plugins.module_utils._openedx.tutor import TutorError, read_observed_project
+from ansible_collections.queueops.celery.plugins.module_utils._plan.comparing import covers
+from ansible_collections.queueops.celery.plugins.module_utils._plan.data import Plan, Sight, Wishes
+from ansible_collections.queueops.celery.plugins.module_utils._plan.files import plan_files
+from ansible_collections.queueops.celery.plugins.module_utils._plan.steps import namespace_manifest
 from ansible_collections.queueops.celery.plugins.module_utils._read.origins import explained
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import as_yaml
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
-from ansible_collections.queueops.celery.plugins.module_utils.plan import (
-    Plan,
-    Sight,
-    Wishes,
-    covers,
-    namespace_manifest,
-    plan,
-    plan_files,
-    plan_removal,
-)
+from ansible_collections.queueops.celery.plugins.module_utils.plan import plan, plan_removal
 from ansible_collections.queueops.celery.plugins.plugin_utils._executor import Executor, StepError
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import (
     TreeError,

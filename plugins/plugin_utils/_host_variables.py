@@ -14,6 +14,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.key_changes import POLICIES
+from ansible_collections.queueops.celery.plugins.module_utils._plan.data import Wishes
 from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
     fleet_options,
     inventory_from,
@@ -24,7 +25,6 @@ from ansible_collections.queueops.celery.plugins.module_utils._read.redaction im
 from ansible_collections.queueops.celery.plugins.module_utils._read.variable_names import role_variables
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
 from ansible_collections.queueops.celery.plugins.module_utils._schema.versions import Versions
-from ansible_collections.queueops.celery.plugins.module_utils.plan import Wishes
 
 #: Variables that are handed on to the model under their own name.
 _FLEET = (

@@ -13,7 +13,7 @@ from typing import Any
 from ansible import constants
 from ansible.utils.display import Display
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import Waiting
-from ansible_collections.queueops.celery.plugins.module_utils.plan import Plan, Wishes
+from ansible_collections.queueops.celery.plugins.module_utils._plan.data import Plan, Wishes
 
 Rows = Iterable[Mapping[str, Any]]
 

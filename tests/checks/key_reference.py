@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._check.safety import RULES
+from ansible_collections.queueops.celery.plugins.module_utils._check.risks import RULES
 from ansible_collections.queueops.celery.plugins.module_utils._model import broker, service_keys, variant_keys
 from ansible_collections.queueops.celery.plugins.module_utils._model import watching as monitoring
 from ansible_collections.queueops.celery.plugins.module_utils._read.presets import OPENEDX, PROFILES

@@ -9,7 +9,7 @@ import re
 from dataclasses import fields
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._check.safety import RULES
+from ansible_collections.queueops.celery.plugins.module_utils._check.risks import RULES
 from ansible_collections.queueops.celery.plugins.module_utils._schema import kubernetes as kubernetes
 from ansible_collections.queueops.celery.plugins.module_utils._schema import kubernetes_values
 from ansible_collections.queueops.celery.plugins.module_utils._schema import values as values

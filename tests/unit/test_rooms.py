@@ -24,11 +24,13 @@ ROOMS: dict[str, set[str]] = {
     "_build": {"_schema", "_model", "_celery", "_openedx"},
     "_check": {"_schema", "_model", "_celery", "_openedx", "_build"},
     "_cluster": {"_schema", "_model", "_celery"},
+    "_plan": {"_schema", "_model", "_celery", "_openedx", "_build", "_check", "_cluster"},
 }
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 SOURCES = sorted(path.relative_to(PLUGINS) for path in PLUGINS.rglob("*.py"))
-#: Tables: rows of names, panels and rules, which are read one at a time.
-TABLES: set[str] = set()
+LONGEST_FILE, LONGEST_FUNCTION = 500, 40
+#: Tables: rows of fields and panels, which are read one at a time.
+TABLES = {"module_utils/_schema/kubernetes_types.py", "module_utils/_build/dashboards.py"}
 
 
 def imports(path: Path) -> Iterator[tuple[str, ...]]:
@@ -74,3 +76,23 @@ def test_nothing_in_the_rooms_reads_a_clock_or_draws_by_lot_but_what_says_so() -
             if set(names) & {"random", "secrets", "time", "uuid"}:
                 found.add(path.as_posix())
     assert found <= allowed
+
+
+def lengths(path: Path) -> dict[str, int]:
+    """Lines of each function that has more than 40."""
+    tree = ast.parse((PLUGINS / path).read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    found = {node.name: (node.end_lineno or node.lineno) - node.lineno + 1 for node in functions}
+    return {name: lines for name, lines in found.items() if lines > LONGEST_FUNCTION}
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.as_posix() not in TABLES], ids=str)
+def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len((PLUGINS / path).read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
+    assert not lengths(path)
+
+
+@pytest.mark.parametrize("path", sorted(TABLES))
+def test_what_counts_as_a_table_needs_to(path: str) -> None:
+    lines = len((PLUGINS / path).read_text(encoding="utf-8").splitlines())
+    assert lines > LONGEST_FILE or lengths(Path(path))

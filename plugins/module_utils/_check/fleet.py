@@ -14,9 +14,10 @@ from .finished_pods import check_finished, check_finished_beat, check_overrides
 from .misplaced_secrets import refuse_misplaced_secrets
 from .references import check_beat_references, check_variant_references
 from .routes import lost_routes
-from .rules import check_fleet, check_second_brokers, check_variant
+from .rules import check_fleet, check_variant
 from .safety import check_safety, check_safety_of_fleet
 from .scalers import check_scalers
+from .second_brokers import check_second_brokers
 from .watching import check_watching
 
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from .._schema.kubernetes import Kubernetes
 from .._schema.layers import nested
 from .._schema.problems import Problems
 from .._schema.quantities import quantity
+from .risks import PathOf
 
-PathOf = Callable[[str], str]
 #: Where in a pod something is: C(volumes), or C(containers), the container's name, and its field.
 Place = tuple[str, ...]
 Fault = tuple[Place, str]

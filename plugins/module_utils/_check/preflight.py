@@ -38,7 +38,7 @@ from .._model.observed import (
     Observed,
     ObservedObject,
 )
-from .safety import with_rule
+from .risks import with_rule
 
 
 @dataclass(frozen=True)

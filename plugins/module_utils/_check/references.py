@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +21,7 @@ from .._schema.references import (
     secret_references,
 )
 from .._schema.secret_signs import references
-from .safety import with_rule
-
-PathOf = Callable[[str], str]
+from .risks import PathOf, with_rule
 
 
 def check_variant_references(variant: Variant, service: Service, path_of: PathOf, problems: Problems) -> None:

@@ -9,18 +9,16 @@ What concerns work that could be lost is in _safety.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from .._build.containers import aws_keys
 from .._build.demand import RESOURCE_TYPES
 from .._celery.brokers import (
     answers_ping,
-    is_second_broker,
     scaler_login,
     scaler_tls,
     tls_files,
-    visible_value,
 )
 from .._celery.command import effective_pool
 from .._celery.heartbeat import needs_launcher, sentinel_password
@@ -31,19 +29,14 @@ from .._model.fleet import Fleet, Service, Variant, titles_of
 from .._model.names import (
     LONGEST_DEPLOYMENT,
     LONGEST_SCALED_OBJECT,
-    OWN_VOLUMES,
     WORKER_CONTAINER,
     beat_name,
     scaled_object_name,
 )
 from .._model.variant_keys import Pod
 from .._schema.problems import Problems, suggest
-from .._schema.secret_signs import looks_secret, plain_secret
-
-#: Bytes of all annotations of an object together.
-LONGEST_ANNOTATIONS = 262144
-
-PathOf = Callable[[str], str]
+from .containers import check_pod
+from .risks import PathOf
 
 
 def check_variant(variant: Variant, service: Service, path_of: PathOf, problems: Problems) -> None:
@@ -321,53 +314,6 @@ def _check_management_login(who: str, broker: Broker, problems: Problems) -> Non
         )
 
 
-def check_second_brokers(fleet: Fleet, problems: Problems) -> None:
-    """Variables that would send workers to another broker than the one that their scaler reads."""
-    for service in fleet.services:
-        if service.broker is not None and service.broker.is_sound:
-            _check_second_broker(service, service.broker, problems)
-
-
-def _check_second_broker(service: Service, broker: Broker, problems: Problems) -> None:
-    found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for variant in service.variants:
-        for key, name in _second_brokers(variant.pod, WORKER_CONTAINER, broker) if not variant.adopted else ():
-            found[variant.written_at(key), name].append(f"variant {variant.name}")
-    if service.beat is not None:
-        for key, name in _second_brokers(service.pod, "beat", broker):
-            path = service.variants[0].written_at(key) if service.variants else f"{service.path}.{key}"
-            found[path, name].append("beat")
-    for (path, name), owners in found.items():
-        ours = f"they get it as {broker.inject_env} from {broker.path}" if broker.inject_env else "the app names it"
-        other = (
-            f" If the app means something else by {name}, set inject_env on the broker to another name."
-            if name == broker.inject_env
-            else ""
-        )
-        problems.add(
-            path,
-            f"{name} would send {' and '.join(owners)} of service {service.name} to a broker of their own, which no "
-            f"scaler reads. Leave it out: {ours}.{other}",
-        )
-
-
-def _second_brokers(pod: Pod, container: str, broker: Broker) -> Iterable[tuple[str, str]]:
-    """Key and name of each entry that names a broker for the container that runs Celery."""
-    entries = [("env", entry) for entry in pod.env]
-    entries += [
-        ("pod_overrides", entry)
-        for item in pod.pod_overrides.get("containers", ())
-        if item.get("name") == container
-        for entry in item.get("env", ())
-    ]
-    for key, entry in entries:
-        if is_second_broker(broker, entry["name"], visible_value(entry)):
-            yield key, entry["name"]
-    for name in pod.secret_env:
-        if is_second_broker(broker, name, None):
-            yield "secret_env", name
-
-
 def _check_quorum_queues(fleet: Fleet, problems: Problems) -> None:
     """Settings with which no worker starts on a quorum queue (measured, RabbitMQ 3.10 to 4)."""
     found: dict[tuple[str, str], list[Variant]] = defaultdict(list)
@@ -403,74 +349,6 @@ def _breaks_quorum_queues(name: str, value: Any) -> bool:
     if name == "worker_detect_quorum_queues":
         return str(value).lower() in ("false", "0", "no", "off")
     return value is not None
-
-
-def check_pod(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool, broker: Broker | None = None) -> None:
-    """Rules between the parts of a pod, as the API server checks them.
-
-    :param broker: whose variables have a rule of their own.
-    """
-    _check_env(pod, path_of, problems, accepted, broker)
-    if pod.pdb and pod.pdb.max_unavailable is not None and pod.pdb.min_available is not None:
-        problems.add(path_of("pdb"), "a PodDisruptionBudget takes max_unavailable or min_available, not both.")
-    volumes = [volume["name"] for volume in pod.volumes]
-    volumes += [volume["name"] for volume in pod.pod_overrides.get("volumes", [])]
-    for reserved in sorted(set(OWN_VOLUMES) & set(volumes)):
-        problems.add(path_of("volumes"), f"the volume name {reserved} is ours; choose another.")
-    mounted = [(path_of("volume_mounts"), mount) for mount in pod.volume_mounts]
-    for place, containers in (("init_containers", pod.init_containers), ("sidecars", pod.sidecars)):
-        mounted += [(path_of(place), mount) for container in containers for mount in container.get("volumeMounts", [])]
-    for path, mount in mounted:
-        if mount["name"] not in {*volumes, *OWN_VOLUMES}:
-            problems.add(
-                path, f"{mount['mountPath']} mounts the volume {mount['name']!r}, which volumes does not have."
-            )
-    for place, containers in (("init_containers", pod.init_containers), ("sidecars", pod.sidecars)):
-        _check_containers(path_of(place), containers, problems)
-    for name, notes in (("annotations", pod.annotations), ("pod_annotations", pod.pod_annotations)):
-        size = sum(len(key.encode()) + len(value.encode()) for key, value in notes.items())
-        # An apply writes all of them a second time, as what it applied last.
-        if size > LONGEST_ANNOTATIONS // 2:
-            problems.add(
-                path_of(name),
-                f"{size} bytes are too many; a server takes {LONGEST_ANNOTATIONS} with all copies of them.",
-            )
-    names = [container["name"] for container in (*pod.init_containers, *pod.sidecars)]
-    for name in sorted({name for name in names if names.count(name) > 1 or name == WORKER_CONTAINER}):
-        problems.add(
-            path_of("sidecars"), f"the container name {name!r} is taken; every container of a pod has its own."
-        )
-
-
-def _check_containers(path: str, containers: Iterable[dict[str, Any]], problems: Problems) -> None:
-    for container in containers:
-        if not container.get("image"):
-            problems.add(path, f"the container {container['name']!r} has no image.")
-
-
-def _check_env(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool, broker: Broker | None) -> None:
-    for key, entries in _environments(pod):
-        for entry in entries:
-            if broker is not None and is_second_broker(broker, entry["name"], visible_value(entry)):
-                continue
-            if looks_secret(entry["name"], entry.get("value")) and not accepted:
-                problems.add(path_of(key), plain_secret(entry["name"], key))
-    for name in sorted({entry["name"] for entry in pod.env} & set(pod.secret_env)):
-        problems.add(path_of("env"), f"{name} stands in env and in secret_env; write it once.")
-
-
-def _environments(pod: Pod) -> Iterable[tuple[str, list[dict[str, Any]]]]:
-    """Every list of environment entries that the user wrote, with the key it stands under."""
-    yield "env", list(pod.env)
-    places = (
-        ("init_containers", pod.init_containers),
-        ("sidecars", pod.sidecars),
-        ("pod_overrides", pod.pod_overrides.get("containers", ())),
-        ("pod_overrides", pod.pod_overrides.get("initContainers", ())),
-    )
-    for key, containers in places:
-        for container in containers:
-            yield key, container.get("env", [])
 
 
 def _check_unique_names(fleet: Fleet, problems: Problems) -> None:

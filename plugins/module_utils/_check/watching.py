@@ -33,7 +33,7 @@ from .._schema.references import (
 )
 from .._schema.secret_signs import looks_secret
 from .pods import check_finished_pod
-from .safety import with_rule
+from .risks import with_rule
 from .server_images import too_old
 
 _VARIABLE = "celery_workers_"

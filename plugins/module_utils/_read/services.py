@@ -96,21 +96,31 @@ def _read_service(
         known_tasks=keys.known_tasks,
         paths=written_paths(shared),
     )
+    written = list(_written_variants(reader, service, (below, above), config, keys.queue_name, source))
+    service = _with_variants(reader, service, written)
+    check_source(source, broker, [service.pod] if service.beat else [], list(service.variants), path, problems)
+    _refuse_nothing(service, config, problems)
     origins = {"": _secret_origins(stack(below, above))}
-    found = []
-    for written in _written_variants(reader, service, (below, above), config, keys.queue_name, source):
-        origins[written.name] = _secret_origins(written.tree)
-        if isinstance(_NAME(Leaf(written.name, written.path), problems), str):
-            found.append(_read_variant(reader, written))
+    return _with_shared_secrets(service, origins | {item.name: _secret_origins(item.tree) for item in written})
+
+
+def _refuse_nothing(service: Service, config: Node | None, problems: Problems) -> None:
+    runs = service.variants or service.left or service.beat is not None
+    if not runs and not (isinstance(config, Branch) and config.children):
+        example = f"{PREFIX}config.{service.name}.default: {{}}"
+        problems.add(service.path, f"the service has no variant, so nothing would run; write {example}.")
+
+
+def _with_variants(reader: Reader, service: Service, written: Iterable[Written]) -> Service:
+    """A service with the variants that are enabled: those that run here, and those that are left to their owner."""
+    named = [item for item in written if isinstance(_NAME(Leaf(item.name, item.path), reader.problems), str)]
+    found = [_read_variant(reader, item) for item in named]
     enabled = [item for item in found if item.consumption.enabled]
-    variants = [item for item in enabled if item.consumption.adopt is not False]
-    left = [item for item in enabled if item.consumption.adopt is False]
-    check_source(source, broker, [service.pod] if service.beat else [], variants, path, problems)
-    if not variants and not left and service.beat is None and not (isinstance(config, Branch) and config.children):
-        problems.add(
-            path, f"the service has no variant, so nothing would run; write {PREFIX}config.{name}.default: {{}}."
-        )
-    return _with_shared_secrets(replace(service, variants=tuple(variants), left=tuple(left)), origins)
+    return replace(
+        service,
+        variants=tuple(item for item in enabled if item.consumption.adopt is not False),
+        left=tuple(item for item in enabled if item.consumption.adopt is False),
+    )
 
 
 def _read_variant(reader: Reader, written: Written) -> Variant:

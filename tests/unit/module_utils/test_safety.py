@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._check.safety import RULES
+from ansible_collections.queueops.celery.plugins.module_utils._check.risks import RULES
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 
 from tests.unit.inventories import IMAGE, SCALED, TRACKED, fleet_of, one_variant, variant_of

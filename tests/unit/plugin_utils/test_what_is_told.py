@@ -13,7 +13,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.manifest_tree import TreeError
-from ansible_collections.queueops.celery.plugins.module_utils.plan import covers
+from ansible_collections.queueops.celery.plugins.module_utils._plan.comparing import covers
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import near_path, write_private, write_text
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import (
     NO_NAMESPACE,

@@ -1,0 +1,267 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The order of a run: what goes first, what waits, and what may go only then."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from .._build.dashboards import dashboard_file, dashboard_text
+from .._build.routing import (
+    RoutingOptions,
+    tutor_plugin,
+)
+from .._build.workers import (
+    handovers,
+)
+from .._celery.adoption import (
+    cut_by_adoption,
+    releases,
+)
+from .._check.preflight import (
+    Findings,
+    removal_of,
+)
+from .._cluster.changes import identity
+from .._cluster.readiness import deployment_waits, scaled_object_waits
+from .._model.fleet import Fleet
+from .._model.names import (
+    scaled_object_name,
+)
+from .._model.observed import (
+    LAST_APPLIED,
+    Leftovers,
+    Observed,
+    ObservedObject,
+    definition,
+    removal_order,
+    without_replicas,
+)
+from .comparing import differs
+from .data import APPLY, ASK, DELETE, PATCH, SCALERS, WAIT, WRITE, Live, Merge, Object, Plan, Sight, Step, Wishes
+
+
+@dataclass(frozen=True)
+class Making:
+    """What the steps of one run are made from.
+
+    :param found: the plan so far, with its manifests.
+    :param unwanted: objects of the fleet that nothing asks for.
+    :param secrets: the Secrets of the fleet, each with its keys only.
+    :param stale_secrets: names of those that are not in the cluster as they should be.
+    """
+
+    fleet: Fleet
+    sight: Sight
+    wishes: Wishes
+    found: Plan
+    findings: Findings
+    unwanted: Leftovers
+    secrets: Collection[Object]
+    stale_secrets: Collection[str]
+
+    @property
+    def observed(self) -> Observed:
+        """The cluster as it was read."""
+        return self.sight.observed
+
+    @property
+    def can_send(self) -> bool:
+        """Whether there is a namespace, or will be."""
+        return self.observed.namespace_exists or not self.wishes.checks
+
+    @property
+    def stale(self) -> list[Object]:
+        """The Secrets that are sent."""
+        return [secret for secret in self.secrets if secret["metadata"]["name"] in self.stale_secrets]
+
+
+def with_steps(making: Making, merge: Merge) -> Plan:
+    """The plan with its steps: what is sent, what is waited for, and what goes only then."""
+    sendable, not_sent = _sendable(
+        making.found.manifests, making.observed, making.findings, making.unwanted, making.wishes
+    )
+    changed = [item for item in sendable if differs(item, making.sight.live.get(_key(item)), merge)]
+    first = [step for step in _before_waiting(making, changed) if step is not None and step.objects]
+    writes = any(step.action in (APPLY, PATCH, DELETE) for step in first)
+    waits = [_waiting(making.found)] if _must_wait(making.found, making.sight, making.wishes, writes) else []
+    last = [step for step in _after_waiting(making) if step is not None and (step.objects or step.action == WAIT)]
+    ask = making.wishes.verifies and not making.wishes.checks
+    kept = [secret for secret in making.secrets if secret not in making.stale]
+    untouched = (*kept, *(item for item in sendable if item not in changed)) if making.can_send else ()
+    return replace(
+        making.found,
+        steps=(*first, *waits, *last, *([Step("Ask the workers what is in force", ASK)] if ask else [])),
+        unchanged=tuple(identity(item) for item in untouched),
+        not_sent=(*(() if making.can_send else making.secrets), *not_sent),
+    )
+
+
+def _before_waiting(making: Making, changed: list[Object]) -> Iterator[Step | None]:
+    """Everything until the new workers run. At no step is a queue without a consumer, or a scaler without sight."""
+    fleet, observed, wishes = making.fleet, making.observed, making.wishes
+    yield from _namespace(fleet, observed, wishes)
+    yield Step("Send the Secrets", APPLY, tuple(making.stale) if making.can_send else (), hides=True)
+    # The old workers' key keeps one worker of its own, until a later run finds it empty.
+    yield Step("Leave a worker on keys that change", APPLY, tuple(making.sight.risk.drains))
+    yield from _delivery(fleet, wishes)
+    # Two autoscalers on one Deployment fight, and KEDA refuses the second one.
+    doomed = tuple(removal_of(item, fleet.namespace) for item in making.findings.doomed)
+    yield Step("Remove autoscalers of others", DELETE, doomed)
+    # A scaler that is switched off must not scale what is about to get a fixed number of pods.
+    retired = [item for item in making.unwanted.retired if item.kind in SCALERS]
+    yield deletion("Remove scalers that are switched off", removal_order(retired), fleet.namespace)
+    back = releases(fleet, observed)
+    yield from giving_back(back, wishes)
+    # Only the record of the last apply is changed. Without this the next step would set one pod.
+    yield Step("Hand the number of pods over to who decides on it now", PATCH, _handed_over(fleet, observed, wishes))
+    yield Step("Apply everything but Secrets", APPLY, tuple(changed), hides=fleet.take_over)
+    # An HPA that found no pod was woken with a number, which is its own to decide from now on.
+    yield Step("Hand over the number of pods that were woken", PATCH, _woken(fleet, changed, wishes))
+    yield from _dashboard(fleet)
+
+
+def _after_waiting(making: Making) -> Iterator[Step | None]:
+    """What may go, or leave a queue to others, once the new workers are up."""
+    fleet, unwanted = making.fleet, making.unwanted
+    yield from _narrowing(fleet, making.observed, making.wishes, making.found.adoptions)
+    # Only now: until then pods of the version before may still start, and need it.
+    yield deletion(
+        "Remove what variants do not need any more",
+        removal_order(item for item in unwanted.retired if item.kind not in SCALERS),
+        fleet.namespace,
+    )
+    yield from _pruning(fleet, unwanted, making.wishes)
+
+
+def _key(item: Object) -> tuple[str, str]:
+    return str(item["kind"]), str(item["metadata"]["name"])
+
+
+def _sendable(
+    manifests: Iterable[Object], observed: Observed, findings: Findings, unwanted: Leftovers, wishes: Wishes
+) -> tuple[list[Object], list[Object]]:
+    """What can be sent, and what a dry run cannot send."""
+    manifests = list(manifests)
+    if wishes.checks and not observed.namespace_exists:
+        return [], manifests
+    held_back: set[str] = set()
+    if wishes.checks:
+        # In a dry run an autoscaler that gives way is still there, and KEDA refuses a second one.
+        held_back = {scaled_object_name(item.target) for item in findings.doomed}
+        held_back |= {
+            scaled_object_name(item.name.removesuffix("-hpa"))
+            for item in unwanted.retired
+            if item.kind == "HorizontalPodAutoscaler"
+        }
+    sent: list[Object] = []
+    left: list[Object] = []
+    for item in manifests:
+        kind, name = _key(item)
+        (left if kind in observed.missing_kinds or name in held_back else sent).append(item)
+    return sent, left
+
+
+def _namespace(fleet: Fleet, observed: Observed, wishes: Wishes) -> Iterator[Step]:
+    if wishes.creates_namespace and not observed.namespace_exists and not wishes.checks:
+        yield Step("Create the namespace", APPLY, (namespace_manifest(fleet.namespace),))
+
+
+def namespace_manifest(name: str) -> Object:
+    """The Namespace of a fleet. It carries no label of ours: the role never removes one."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def deletion(name: str, doomed: Iterable[ObservedObject], namespace: str) -> Step | None:
+    objects = tuple(definition(item, namespace) for item in doomed)
+    return Step(name, DELETE, objects) if objects else None
+
+
+def giving_back(back: list[Object], wishes: Wishes) -> Iterator[Step]:
+    """Command lines and grace periods of their owners come back; what these have changed since stays."""
+    if not back:
+        return
+    yield Step("Give back what is adopted no more", PATCH, tuple(back), is_strategic=True, hides=True)
+    if wishes.waits and not wishes.checks:
+        reason = (
+            "These Deployments were given back and have not come up, so nothing else is removed. A second run waits "
+            "again."
+        )
+        names = [str(item["metadata"]["name"]) for item in back]
+        yield Step("Wait until it runs as before", WAIT, _deployments_of(names), reason=reason)
+
+
+def _deployments_of(names: Iterable[str]) -> tuple[Object, ...]:
+    return tuple({"kind": "Deployment", "metadata": {"name": name}} for name in names)
+
+
+def _handed_over(fleet: Fleet, observed: Observed, wishes: Wishes) -> tuple[Object, ...]:
+    return () if wishes.checks else tuple(handovers(fleet, observed))
+
+
+def _woken(fleet: Fleet, changed: Iterable[Object], wishes: Wishes) -> tuple[Object, ...]:
+    """Patches that make Deployments forget the number by which this run has woken them."""
+    scaled = {variant.deployment for variant in fleet.variants if variant.has_scaler}
+    found = []
+    for item in changed if not wishes.checks else ():
+        if item["kind"] == "Deployment" and item["metadata"]["name"] in scaled and "replicas" in item["spec"]:
+            notes = {LAST_APPLIED: without_replicas(json.dumps(item))}
+            metadata = {"name": item["metadata"]["name"], "namespace": fleet.namespace, "annotations": notes}
+            found.append({"apiVersion": item["apiVersion"], "kind": "Deployment", "metadata": metadata})
+    return tuple(found)
+
+
+def _waiting(found: Plan, name: str = "Wait until the workers are up") -> Step:
+    scalers = ({"kind": "ScaledObject", "metadata": {"name": item}} for item in found.scaled_objects)
+    return Step(name, WAIT, (*_deployments_of(found.deployments), *scalers))
+
+
+def _must_wait(found: Plan, sight: Sight, wishes: Wishes, writes: bool) -> bool:
+    """Whether there is something to wait for; what was read says so, unless something is sent."""
+    # What is narrowed leaves its queues to the others, so these must be up in any case.
+    if wishes.checks or not (wishes.waits or found.adoptions):
+        return False
+    return writes or not is_up(found, sight.live)
+
+
+def is_up(found: Plan, live: Live) -> bool:
+    """Whether every Deployment and ScaledObject of a plan was up when the cluster was read."""
+    deployments = [live.get(("Deployment", name)) for name in found.deployments]
+    scalers = [live.get(("ScaledObject", name)) for name in found.scaled_objects]
+    up = all(item is None or deployment_waits(item, ()) is None for item in deployments)
+    return up and all(item is None or scaled_object_waits(item) is None for item in scalers)
+
+
+def _narrowing(fleet: Fleet, observed: Observed, wishes: Wishes, patches: tuple[Object, ...]) -> Iterator[Step]:
+    """Every other worker is up by now, so that each queue keeps a consumer."""
+    if not patches:
+        return
+    cut = [item.deployment for item in cut_by_adoption(fleet, observed)]
+    if wishes.key_change == "drain" and cut:
+        yield Step("Let its workers finish what they run", ASK, _deployments_of(cut))
+    yield Step("Narrow adopted Deployments", PATCH, patches, is_strategic=True, hides=True)
+    if wishes.waits and not wishes.checks:
+        names = sorted(variant.deployment for variant in fleet.variants if variant.adopted)
+        yield Step("Wait until what was adopted is up", WAIT, _deployments_of(names))
+
+
+def _pruning(fleet: Fleet, unwanted: Leftovers, wishes: Wishes) -> Iterator[Step | None]:
+    if wishes.prunes:
+        yield deletion("Remove what no variant owns", removal_order(unwanted.orphans), fleet.namespace)
+
+
+def _delivery(fleet: Fleet, wishes: Wishes) -> Iterator[Step]:
+    """The queue is chosen where a task is sent, so web pods and workers alike load what is made here."""
+    if fleet.routing_delivery == "tutor_plugin":
+        text = tutor_plugin(fleet, RoutingOptions(wishes.redis_policy, wishes.disable_hpa))
+        path = f"{wishes.tutor_plugins_root}/queueops_celery.py"
+        yield Step("Write the Tutor plugin", WRITE, ({"path": path, "content": text},))
+
+
+def _dashboard(fleet: Fleet) -> Iterator[Step]:
+    path = dashboard_file(fleet)
+    if path:
+        yield Step("Write the dashboard", WRITE, ({"path": path, "content": dashboard_text(fleet)},))
