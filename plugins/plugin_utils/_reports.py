@@ -222,7 +222,19 @@ def many_hosts(reports: Sequence[HostReport]) -> list[str]:
         f"{failed} failed",
     ]
     first = f"{len(reports)} hosts: {', '.join(counts)}"
-    return [*lines, "", *dict.fromkeys([first, *_shared_ends(reports)])]
+    return [*lines, "", *dict.fromkeys([first, *_shared_ends(reports)]), *_noted(reports)]
+
+
+#: Hosts whose notes are shown under the table of all.
+_MOST_NOTES = 5
+
+
+def _noted(reports: Sequence[HostReport]) -> list[str]:
+    """What is to be known of single hosts, Secrets that nobody has written say: of the first ones."""
+    noted = [report for report in reports if report.notes]
+    lines = [line for report in noted[:_MOST_NOTES] for line in folded(f"{report.host}: {' '.join(report.notes)}")]
+    more = len(noted) - _MOST_NOTES
+    return [*lines, f"{more} more hosts have notes, which -v shows"] if more > 0 else lines
 
 
 def _shared_ends(reports: Sequence[HostReport]) -> list[str]:

@@ -154,6 +154,17 @@ def test_many_hosts_are_one_table_with_the_first_cause_of_those_that_failed() ->
     assert dry[-2:] == ["2 hosts: 1 would change, 1 unchanged, 0 failed", "check mode: nothing was sent or written"]
 
 
+def test_notes_of_hosts_are_under_the_table_of_all() -> None:
+    notes = ["These Secrets are not in the files:", "Secret a"]
+    few = many_hosts([report("north", notes=notes), report("south")])
+    assert few[-1] == "north: These Secrets are not in the files: Secret a"
+    many = many_hosts([report(f"site{number}", notes=notes) for number in range(9)])
+    assert [line.partition(":")[0] for line in many[-6:]] == [
+        *(f"site{number}" for number in range(5)),
+        "4 more hosts have notes, which -v shows",
+    ]
+
+
 def test_the_cause_of_a_crash_is_the_last_line_of_its_log() -> None:
     message = (
         "Everything is applied, but this does not come up by itself, so the run waits no longer.\n"
