@@ -100,7 +100,7 @@ class TestOwnAutoscaler:
     def test_the_run_says_that_it_sees_no_queue(self, story: Story) -> None:
         shown = story.runs["first"].said("shop", "scaling")
         row = next(line for line in shown if line.split()[:2] == ["shop", "default"])
-        assert " ".join(row.split()[2:]) == "1-6 CPU no, only KEDA goes to 0"
+        assert " ".join(row.split()[2:]) == "shop-worker 1-6 CPU no, only KEDA goes to 0"
 
     def test_a_second_run_changes_nothing_and_leaves_it_its_pods(self, cluster: Cluster, story: Story) -> None:
         assert story.runs["second"].changed("shop") == 0

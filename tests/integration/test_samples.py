@@ -238,8 +238,8 @@ class TestOpenEdx:
     def test_the_run_tells_what_each_scaler_sees(self, steps: list[Step]) -> None:
         shown = steps[0].run.said("openedx", "scaling")
         rows = {tuple(line.split()[:2]): " ".join(line.split()[2:]) for line in shown}
-        assert rows["service", "variant"] == "replicas sees to zero"
-        assert rows["lms", "high_mem"] == "0-5 backlog, in-flight yes, in-flight work is seen"
+        assert rows["service", "variant"] == "deployment replicas sees to zero"
+        assert rows["lms", "high_mem"] == "lms-worker-high-mem 0-5 backlog, in-flight yes, in-flight work is seen"
         assert len(shown) == 1 + len(OPENEDX_DEPLOYMENTS)
 
     def test_no_scaled_deployment_is_written_with_replicas(
