@@ -23,7 +23,8 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
     :param may_be_empty: whether an inventory without services is one; computed from, it would ask for nothing at all.
     :raises InventoryError: with every problem that was found.
     """
-    problems = Problems()
+    settled = frozenset(problem.path for problem in inventory.problems)
+    problems = Problems(list(inventory.problems), settled=settled)
     fleet = read_inventory(inventory, problems, may_be_empty)
     check_everything(fleet, inventory.layers, problems, inventory.output, inventory.preset == "openedx")
     problems.raise_any()

@@ -15,12 +15,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible.module_utils.parsing.convert_bool import boolean
-
 from ._check.preflight import wanted_objects
-from ._read.module_options import fleet_options, inventory_from
+from ._read.module_options import inventory_from
 from ._read.reader import LAYERED
 from ._read.redaction import redacted_layers
+from ._read.role_variables import role_values
 from ._schema.layers import LAYER_NAME, PREFIX
 from ._schema.problems import InventoryError, suggest
 from .fleet import parse_fleet
@@ -180,14 +179,8 @@ def objects_asked_for(variables: Mapping[str, Any]) -> set[Name]:
 
     :param variables: those of the role, by their full name. Secret values are taken out first.
     """
-    spec = fleet_options()
-    params: dict[str, Any] = {}
-    for name, option in spec.items():
-        default = "" if option["type"] == "str" else {} if option["type"] == "dict" else []
-        value = variables.get(PREFIX + name)
-        params[name] = option.get("default", default) if value is None or name in LAYERED else value
-        if option["type"] == "bool":
-            params[name] = boolean(params[name], strict=False)
+    params, _problems = role_values({name.removeprefix(PREFIX): value for name, value in variables.items()})
+    params |= {**dict.fromkeys(LAYERED), "explicit_queues": variables.get(f"{PREFIX}explicit_queues"), "versions": {}}
     names = [name for name in variables if name.removeprefix(PREFIX) in LAYERED or LAYER_NAME.match(name)]
     params["layers"] = redacted_layers([{"name": name, "value": variables[name]} for name in names])
     params |= {"variable_names": [], "known_variables": []}

@@ -159,6 +159,7 @@ class FleetRun:
     def _bare_fleet(self) -> Fleet:
         """Found by label and never computed, so that it works whatever the inventory says by now."""
         variables = self.variables
+        variables.refuse()
         return parse_fleet(Inventory(variables.text("namespace"), variables.text("fleet")), may_be_empty=True)
 
     def _present(self, core: KubernetesCore, cluster: DirectCluster, fleet: Fleet, observed: Observed) -> None:
@@ -324,6 +325,7 @@ class FleetRun:
         variables = self.variables
         folder = real_path(variables.text("manifests_dir"))
         if variables.text("state") == "absent":
+            variables.refuse()
             if self.reaches == APPLY:
                 tree = write_files(folder, self.host, [], [], [], False, self.checks)
                 self.result.update(tree)
@@ -333,7 +335,7 @@ class FleetRun:
         wishes = variables.wishes(self.checks)
         inventory = variables.inventory()
         observed = NOTHING
-        if variables.text("tutor_root"):
+        if variables.text("tutor_root") and not variables.problems:
             observed, warnings = read_observed_project(real_path(variables.text("tutor_root")))
             self.warnings.extend(warnings)
         fleet = parse_fleet(replace(inventory, observed=observed))

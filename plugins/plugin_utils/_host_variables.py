@@ -7,52 +7,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 from ansible.errors import AnsibleError
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.key_changes import POLICIES
 from ansible_collections.queueops.celery.plugins.module_utils._plan.data import Wishes
-from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
-    fleet_options,
-    inventory_from,
-    routing_options,
-)
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import inventory_from
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import LAYERED, Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
+from ansible_collections.queueops.celery.plugins.module_utils._read.role_variables import (
+    ANY_NAMESPACE,
+    NO_NAMESPACE,
+    role_values,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._read.variable_names import role_variables
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError, Problem
 from ansible_collections.queueops.celery.plugins.module_utils._schema.versions import Versions
 
-#: Variables that are handed on to the model under their own name.
-_FLEET = (
-    "namespace",
-    "fleet",
-    "preset",
-    "explicit_queues",
-    "openedx_routing",
-    "openedx_release",
-    "routing_delivery",
-    "autoscaler_conflict",
-    "take_over",
-    "output",
-    "flower_enabled",
-    "exporter_enabled",
-    "service_monitor_enabled",
-    "prometheus_rule_enabled",
-    "dashboard_enabled",
-)
 _VERSIONS = tuple(item.name for item in fields(Versions))
 _LAYER = re.compile(rf"^{PREFIX}({'|'.join(LAYERED)})(__.+)?$")
 
 _UNDEFINED = re.compile(r"'([A-Za-z_]\w*)' is undefined")
-_NAMESPACE = f"{PREFIX}namespace"
-NO_NAMESPACE = (
-    f"{_NAMESPACE} is not set. Write the namespace that the workers run in into the variables of the host: "
-    f"{_NAMESPACE}: shop"
-)
+_NAMESPACE = NO_NAMESPACE.path
 
 
 class VariableError(Exception):
@@ -76,64 +54,53 @@ class HostVariables:
 
     def text(self, name: str) -> str:
         """A variable as text."""
-        return str(self._checked[name])
+        return str(self._read[0][name])
 
     def flag(self, name: str) -> bool:
         """A variable that is true or false."""
-        return bool(self._checked[name])
+        return bool(self._read[0][name])
 
     def number(self, name: str) -> int:
         """A variable that is a whole number."""
-        return int(self._checked[name])
+        return int(self._read[0][name])
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with variables that have no keys below them."""
+        return self._read[1]
 
     @property
     def connection(self) -> dict[str, Any]:
         """What of kubernetes.core's connection options is set."""
-        given = {name: self.values.get(name) for name in ("kubeconfig", "context")}
+        given = {name: self._read[0][name] for name in ("kubeconfig", "context")}
         return {name: value for name, value in given.items() if value}
 
     @cached_property
-    def _checked(self) -> dict[str, Any]:
-        spec = {
-            **fleet_options(),
-            **{f"tutor_{name}": option for name, option in routing_options().items()},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "key_change": {"type": "str", "choices": list(POLICIES), "default": "stop"},
-            "wait_timeout": {"type": "int", "default": 300},
-            "tutor_root": {"type": "str", "default": ""},
-            "tutor_plugins_root": {"type": "str", "default": ""},
-            "manifests_dir": {"type": "str", "default": "manifests"},
-            "report_file": {"type": "str", "default": ""},
-            **{
-                name: {"type": "bool", "default": False}
-                for name in (
-                    "create_namespace",
-                    "explain",
-                    "manifests_prune",
-                    "manifests_secrets",
-                    "prune",
-                    "verify",
-                    "wait",
-                )
-            },
-        }
-        given = {name: self.values[name] for name in spec if name in self.values and name not in LAYERED}
-        given["versions"] = {name: self.values.get(f"{name}_version", "") for name in _VERSIONS}
-        result = ArgumentSpecValidator(spec).validate(given)
-        if result.error_messages:
-            raise VariableError("\n".join(result.error_messages))
-        return dict(result.validated_parameters)
+    def _read(self) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+        return role_values(self.values)
+
+    def refuse(self) -> None:
+        """Stop where one of them is wrong.
+
+        :raises InventoryError: with all that is wrong.
+        """
+        if self.problems:
+            raise InventoryError(self.problems)
 
     def inventory(self) -> Inventory:
         """What the model is read from. No secret value is in it."""
-        return inventory_from(
+        found = inventory_from(
             {
-                **self._checked,
+                **dict.fromkeys(LAYERED),
+                **self._read[0],
+                "explicit_queues": self.values.get("explicit_queues"),
+                "versions": {name: self.values.get(f"{name}_version", "") for name in _VERSIONS},
                 "layers": redacted_layers(self.layers),
                 "variable_names": self.names,
                 "known_variables": self.known,
             }
         )
+        return replace(found, problems=self.problems)
 
     def wishes(self, checks: bool) -> Wishes:
         """What the run is asked for beside the inventory."""
@@ -160,11 +127,15 @@ def read_variables(templar: Any, task_vars: Mapping[str, Any], known: Collection
     :param known: names that the role has.
     :raises VariableError: with all that cannot be templated.
     """
+    lacks_namespace = task_vars.get(_NAMESPACE) in (None, "")
+    if lacks_namespace:
+        # What is templated from it must not be told as a second mistake.
+        task_vars = {**task_vars, _NAMESPACE: ANY_NAMESPACE}
     templar.available_variables = task_vars
     names = sorted(str(name) for name in task_vars if str(name).startswith(PREFIX))
     found: dict[str, Any] = {}
     undefined: dict[str, list[str]] = {}
-    failed = [] if task_vars.get(_NAMESPACE) else [NO_NAMESPACE]
+    failed = []
     for name in names:
         try:
             found[name] = plain(templar.template(task_vars[name]))
@@ -173,20 +144,22 @@ def read_variables(templar: Any, task_vars: Mapping[str, Any], known: Collection
             failed += errors
             for one, places in missing.items():
                 undefined.setdefault(one, []).extend(places)
-    undefined.pop(_NAMESPACE, None)
     failed += [
         f"The variable {one} is not defined, and {_some(places)} {'use' if len(places) > 1 else 'uses'} it. Define it, "
         f"or give a value for when it is not: {{{{ {one} | default('...') }}}}."
         for one, places in undefined.items()
     ]
-    if failed:
-        raise VariableError("\n".join(failed))
-    return HostVariables(
+    # What cannot be templated is told as that, and not as missing.
+    found = {**dict.fromkeys([_NAMESPACE], ANY_NAMESPACE), **found, **({_NAMESPACE: None} if lacks_namespace else {})}
+    variables = HostVariables(
         values={name.removeprefix(PREFIX): value for name, value in found.items() if not _LAYER.match(name)},
         layers=[{"name": name, "value": value} for name, value in found.items() if _LAYER.match(name)],
         names=tuple(sorted(role_variables(map(str, task_vars), known))),
         known=tuple(known),
     )
+    if failed:
+        raise VariableError("\n".join([*failed, *map(str, variables.problems)]))
+    return variables
 
 
 def _some(places: Sequence[str]) -> str:

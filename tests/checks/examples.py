@@ -174,7 +174,7 @@ def read(variables: Variables) -> tuple[str, ...]:
     :returns: the warnings.
     :raises InventoryError: if the role would refuse it.
     """
-    options = yaml.safe_load(SPECS.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
+    options = yaml.safe_load(SPECS.read_text(encoding="utf-8"))["argument_specs"]["variables"]["options"]
     variables = {name: templated(value, variables) for name, value in variables.items()}
     ours = {name: value for name, value in variables.items() if name.startswith(PREFIX)}
     layers = [

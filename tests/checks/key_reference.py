@@ -278,7 +278,7 @@ def group_rows(group: Group) -> Iterator[tuple[str, ...]]:
 
 def role_rows() -> Iterator[tuple[str, ...]]:
     """One row a variable of the role."""
-    options = yaml.safe_load(SPECS.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
+    options = yaml.safe_load(SPECS.read_text(encoding="utf-8"))["argument_specs"]["variables"]["options"]
     for name, option in options.items():
         text = option["description"]
         kind = f"one of {', '.join(code(short(item)) for item in option['choices'])}" if "choices" in option else ""

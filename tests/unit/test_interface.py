@@ -26,7 +26,7 @@ def load(path: Path) -> dict[str, Any]:
     return found
 
 
-OPTIONS: dict[str, Any] = load(ROLE / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
+OPTIONS: dict[str, Any] = load(ROLE / "meta" / "argument_specs.yml")["argument_specs"]["variables"]["options"]
 DEFAULTS: dict[str, Any] = load(ROLE / "defaults" / "main.yml")
 
 

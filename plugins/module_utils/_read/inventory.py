@@ -23,12 +23,12 @@ from .._schema.layers import (
     nested,
     stack,
 )
-from .._schema.problems import Problems, suggest
+from .._schema.problems import Problems, nearest, suggest
 from .._schema.versions import read_versions
 from .adopted import with_queues_left
 from .broker import read_broker, refused_broker
-from .presets import PRESETS, Preset
-from .reader import Inventory, Reader
+from .presets import PRESETS
+from .reader import LAYERED, Inventory, Reader
 from .routes import read_routes
 from .services import read_services
 from .variable_names import check_variables
@@ -44,14 +44,18 @@ def read_inventory(inventory: Inventory, problems: Problems, may_be_empty: bool 
     """The fleet that an inventory describes, as far as it can be read. Nothing is judged here but what is written.
 
     :param may_be_empty: whether an inventory without services is one; computed from, it would ask for nothing at all.
+    :raises InventoryError: where too little can be read to go on.
     """
-    reader = Reader(inventory, PRESETS.get(inventory.preset, Preset()), problems)
+    meant = inventory.preset if inventory.preset in PRESETS else nearest(inventory.preset, filter(None, PRESETS))
+    reader = Reader(inventory, PRESETS[meant], problems)
     check_variables(inventory, problems)
     _check_preset(inventory, problems)
     namespace = DNS_LABEL(Leaf(inventory.namespace, f"{PREFIX}namespace"), problems)
     reader.versions = read_versions(inventory.versions, PREFIX, problems)
-    DNS_LABEL(Leaf(reader.fleet, f"{PREFIX}fleet"), problems)
+    if reader.fleet != inventory.namespace:
+        DNS_LABEL(Leaf(reader.fleet, f"{PREFIX}fleet"), problems)
     fleet_broker = _fleet_broker(reader)
+    _stop_without(reader, meant)
     services = read_services(reader, fleet_broker)
     if not services and not may_be_empty:
         problems.add(
@@ -77,6 +81,18 @@ def read_inventory(inventory: Inventory, problems: Problems, may_be_empty: bool 
             problems,
         ),
     )
+
+
+def _stop_without(reader: Reader, preset: str) -> None:
+    """Go no further where a part is missing that decides on all others: what is found in them would be no mistake.
+
+    :raises InventoryError: with what was found so far.
+    """
+    for layered in LAYERED:
+        reader.tree(layered)
+    lacks_preset = not preset and any(problem.path == f"{PREFIX}preset" for problem in reader.problems.found)
+    if lacks_preset or reader.refused & {"services", "config", "queue_defaults"}:
+        reader.problems.raise_any()
 
 
 def _check_preset(inventory: Inventory, problems: Problems) -> None:

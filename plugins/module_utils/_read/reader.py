@@ -23,7 +23,7 @@ from .._schema.layers import (
     overlay,
     without_nulls,
 )
-from .._schema.problems import Problems
+from .._schema.problems import Problem, Problems
 from .._schema.versions import Versions
 from .presets import Preset
 
@@ -44,6 +44,7 @@ class Inventory:
     :param versions: what is installed, name to version, as far as the user says so.
     :param known_variables: names of all variables that a role may have; empty where nobody checks.
     :param variable_names: names of the variables that are defined; those of other roles are left alone.
+    :param problems: what is wrong with variables that were read before.
     """
 
     namespace: str
@@ -62,6 +63,7 @@ class Inventory:
     enabled: tuple[str, ...] = ()
     output: str = "cluster"
     observed: Observed | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass
@@ -72,6 +74,8 @@ class Reader:
     preset: Preset
     problems: Problems
     versions: Versions = field(default_factory=Versions)
+    #: Variables that are no dict, so that nothing can be read of them.
+    refused: set[str] = field(default_factory=set)
 
     @property
     def fleet(self) -> str:
@@ -87,6 +91,7 @@ class Reader:
             if not isinstance(layer.value, Mapping):
                 example = ", for example url: redis://redis:6379/0" if name == "broker" else ""
                 self.problems.add(layer.name, f"this is not a dict; write keys and values under it{example}.")
+                self.refused.add(name)
                 continue
             node = overlay(node, without_nulls(layer.value, NULL_DEPTH.get(name, 0)), layer.name)
         return node if isinstance(node, Branch) else EMPTY

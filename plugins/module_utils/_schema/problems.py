@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing to mend.
+    """One thing to fix.
 
     :param path: where it was written, as the user knows it: ``celery_workers_config.lms.high.max_replicas``.
     :param message: what is wrong and what to write instead, in one sentence or two.
@@ -40,14 +40,19 @@ class InventoryError(Exception):
 
 @dataclass
 class Problems:
-    """Collects problems and warnings while the inventory is read."""
+    """Collects problems and warnings while the inventory is read.
+
+    :param settled: paths that already have a problem, so that no second one is noted there.
+    """
 
     found: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    settled: frozenset[str] = frozenset()
 
     def add(self, path: str, message: str) -> None:
         """Note a problem and go on."""
-        self.found.append(Problem(path, message))
+        if path not in self.settled:
+            self.found.append(Problem(path, message))
 
     def warn(self, path: str, message: str) -> None:
         """Note something that works but that the user should know of."""
@@ -124,6 +129,13 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     "threshold": ("list_length",), "target": ("list_length",), "cooldown": ("cooldown_period",),
     "polling": ("polling_interval",), "interval": ("polling_interval",), "triggers": ("extra_triggers",),
     "disabled": ("enabled",), "enable": ("enabled",), "scheduler": ("beat",), "schedule": ("beat",),
+    # Words of the role's variables.
+    "deleted": ("absent",), "delete": ("absent",), "removed": ("absent",), "remove": ("absent",),
+    "gone": ("absent",), "started": ("present",), "created": ("present",), "deployed": ("present",),
+    "files": ("manifests",), "file": ("manifests",), "yaml": ("manifests",), "gitops": ("manifests",),
+    "kubernetes": ("cluster",), "k8s": ("cluster",), "apply": ("cluster",), "open_edx": ("openedx",),
+    "edx": ("openedx",), "tutor": ("openedx", "tutor_plugin"), "plugin": ("tutor_plugin",),
+    "wait": ("drain",), "ignore": ("accept",), "delete_hpa": ("remove",), "takeover": ("transfer",),
 }  # fmt: skip
 
 
@@ -133,13 +145,20 @@ def suggest(name: str, known: Iterable[str]) -> str:
     What people mean by the name, or else the nearest known one, or else all of them while they are few enough to read.
     """
     candidates = sorted(set(known))
-    meant = next((found for found in _SYNONYMS.get(_snake_case(name), ()) if found in candidates), None)
-    near = [meant] if meant else difflib.get_close_matches(name.lower(), candidates, n=1, cutoff=0.6)
+    near = nearest(name, candidates)
     if near:
-        return f"did you mean {near[0]!r}?"
+        return f"did you mean {near!r}?"
     if len(candidates) > 12:
         return "no known name is like it; the key reference lists them all."
     return f"known here: {', '.join(candidates)}." if candidates else "nothing is known here."
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What people mean by a name, or else the known one that is most like it; empty if none is."""
+    candidates = sorted(set(known))
+    meant = next((found for found in _SYNONYMS.get(_snake_case(name), ()) if found in candidates), None)
+    near = [meant] if meant else difflib.get_close_matches(name.lower(), candidates, n=1, cutoff=0.6)
+    return near[0] if near else ""
 
 
 def _snake_case(name: str) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .layers import Leaf, Node, elements, items, plain
-from .problems import Problems, suggest
+from .problems import Problems, nearest, suggest
 
 
 class Invalid:
@@ -67,15 +67,19 @@ def show(node: Node) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def refuse(check: Check, node: Node, problems: Problems) -> Invalid:
-    """Note that a value does not follow its rule."""
+def refuse(check: Check, node: Node, problems: Problems, near: str = "") -> Invalid:
+    """Note that a value does not follow its rule.
+
+    :param near: the value that was probably meant.
+    """
     value = node.value if isinstance(node, Leaf) else None
     if isinstance(value, str) and value in SECRET_FAULTS:
         problems.add(node.path, SECRET_FAULTS[value])
         return INVALID
     hidden = value == MISPLACED
-    shown = "what stands here, and is not shown because it may be a secret," if hidden else show(node)
-    problems.add(node.path, f"{shown} is not valid here; write {check.describe()}.")
+    shown = "the value (hidden, it may be a secret)" if hidden else show(node)
+    meant = f"did you mean {near!r}? Write" if near else "write"
+    problems.add(node.path, f"{shown} is not valid here; {meant} {check.describe()}.")
     return INVALID
 
 
@@ -193,7 +197,8 @@ class Choice:
         # YAML reads the word none as text but off, no and false as booleans.
         word = "none" if value is False and "none" in self.values else value
         if not isinstance(word, str) or word not in self.values:
-            return refuse(self, node, problems)
+            near = nearest(word, filter(None, self.values)) if isinstance(word, str) and word else ""
+            return refuse(self, node, problems, near)
         return str(word)
 
     def describe(self) -> str:

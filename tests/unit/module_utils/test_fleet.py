@@ -190,7 +190,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
         "pool",
         {"pool": "greenlets"},
-        "'greenlets' is not valid here; write one of prefork, threads, gevent, eventlet, solo.",
+        "'greenlets' is not valid here; did you mean 'eventlet'? Write one of prefork, threads, gevent, eventlet,",
     ),
     ("max_replica", {"max_replica": 3}, "a variant has no 'max_replica'; did you mean 'max_replicas'?"),
     ("max_replica", {"max_replica": None}, "a variant has no 'max_replica'; did you mean 'max_replicas'?"),

@@ -784,7 +784,9 @@ def test_a_secret_of_the_exporter_is_refused_without_being_shown(value: Any) -> 
 
 @pytest.mark.parametrize("written", [["DB=me:hunter2"], "DB=me:hunter2"], ids=str)
 def test_environment_in_another_form_is_refused_without_being_shown(written: Any) -> None:
-    with pytest.raises(InventoryError, match=r"default\.env(\[0\])?: what stands here, and is not shown") as caught:
+    with pytest.raises(
+        InventoryError, match=r"default\.env(\[0\])?: the value \(hidden, it may be a secret\)"
+    ) as caught:
         secret_manifests(layers(keys={"env": written}), "shop")
     assert "hunter2" not in str(caught.value)
 

@@ -14,9 +14,11 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.manifest_tree import TreeError
 from ansible_collections.queueops.celery.plugins.module_utils._plan.comparing import covers
+from ansible_collections.queueops.celery.plugins.module_utils._read.role_variables import NO_NAMESPACE
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import near_path, write_private, write_text
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import (
-    NO_NAMESPACE,
     VariableError,
     read_variables,
 )
@@ -199,8 +201,30 @@ def test_every_undefined_variable_is_told_once_with_where_it_is_used() -> None:
     assert "celery_workers_broker.password, celery_workers_config.billing.default.env.X use it" in lines[2]
 
 
-def test_a_namespace_that_is_not_set_is_one_problem() -> None:
-    values = {"celery_workers_fleet": trusted("{{ celery_workers_namespace }}")}
+@pytest.mark.parametrize("given", [{}, {"celery_workers_namespace": None}, {"celery_workers_namespace": ""}])
+def test_a_namespace_that_is_not_set_is_one_problem_beside_all_others(given: dict[str, Any]) -> None:
+    values = {
+        "celery_workers_fleet": trusted("{{ celery_workers_namespace }}"),
+        "celery_workers_broker": {"host": trusted("redis.{{ celery_workers_namespace }}.svc")},
+        "celery_workers_services": {"billing": {"image": "registry.example/billing:1"}},
+        "celery_workers_config": {"billing": {"default": {"replicas": "many"}}},
+        "celery_workers_output": "manifest",
+        **given,
+    }
+    with pytest.raises(InventoryError) as error:
+        parse_fleet(read_variables(_templar(values), values, ()).inventory())
+    assert [problem.path for problem in error.value.problems] == [
+        "celery_workers_namespace",
+        "celery_workers_output",
+        "celery_workers_config.billing.default.replicas",
+    ]
+    assert error.value.problems[0] == NO_NAMESPACE
+
+
+def test_a_variable_of_a_wrong_kind_is_told_beside_one_that_is_not_defined() -> None:
+    values = {"celery_workers_namespace": "shop", "celery_workers_context": trusted("{{ nowhere }}")}
     with pytest.raises(VariableError) as error:
-        read_variables(_templar(values), values, ())
-    assert str(error.value) == NO_NAMESPACE
+        read_variables(_templar(values), {**values, "celery_workers_wait": "soon"}, ())
+    lines = str(error.value).splitlines()
+    assert lines[0].startswith("The variable nowhere is not defined, and celery_workers_context uses it.")
+    assert lines[1] == "celery_workers_wait: 'soon' is not valid here; write true or false."

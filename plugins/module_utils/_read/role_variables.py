@@ -1,0 +1,194 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role's variables that have no keys below them: what each takes, and its default.
+
+Ansible would check them one by one and print the whole argument spec of the role. Read here, what is wrong with them is
+told beside everything else that is wrong with the inventory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from .._celery.brokers import REDIS_POLICIES
+from .._cluster.key_changes import POLICIES
+from .._model.watching import PARTS
+from .._schema.layers import PREFIX, Leaf, Node
+from .._schema.problems import Problem, Problems, nearest
+from .._schema.scalars import (
+    INVALID,
+    Check,
+    Integer,
+    Invalid,
+    refuse,
+)
+from .inventory import CONFLICT_POLICIES, DELIVERIES
+from .presets import PRESETS
+
+#: Takes the place of a namespace that is not set, so that the rest of the inventory can be read.
+ANY_NAMESPACE = "your-namespace"
+NO_NAMESPACE = Problem(
+    f"{PREFIX}namespace",
+    "this is not set. Write the namespace that the workers run in into the variables of the host, for example "
+    f"{PREFIX}namespace: shop",
+)
+
+
+def _value(node: Node) -> Any:
+    return node.value if isinstance(node, Leaf) else None
+
+
+@dataclass(frozen=True)
+class _Switch:
+    """True or false, in all the words that Ansible itself takes."""
+
+    def __call__(self, node: Node, problems: Problems) -> bool | Invalid:
+        """The boolean."""
+        try:
+            return bool(boolean(_value(node)))
+        except TypeError:
+            return refuse(self, node, problems)
+
+    def describe(self) -> str:
+        """Always the same."""
+        return "true or false"
+
+
+@dataclass(frozen=True)
+class _Seconds:
+    """A number of seconds, also with a fraction of nothing, as a filter may make it."""
+
+    _whole = Integer(0, unit="seconds")
+
+    def __call__(self, node: Node, problems: Problems) -> int | Invalid:
+        """The number."""
+        value = _value(node)
+        if isinstance(value, float) and value.is_integer():
+            node = Leaf(int(value), node.path)
+        return self._whole(node, problems)
+
+    def describe(self) -> str:
+        """Bounds and unit."""
+        return self._whole.describe()
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Text. YAML changes what looks like a number (0123 is 83), so a number is none.
+
+    :param choices: the words that are taken; empty takes any.
+    :param guesses: whether a mistyped word is read as the one that was probably meant, so that nothing follows from it.
+    """
+
+    choices: tuple[str, ...] = ()
+    guesses: bool = True
+
+    def __call__(self, node: Node, problems: Problems) -> str | Invalid:
+        """The text."""
+        value = _value(node)
+        # YAML reads the words none as text, but no and off as false.
+        word = "none" if value is False and "none" in self.choices else value
+        if isinstance(word, str) and (not self.choices or word in self.choices):
+            return word
+        near = nearest(word, filter(None, self.choices)) if isinstance(word, str) and word else ""
+        refuse(self, node, problems, near)
+        return near if near and self.guesses else INVALID
+
+    def describe(self) -> str:
+        """The words."""
+        if not self.choices:
+            return "text, in quotes"
+        named = ", ".join(filter(None, self.choices))
+        return f"one of {named}" if "" not in self.choices else f"{named}, or leave it empty"
+
+
+@dataclass(frozen=True)
+class _Kubeconfig:
+    """A path, or the content."""
+
+    def __call__(self, node: Node, problems: Problems) -> Any:
+        """What was written."""
+        value = _value(node)
+        return value if isinstance(value, (str, Mapping)) else refuse(self, node, problems)
+
+    def describe(self) -> str:
+        """Both."""
+        return "the path of a kubeconfig, or its content as a dict"
+
+
+@dataclass(frozen=True)
+class RoleVariable:
+    """One variable of the role.
+
+    :param default: what holds where nobody writes it, or writes null.
+    """
+
+    check: Check
+    default: Any
+
+
+_SWITCH = RoleVariable(_Switch(), False)
+_TEXT = RoleVariable(_Words(), "")
+
+
+def _one_of(*choices: str) -> RoleVariable:
+    return RoleVariable(_Words(choices), choices[0])
+
+
+#: Name without the prefix. What has keys below it is checked where the keys are read.
+ROLE_VARIABLES: dict[str, RoleVariable] = {
+    "namespace": RoleVariable(_Words(), ANY_NAMESPACE),
+    "fleet": _TEXT,
+    "preset": _one_of("", *filter(None, PRESETS)),
+    "openedx_routing": _one_of("", "recommended"),
+    "openedx_release": _TEXT,
+    "routing_delivery": _one_of(*DELIVERIES),
+    "take_over": _SWITCH,
+    "autoscaler_conflict": _one_of(*CONFLICT_POLICIES),
+    "tutor_root": _TEXT,
+    "tutor_plugins_root": _TEXT,
+    "tutor_redis_policy": _one_of("", *REDIS_POLICIES),
+    "tutor_disable_hpa": _SWITCH,
+    **{f"{part}_enabled": _SWITCH for part in PARTS},
+    "key_change": _one_of(*POLICIES),
+    "verify": _SWITCH,
+    "output": _one_of("cluster", "manifests"),
+    # A removal looks at no other variable, so that a guess would hide what else is wrong.
+    "state": RoleVariable(_Words(("present", "absent"), guesses=False), "present"),
+    "create_namespace": _SWITCH,
+    "prune": _SWITCH,
+    "wait": RoleVariable(_Switch(), True),
+    "wait_timeout": RoleVariable(_Seconds(), 300),
+    "manifests_dir": RoleVariable(_Words(), "manifests"),
+    "report_file": _TEXT,
+    "explain": _SWITCH,
+    "manifests_secrets": _SWITCH,
+    "manifests_prune": _SWITCH,
+    "kubeconfig": RoleVariable(_Kubeconfig(), ""),
+    "context": _TEXT,
+}
+
+
+def role_values(written: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+    """The value of every variable, and what is wrong with those that were refused.
+
+    A refused one has its default, or what was probably meant, so that the rest of the inventory can be read as well.
+
+    :param written: by name, without the prefix.
+    """
+    problems = Problems()
+    found: dict[str, Any] = {}
+    for name, variable in ROLE_VARIABLES.items():
+        value = written.get(name)
+        if name == "namespace" and value in (None, ""):
+            problems.found.append(NO_NAMESPACE)
+            value = None
+        # A list or a dict is no tree here but one value, shown as it was written.
+        checked = INVALID if value is None else variable.check(Leaf(value, PREFIX + name), problems)
+        found[name] = variable.default if isinstance(checked, Invalid) else checked
+    return found, tuple(problems.found)
