@@ -120,12 +120,8 @@ class Executor:
 
     def _cut_short(self, step: Step) -> str:
         """What was done before the server could not be read any more."""
-        written = len(self.done.created) + len(self.done.changed)
         names = ", ".join(identity(item) for item in step.objects[:3]) or "the workers"
-        return (
-            f"The run ended while it looked at {names}; {written} were written, {len(self.done.unchanged)} needed no "
-            "change. A second run continues from here."
-        )
+        return f"The run ended while it looked at {names}; {self.done.counts}. A second run continues from here."
 
     def _left(self, step: Step) -> list[str]:
         rest = [identity(item) for item in _sent_of(step)]
@@ -152,7 +148,7 @@ class Executor:
         return {f"{item.kind} {item.name}" for item in self.observed.objects}
 
     def _note(self, found: Report) -> None:
-        for name in ("created", "changed", "deleted", "unchanged", "failed", "lost", "diff", "warnings"):
+        for name in ("created", "changed", "prepared", "deleted", "unchanged", "failed", "lost", "diff", "warnings"):
             getattr(self.done, name).extend(getattr(found, name))
         if found.failed:
             raise StepError(failure_message(self.done, address_of(self.cluster), self._later))
@@ -178,13 +174,11 @@ class Executor:
         address = address_of(self.cluster)
         server = f"The API server{f' {address}' if address else ''}"
         what = f"could not be reached any more: {gone}" if gone else f"was not told what to do: {cause}"
-        written = len(self.done.created) + len(self.done.changed)
         return [
             f"{server} {what}.",
             f"It gave no result for {len(names)} objects that were on their way together, {names[0]} first: "
             f"{', '.join(names[:6])}{' and more' if len(names) > 6 else ''}. Which of them it took is not known. "
-            f"Before them {written} were written, {len(self.done.unchanged)} needed no change. A second run continues "
-            "from here.",
+            f"Before them {self.done.counts}. A second run continues from here.",
             *not_sent_lines(self._later),
         ]
 
@@ -211,7 +205,9 @@ class Executor:
         else:
             # Only the record of the last apply has changed, which is no change for people.
             found = report(objects, result, [], self._existing, shows_diff=False)
-            self._note(Report(failed=found.failed, lost=found.lost, warnings=found.warnings))
+            sent = zip(objects, list_results(result), strict=False)
+            prepared = [identity(item) for item, told in sent if told.get("changed") and not told.get("error")]
+            self._note(Report(prepared=prepared, failed=found.failed, lost=found.lost, warnings=found.warnings))
 
     def _reported(self, objects: list[Object], result: Object) -> Report:
         items = list_results(result)
@@ -261,7 +257,9 @@ class Executor:
                 "wait_sleep": 1,
                 "wait_timeout": min(self.timeout, _LONGEST_REMOVAL),
             }
+            self._later = [*map(identity, rest), *self._later]
             self._remove(scalers, waiting)
+            self._later = self._later[len(rest) :]
         if rest:
             self._remove(rest, {})
 

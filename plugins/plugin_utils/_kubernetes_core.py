@@ -42,7 +42,9 @@ Object = dict[str, Any]
 
 #: Read whole only by the fleet's label: of others nothing but names and labels may travel.
 CONTENTS = ("ConfigMap", "Secret", "PersistentVolumeClaim")
+#: Its action plugin finds and decrypts kubeconfigs, and runs our module, which sends as its own does.
 _K8S = "kubernetes.core.k8s"
+_SEND = "queueops.celery.fleet_send"
 
 
 def merged(last_applied: Object, wanted: Object, live: Object) -> Object:
@@ -203,7 +205,7 @@ class KubernetesCore:
         return options
 
     def send(self, arguments: Object, hides: bool = False) -> Object:
-        """Run kubernetes.core.k8s once.
+        """Send objects as kubernetes.core.k8s does, in one module.
 
         :param hides: whether neither the arguments nor the result may show on any screen.
         """
@@ -216,7 +218,7 @@ class KubernetesCore:
     def _plugin(self, arguments: Object, hides: bool = False) -> Any:
         action = self.action
         task = action._task.copy(exclude_parent=False)
-        task.action = _K8S
+        task.action = _SEND
         task.args = arguments
         task.diff = True
         task.no_log = hides or task.no_log

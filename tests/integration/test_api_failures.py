@@ -85,6 +85,54 @@ class TestFailingInTheMiddle:
         assert [runs.third.changed(host) for host in CONTINUED] == [0, 0]
 
 
+#: What a host is before the run in which its server goes away, and after it.
+GONE: dict[str, tuple[Json, Json]] = {
+    "apply": ({"celery_workers_config": {"shop": {"default": {}}}}, {}),
+    "prune": ({}, {"celery_workers_config": {"shop": {"default": {}}}, "celery_workers_prune": True}),
+    "absent": ({}, {"celery_workers_state": "absent"}),
+    "handover": ({"celery_workers_config": {"shop": {name: {"replicas": 2} for name in CONFIG["shop"]}}}, {}),
+}
+
+
+@pytest.mark.parametrize(("change", "answered"), [("apply", 3), ("prune", 2), ("absent", 5), ("handover", 2)])
+def test_a_server_that_goes_away_leaves_a_count_and_a_second_run_continues(
+    change: str, answered: int, player: Player, folder: Path, cluster: Cluster
+) -> None:
+    emulator = cluster.power
+    names = {host: new_namespace_name(host) for host in ("twin", "gone")}
+    common: Json = {"celery_workers_wait": False, **SHARED}
+
+    def bring(host: str, variables: Json) -> tuple[Run, list[bool]]:
+        """Run, and say of each request whether it wrote something."""
+        start = len(emulator.requests)
+        hosts = {host: {"celery_workers_namespace": names[host], **common, **variables}}
+        run = player.deploy(write_inventory(folder, hosts, name=host))
+        return run, [one.is_write and one.status < 300 and one.status > 0 for one in emulator.requests[start:]]
+
+    with namespaces(cluster, *names.values()):
+        before, after = GONE[change]
+        for host in names:
+            bring(host, before)
+        writes = [position for position, is_write in enumerate(bring("twin", after)[1]) if is_write]
+        emulator.fail("*", ".*", skip=writes[answered], drop=True, times=None)
+        try:
+            run, answers = bring("gone", after)
+        finally:
+            emulator.recover()
+        message = run.message("gone")
+        assert sum(answers) == answered
+        assert f"{answered} were {'removed' if change in ('prune', 'absent') else 'written'}" in message
+        # What was asked for as the server went away may or may not be there; everything else was not sent.
+        assert f"Not sent ({len(writes) - answered - 1}): " in message
+        assert "could not be reached any more" in message
+        assert "A second run continues" in message
+        assert "Traceback" not in run.output
+        assert bring("gone", after)[0].changed("gone") > 0
+        made = [{name.replace(names[host], "") for name in cluster.names(names[host])} for host in names]
+        assert made[0] == made[1]
+        assert bring("gone", after)[0].changed("gone") == 0
+
+
 ROOT_MESSAGE = "container has runAsNonRoot and image will run as root (pod: {pod}, container: worker)"
 
 

@@ -318,6 +318,11 @@ class Emulator:
         response = None if drop else HttpResponse(status, error.body())
         self._script(_Scripted(method, re.compile(path), response, times, skip))
 
+    def recover(self) -> None:
+        """Answer every request again."""
+        with self._lock:
+            self._scripted.clear()
+
     def respond(self, method: str, path: str, body: Json | str, *, status: int = 200, times: int | None = None) -> None:
         """Answer with a fixed body, for paths that the emulator does not implement."""
         self._script(_Scripted(method, re.compile(path), HttpResponse(status, body), times, 0))

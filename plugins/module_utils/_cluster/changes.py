@@ -32,10 +32,20 @@ class Report:
     deleted: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    #: Written in a way that is no change for people, as the record of the last apply.
+    prepared: list[str] = field(default_factory=list)
     #: Of those that failed, what the server gave no answer to: kind and name.
     lost: list[str] = field(default_factory=list)
     diff: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def counts(self) -> str:
+        """How far a run has come, for one that ends early."""
+        written = {*self.created, *self.changed, *self.prepared}
+        kept = [name for name in self.unchanged if name not in written]
+        removed = f", {len(self.deleted)} were removed" if self.deleted else ""
+        return f"{len(written)} were written, {len(kept)} needed no change{removed}"
 
     @property
     def summary(self) -> str:
@@ -294,20 +304,17 @@ def failure_message(found: Report, address: str = "", later: Collection[str] = (
     :param address: of the API server.
     :param later: kind and name of what was not sent after it.
     """
-    written = len(found.created) + len(found.changed)
-    counts = f"{written} were written, {len(found.unchanged)} needed no change"
-    counts += f", {len(found.deleted)} were removed" if found.deleted else ""
     refused = len(found.failed) - len(found.lost)
     lines = []
     if found.lost:
         first = next(text for text in found.failed if text.partition(": ")[0] == found.lost[0])
+        server = f"The API server{f' {address}' if address else ''}"
         lines.append(
-            f"The API server{f' {address}' if address else ''} could not be reached any more at {first}; {counts}. "
-            "A second run continues from here."
+            f"{server} could not be reached any more at {first}; {found.counts}. A second run continues from here."
         )
     if refused:
         lines.append(
-            f"The API refused {refused} of {_total(found)} objects; {counts}. A second run continues from here."
+            f"The API refused {refused} of {_total(found)} objects; {found.counts}. A second run continues from here."
         )
     lines += [text for text in found.failed if text.partition(": ")[0] not in found.lost]
     return "\n".join([*lines, *not_sent_lines([*found.lost[1:], *later])])

@@ -16,7 +16,6 @@ from typing import Any
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from .._celery.brokers import REDIS_POLICIES
-from .._cluster.key_changes import POLICIES
 from .._model.watching import PARTS
 from .._schema.layers import PREFIX, Leaf, Node
 from .._schema.problems import Problem, Problems, nearest
@@ -155,7 +154,7 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
     "tutor_redis_policy": _one_of("", *REDIS_POLICIES),
     "tutor_disable_hpa": _SWITCH,
     **{f"{part}_enabled": _SWITCH for part in PARTS},
-    "key_change": _one_of(*POLICIES),
+    "key_change": _one_of("stop", "drain", "accept"),
     "verify": _SWITCH,
     "output": _one_of("cluster", "manifests"),
     # A removal looks at no other variable, so that a guess would hide what else is wrong.

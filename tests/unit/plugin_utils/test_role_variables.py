@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.key_changes import POLICIES
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import LAYERED
 from ansible_collections.queueops.celery.plugins.module_utils._read.role_variables import ROLE_VARIABLES
 from ansible_collections.queueops.celery.plugins.module_utils._schema.versions import Versions
@@ -120,6 +121,10 @@ def test_a_removal_with_a_wrong_value_is_refused(output: str) -> None:
         f"{PREFIX}wait_timeout: 'soon' is not valid here; write a whole number, 0 or more (seconds)."
     ]
     assert not cluster.sent
+
+
+def test_the_words_are_those_that_the_steps_know() -> None:
+    assert sorted(OPTIONS["key_change"]["choices"]) == sorted(POLICIES)
 
 
 def test_every_documented_variable_is_checked_with_its_own_default_and_choices() -> None:

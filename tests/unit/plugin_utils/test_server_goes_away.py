@@ -9,8 +9,12 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry import Answer
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import lost_connection
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING
+from ansible_collections.queueops.celery.plugins.module_utils.plan import APPLY, ASK, Plan, Step
 from ansible_collections.queueops.celery.plugins.plugin_utils import _executor
 
 from tests.unit.inventories import IMAGE
@@ -136,3 +140,56 @@ def test_waiting_goes_on_while_the_server_is_away(looks: int, monkeypatch: pytes
 )
 def test_an_answer_of_the_server_is_no_lost_connection(text: str, is_lost: bool) -> None:
     assert bool(lost_connection({"msg": text})) == is_lost
+
+
+class _Told:
+    """Workers that are told to take no work, and then to take it again."""
+
+    def __init__(self, resumed: dict[str, Answer] | ClusterError) -> None:
+        self.resumed = resumed
+        self.said: list[str] = []
+
+    def __call__(self, _cluster: Any, names: list[str], consumes: str, _timeout: float) -> dict[str, Answer]:
+        self.said.append(consumes)
+        if consumes == "pause":
+            return {name: Answer(running=()) for name in names}
+        if isinstance(self.resumed, ClusterError):
+            raise self.resumed
+        return self.resumed
+
+
+_OLD, _NEW = ({"kind": "Deployment", "metadata": {"name": name}} for name in ("shop-worker", "shop-worker-high"))
+
+
+@pytest.mark.parametrize(
+    ("resumed", "left"),
+    [
+        (ClusterError("gone"), "shop-worker shop-worker-high"),
+        ({"shop-worker": Answer(), "shop-worker-high": Answer(error="no pod")}, "shop-worker-high"),
+        ({"shop-worker": Answer(), "shop-worker-high": Answer()}, ""),
+    ],
+)
+def test_workers_that_take_no_work_and_were_not_replaced_are_named(
+    resumed: dict[str, Answer] | ClusterError, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = _Told(resumed)
+    monkeypatch.setattr(_executor, "tell", told)
+    executor = _executor.Executor(
+        send=lambda _arguments, _hides: dict(WHOLE),
+        cluster=ModelCluster(),  # type: ignore[arg-type]
+        fleet=Fleet("shop", "shop", ()),
+        observed=NOTHING,
+        secrets=[],
+        tell=lambda _line: None,
+        checks=False,
+        shows_diff=False,
+        timeout=1,
+    )
+    steps = (Step("drain", ASK, (_OLD, _NEW)), Step("workers", APPLY, (_OLD, _NEW)))
+    with pytest.raises(_executor.StepError, match="could not be reached any more"):
+        executor.run(Plan(steps=steps))
+    assert told.said == ["pause", "resume"]
+    assert len(executor.warnings) == bool(left)
+    for warning in executor.warnings:
+        assert "could not be told to take work again" in warning
+        assert f"kubectl rollout restart deployment {left} --namespace shop" in warning
