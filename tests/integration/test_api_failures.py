@@ -119,10 +119,12 @@ def test_a_server_that_goes_away_leaves_a_count_and_a_second_run_continues(
         finally:
             emulator.recover()
         message = run.message("gone")
-        assert sum(answers) == answered
-        assert f"{answered} were {'removed' if change in ('prune', 'absent') else 'written'}" in message
+        # Not as many requests before it as for the twin, whose run has looked up which kinds there are.
+        written = sum(answers)
+        assert 0 < written < len(writes)
+        assert f"{written} were {'removed' if change in ('prune', 'absent') else 'written'}" in message
         # What was asked for as the server went away may or may not be there; everything else was not sent.
-        assert f"Not sent ({len(writes) - answered - 1}): " in message
+        assert f"Not sent ({len(writes) - written - 1}): " in message
         assert "could not be reached any more" in message
         assert "A second run continues" in message
         assert "Traceback" not in run.output

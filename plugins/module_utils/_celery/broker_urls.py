@@ -44,6 +44,10 @@ FAULTS = {
     "edge": (
         "the password in it begins or ends with white space, which KEDA cuts off and Celery keeps; write it without."
     ),
+    "reference": (
+        "$(NAME) in it would not be expanded, because that happens in env only. Write the value, or for a password "
+        "name the existing Secret that holds it with secret."
+    ),
     "space": "there is white space in it; percent-encode a space in a user name or password as %20.",
     "several": (
         "';' separates several brokers, and workers and scaler need the same one. Write one broker, for example the "
@@ -169,6 +173,8 @@ def _read_rest(scheme: str, rest: str) -> BrokerUrl | str:
         options = tuple(parse_qsl(query, keep_blank_values=True, errors="strict"))
     except UnicodeDecodeError:
         return "encoding"
+    if any(re.search(r"\$\([A-Za-z_][A-Za-z0-9_.-]*\)", part) for part in (decoded[0], decoded[2])):
+        return "reference"
     return BrokerUrl(
         shown=f"{scheme}://{user + '@' if user else ''}{address}{path}{_shown_query(query)}",
         scheme=scheme,

@@ -42,10 +42,17 @@ REDIS_POLICIES = (
 #: of the option C(--broker).
 BROKER_VARIABLES = ("BROKER_URL", "CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")
 
+#: What boto3 takes for the address of SQS.
+AWS_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS")
+
 
 def deciding_variables(broker: Broker | None) -> set[str]:
     """Environment variables that decide on a worker's broker, beside or in place of what the inventory says of it."""
-    return set() if broker is None else {*BROKER_VARIABLES, broker.inject_env} - {""}
+    if broker is None:
+        return set()
+    # An endpoint that the inventory names goes over them in boto3, and one that only they name would be the workers'.
+    endpoints = AWS_ENDPOINT_VARIABLES if broker.type == "sqs" and not broker.endpoint else ()
+    return {*BROKER_VARIABLES, *endpoints, broker.inject_env} - {""}
 
 
 def is_second_broker(broker: Broker, name: str, value: str | None) -> bool:
@@ -55,7 +62,7 @@ def is_second_broker(broker: Broker, name: str, value: str | None) -> bool:
     """
     if name not in deciding_variables(broker):
         return False
-    if name == broker.inject_env:
+    if name == broker.inject_env or name in AWS_ENDPOINT_VARIABLES:
         return True
     # Where the inventory leaves the broker's name to the app, what it hides is its own affair.
     return broker.inject_env != "" if value is None else not is_same_place(broker, value)
@@ -130,7 +137,8 @@ def resolvable(host: str, namespace: str) -> str:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        return host if "." in host or host == "localhost" else f"{host}.{namespace}.svc"
+        is_local = "." not in host or _is_pod(host.lower().removesuffix("."), namespace)
+        return f"{host.removesuffix('.')}.{namespace}.svc" if is_local and host != "localhost" else host
     return host
 
 
@@ -151,6 +159,21 @@ def management_url(broker: Broker, namespace: str = "") -> str:
 _SERVICE = re.compile(r"(?P<service>[^.]+(\.[^.]+)*)\.(?P<namespace>[^.]+)\.svc(\..+)?")
 
 
+#: A pod of a StatefulSet by its Service: C(redis-0.redis), C(redis-node-1.redis-headless).
+_POD = re.compile(r"(?P<word>[a-z0-9]+)(-[a-z0-9-]+)?-[0-9]+\.(?P<service>[a-z0-9-]+)")
+
+
+def _is_pod(name: str, namespace: str) -> bool:
+    """Whether a name with one dot is a pod of the fleet's own namespace, and not a Service of another one.
+
+    Charts name the Service after the StatefulSet, and nothing else tells the two apart.
+    """
+    match = _POD.fullmatch(name)
+    if match is None or match["service"] == namespace:
+        return False
+    return match["service"].partition("-")[0] == match["word"]
+
+
 def same_host(host: str, namespace: str) -> str:
     """One name for all names of a host: C(redis), C(redis.shop.svc.cluster.local.) and C(REDIS.shop) in namespace shop.
 
@@ -163,7 +186,9 @@ def same_host(host: str, namespace: str) -> str:
         pass
     match = _SERVICE.fullmatch(name)
     service, owner = (match["service"], match["namespace"]) if match else ("", "")
-    if not match and name.count(".") == 1:
+    if not match and _is_pod(name, namespace):
+        service, owner = name, namespace
+    elif not match and name.count(".") == 1:
         # What has one dot is a Service and its namespace for every pod of a cluster, before it is anything else.
         service, _dot, owner = name.partition(".")
     if not service:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from .._celery.brokers import (
+    AWS_ENDPOINT_VARIABLES,
     is_second_broker,
     visible_value,
 )
@@ -42,8 +43,12 @@ def _check_second_broker(service: Service, broker: Broker, problems: Problems) -
         other = (
             f" If the app means something else by {name}, set inject_env on the broker to another name."
             if name == broker.inject_env
+            else f" If SQS has this address for workers and scaler, write it as {broker.at('endpoint')}."
+            if name in AWS_ENDPOINT_VARIABLES
             else ""
         )
+        if name in AWS_ENDPOINT_VARIABLES:
+            ours = "workers and scaler find SQS by its region"
         problems.add(
             path,
             f"{name} would send {' and '.join(owners)} of service {service.name} to a broker of their own, which no "

@@ -114,7 +114,11 @@ class Broker:
         default_text="6379 for redis, 26379 for redis-sentinel, 5672 for rabbitmq (5671 with TLS)",
     )
     database: int = key(Integer(0, 65535), "Redis database of the queues.", 0)
-    virtual_host: str = key(Text("a virtual host"), "RabbitMQ virtual host of the queues.", "/")
+    virtual_host: str = key(
+        Text("a virtual host without $(NAME), which nothing expands here", r"(?!.*\$\([A-Za-z_]).+"),
+        "RabbitMQ virtual host of the queues.",
+        "/",
+    )
     username: str | None = key(OPTIONAL_USER_NAME, "User name. Give the password beside it. Empty is none.")
     password: bool = key(
         SecretValue(),

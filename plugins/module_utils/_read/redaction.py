@@ -36,6 +36,7 @@ from .._schema.scalars import (
     MISPLACED,
     NO_TEXT,
     NUMBER,
+    REFERENCE,
     WHITE_SPACE,
     text_of,
 )
@@ -106,6 +107,11 @@ def secret_fault(value: Any, is_password: bool = True) -> str:
     return WHITE_SPACE if is_password and text != text.strip() else ""
 
 
+def is_reference(text: str) -> bool:
+    """Whether a text is nothing but C($(NAME)), which stands for another variable in the environment of a container."""
+    return re.fullmatch(r"\s*\$\([A-Za-z_][A-Za-z0-9_.-]*\)\s*", text) is not None
+
+
 def _fault_of_kind(value: Any) -> str:
     """What YAML made of a text that was not in quotes."""
     if isinstance(value, bool):
@@ -167,11 +173,16 @@ def broker_without_secrets(value: Any, masks_env: bool = True) -> Any:
             result["password"] = True
             if value.get("password") is not None and text_of(value["password"]):
                 result["url"] = UrlFault("", "twice").shown
+            elif is_reference(password):
+                result["url"] = UrlFault("", "reference").shown
             elif secret_fault(password):
                 result["url"] = UrlFault("", "edge").shown
     for key in BROKER_SECRETS:
         if key in value:
-            result[key] = _secret_marker(value[key], result.get(key))
+            given = value[key]
+            is_text = isinstance(given, str) or _is_vaulted(given)
+            known = REFERENCE if is_text and is_reference(text_of(given)) else None
+            result[key] = known or _secret_marker(given, result.get(key))
     if "scaler" in value:
         result["scaler"] = _login_without_secrets(value["scaler"], masks_env)
     return result

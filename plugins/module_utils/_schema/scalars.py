@@ -50,6 +50,7 @@ MISPLACED = "REMOVED:SECRET"
 #: Stand for a secret that would not arrive as it was meant. Modules do not see its value, only what is wrong with it.
 NUMBER, BOOLEAN, DATE, NO_TEXT = (f"{MISPLACED}:{fault}" for fault in ("NUMBER", "BOOLEAN", "DATE", "NO TEXT"))
 LINE_BREAK, WHITE_SPACE = f"{MISPLACED}:LINE BREAK", f"{MISPLACED}:WHITE SPACE"
+REFERENCE = f"{MISPLACED}:REFERENCE"
 SECRET_FAULTS = {
     NUMBER: "YAML reads this secret as a number, which changes it (a leading 0 means octal); write it in quotes.",
     BOOLEAN: "YAML reads this secret as true or false and not as text; write it in quotes.",
@@ -58,6 +59,8 @@ SECRET_FAULTS = {
     LINE_BREAK: "this secret ends with a line break, which would become part of it. In a vault: encrypt it again with "
     "printf %s instead of echo (printf %s 'the secret' | ansible-vault encrypt_string). In YAML: write |- and not |.",
     WHITE_SPACE: "this secret begins or ends with white space, which KEDA cuts off and Celery keeps; write it without.",
+    REFERENCE: "$(NAME) is expanded in env only, and a secret is kept in a Secret, where these letters would be the "
+    "secret itself. Write its value, or name the existing Secret that holds it with secret.",
 }
 
 

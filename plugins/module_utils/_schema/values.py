@@ -31,8 +31,9 @@ from .scalars import (
 from .secret_signs import variable_names_secret
 
 #: KEDA cuts white space off, and Celery keeps it.
-USER_NAME = Text("a user name without white space around it", r"\S(.*\S)?")
-OPTIONAL_USER_NAME = Text("a user name without white space around it", r"(\S(.*\S)?)?")
+_USER = "a user name without white space around it and without $(NAME), which nothing expands here"
+USER_NAME = Text(_USER, r"(?!.*\$\([A-Za-z_])\S(.*\S)?")
+OPTIONAL_USER_NAME = Text(_USER, r"((?!.*\$\([A-Za-z_])\S(.*\S)?)?")
 
 
 def _is_text(node: Node) -> bool:

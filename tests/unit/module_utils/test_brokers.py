@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._celery.brokers import place_of
 from ansible_collections.queueops.celery.plugins.module_utils._model.broker import Broker
+from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from celery.loaders.base import BaseLoader
 from hypothesis import given, settings
@@ -29,6 +30,7 @@ from tests.unit.inventories import (
     one_variant,
     problems_of,
     problems_with,
+    scaled_object_with,
     variant_of,
 )
 
@@ -450,6 +452,7 @@ SAME: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"host": "redis"}, {"url": "redis://redis.shop.svc.cluster.local"}),
     ({"host": "redis.db"}, {"host": "redis.db.svc.example.org"}),
     ({"host": "redis-0.redis.db.svc"}, {"host": "redis-0.redis.db.svc.cluster.local"}),
+    ({"host": "redis-0.redis"}, {"host": "redis-0.redis.shop.svc.cluster.local"}),
     ({"host": "fd00::1"}, {"host": "fd00:0:0::1"}),
     (SENTINEL, {**SENTINEL, "hosts": ["b.shop.svc:26380", "A.shop"]}),
     (RABBITMQ, {"url": "amqp://rabbit.shop:5672//"}),
@@ -467,6 +470,8 @@ DIFFERENT: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"host": "redis"}, {"host": "redis.db"}),
     ({"host": "redis.example.org"}, {"host": "redis.example"}),
     ({"host": "redis"}, {"host": "redis-0.redis"}),
+    ({"host": "redis-0.redis"}, {"host": "redis-0.redis.redis.svc"}),
+    ({"host": "redis-1.cache"}, {"host": "redis-1.cache.shop.svc"}),
     ({**SQS, "pod_identity": True}, {**SQS, "pod_identity": True, "endpoint": "http://localstack:4566"}),
 ]
 
@@ -478,6 +483,57 @@ def test_brokers_are_the_same_by_address_database_and_prefix_whoever_logs_in(
     one: dict[str, Any], other: dict[str, Any], expected: bool
 ) -> None:
     assert (place_of(broker_of(one)) == place_of(broker_of(other))) is expected
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("redis-0.redis", "redis-0.redis.shop.svc"),
+        ("redis-node-1.redis-headless", "redis-node-1.redis-headless.shop.svc"),
+        ("redis-1.cache", "redis-1.cache"),
+        ("redis.db", "redis.db"),
+        ("redis-0.shop", "redis-0.shop"),
+    ],
+)
+def test_a_pod_of_a_stateful_set_has_an_address_that_another_namespace_resolves(host: str, address: str) -> None:
+    scaled = scaled_object_with(broker={"host": host})
+    assert {trigger["metadata"]["address"] for trigger in scaled["spec"]["triggers"]} == {f"{address}:6379"}
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        {"host": "redis", "password": "$(REDIS_PASSWORD)"},
+        {"host": "redis", "username": "$(REDIS_USER)", "password": "x"},
+        {"url": "redis://:$(REDIS_PASSWORD)@redis/0"},
+        {"url": "redis://$(REDIS_USER):x@redis/0"},
+        {"url": "amqp://shop:x@rabbit/$(VHOST)"},
+        {**RABBITMQ, "virtual_host": "$(VHOST)"},
+    ],
+    ids=str,
+)
+def test_a_reference_that_nothing_expands_is_refused(broker: dict[str, Any]) -> None:
+    layers = redacted_layers([{"name": "celery_workers_broker", "value": broker}])
+    (problem,) = problems_with(SCALED, broker=layers[0]["value"])
+    assert problem.startswith("celery_workers_broker.")
+    assert "$(NAME)" in problem
+
+
+@pytest.mark.parametrize("password", ["a$(b", "pa$(X)b", "$()", "$$(x)"])
+def test_a_password_may_hold_what_is_no_reference(password: str) -> None:
+    layers = redacted_layers([{"name": "celery_workers_broker", "value": {"host": "redis", "password": password}}])
+    assert broker_of(layers[0]["value"]).password
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"])
+def test_an_endpoint_in_env_that_only_workers_would_take_is_refused(name: str) -> None:
+    keys = {**SCALED, "env": {name: "http://localstack:4566"}}
+    broker = {**SQS, "pod_identity": True}
+    (problem,) = problems_with(keys, broker=broker)
+    assert f"{name} would send variant default of service billing" in problem
+    assert "write it as celery_workers_broker.endpoint" in problem
+    # boto3 goes by an address that it is given before it looks into the environment.
+    assert variant_of(keys, broker={**broker, "endpoint": "http://localstack:4566"})
 
 
 @pytest.mark.parametrize("host", ["redis.shop", "redis.shop.svc.cluster.local", "Redis."])
