@@ -68,7 +68,7 @@ options:
     default: fail
     choices: [fail, transfer, remove]
   take_over:
-    description: Whether objects of somebody else that have one of our names become ours.
+    description: Whether objects that others made under one of our names become ours.
     type: bool
     default: false
   flower:

@@ -110,7 +110,7 @@ def _orphan_warnings(fleet: Fleet, unwanted: Leftovers, wishes: Wishes) -> Itera
     names = [describe_object(item) for item in unwanted.orphans]
     if fleet.services and names and not wishes.prunes:
         yield (
-            f"The inventory does not ask for {', '.join(names)} of fleet {fleet.name}, so nobody looks after them. "
+            f"The inventory does not ask for {', '.join(names)} of fleet {fleet.name}, so nothing updates them. "
             "Remove them with celery_workers_prune: true."
         )
 

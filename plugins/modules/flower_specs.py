@@ -70,7 +70,7 @@ resources:
   type: list
   elements: dict
 flowers:
-  description: One row per Flower, for people.
+  description: One row per Flower, ready to print.
   returned: success
   type: list
   elements: dict

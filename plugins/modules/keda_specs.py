@@ -61,7 +61,7 @@ resources:
   type: list
   elements: dict
 scalers:
-  description: One row per variant that is scaled, for people.
+  description: One row per variant that is scaled, ready to print.
   returned: success
   type: list
   elements: dict

@@ -48,7 +48,7 @@ options:
     choices: [present, absent]
   patches:
     description:
-      - Strategic merge patches of objects that somebody else makes. They are written below C(patches) and stand in no
+      - Strategic merge patches of objects that others make. They are written below C(patches) and stand in no
         kustomization.
     type: list
     elements: dict

@@ -72,7 +72,7 @@ resources:
   type: list
   elements: dict
 alerts:
-  description: One row per alert, for people.
+  description: One row per alert, ready to print.
   returned: success
   type: list
   elements: dict

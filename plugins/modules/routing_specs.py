@@ -91,7 +91,7 @@ resources:
   type: list
   elements: dict
 routes:
-  description: One row per route, for people.
+  description: One row per route, ready to print.
   returned: success
   type: list
   elements: dict

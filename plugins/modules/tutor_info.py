@@ -81,10 +81,10 @@ observed:
       type: list
       elements: dict
     namespace_exists:
-      description: Always V(true), because nobody has asked a cluster.
+      description: Always V(true), because no cluster was asked.
       type: bool
     missing_kinds:
-      description: Always empty, because nobody has asked a cluster.
+      description: Always empty, because no cluster was asked.
       type: list
       elements: str
     sources:

@@ -27,7 +27,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Asks what runs, and tells nobody to stop taking work.
+      - Asks what runs, and tells no worker to stop taking work.
   diff_mode:
     support: none
   idempotent:
@@ -137,7 +137,7 @@ def _told(cluster: Cluster, deployment: dict[str, Any], consumes: str, patience:
 
 
 def said(name: str, answer: Answer) -> str:
-    """What a Deployment's workers run, for people."""
+    """What a Deployment's workers run, ready to print."""
     what = ", ".join(answer.running or ()) if not answer.error else f"not found out: {answer.error}"
     return f"{name}: {what}"
 

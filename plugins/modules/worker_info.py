@@ -49,7 +49,7 @@ options:
       - What becomes of work that running workers hold under a Redis key that would change, or that old pods have too
         short a grace period for. A pod of theirs is asked how much that is, with a command in its container.
       - V(stop) reports it in RV(problems), V(drain) returns in RV(drains) a worker that stays on the old key,
-        V(accept) asks nobody.
+        V(accept) asks no worker.
     type: str
     choices: [stop, drain, accept]
     default: stop
@@ -148,7 +148,7 @@ draining:
   type: list
   elements: str
 rivals:
-  description: Autoscalers of somebody else that are to be removed before anything else, as definitions.
+  description: Other autoscalers that are to be removed before anything else, as definitions.
   returned: when O(wait=false)
   type: list
   elements: dict
@@ -168,7 +168,7 @@ releases:
   type: list
   elements: dict
 orphan_names:
-  description: The same as RV(orphans), for people.
+  description: The same as RV(orphans), ready to print.
   returned: when O(wait=false)
   type: list
   elements: str

@@ -68,13 +68,13 @@ handovers:
   elements: dict
 adoptions:
   description:
-    - Strategic merge patches that narrow Deployments of somebody else, to be sent when every other worker is up, so
+    - Strategic merge patches that narrow Deployments that others made, to be sent when every other worker is up, so
       that no queue is without a consumer.
   returned: success
   type: list
   elements: dict
 workers:
-  description: One row per variant, for people.
+  description: One row per variant, ready to print.
   returned: success
   type: list
   elements: dict

@@ -150,6 +150,6 @@ class TestAutoscalerConflicts:
     def test_an_autoscaler_that_restarts_pods_is_a_warning(self, story: Story) -> None:
         for step in ("failing", "deciding"):
             found = " ".join(story.runs[step].said("removing", "warnings"))
-            assert "VerticalPodAutoscaler workers (somebody else) has updateMode Auto" in found
+            assert "VerticalPodAutoscaler workers (an unknown owner) has updateMode Auto" in found
             assert "Deployment lms-worker" in found
         assert "VerticalPodAutoscaler" not in str(story.runs["failing"].said("transferring", "warnings"))

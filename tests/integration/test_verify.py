@@ -183,7 +183,7 @@ class TestRunningWorkers:
         run = asked.runs["verify"]
         assert run.changed("busy") == 0
         found = " ".join(run.said("busy", "warnings"))
-        assert "nobody took a message from default in time" in found
+        assert "no worker took a message from default in time" in found
 
     def test_who_has_no_ready_pod_is_named_and_does_not_fail(self, asked: Asked) -> None:
         run = asked.runs["verify"]

@@ -185,7 +185,7 @@ def adoptions(fleet: Fleet, observed: Observed) -> list[dict[str, Any]]:
 def unseen_adoptions(fleet: Fleet, observed: Observed) -> list[str]:
     """Variants that adopt a Deployment which nobody has looked at, as is the case for manifest files."""
     return [
-        f"{variant.title} adopts Deployment {variant.deployment}, which nobody has looked at, so no patch is made for "
+        f"{variant.title} adopts Deployment {variant.deployment}, which was not looked at, so no patch is made for "
         "it. Name a rendered Tutor project as celery_workers_tutor_root."
         for variant in fleet.variants
         if variant.adopted and observed.find("Deployment", variant.deployment) is None

@@ -76,11 +76,11 @@ _REFUSED: dict[str, str] = {
     "detach": "the container would end at once",
     "purge": "every start of a pod would delete all waiting work",
     "result-backend": "set it under settings: {result_backend: …}",
-    "config": "it stands before the word worker; set it in the app",
-    "loader": "it stands before the word worker; set it in the app",
+    "config": "it comes before the word worker; set it in the app",
+    "loader": "it comes before the word worker; set it in the app",
     "workdir": "set working_dir",
-    "no-color": "it stands before the word worker",
-    "quiet": "it stands before the word worker",
+    "no-color": "it comes before the word worker",
+    "quiet": "it comes before the word worker",
     "uid": "set security_context.runAsUser",
     "gid": "set security_context.runAsGroup",
     "logfile": "logs go to the container's output, where Kubernetes collects them",
@@ -184,7 +184,7 @@ def check_extra_params(process: Process, path: str, problems: Problems) -> None:
             problems.add(path, f"{written!r} names no pool; {suggest(option.value or '', POOLS)}")
     names = [option.name for option in options]
     for name in sorted({name for name in names if names.count(name) > 1 and name != "include"}):
-        problems.add(path, f"--{name} stands there more than once; write it once.")
+        problems.add(path, f"--{name} is written there more than once; write it once.")
 
 
 def _why_strange(word: str, known: set[str]) -> str:

@@ -79,7 +79,7 @@ def with_late_acknowledgement(process: Process, pool: str, celery: Version | Non
 def visibility_timeout(
     process: Process, longest: float, eta: float, grace: int, broker: Broker, rounds: int = 1
 ) -> int:
-    """Seconds after which a message that nobody acknowledged goes to another worker.
+    """Seconds after which an unacknowledged message goes to another worker.
 
     A message is held while it waits for its ETA, then behind others that the worker has reserved, and then while its
     task runs; a shorter time would start that task a second time (measured: Celery 5.6, kombu 5.7).

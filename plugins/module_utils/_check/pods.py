@@ -180,7 +180,7 @@ def _spreads(spec: Spec) -> Iterator[Fault]:
         if number > 1:
             yield (
                 ("topologySpreadConstraints",),
-                f"topologyKey {key} with whenUnsatisfiable {when} stands here more than once; write it once.",
+                f"topologyKey {key} with whenUnsatisfiable {when} is written here more than once; write it once.",
             )
 
 

@@ -53,7 +53,7 @@ class Findings:
     problems: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    #: Autoscalers of somebody else that are to be removed before anything else.
+    #: Other autoscalers that are to be removed before anything else.
     doomed: tuple[Autoscaler, ...] = ()
 
 

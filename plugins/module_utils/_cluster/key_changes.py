@@ -196,7 +196,7 @@ def refusal(change: KeyChange, held: int | None, reason: str) -> str:
         becomes = "celery_workers_prune would delete it"
     return (
         f"{who}: the workers of Deployment {change.deployment} {what} under '{change.before or change.old_hash}', and "
-        f"{becomes}. Nobody would restore what is left there. Run again when they are idle, or with "
+        f"{becomes}. Messages left there would be lost. Run again when they are idle, or with "
         "celery_workers_key_change: drain, which leaves one worker on the old key until it is empty. Where only the "
         "address of the same broker is written differently, celery_workers_key_change: accept is right."
     )

@@ -79,8 +79,8 @@ def verified(variant: Variant, service: Service, pod: str, answer: Answer) -> Fi
         (problems if variant.goes_to_zero else warnings).append(_early(variant, unaccepted))
     if answer.canary == "waiting" and variant.unacked is not None:
         warnings.append(
-            f"{variant.title}: nobody took a message from {variant.queues[0]} in time, so it was not seen whether it "
-            f"shows under {variant.unacked.hash}. Its workers may be busy; ask again when one is idle."
+            f"{variant.title}: no worker took a message from {variant.queues[0]} in time, so it was not seen whether "
+            f"it shows under {variant.unacked.hash}. Its workers may be busy; ask again when one is idle."
         )
     lost = [name for name, (late, given_back) in sorted(answer.tasks.items()) if late and not given_back]
     if lost and variant.sees_in_flight and variant.process.reject_on_worker_lost:

@@ -301,7 +301,7 @@ def _owner(metadata: dict[str, Any]) -> str:
     if labels.get("app.kubernetes.io/managed-by"):
         return str(labels["app.kubernetes.io/managed-by"])
     managers = [item.get("manager") for item in metadata.get("managedFields") or [] if item.get("manager")]
-    return str(managers[0]) if managers else "somebody else"
+    return str(managers[0]) if managers else "an unknown owner"
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Consumption:
     enabled: bool = key(Flag(), "V(false) takes the variant out of the fleet; prune then deletes what runs.", True)
     adopt: bool | None = key(
         Flag(),
-        "What becomes of the Deployment of this name if somebody else made it, such as Tutor's C(lms-worker). V(true) "
+        "What becomes of the Deployment of this name if another tool made it, such as Tutor's C(lms-worker). V(true) "
         "narrows it to the queues that no other variant serves and scales it, V(false) leaves it alone and counts on "
         "it as a consumer.",
         default_text="a run stops and names it",
@@ -115,7 +115,7 @@ class Process:
     )
     visibility_timeout: int | None = key(
         Integer(1, unit=SECONDS),
-        "Redis and SQS: time after which a message that nobody acknowledged goes to another worker. Set where "
+        "Redis and SQS: time after which an unacknowledged message goes to another worker. Set where "
         "in-flight work is tracked.",
         default_text="the most of 3600, twice longest_task_seconds (or time_limit; more with prefetch), "
         "longest_eta_seconds + longest_task_seconds, and the grace period",
@@ -371,7 +371,7 @@ class Scaling:
     )
     scaler: str | None = key(
         Choice(("none", "keda", "hpa")),
-        "Who decides on the number of pods: nobody, KEDA by the queue, or Kubernetes by CPU and memory.",
+        "What decides on the number of pods: nothing, KEDA by the queue, or Kubernetes by CPU and memory.",
         default_text="none",
     )
     enable_keda: bool = key(Flag(), "The same as O(scaler) V(keda). Not beside another O(scaler).", False)

@@ -287,7 +287,7 @@ class Flower:
         Section(FlowerRoute, switchable=False), "Exposes it with an HTTPRoute.", default_text="not exposed"
     )
     network_policy: FlowerNetworkPolicy | None = key(
-        Section(FlowerNetworkPolicy), "Lets nobody else connect to it.", default_text="false"
+        Section(FlowerNetworkPolicy), "Lets no other client connect to it.", default_text="false"
     )
     extra_params: tuple[str, ...] = key(
         ListOf(Text("one command-line argument")), "Further arguments of C(celery flower).", ()

@@ -156,7 +156,7 @@ class _Reading:
             value, path = options.pop(name), self._path_of_option(name)
             if getattr(broker, name) is not None:
                 self.problems.add(
-                    path, f"{name} stands here and as a key of the broker; write it once, as broker.{name}."
+                    path, f"{name} is written here and as a key of the broker; write it once, as broker.{name}."
                 )
                 continue
             changes[name] = self._option(name, value, path)
@@ -274,7 +274,7 @@ class _Reading:
             return broker
         twice = sorted({"type", "host", "port", "database", "virtual_host", "username"} & written_keys(self.tree))
         if twice:
-            self.add("url", f"url stands beside {', '.join(twice)}; write the URL or its parts.")
+            self.add("url", f"url is written beside {', '.join(twice)}; write the URL or its parts.")
             return broker
         kind, encrypted = SCHEMES[url.scheme]
         if encrypted and broker.tls is None and self.is_written("tls"):
@@ -309,7 +309,7 @@ class _Reading:
         options = dict(broker.transport_options)
         names = [name for name, _value in url.options]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            self.add("url", f"{name} stands after '?' more than once; write it once.")
+            self.add("url", f"{name} is written after '?' more than once; write it once.")
         for name, value in dict(url.options).items():
             if name in _PATH_OPTIONS[broker.type]:
                 continue
@@ -317,7 +317,7 @@ class _Reading:
                 broker = self._with_certificate_check(broker, value)
             elif name in OPTIONS[broker.type]:
                 if name in options:
-                    self.add("url", f"{name} stands after '?' and under transport_options; write it once.")
+                    self.add("url", f"{name} is written after '?' and under transport_options; write it once.")
                     continue
                 options[name] = OPTIONS[broker.type][name].read(value)
                 self.origins[name] = self.at("url")

@@ -60,7 +60,7 @@ def source_for(reader: Reader, inherits: tuple[str, ...], path: str) -> Source |
         names = " or ".join(f"Deployment {name}" for name in inherits)
         reader.problems.add(
             path,
-            f"there is no {names} of somebody else to make the workers like. Start the site first (with Tutor: tutor "
+            f"there is no {names} to copy the workers' settings from. Start the site first (with Tutor: tutor "
             f"k8s start), name another Deployment of {reader.inventory.namespace}, or write image, env and volumes on "
             "the service. For manifest files, which are made without a cluster, name a rendered Tutor project as "
             f"{PREFIX}tutor_root.",

@@ -294,7 +294,7 @@ def _list(element: str, field: tuple[str, str], node: Node, problems: Problems, 
     names = [value.get(merge_key) for value in values if isinstance(value, dict)] if merge_key else []
     twice = sorted({str(name) for name in names if name is not None and names.count(name) > 1})
     if twice:
-        problems.add(node.path, f"{merge_key} {', '.join(twice)} stands here more than once; write it once.")
+        problems.add(node.path, f"{merge_key} {', '.join(twice)} is written here more than once; write it once.")
         return INVALID
     return values
 

@@ -155,7 +155,7 @@ def _privileges(value: Value) -> str | None:
 def _pod_security(value: Value) -> str | None:
     names = [item["name"] for item in value.get("sysctls", [])]
     twice = sorted({name for name in names if names.count(name) > 1})
-    return f"the sysctl {', '.join(twice)} stands here more than once; write it once." if twice else _profiles(value)
+    return f"the sysctl {', '.join(twice)} is here more than once; write it once." if twice else _profiles(value)
 
 
 def _profiles(value: Value) -> str | None:
@@ -211,7 +211,7 @@ def _projected(value: Value) -> str | None:
                 paths += [entry["path"] for entry in item.get("items", []) if "path" in entry]
                 paths += [item["path"]] if "path" in item else []
     twice = sorted(path for path, number in Counter(paths).items() if number > 1)
-    return f"the path {', '.join(twice)} stands in more than one source; choose another." if twice else None
+    return f"the path {', '.join(twice)} is in more than one source; choose another." if twice else None
 
 
 def _trust_bundle(value: Value) -> str | None:
@@ -326,14 +326,14 @@ def _affinity_term(value: Value) -> str | None:
         return "without labelSelector the term matches no pod; write which pods it is about."
     same, other = set(value.get("matchLabelKeys", [])), set(value.get("mismatchLabelKeys", []))
     if same & other:
-        return f"{', '.join(sorted(same & other))} stands in matchLabelKeys and in mismatchLabelKeys; write it once."
+        return f"{', '.join(sorted(same & other))} is in matchLabelKeys and in mismatchLabelKeys; write it once."
     return _old_labels([value.get("topologyKey")]) or _keys_in_selector({*same, *other}, selector)
 
 
 def _keys_in_selector(keys: set[str], selector: Value) -> str | None:
     named = {*selector.get("matchLabels", {}), *(item.get("key") for item in selector.get("matchExpressions", []))}
     both = sorted(keys & named)
-    return f"{', '.join(both)} of matchLabelKeys stands in labelSelector already; write it once." if both else None
+    return f"{', '.join(both)} of matchLabelKeys is in labelSelector already; write it once." if both else None
 
 
 def _spread(value: Value) -> str | None:
@@ -352,7 +352,7 @@ def _resources(value: Value) -> str | None:
     claims = [(item["name"], item.get("request")) for item in value.get("claims", [])]
     twice = sorted({name for name, request in claims if claims.count((name, request)) > 1})
     if twice:
-        return f"the claim {', '.join(twice)} stands here more than once; write it once."
+        return f"the claim {', '.join(twice)} is written here more than once; write it once."
     return requirements_fault(value)
 
 

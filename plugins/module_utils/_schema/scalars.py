@@ -227,7 +227,7 @@ class ListOf:
         if self.unique:
             twice = sorted({str(value) for value in values if values.count(value) > 1})
             if twice:
-                problems.add(node.path, f"{', '.join(twice)} stands here more than once; write it once.")
+                problems.add(node.path, f"{', '.join(twice)} is written here more than once; write it once.")
                 return INVALID
         return tuple(values)
 

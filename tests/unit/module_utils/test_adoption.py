@@ -337,7 +337,7 @@ def test_what_is_still_adopted_is_not_given_back() -> None:
 def test_an_adoption_that_nobody_has_looked_at_is_told() -> None:
     fleet = fleet_of(**VARIABLES)
     (warning,) = unseen_adoptions(fleet, NOTHING)
-    assert warning.startswith("variant default of service billing adopts Deployment lms-worker, which nobody has")
+    assert warning.startswith("variant default of service billing adopts Deployment lms-worker, which was")
     assert "celery_workers_tutor_root" in warning
     assert unseen_adoptions(fleet, seen(deployment())) == []
     assert unseen_adoptions(RELEASED, NOTHING) == []

@@ -94,7 +94,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         {"host": "redis", "sep": ":", "transport_options": {"sep": ";"}},
         "transport_options.sep",
-        "stands here and as a key of the broker; write it once, as broker.sep.",
+        "is written here and as a key of the broker; write it once, as broker.sep.",
     ),
     ({"host": "redis", "transport_options": {"priority_steps": [0, 0]}}, "transport_options.priority_steps", "0"),
     (
@@ -147,7 +147,7 @@ URLS: list[tuple[str, str]] = [
     ("redis://h?heartbeat=30", "only RabbitMQ has heartbeats"),
     ("redis://h?socket_timeot=5", "did you mean 'socket_timeout'?"),
     ("redis://h?socket_timeout=soon", "socket_timeout after '?' is not a number of seconds."),
-    ("redis://h?db=1&db=2", "db stands after '?' more than once"),
+    ("redis://h?db=1&db=2", "db is written after '?' more than once"),
     ("redis://h/1?db=2", "its path and db after '?' are not the same"),
     ("redis://h?unacked_key=x", "every variant gets a key of its own"),
     ("redis://h?priority_steps=0,300", "300"),

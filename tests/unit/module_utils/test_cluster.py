@@ -129,7 +129,7 @@ VPA = {
 
 def test_vertical_autoscalers_are_read_where_that_is_allowed() -> None:
     assert read(VPA).autoscalers == (
-        Autoscaler("VerticalPodAutoscaler", "vpa", "lms-worker", owner="somebody else", mode="Auto"),
+        Autoscaler("VerticalPodAutoscaler", "vpa", "lms-worker", owner="an unknown owner", mode="Auto"),
     )
 
 

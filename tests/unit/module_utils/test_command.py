@@ -176,11 +176,11 @@ REFUSED = [
     ("--purge", "every start of a pod would delete all waiting work"),
     ("--discard", "every start of a pod would delete all waiting work"),
     ("--result-backend=x", "settings: {result_backend"),
-    ("--config=x", "it stands before the word worker"),
-    ("--loader=x", "it stands before the word worker"),
+    ("--config=x", "it comes before the word worker"),
+    ("--loader=x", "it comes before the word worker"),
     ("--workdir=x", "set working_dir"),
-    ("--no-color", "it stands before the word worker"),
-    ("-q", "it stands before the word worker"),
+    ("--no-color", "it comes before the word worker"),
+    ("-q", "it comes before the word worker"),
     ("--uid=1", "set security_context.runAsUser"),
     ("--gid=1", "set security_context.runAsGroup"),
     ("-f/tmp/log", "logs go to the container's output"),
@@ -213,7 +213,7 @@ def test_autoscale_beside_a_scaler_is_refused() -> None:
 
 def test_an_argument_given_twice_is_refused() -> None:
     (problem,) = problems_with({"extra_params": ["-c4", "--concurrency=8"]})
-    assert problem.endswith("--concurrency stands there more than once; write it once.")
+    assert problem.endswith("--concurrency is written there more than once; write it once.")
 
 
 @pytest.mark.parametrize(

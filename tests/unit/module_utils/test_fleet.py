@@ -186,7 +186,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("enable_keda", {"enable_keda": 1}, "1 is not valid here; write true or false."),
     ("concurrency", {"concurrency": [4]}, "[4] is not valid here; write a whole number, 1 to 10000."),
     ("queues", {"queues": "high"}, "'high' is not valid here; write a list of at least one element"),
-    ("queues", {"queues": ["a", "a"]}, "a stands here more than once; write it once."),
+    ("queues", {"queues": ["a", "a"]}, "a is written here more than once; write it once."),
     (
         "pool",
         {"pool": "greenlets"},
@@ -381,7 +381,7 @@ def test_a_broker_url_means_the_same_as_its_parts(url: str, expected: tuple[Any,
 @pytest.mark.parametrize(
     ("broker", "message"),
     [
-        ({"url": "redis://redis/0", "port": 1}, "celery_workers_broker.url: url stands beside port"),
+        ({"url": "redis://redis/0", "port": 1}, "celery_workers_broker.url: url is written beside port"),
         ({"url": "http://redis"}, "celery_workers_broker.url: http:// is not supported"),
         ({"url": "redis://redis/shop"}, "celery_workers_broker.url: a Redis URL ends in the database's number"),
         ({"url": "redis://redis/²"}, "celery_workers_broker.url: a Redis URL ends in the database's number"),

@@ -105,7 +105,7 @@ def test_the_scheduler_is_made_like_it_too() -> None:
 
 def test_a_deployment_that_is_missing_is_a_problem_with_the_ways_on() -> None:
     (problem,) = problems_of(**inventory_like(observed=seen(deployment("another"))))
-    said = "there is no Deployment shop-app of somebody else to make"
+    said = "there is no Deployment shop-app to copy"
     assert problem.startswith(f"celery_workers_services.billing.inherit_from: {said}")
     for word in ("tutor k8s start", "another Deployment of shop", "write image", "celery_workers_tutor_root"):
         assert word in problem

@@ -88,7 +88,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     (
         "[Volume@name]",
         [{"name": "a", "emptyDir": {}}, {"name": "a", "emptyDir": {}}],
-        "name a stands here more than once",
+        "name a is written here more than once",
     ),
     ("[VolumeMount@mountPath]", [{"name": "a"}], "lacks mountPath."),
     ("[EnvVar@name]", [{"name": "A", "value": 5}], "here[0].value: 5 is not valid here; write text, in quotes"),

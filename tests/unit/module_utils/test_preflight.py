@@ -249,7 +249,7 @@ def test_a_record_without_a_number_of_pods_asks_for_no_handover(record: str) -> 
         ({"labels": {"celery.queueops.io/fleet": "north"}}, "the fleet north"),
         ({"labels": {"app.kubernetes.io/managed-by": "tutor"}}, "tutor"),
         ({"managedFields": [{"manager": "kubectl"}]}, "kubectl"),
-        ({}, "somebody else"),
+        ({}, "an unknown owner"),
     ],
 )
 def test_an_owner_is_named_as_well_as_it_can_be(metadata: dict[str, Any], owner: str) -> None:

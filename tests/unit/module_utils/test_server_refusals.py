@@ -116,7 +116,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         {"topology_spread_constraints": [SPREAD, SPREAD]},
         "topology_spread_constraints",
-        "stands here more than once",
+        "is written here more than once",
     ),
     ({"topology_spread_constraints": [{**SPREAD, "minDomains": 2}]}, "[0]", "whenUnsatisfiable: DoNotSchedule"),
     ({"volumes": volume(glusterfs={"endpoints": "a", "path": "b"})}, "volumes[0]", "has no driver for glusterfs"),

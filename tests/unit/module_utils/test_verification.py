@@ -116,7 +116,7 @@ def test_a_message_that_does_not_show_under_the_variants_key_is_a_problem() -> N
 def test_a_message_that_nobody_took_in_time_says_nothing_about_the_key() -> None:
     found = finding({"canary": "waiting"})
     assert found.problems == ()
-    assert "nobody took a message from default in time" in found.warnings[0]
+    assert "no worker took a message from default in time" in found.warnings[0]
 
 
 OPTIONS: list[tuple[dict[str, Any], dict[str, Any], str]] = [

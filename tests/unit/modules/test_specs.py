@@ -96,7 +96,7 @@ ADOPTING: dict[str, Any] = {**FLEET, "config": {"billing": {"default": {**SCALED
 def test_an_adoption_that_nobody_has_looked_at_is_a_warning() -> None:
     result = run("worker_specs", **ADOPTING)
     assert result["adoptions"] == []
-    assert "adopts Deployment billing-worker, which nobody has looked at" in str(result["warnings"])
+    assert "adopts Deployment billing-worker, which was not looked at" in str(result["warnings"])
 
 
 def test_a_deployment_that_was_looked_at_gets_its_patch_and_no_other_worker() -> None:
@@ -105,13 +105,13 @@ def test_a_deployment_that_was_looked_at_gets_its_patch_and_no_other_worker() ->
     assert [item["metadata"]["name"] for item in result["adoptions"]] == ["billing-worker"]
     deployments = [item["metadata"]["name"] for item in result["resources"] if item["kind"] == "Deployment"]
     assert deployments == ["billing-worker-high"]
-    assert not [text for text in result["warnings"] if "nobody has looked" in text]
+    assert not [text for text in result["warnings"] if "was not looked at" in text]
 
 
 def test_manifest_files_need_somebody_who_looked_at_what_workers_are_made_like() -> None:
     services = {"billing": {"inherit_from": "shop-app"}}
     result = run("worker_specs", **{**FLEET, "services": services})
-    assert "there is no Deployment shop-app of somebody else to make the workers like" in result["msg"]
+    assert "there is no Deployment shop-app to copy the workers' settings from" in result["msg"]
     observed = json.loads(json.dumps(asdict(seen(deployment("shop-app")))))
     found = run("worker_specs", **{**FLEET, "services": services}, observed=observed)["resources"]
     images = {
