@@ -14,7 +14,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes i
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING
-from ansible_collections.queueops.celery.plugins.module_utils.plan import APPLY, ASK, Plan, Step
+from ansible_collections.queueops.celery.plugins.module_utils._plan.data import APPLY, ASK, Plan, Step
 from ansible_collections.queueops.celery.plugins.plugin_utils import _executor
 
 from tests.unit.inventories import IMAGE
