@@ -40,6 +40,11 @@ CONFLICT_POLICIES = ("fail", "transfer", "remove")
 DELIVERIES = ("none", "tutor_plugin", "settings_overlay", "task_routes")
 
 
+_NO_SERVICE = (
+    "there is no service, so nothing would run. Name one, or remove a fleet with celery_workers_state: absent."
+)
+
+
 def read_inventory(inventory: Inventory, problems: Problems, may_be_empty: bool = False) -> Fleet:
     """The fleet that an inventory describes, as far as it can be read. Nothing is judged here but what is written.
 
@@ -58,10 +63,7 @@ def read_inventory(inventory: Inventory, problems: Problems, may_be_empty: bool 
     _stop_without(reader, meant)
     services = read_services(reader, fleet_broker)
     if not services and not may_be_empty:
-        problems.add(
-            f"{PREFIX}services",
-            "there is no service, so nothing would run. Name one, or remove a fleet with celery_workers_state: absent.",
-        )
+        problems.add(f"{PREFIX}services", _NO_SERVICE)
     services = with_queues_left(services, inventory.observed or NOTHING, problems)
     routes = read_routes(reader, services)
     return Fleet(
