@@ -33,6 +33,7 @@ class Story:
     specs: dict[str, Json | None] = field(default_factory=dict)
     pods: dict[str, int | None] = field(default_factory=dict)
     writes: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
     def scalers(self, name: str) -> set[str]:
         kinds = ("HorizontalPodAutoscaler", "ScaledObject")
@@ -58,6 +59,8 @@ class TestOwnAutoscaler:
                 "celery_workers_namespace": namespace,
                 # A pod of a real cluster would wait for its image for ever.
                 "celery_workers_wait": bool(cluster.emulator) and name == "first",
+                # KEDA copies the labels of a ScaledObject: its autoscaler looks like ours, and is not.
+                "celery_workers_prune": name == "second",
                 "celery_workers_broker": {"host": "redis"},
                 "celery_workers_services": {"shop": {"app": "shop.celery", "image": "registry.example/shop:1"}},
                 "celery_workers_config": {"shop": {"default": keys, "other": ON_QUEUE}},
@@ -76,6 +79,7 @@ class TestOwnAutoscaler:
         step("first", ON_CPU)
         if cluster.emulator:
             cluster.scale(namespace, WORKER, 4)
+            story.labels = cluster.get("HorizontalPodAutoscaler", namespace, OF_KEDA)["metadata"]["labels"]
         step("second", ON_CPU)
         step("memory", ON_MEMORY)
         step("check", ON_QUEUE, "--check", "--diff")
@@ -107,6 +111,12 @@ class TestOwnAutoscaler:
         assert cluster.power
         assert story.pods["second"] == 4
         assert ("DELETE", f"horizontalpodautoscalers/{OF_KEDA}") not in story.writes["second"]
+
+    def test_pruning_leaves_the_autoscaler_of_keda_alone(self, cluster: Cluster, namespace: str, story: Story) -> None:
+        assert cluster.power
+        assert story.labels[FLEET_LABEL] == namespace
+        assert story.runs["second"].changed("shop") == 0
+        assert OF_KEDA in story.scalers("second")
 
     def test_another_metric_changes_one_object(self, story: Story) -> None:
         before, after = story.versions["second"], story.versions["memory"]
@@ -162,36 +172,6 @@ class TestOwnAutoscaler:
             named = [name for result in run.results("shop") for name in result.get("deleted", [])]
             assert not any("keda-hpa-" in name for name in named)
             assert "keda-hpa-" not in run.warnings
-
-
-class TestLabelsOfKedasAutoscaler:
-    """KEDA copies the labels of a ScaledObject: its autoscaler looks like ours, and is not."""
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def runs(cls, cluster: Cluster, player: Player, folder: Path, namespace: str) -> list[Run]:
-        variables = {
-            "celery_workers_namespace": namespace,
-            "celery_workers_wait": False,
-            "celery_workers_prune": True,
-            "celery_workers_services": {"shop": {"app": "shop.celery", "image": "registry.example/shop:1"}},
-            "celery_workers_broker": {"host": "redis"},
-            "celery_workers_config": {"shop": {"other": ON_QUEUE}},
-        }
-        inventory = write_inventory(folder, {"shop": variables})
-        first = player.deploy(inventory)
-        return [first, player.deploy(inventory)]
-
-    def test_it_carries_them(self, cluster: Cluster, namespace: str, runs: list[Run]) -> None:
-        assert runs[0].changed("shop") > 0
-        assert cluster.power
-        found = cluster.get("HorizontalPodAutoscaler", namespace, OF_KEDA)
-        assert found["metadata"]["labels"][FLEET_LABEL] == namespace
-
-    def test_pruning_leaves_it_alone(self, cluster: Cluster, namespace: str, runs: list[Run]) -> None:
-        assert runs[1].changed("shop") == 0
-        assert cluster.power
-        assert cluster.find("HorizontalPodAutoscaler", namespace, OF_KEDA) is not None
 
 
 class TestWithoutRequest:
