@@ -66,9 +66,10 @@ class Answer:
 
 
 class Api:
-    def __init__(self, store: Store, controllers: Controllers) -> None:
+    def __init__(self, store: Store, controllers: Controllers, accepts_apply: bool = False) -> None:
         self._store = store
         self._controllers = controllers
+        self._accepts_apply = accepts_apply
 
     # Reading
 
@@ -123,9 +124,12 @@ class Api:
         return self._update(place, live, obj, warnings, options)
 
     def patch(self, place: Place, patch: Any, content_type: str, options: WriteOptions) -> Answer:
-        merge = _patcher(place.kind, content_type)
+        is_apply = content_type == APPLY_PATCH and self._accepts_apply
+        merge = _patcher(place.kind, _merged_as(place.kind) if is_apply else content_type)
         if not isinstance(patch, dict):
             raise bad_request("the patch is no JSON object")
+        if is_apply and self._store.get(place.kind, place.namespace, place.name) is None:
+            return self.create(place, patch, options)
         live = self._existing(place)
         if place.subresource == "scale":
             return self._write_scale(place, _patches.merge_patch(_scale_of(live), patch), options)
@@ -299,6 +303,11 @@ def _is_new_generation(kind: Kind, live: Json, obj: Json) -> bool:
 
 def _content(obj: Json) -> Json:
     return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+
+
+def _merged_as(kind: Kind) -> str:
+    """The patch that comes nearest to a server-side apply, of which the emulator keeps no owners of fields."""
+    return MERGE_PATCH if kind.custom else STRATEGIC_PATCH
 
 
 def _patcher(kind: Kind, content_type: str) -> Callable[[Json, Json], Json]:

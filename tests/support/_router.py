@@ -157,8 +157,6 @@ class Router:
         if request.method == "PUT" and place.name:
             return self._api.replace(place, _object_body(request), options)
         if request.method == "PATCH" and place.name:
-            if request.content_type.endswith("+yaml"):
-                raise not_implemented(f"patches of type {request.content_type}")
             return self._api.patch(place, _parsed(request.data), request.content_type, options)
         raise _method_not_allowed()
 

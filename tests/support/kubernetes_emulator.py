@@ -111,7 +111,13 @@ class Emulator:
         token: str | None = DEFAULT_TOKEN,
         forbidden_token: str = FORBIDDEN_TOKEN,
         forbidden_user: str = FORBIDDEN_USER,
+        accepts_apply: bool = False,
     ) -> None:
+        """A cluster that has nothing in it but namespaces.
+
+        :param accepts_apply: whether `kubectl apply --server-side` is answered. The emulator knows no owners of fields,
+            so nothing that an apply leaves out goes away, and no conflict arises: good for measuring only.
+        """
         self.token = token
         self.forbidden_token = forbidden_token
         self.requests: list[RecordedRequest] = []
@@ -126,7 +132,7 @@ class Emulator:
         self._server = HttpServer(port, self._handle)
         users = Users(token, forbidden_token, forbidden_user)
         self._execution = Execution(self._store)
-        api = Api(self._store, self._controllers)
+        api = Api(self._store, self._controllers, accepts_apply)
         self._router = Router(self._store, api, self._execution, users, self._server.address)
         self.reset()
 
