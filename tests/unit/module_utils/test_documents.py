@@ -40,9 +40,8 @@ class PlainDumper(yaml.SafeDumper):
 
 def _text(dumper: Any, data: str) -> Any:
     is_number = re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+", data)
-    return dumper.represent_scalar(
-        "tag:yaml.org,2002:str", data, style="|" if "\n" in data else "'" if is_number else None
-    )
+    style = "|" if "\n" in data else "'" if is_number else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 
 PlainDumper.add_representer(str, _text)
