@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from .._model.variant_keys import POOLS, Consumption, Process
@@ -352,12 +353,17 @@ def _literal(text: str) -> str:
 
 def written_options(args: Iterable[str]) -> dict[str, str | None]:
     """The options that a worker's complete arguments give, the last of a name wins."""
-    words = list(args)
+    return dict(_options_of(tuple(args)))
+
+
+@lru_cache(maxsize=256)
+def _options_of(words: tuple[str, ...]) -> tuple[tuple[str, str | None], ...]:
+    """The same arguments are asked about many times in a run."""
     if "worker" in words:
         words = words[words.index("worker") + 1 :]
     if "--" in words:
         words = words[: words.index("--")]
-    return {option.name: option.value for option in read_arguments(words)[0]}
+    return tuple((option.name, option.value) for option in read_arguments(words)[0])
 
 
 def app_of(args: Iterable[str]) -> str:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .._build.routing import routing_resources
@@ -57,16 +57,29 @@ class Findings:
     doomed: tuple[Autoscaler, ...] = ()
 
 
+@dataclass
+class _Wanted:
+    """The objects of the fleet that was asked about last: a run asks about the same one several times."""
+
+    fleet: Fleet | None = None
+    objects: tuple[tuple[str, str], ...] = ()
+
+
+_WANTED = _Wanted()
+
+
 def wanted_objects(fleet: Fleet) -> list[tuple[str, str]]:
     """Kind and name of every object that a fleet asks for."""
-    manifests = [
-        *routing_resources(fleet),
-        *worker_resources(fleet),
-        *scaler_resources(fleet),
-        *watching_resources(fleet),
-    ]
-    secrets = [("Secret", name) for name in secret_names(fleet)]
-    return [*secrets, *((item["kind"], item["metadata"]["name"]) for item in manifests)]
+    if _WANTED.fleet is not fleet:
+        _WANTED.objects = tuple(_wanted(fleet))
+        _WANTED.fleet = fleet
+    return list(_WANTED.objects)
+
+
+def _wanted(fleet: Fleet) -> Iterator[tuple[str, str]]:
+    yield from (("Secret", name) for name in secret_names(fleet))
+    for build in (routing_resources, worker_resources, scaler_resources, watching_resources):
+        yield from ((item["kind"], item["metadata"]["name"]) for item in build(fleet))
 
 
 def named_objects(fleet: Fleet) -> set[tuple[str, str]]:

@@ -83,7 +83,7 @@ def plan_tree(
     files = {file_name(manifest): as_yaml(manifest) for manifest in manifests}
     beside = {f"{PATCHES}/{file_name(patch)}": as_yaml(patch) for patch in patches}
     files |= beside
-    outside = sorted(name for name in files if not is_inside(root, name))
+    outside = sorted(set(files) - _inside(root, files))
     if outside:
         raise OutsideError(f"{', '.join(outside)} would be written outside of {root}; check its labels and links.")
     extra = sorted(extra_files)
@@ -217,7 +217,7 @@ def _read_index(root: Path) -> set[str] | None:
     if not isinstance(names, list):
         return None
     # An index is a file like any other: nothing in it may lead out of the tree.
-    return {name for name in names if isinstance(name, str) and is_inside(root, name)}
+    return _inside(root, (name for name in names if isinstance(name, str)))
 
 
 def deployments_before(root: Path) -> list[dict[str, Any]]:
@@ -270,9 +270,10 @@ def abandoned(folder: Path, hosts: Collection[str]) -> list[Path]:
         raise TreeError(f"{error.filename or folder} cannot be read: {error.strerror}.") from error
 
 
-def is_inside(root: Path, name: str) -> bool:
-    """Whether a path below the tree stays there, links included."""
-    return root.resolve() in (root / name).resolve().parents
+def _inside(root: Path, names: Iterable[str]) -> set[str]:
+    """Those paths below the tree that stay there, links included."""
+    real = os.path.join(os.path.realpath(root), "")
+    return {name for name in names if os.path.realpath(os.path.join(root, name)).startswith(real)}
 
 
 def _content(path: Path) -> str | None:

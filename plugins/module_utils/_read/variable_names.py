@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from functools import cache
 
 from .._model.broker import Broker
 from .._schema.keys import key_names
@@ -51,6 +52,7 @@ def _is_ours(name: str) -> bool:
     return name.startswith(PREFIX) and len(name) > len(PREFIX)
 
 
+@cache
 def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
 from typing import Any, TypeVar
 
 from .layers import Branch, Leaf, Node
@@ -66,9 +67,15 @@ def default_of(item: Field[Any]) -> Any:
     return None if item.default is MISSING else item.default
 
 
+@cache
+def _keys_of(cls: type) -> tuple[tuple[str, Key], ...]:
+    """The keys of a dataclass by name."""
+    return tuple((item.name, found) for item in fields(cls) if (found := key_of(item)) is not None)
+
+
 def key_names(*classes: type) -> set[str]:
     """All keys of some dataclasses."""
-    return {item.name for cls in classes for item in fields(cls) if key_of(item)}
+    return {name for cls in classes for name, _key in _keys_of(cls)}
 
 
 def read(cls: type[T], node: Branch, problems: Problems, **computed: Any) -> T:
@@ -78,14 +85,13 @@ def read(cls: type[T], node: Branch, problems: Problems, **computed: Any) -> T:
     the noted problem stops the run anyway.
     """
     values: dict[str, Any] = dict(computed)
-    for item in fields(cls):  # type: ignore[arg-type]  # T is always a dataclass; Python 3.11 has no type for that
-        found = key_of(item)
-        child = node.get(item.name)
-        if found is None or child is None:
+    for name, found in _keys_of(cls):
+        child = node.get(name)
+        if child is None:
             continue
         value = found.check(child, problems)
         if not isinstance(value, Invalid):
-            values[item.name] = value
+            values[name] = value
     return cls(**values)
 
 
