@@ -59,8 +59,9 @@ test-cluster: $(VENV_TEST) ## The integration tests on a real cluster: make test
 	@test -n "$(KUBECONFIG)" || { echo "Name the cluster: make test-cluster KUBECONFIG=path" >&2; exit 1; }
 	@KUBECONFIG="$(abspath $(KUBECONFIG))" $(EXEC) python -m pytest tests/integration
 
-bench: $(VENV_TEST) ## Measure how long planning takes for small and large fleets
-	@$(EXEC) python tests/bench/bench.py
+bench: $(VENV_TEST) ## What a run costs, beside kubectl and the goals: make bench QUICK=1, make bench KUBECONFIG=path
+	@$(if $(KUBECONFIG),KUBECONFIG="$(abspath $(KUBECONFIG))") $(EXEC) python -m tests.bench.bench \
+		$(if $(QUICK),--quick) $(if $(TREE),--tree "$(TREE)")
 
 INVENTORY ?= playbooks/inventory/openedx
 dashboard: $(VENV_TEST) ## Write the dashboard of an inventory into build/dashboards: make dashboard INVENTORY=path

@@ -1,161 +1,277 @@
-# Copyright (c) 2026 queueops
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long a run takes, by size of the fleet, beside the least that kubernetes.core needs for the same objects.
+"""What a run costs, beside what it cost before planning moved to the controller, and beside the goals.
 
-Baseline, named "bare": a playbook of one kubernetes.core.k8s task that applies the same manifests from a file.
-The API is the emulator, which answers in about a millisecond: compare the figures with each other, not with a cluster.
+    make bench                      against the API emulator, a few minutes
+    make bench QUICK=1              fewer rounds
+    make bench KUBECONFIG=path      against a cluster with KEDA, in namespaces of its own that it removes
+    make bench TREE=path            another checkout's collection
+
+Compare ratios of one sitting: seconds depend on the machine and on what else it does.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
-import subprocess
-import sys
+import statistics
 import tempfile
-import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources
-from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
-from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
-from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import Layer
-from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 
-from tests.support.kubernetes_emulator import Emulator
+from tests.bench import planning
+from tests.bench.sites import RECORDED_PACE, Bench, Measured, bench, has_kubectl, manifests, variables
+from tests.checks import layout
 
-SIZES = (1, 10, 100, 1000)
-NAMESPACE = "bench"
+QUEUES, FEW_QUEUES = 50, 10
+NOT_RUN = "not run"
 
-DEPLOY = "queueops.celery.deploy"
-BARE = """
-- hosts: all
-  connection: local
-  gather_facts: false
-  tasks:
-    - kubernetes.core.k8s:
-        apply: true
-        definition: "{{ lookup('ansible.builtin.file', manifests) | from_yaml_all }}"
-"""
+#: Commit whose figures stand in the column "before": the last one whose role did everything in tasks of its own.
+BEFORE = "022645f"
+NOTHING = "- hosts: all\n  connection: local\n  gather_facts: false\n  tasks:\n    - ansible.builtin.debug:\n"
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One playbook run."""
+class Row:
+    """One line of the table.
 
-    seconds: float
-    changed: int
-    requests: int
-    processes: int
+    :param before: the figure of the commit BEFORE.
+    :param now: the figure of this sitting; none where it was not measured.
+    :param goal: what it should be at most.
+    :param remark: what one has to know to read it.
+    """
 
+    what: str
+    before: str
+    now: float | None
+    goal: float | None
+    unit: str = ""
+    remark: str = ""
 
-def variables(variants: int) -> dict[str, Any]:
-    """An inventory of that many scaled variants in services of up to fifty."""
-    services = {
-        f"service{number}": {"image": "bench:1", "queue_name": "{service}.{variant}"}
-        for number in range(-(-variants // 50))
-    }
-    config: dict[str, dict[str, Any]] = {name: {} for name in services}
-    for number in range(variants):
-        config[f"service{number // 50}"][f"v{number}"] = {"enable_keda": True, "min_replicas": 1, "probe": "none"}
-    return {
-        "celery_workers_namespace": NAMESPACE,
-        "celery_workers_broker": {"host": "redis"},
-        "celery_workers_services": services,
-        "celery_workers_config": config,
-    }
+    def __str__(self) -> str:
+        now = NOT_RUN if self.now is None else f"{self.now:.3g}{self.unit}"
+        goal = "-" if self.goal is None else f"{self.goal:g}{self.unit}"
+        verdict = "" if self.now is None or self.goal is None else "reached" if self.now <= self.goal else "MISSED"
+        return f"{self.what:<66} {self.before:>10} {now:>10} {goal:>8}  {verdict or '-':<8} {self.remark}".rstrip()
 
 
-def manifests(variants: int) -> tuple[list[dict[str, Any]], float]:
-    """The manifests of such an inventory, and the seconds they took to compute."""
-    given = variables(variants)
-    layers = tuple(Layer(name, value) for name, value in given.items() if name != "celery_workers_namespace")
-    start = time.perf_counter()
-    fleet = parse_fleet(Inventory(NAMESPACE, layers=layers))
-    found = [*worker_resources(fleet), *scaler_resources(fleet)]
-    return found, time.perf_counter() - start
+@dataclass(frozen=True)
+class Options:
+    """How much is measured.
+
+    :param rounds: how often each figure is taken; the median counts.
+    :param hosts: of the inventory whose manifests are written as files.
+    :param fleets: of the inventory whose hosts all run on the cluster.
+    """
+
+    rounds: int = 5
+    hosts: int = 100
+    fleets: int = 20
+    kubeconfig: str = ""
+    tree: Path = layout.TREE
 
 
-def play(emulator: Emulator, folder: Path, arguments: list[str]) -> Measured:
-    """Run a playbook and count what it did."""
-    environment = {
-        **os.environ,
-        "ANSIBLE_HOME": str(folder / "home"),
-        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-        "K8S_AUTH_KUBECONFIG": str(folder / "kubeconfig"),
-        "TMPDIR": str(folder),
-    }
-    before = len(emulator.requests)
-    start = time.perf_counter()
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(folder / "hosts.yml"), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - start
-    if done.returncode:
-        sys.exit(f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-    data = json.loads(done.stdout[done.stdout.index("{\n") :])
-    results = [item["hosts"]["bench"] for shown in data["plays"] for item in shown["tasks"] if "bench" in item["hosts"]]
-    modules = [item for item in results if not item.get("skipped") and str(item.get("action", "")) in MODULES]
-    return Measured(seconds, data["stats"]["bench"]["changed"], len(emulator.requests) - before, len(modules))
+def median(found: list[Measured], of: Callable[[Measured], float]) -> float:
+    """The middle one of several figures."""
+    return statistics.median(map(of, found))
 
 
-#: Modules that start a Python process; everything else runs in Ansible itself.
-MODULES = {
-    "kubernetes.core.k8s",
-    "queueops.celery.worker_info",
-    "queueops.celery.worker_specs",
-    "queueops.celery.keda_specs",
-    "queueops.celery.change_report",
-}
+def seconds(measured: Measured) -> float:
+    """How long somebody waits."""
+    return measured.seconds
 
 
-def prepare(folder: Path, emulator: Emulator, variants: int) -> list[dict[str, Any]]:
-    """Files of one size."""
-    emulator.write_kubeconfig(folder / "kubeconfig")
-    host = {**variables(variants), "ansible_python_interpreter": sys.executable}
-    (folder / "hosts.yml").write_text(yaml.safe_dump({"celery_fleets": {"hosts": {"bench": host}}}))
-    (folder / "bare.yml").write_text(BARE)
-    found, _seconds = manifests(variants)
-    (folder / "manifests.yaml").write_text(yaml.safe_dump_all(found))
+def processor(measured: Measured) -> float:
+    """What it keeps a processor busy."""
+    return measured.processor
+
+
+# Against kubectl, and by size
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Runs of the role and of kubectl over the same objects, one after the other."""
+
+    first: list[Measured]
+    unchanged: list[Measured]
+    kubectl_first: list[Measured]
+    kubectl_unchanged: list[Measured]
+
+
+def pairs(place: Bench, queues: int, rounds: int, with_kubectl: bool) -> Pairs:
+    """Each round in namespaces of its own, so that a first run finds nothing."""
+    found = Pairs([], [], [], [])
+    for number in range(rounds):
+        mine = place.namespace("bench")
+        host = {"bench": {**variables(queues), "celery_workers_namespace": mine}}
+        inventory = place.inventory(f"queues-{queues}-{number}", host, {})
+        if with_kubectl:
+            theirs = place.namespace("bench-kubectl")
+            path = place.folder / f"manifests-{number}.yaml"
+            path.write_text(yaml.safe_dump_all(manifests(queues, theirs)), encoding="utf-8")
+            found.kubectl_first.append(place.kubectl(path))
+        found.first.append(place.deploy(inventory))
+        if with_kubectl:
+            found.kubectl_unchanged.append(place.kubectl(path))
+        found.unchanged.append(place.deploy(inventory))
     return found
 
 
-def measure(variants: int) -> str:
-    """One line of the table."""
-    computed = min(manifests(variants)[1] for _attempt in range(3))
-    with tempfile.TemporaryDirectory() as name, Emulator(namespaces=[NAMESPACE]) as emulator:
-        folder = Path(name)
-        objects = len(prepare(folder, emulator, variants))
-        bare = [str(folder / "bare.yml"), "-e", f"manifests={folder}/manifests.yaml"]
-        bare_first, bare_again = play(emulator, folder, bare), play(emulator, folder, bare)
-        emulator.reset()
-        first = play(emulator, folder, [DEPLOY])
-        versions = [item["metadata"]["resourceVersion"] for item in emulator.objects("Deployment", NAMESPACE)]
-        again = play(emulator, folder, [DEPLOY])
-        moved = versions != [item["metadata"]["resourceVersion"] for item in emulator.objects("Deployment", NAMESPACE)]
-    if again.changed or moved:
-        sys.exit(f"{variants} variants: a second run changed something")
-    return (
-        f"{variants:>8} {objects:>8} {computed:>9.3f} {first.seconds:>8.1f} {again.seconds:>8.1f} "
-        f"{bare_first.seconds:>8.1f} {bare_again.seconds:>8.1f} {first.seconds / bare_first.seconds:>6.2f} "
-        f"{again.seconds / bare_again.seconds:>6.2f} {first.requests / objects:>9.2f} {again.requests / objects:>9.2f} "
-        f"{again.processes:>9}"
+def against_kubectl(found: Pairs, real: bool, paced: bool) -> Iterator[Row]:
+    """The two rows whose measure is kubectl."""
+    where = "" if real else ", emulator at a server's pace" if paced else ", emulator"
+    cases = (
+        ("unchanged run", found.unchanged, found.kubectl_unchanged, "3.1", 0.7),
+        ("first run", found.first, found.kubectl_first, "4 to 6", 1.6),
     )
+    for name, ours, theirs, before, goal in cases:
+        what = f"{name}, {QUEUES} scaled queues, times kubectl{where}"
+        if not theirs:
+            yield Row(what, before, None, goal, remark="not run: kubectl is missing")
+            continue
+        ratio = statistics.median(one.seconds / other.seconds for one, other in zip(ours, theirs, strict=True))
+        shown = f"{median(ours, seconds):.2f} s against {median(theirs, seconds):.2f} s; {_share(ours, theirs, real)}"
+        # An emulator answers at once, so that only the programs themselves are compared.
+        judged = goal if real or paced else None
+        yield Row(what, before if judged else "-", ratio, judged, remark=shown)
+
+
+def _share(ours: list[Measured], theirs: list[Measured], real: bool) -> str:
+    if real:
+        return f"processor {median(ours, processor):.2f} s against {median(theirs, processor):.2f} s"
+    part = [100 * statistics.median(one.emulator / one.seconds for one in found) for found in (ours, theirs)]
+    requests = f"{ours[-1].requests} against {theirs[-1].requests} requests"
+    return f"{requests}; the emulator's share {part[0]:.0f} % and {part[1]:.0f} %"
+
+
+def by_size(few: Pairs, many: Pairs) -> Iterator[Row]:
+    """What one more scaled queue costs."""
+    for name, before, goal, one, other in (
+        ("unchanged", BY_SIZE["unchanged"], 5, few.unchanged, many.unchanged),
+        ("first", BY_SIZE["first"], 25, few.first, many.first),
+    ):
+        costs = [
+            1000 * (median(other, figure) - median(one, figure)) / (QUEUES - FEW_QUEUES)
+            for figure in (processor, seconds)
+        ]
+        remark = f"of processor time; {costs[1]:.1f} ms by the clock"
+        yield Row(f"an extra scaled queue, {name}", before, costs[0], goal, " ms", remark)
+
+
+# Programs and parses
+
+
+def counted(place: Bench) -> Iterator[Row]:
+    """What an unchanged run starts, and how often it reads its inventory."""
+    mine = place.namespace("bench")
+    inventory = place.inventory("counted", {"bench": {**variables(3), "celery_workers_namespace": mine}}, {})
+    place.deploy(inventory)
+    found = place.counted(inventory)
+    (place.folder / "nothing.yml").write_text(NOTHING, encoding="utf-8")
+    bare = place.counted(inventory, str(place.folder / "nothing.yml"))
+    started = len(found.programs) - len(bare.programs)
+    yield Row("programs that an unchanged run starts beside Ansible itself", COUNTED["programs"], started, 1)
+    yield Row("inventory parses a run and host", COUNTED["parses"], found.parses, 1)
+
+
+# Many hosts
+
+
+def sample_forks() -> int:
+    """Forks of the ansible.cfg of the sample inventories; 20 where they have none."""
+    for path in sorted((layout.ROOT / "playbooks" / "inventory").glob("*/ansible.cfg")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            name, _equals, value = line.partition("=")
+            if name.strip() == "forks":
+                return int(value)
+    return 20
+
+
+def as_files(place: Bench, hosts: int) -> Iterator[Row]:
+    """Manifest files of many hosts, the second time."""
+    shared = {
+        **variables(FEW_QUEUES),
+        "celery_workers_output": "manifests",
+        "celery_workers_manifests_dir": str(place.folder / "manifests"),
+    }
+    names = {f"host{number:03}": {"celery_workers_namespace": f"shop{number}"} for number in range(hosts)}
+    inventory = place.inventory("files", names, shared)
+    place.deploy(inventory, ANSIBLE_FORKS=str(sample_forks()))
+    (place.folder / "nothing.yml").write_text(NOTHING, encoding="utf-8")
+    bare = place.deploy(inventory, str(place.folder / "nothing.yml"))
+    for forks in (5, sample_forks()):
+        found = place.deploy(inventory, ANSIBLE_FORKS=str(forks))
+        remark = (
+            f"{found.processor:.0f} s of processor time; one empty task of Ansible over these hosts takes "
+            f"{bare.seconds:.1f} s and {bare.processor:.1f} s"
+        )
+        what = f"{hosts} hosts of {FEW_QUEUES} queues as files, unchanged, {forks} forks"
+        yield Row(what, FILES if hosts == 100 else "-", found.seconds, 12 if hosts == 100 else None, " s", remark)
+
+
+def fleets(place: Bench, number: int) -> Iterator[Row]:
+    """Many fleets on one cluster, the second time."""
+    names = {f"fleet{index:03}": {"celery_workers_namespace": place.namespace("bench")} for index in range(number)}
+    inventory = place.inventory("fleets", names, variables(FEW_QUEUES))
+    place.deploy(inventory)
+    found = place.deploy(inventory)
+    what = f"{number} fleets of {FEW_QUEUES} queues on a cluster, unchanged, each"
+    yield Row(what, FLEETS, found.processor / number, 0.6, " s", "of processor time")
+
+
+#: Figures of the commit BEFORE, by this program on one machine in one sitting with today's.
+BY_SIZE = {"unchanged": "30 ms", "first": "60 ms"}
+COUNTED = {"programs": "6", "parses": "11"}
+FILES, FLEETS = "150 s", "5.7 s"
+
+
+def rows(options: Options) -> Iterator[Row]:
+    """Every line of the table."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
+        for story in ("plain", "paced"):
+            (Path(name) / story).mkdir()
+        place = opened.enter_context(bench(Path(name) / "plain", options.kubeconfig, options.tree))
+        real = place.cluster.emulator is None
+        many = pairs(place, QUEUES, options.rounds, has_kubectl())
+        yield from against_kubectl(many, real, paced=False)
+        if not real:
+            paced = opened.enter_context(bench(Path(name) / "paced", tree=options.tree, paced=True))
+            yield from against_kubectl(pairs(paced, QUEUES, options.rounds, has_kubectl()), real, paced=True)
+        yield from by_size(pairs(place, FEW_QUEUES, options.rounds, with_kubectl=False), many)
+        yield from counted(place)
+        yield from as_files(place, options.hosts)
+        yield from fleets(place, options.fleets)
 
 
 def main() -> None:
-    """Print the table. Sizes may be given as arguments."""
-    sizes = [int(word) for word in sys.argv[1:]] or SIZES
-    print("Seconds; ratios are the role's time over the bare task's. The second run changed nothing in any line.")
-    print(
-        f"{'variants':>8} {'objects':>8} {'compute':>9} {'first':>8} {'second':>8} {'bare 1st':>8} {'bare 2nd':>8} "
-        f"{'ratio':>6} {'ratio':>6} {'req/obj 1':>9} {'req/obj 2':>9} {'processes':>9}"
-    )
-    for size in sizes:
-        print(measure(size), flush=True)
+    """Print the table, and how long planning takes by size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, hosts and fleets")
+    parser.add_argument("--tree", type=Path, help="another checkout; run its checks once before, so that it is linked")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[1, 10, 100], help="variants of the table by size")
+    given = parser.parse_args()
+    tree = given.tree.resolve() / "build" / "tree" if given.tree else layout.TREE
+    kubeconfig = os.environ.get("KUBECONFIG", "")
+    size = (2, 20, 5) if given.quick else (5, 100, 20)
+    options = Options(*size, kubeconfig=kubeconfig, tree=tree)
+    where = "a cluster" if kubeconfig else "the API emulator"
+    print(f"Against {where}; medians of {options.rounds}. Before: commit {BEFORE}.")
+    if not kubeconfig:
+        pace = ", ".join(f"{name} {1000 * value:g}" for name, value in RECORDED_PACE.items())
+        print(
+            "The emulator answers faster than any server, which helps kubectl: it does little else than ask.\n"
+            f"At a server's pace it waits first, in milliseconds: {pace}."
+        )
+    print(f"{'what':<66} {'before':>10} {'now':>10} {'goal':>8}  {'verdict':<8} remark")
+    for row in rows(options):
+        print(row, flush=True)
+    if given.sizes and not kubeconfig:
+        print()
+        planning.show(given.sizes)
 
 
 if __name__ == "__main__":

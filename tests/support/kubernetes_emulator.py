@@ -25,8 +25,9 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +35,7 @@ from typing import Any
 
 import yaml
 
-from ._api import Answer, Api
+from ._api import APPLY_PATCH, Answer, Api
 from ._controllers import Controllers
 from ._defaults import apply_defaults
 from ._exec import CannotStart, ExecHandler, ExecRequest, ExecResult, Execution
@@ -112,12 +113,15 @@ class Emulator:
         forbidden_token: str = FORBIDDEN_TOKEN,
         forbidden_user: str = FORBIDDEN_USER,
         accepts_apply: bool = False,
+        pace: Mapping[str, float] | None = None,
     ) -> None:
         """A cluster that has nothing in it but namespaces.
 
         :param accepts_apply: whether `kubectl apply --server-side` is answered. The emulator knows no owners of fields,
             so nothing that an apply leaves out goes away, and no conflict arises: good for measuring only.
+        :param pace: seconds after which requests are answered, by method, LIST and APPLY among them.
         """
+        self._pace = pace or {}
         self.token = token
         self.forbidden_token = forbidden_token
         self.requests: list[RecordedRequest] = []
@@ -340,6 +344,8 @@ class Emulator:
     # Requests
 
     def _handle(self, request: HttpRequest) -> HttpResponse | Upgrade | None:
+        if self._pace:
+            time.sleep(self._pace.get(_pace_of(request), 0))
         with self._lock:
             scripted = next((one for one in self._scripted if one.takes(request)), None)
             response = scripted.response if scripted else self._answer(request)
@@ -369,6 +375,15 @@ class Emulator:
         if isinstance(answer, Upgrade):
             return answer
         return HttpResponse(answer.code, answer.body, answer.warnings)
+
+
+def _pace_of(request: HttpRequest) -> str:
+    """What a request counts as where requests take time."""
+    if request.content_type == APPLY_PATCH:
+        return "APPLY"
+    # A list ends with the plural of its kind, below the namespace.
+    is_list = request.method == "GET" and request.path.partition("/namespaces/")[2].count("/") == 1
+    return "LIST" if is_list else request.method
 
 
 def _recorded(request: HttpRequest, status: int, state: tuple[Json, ...]) -> RecordedRequest:
