@@ -154,6 +154,8 @@ problems:
   elements: str
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.queueops.celery.plugins.module_utils._build.alerts import alert_table
 from ansible_collections.queueops.celery.plugins.module_utils._build.dashboards import dashboard_file, dashboard_text
@@ -185,10 +187,13 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholde
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
 
 
-def main() -> None:
-    """Entry point."""
+def main(make: Any = None) -> None:
+    """Entry point.
+
+    :param make: what makes the module, where it does not run as a program.
+    """
     spec = {**fleet_options(), **observed_option(), **routing_options()}
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    module = (make or AnsibleModule)(argument_spec=spec, supports_check_mode=True)
     params = module.params
     observed = observed_from_data(params["observed"])
     fleet = read_fleet(module, observed)

@@ -105,6 +105,8 @@ problems:
   elements: str
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.queueops.celery.plugins.module_utils._build.flower import flower_resources, flower_table
 from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import generated
@@ -114,10 +116,13 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholde
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
 
 
-def main() -> None:
-    """Entry point."""
+def main(make: Any = None) -> None:
+    """Entry point.
+
+    :param make: what makes the module, where it does not run as a program.
+    """
     spec = {**fleet_options(), **observed_option(), "flower_enabled": {"type": "bool", "default": True}}
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    module = (make or AnsibleModule)(argument_spec=spec, supports_check_mode=True)
     observed = observed_from_data(module.params["observed"])
     fleet = read_fleet(module, observed)
     exit_without_placeholders(

@@ -110,6 +110,8 @@ problems:
   elements: str
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources, scaler_table
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
@@ -118,9 +120,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholde
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
 
 
-def main() -> None:
-    """Entry point."""
-    module = AnsibleModule(argument_spec={**fleet_options(), **observed_option()}, supports_check_mode=True)
+def main(make: Any = None) -> None:
+    """Entry point.
+
+    :param make: what makes the module, where it does not run as a program.
+    """
+    module = (make or AnsibleModule)(argument_spec={**fleet_options(), **observed_option()}, supports_check_mode=True)
     observed = observed_from_data(module.params["observed"])
     fleet = read_fleet(module, observed)
     # The warnings of the inventory are those of worker_specs; nobody wants to read them twice.

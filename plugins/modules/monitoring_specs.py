@@ -120,6 +120,8 @@ problems:
   elements: str
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.queueops.celery.plugins.module_utils._build.alerts import alert_table, rule_groups
 from ansible_collections.queueops.celery.plugins.module_utils._build.dashboards import dashboard_file, dashboard_text
@@ -130,9 +132,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholde
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
 
 
-def main() -> None:
-    """Entry point."""
-    module = AnsibleModule(argument_spec={**fleet_options(), **observed_option()}, supports_check_mode=True)
+def main(make: Any = None) -> None:
+    """Entry point.
+
+    :param make: what makes the module, where it does not run as a program.
+    """
+    module = (make or AnsibleModule)(argument_spec={**fleet_options(), **observed_option()}, supports_check_mode=True)
     observed = observed_from_data(module.params["observed"])
     fleet = read_fleet(module, observed)
     monitoring = fleet.monitoring

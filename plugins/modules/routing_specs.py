@@ -130,6 +130,8 @@ problems:
   elements: str
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.queueops.celery.plugins.module_utils._build.routing import (
     RoutingOptions,
@@ -148,10 +150,15 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholde
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
 
 
-def main() -> None:
-    """Entry point."""
+def main(make: Any = None) -> None:
+    """Entry point.
+
+    :param make: what makes the module, where it does not run as a program.
+    """
     own = {**routing_options(), "transport_options": {"type": "dict", "default": {}}}
-    module = AnsibleModule(argument_spec={**fleet_options(), **observed_option(), **own}, supports_check_mode=True)
+    module = (make or AnsibleModule)(
+        argument_spec={**fleet_options(), **observed_option(), **own}, supports_check_mode=True
+    )
     params = module.params
     # The warnings of the inventory are those of worker_specs; nobody wants to read them twice.
     fleet = read_fleet(module, observed_from_data(params["observed"]))

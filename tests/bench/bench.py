@@ -183,7 +183,7 @@ def counted(place: Bench) -> Iterator[Row]:
 
 def sample_forks() -> int:
     """Forks of the ansible.cfg of the sample inventories; 20 where they have none."""
-    for path in sorted((layout.ROOT / "playbooks" / "inventory").glob("*/ansible.cfg")):
+    for path in sorted((layout.ROOT / "playbooks" / "inventory").rglob("ansible.cfg")):
         for line in path.read_text(encoding="utf-8").splitlines():
             name, _equals, value = line.partition("=")
             if name.strip() == "forks":

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What runs start and ask for. Counted, never timed: `make bench` has the seconds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.checks import layout
+from tests.support.run_counter import RunCounter
+
+from .cluster import Cluster, namespaces, new_namespace_name
+from .playbook import VENV_TEST, Player, write_inventory
+
+Json = dict[str, Any]
+
+CANARY = "canary-Tr0ub4dor"
+#: The controller's Python, and the same one under another name: with it modules run as they do on another machine.
+HERE, THERE = "{{ ansible_playbook_python }}", str(VENV_TEST / "bin" / "python3")
+SPECS = ("worker_specs", "keda_specs", "fleet_specs", "flower_specs", "monitoring_specs", "routing_specs")
+GOOD: Json = {
+    "namespace": "shop",
+    "services": {"shop": {"image": "shop:1", "queue_name": "{variant}"}},
+    "config": {"shop": {"default": {"enable_keda": True}, "high": {"replicas": 2}}},
+    "broker": {"host": "redis"},
+}
+#: Refused by the model, by the argument spec, for a key that there is not, and for one that is missing.
+BAD: list[Json] = [
+    {**GOOD, "config": {"shop": {"default": {"replicas": -1}}}},
+    {**GOOD, "output": "nowhere"},
+    {**GOOD, "namespac": "shop"},
+    {},
+]
+
+
+def play(folder: Path, tasks: list[Json], interpreter: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run tasks on localhost, counted."""
+    variables = {"ansible_python_interpreter": interpreter}
+    content = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables, "tasks": tasks}
+    path = folder / "play.yml"
+    path.write_text(yaml.safe_dump([content]), encoding="utf-8")
+    env = layout.environment(VENV_TEST, HOME=str(folder), ANSIBLE_HOME=str(folder / "home"))
+    env |= RunCounter(folder / "counted").environment({})
+    command = ["ansible-playbook", str(path), *options]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd=folder)
+
+
+def answers(folder: Path, interpreter: str) -> tuple[list[Json], int]:
+    """What modules return for what is right and what is wrong, and how many of them ran as programs."""
+    calls = [(name, GOOD, False) for name in SPECS]
+    calls += [("worker_specs", GOOD, True), *(("worker_specs", bad, False) for bad in BAD)]
+    tasks: list[Json] = [
+        {f"queueops.celery.{name}": given, "register": f"said{number}", "ignore_errors": True, "check_mode": checks}
+        for number, (name, given, checks) in enumerate(calls)
+    ]
+    names = ", ".join(str(task["register"]) for task in tasks)
+    target = folder / "answers.json"
+    tasks.append({"ansible.builtin.copy": {"content": f"{{{{ [{names}] | to_json }}}}", "dest": str(target)}})
+    run = play(folder, tasks, interpreter)
+    assert run.returncode == 0, run.stdout + run.stderr
+    programs = RunCounter(folder / "counted").counts().programs
+    started = sum("AnsiballZ" in command and "_specs" in command and "rm -f" not in command for command in programs)
+    return json.loads(target.read_text(encoding="utf-8")), started
+
+
+def test_modules_that_only_compute_take_no_process_and_say_the_same(tmp_path: Path) -> None:
+    here, cheap = answers(tmp_path, HERE)
+    there, dear = answers(tmp_path, THERE)
+    assert cheap == 0
+    assert dear >= len(there)
+    assert [answer["failed"] for answer in here] == [False] * (len(SPECS) + 1) + [True] * len(BAD)
+    assert here == there
+
+
+def test_a_secret_that_they_refuse_is_not_printed(tmp_path: Path) -> None:
+    given = {**GOOD, "broker": {"host": "redis", "password": CANARY}}
+    tasks = [{f"queueops.celery.{name}": given, "ignore_errors": True} for name in ("worker_specs", "fleet_specs")]
+    run = play(tmp_path, tasks, HERE, "-vvvv")
+    assert run.stdout.count("must not reach a module") >= len(tasks)
+    assert CANARY not in run.stdout + run.stderr
+
+
+def test_an_unchanged_run_starts_no_program_and_asks_as_often_for_any_size(
+    cluster: Cluster, folder: Path, player: Player
+) -> None:
+    asked = []
+    for queues in (1, 6):
+        name = new_namespace_name("costs")
+        config = {f"queue{number}": {"enable_keda": True, "min_replicas": 1} for number in range(queues)}
+        host = {"celery_workers_namespace": name, "celery_workers_config": {"shop": config}}
+        shared = {
+            "celery_workers_services": GOOD["services"],
+            "celery_workers_broker": {"host": "redis"},
+            "celery_workers_wait": False,
+            "ansible_python_interpreter": HERE,
+        }
+        inventory = write_inventory(folder, {"one": host}, shared, name=f"size{queues}")
+        counter = RunCounter(folder / "counted")
+        with namespaces(cluster, name):
+            first = player.keep(player.start("deploy", inventory, env=counter.environment({})).finish())
+            assert first.changed("one")
+            sending = counter.counts()
+            before = len(cluster.emulator.requests) if cluster.emulator else 0
+            second = player.keep(player.start("deploy", inventory, env=counter.environment({})).finish())
+            assert not second.changed("one")
+            counts = counter.counts()
+            asked.append([request.path.replace(name, "") for request in _since(cluster, before)])
+        assert [command for command in sending.programs if "AnsiballZ_k8s" in command]
+        assert not [command for command in counts.programs if "AnsiballZ" in command]
+        assert counts.parses == 1
+    # On a real cluster nobody logs requests.
+    assert asked[0] == asked[1]
+
+
+def _since(cluster: Cluster, before: int) -> list[Any]:
+    return cluster.emulator.requests[before:] if cluster.emulator else []
