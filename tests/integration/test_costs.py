@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from tests.checks import layout
-from tests.support.run_counter import RunCounter
+from tests.support.run_counter import Counts, RunCounter
 
 from .cluster import Cluster, namespaces, new_namespace_name
-from .playbook import VENV_TEST, Player, write_inventory
+from .playbook import VENV_TEST, write_inventory
 
 Json = dict[str, Any]
 
@@ -37,16 +37,22 @@ BAD: list[Json] = [
 ]
 
 
+def run(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook, counted. Not from a process that is warm already, which is counted no more."""
+    env = layout.environment(VENV_TEST, HOME=str(folder), ANSIBLE_HOME=str(folder / "home"), **environment)
+    env |= RunCounter(folder / "counted").environment({})
+    return subprocess.run(
+        ["ansible-playbook", *command], env=env, capture_output=True, text=True, check=False, cwd=folder
+    )
+
+
 def play(folder: Path, tasks: list[Json], interpreter: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run tasks on localhost, counted."""
+    """Run tasks on localhost."""
     variables = {"ansible_python_interpreter": interpreter}
     content = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables, "tasks": tasks}
     path = folder / "play.yml"
     path.write_text(yaml.safe_dump([content]), encoding="utf-8")
-    env = layout.environment(VENV_TEST, HOME=str(folder), ANSIBLE_HOME=str(folder / "home"))
-    env |= RunCounter(folder / "counted").environment({})
-    command = ["ansible-playbook", str(path), *options]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd=folder)
+    return run(folder, str(path), *options)
 
 
 def answers(folder: Path, interpreter: str) -> tuple[list[Json], int]:
@@ -60,8 +66,8 @@ def answers(folder: Path, interpreter: str) -> tuple[list[Json], int]:
     names = ", ".join(str(task["register"]) for task in tasks)
     target = folder / "answers.json"
     tasks.append({"ansible.builtin.copy": {"content": f"{{{{ [{names}] | to_json }}}}", "dest": str(target)}})
-    run = play(folder, tasks, interpreter)
-    assert run.returncode == 0, run.stdout + run.stderr
+    done = play(folder, tasks, interpreter)
+    assert done.returncode == 0, done.stdout + done.stderr
     programs = RunCounter(folder / "counted").counts().programs
     started = sum("AnsiballZ" in command and "_specs" in command and "rm -f" not in command for command in programs)
     return json.loads(target.read_text(encoding="utf-8")), started
@@ -79,14 +85,12 @@ def test_modules_that_only_compute_take_no_process_and_say_the_same(tmp_path: Pa
 def test_a_secret_that_they_refuse_is_not_printed(tmp_path: Path) -> None:
     given = {**GOOD, "broker": {"host": "redis", "password": CANARY}}
     tasks = [{f"queueops.celery.{name}": given, "ignore_errors": True} for name in ("worker_specs", "fleet_specs")]
-    run = play(tmp_path, tasks, HERE, "-vvvv")
-    assert run.stdout.count("must not reach a module") >= len(tasks)
-    assert CANARY not in run.stdout + run.stderr
+    done = play(tmp_path, tasks, HERE, "-vvvv")
+    assert done.stdout.count("must not reach a module") >= len(tasks)
+    assert CANARY not in done.stdout + done.stderr
 
 
-def test_an_unchanged_run_starts_no_program_and_asks_as_often_for_any_size(
-    cluster: Cluster, folder: Path, player: Player
-) -> None:
+def test_an_unchanged_run_starts_no_program_and_asks_as_often_for_any_size(cluster: Cluster, folder: Path) -> None:
     asked = []
     for queues in (1, 6):
         name = new_namespace_name("costs")
@@ -99,21 +103,23 @@ def test_an_unchanged_run_starts_no_program_and_asks_as_often_for_any_size(
             "ansible_python_interpreter": HERE,
         }
         inventory = write_inventory(folder, {"one": host}, shared, name=f"size{queues}")
-        counter = RunCounter(folder / "counted")
         with namespaces(cluster, name):
-            first = player.keep(player.start("deploy", inventory, env=counter.environment({})).finish())
-            assert first.changed("one")
-            sending = counter.counts()
+            sending = deploy(cluster, folder, inventory, changes=True)
             before = len(cluster.emulator.requests) if cluster.emulator else 0
-            second = player.keep(player.start("deploy", inventory, env=counter.environment({})).finish())
-            assert not second.changed("one")
-            counts = counter.counts()
+            counts = deploy(cluster, folder, inventory, changes=False)
             asked.append([request.path.replace(name, "") for request in _since(cluster, before)])
         assert [command for command in sending.programs if "AnsiballZ_k8s" in command]
         assert not [command for command in counts.programs if "AnsiballZ" in command]
         assert counts.parses == 1
     # On a real cluster nobody logs requests.
     assert asked[0] == asked[1]
+
+
+def deploy(cluster: Cluster, folder: Path, inventory: Path, changes: bool) -> Counts:
+    done = run(folder, "-i", str(inventory), "queueops.celery.deploy", K8S_AUTH_KUBECONFIG=str(cluster.kubeconfig))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"changed={int(changes)} " in done.stdout.partition("PLAY RECAP")[2]
+    return RunCounter(folder / "counted").counts()
 
 
 def _since(cluster: Cluster, before: int) -> list[Any]:

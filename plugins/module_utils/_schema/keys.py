@@ -85,7 +85,7 @@ def read(cls: type[T], node: Branch, problems: Problems, **computed: Any) -> T:
     the noted problem stops the run anyway.
     """
     values: dict[str, Any] = dict(computed)
-    for name, found in _keys_of(cls):
+    for name, found in _keys_of(cls):  # type: ignore[arg-type]  # every class is hashable
         child = node.get(name)
         if child is None:
             continue

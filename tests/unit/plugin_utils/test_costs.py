@@ -9,6 +9,7 @@ import copy
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 from ansible_collections.queueops.celery.plugins.plugin_utils import _fleet_run
 
 from tests.unit.inventories import IMAGE
@@ -28,11 +29,10 @@ def scaled(queues: int) -> Object:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every inventory that a run reads."""
     found: list[Any] = []
-    read = _fleet_run.parse_fleet
 
     def counted(inventory: Any, *more: Any, **named: Any) -> Any:
         found.append(inventory)
-        return read(inventory, *more, **named)
+        return parse_fleet(inventory, *more, **named)
 
     monkeypatch.setattr(_fleet_run, "parse_fleet", counted)
     return found
