@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.constants import DEFAULT_LOCAL_TMP
 from ansible.errors import AnsibleError
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
@@ -63,6 +68,24 @@ class Hosts:
                 continue
             if place is not None:
                 yield place
+
+    def places_for_all(self, names: Sequence[str]) -> list[Place]:
+        """The same for a task that every host runs: the first of them looks, and the others read what it found.
+
+        Ansible takes milliseconds to collect the variables of another host, so looking at all of them from each of
+        them would take a play of a hundred hosts a minute.
+        """
+        batch = json.dumps([self._action._task._uuid, list(map(str, self._task_vars.get("ansible_play_batch") or []))])
+        kept = Path(DEFAULT_LOCAL_TMP) / f"places-{hashlib.sha256(batch.encode()).hexdigest()}.json"
+        found = _read_places(kept)
+        if found is None:
+            found = list(self.places(names))
+            _keep_places(kept, found)
+        # A host's own variables are as its task sees them.
+        host = str(self._task_vars.get("inventory_hostname"))
+        by_host = {place.host: place for place in found if place.host != host}
+        by_host |= {place.host: place for place in self.places([host])}
+        return [by_host[name] for name in names if name in by_host]
 
     def _place(self, name: str) -> Place | None:
         variables = self._variables(name)
@@ -126,6 +149,23 @@ class _Variables:
     def value(self, name: str) -> Any:
         """One of them as plain data."""
         return plain(self._templar.template(self._available[name]))
+
+
+def _read_places(path: Path) -> list[Place] | None:
+    """Places that another process has found; None if none has yet."""
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+        return [Place(**{**item, "cluster": tuple(item["cluster"])}) for item in listed]
+    except (OSError, ValueError):
+        return None
+
+
+def _keep_places(path: Path, places: Iterable[Place]) -> None:
+    """Write them for other processes, at once and whole. Nobody misses them if that cannot be done."""
+    spare = path.with_suffix(f".{os.getpid()}")
+    with contextlib.suppress(OSError):
+        spare.write_text(json.dumps([asdict(place) for place in places]), encoding="utf-8")
+        spare.replace(path)
 
 
 def _extra_variables(action: Any) -> Mapping[str, Any]:

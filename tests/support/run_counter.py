@@ -17,10 +17,12 @@ class Counts:
 
     :param programs: command of each program that was started, ansible-playbook itself left out.
     :param parses: how often an inventory was parsed.
+    :param places: how often it was worked out where the fleet of a host lives.
     """
 
     programs: tuple[str, ...]
     parses: int
+    places: int
 
 
 @dataclass(frozen=True)
@@ -42,4 +44,5 @@ class RunCounter:
         lines = [line.partition(" ") for line in self.log.read_text(encoding="utf-8").splitlines()]
         self.log.unlink()
         programs = tuple(detail for what, _space, detail in lines if what == "start")
-        return Counts(programs, sum(what == "parse_fleet" for what, _space, _detail in lines))
+        calls = [detail for what, _space, detail in lines if what == "call"]
+        return Counts(programs, calls.count("parse_fleet"), calls.count("place_of"))

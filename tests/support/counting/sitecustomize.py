@@ -13,7 +13,7 @@ from typing import Any
 
 _LOG = os.environ.get("RUN_COUNTER_LOG", "")
 #: Functions whose calls are counted.
-_COUNTED = ("parse_fleet",)
+_COUNTED = ("parse_fleet", "place_of")
 _STARTS = ("subprocess.Popen", "os.posix_spawn", "os.system")
 
 
@@ -34,7 +34,7 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
 
 def _called(frame: FrameType, event: str, _argument: Any) -> None:
     if event == "call" and frame.f_code.co_name in _COUNTED:
-        _note(frame.f_code.co_name, frame.f_code.co_filename)
+        _note("call", frame.f_code.co_name)
 
 
 if _LOG:

@@ -9,11 +9,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.support.run_counter import RunCounter
 
 MODULE = "inventory_check"
 
@@ -24,14 +27,22 @@ SHARED = {
 }
 
 
-def play(folder: Path, inventory: dict[str, Any], task: dict[str, Any], *options: str, **keywords: Any) -> Any:
+def play(
+    folder: Path,
+    inventory: dict[str, Any],
+    task: dict[str, Any],
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    **keywords: Any,
+) -> Any:
     """Run one play with one task of the module, and return its exit code and what it printed."""
     (folder / "hosts.yml").write_text(yaml.safe_dump({"celery_fleets": {"hosts": inventory, "vars": SHARED}}))
     written = {"hosts": "celery_fleets", "connection": "local", "gather_facts": False, **keywords}
     written["tasks"] = [{f"queueops.celery.{MODULE}": task}]
     (folder / "play.yml").write_text(yaml.safe_dump([written]))
     command = [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.yml", "play.yml", *options]
-    environment = {**os.environ, "ANSIBLE_HOME": str(folder / "home"), "HOME": str(folder), "COLUMNS": "10000"}
+    environment = {**os.environ, **(environment or {}), "ANSIBLE_HOME": str(folder / "home"), "HOME": str(folder)}
+    environment["COLUMNS"] = "10000"
     for name in ("KUBECONFIG", "K8S_AUTH_KUBECONFIG", "K8S_AUTH_CONTEXT"):
         environment.pop(name, None)
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -53,6 +64,23 @@ def test_a_namespace_that_only_the_play_names_counts(tmp_path: Path) -> None:
     done = play(tmp_path, hosts, {}, "--limit=south,west", **shared)
     assert "north and south describe one fleet: namespace learn-x" in done.stdout + done.stderr
     assert "west                       : ok=1" in done.stdout
+
+
+def test_many_hosts_are_not_looked_at_from_each_of_them(tmp_path: Path) -> None:
+    hosts = {f"host{number}": {"celery_workers_namespace": f"shop{number}"} for number in range(8)}
+    counter = RunCounter(tmp_path / "counted")
+    environment = {**counter.environment(os.environ), "ANSIBLE_FORKS": "1"}
+    assert play(tmp_path, hosts, {}, environment=environment).returncode == 0
+    # Once for all, and each host for itself.
+    assert counter.counts().places == 2 * len(hosts)
+
+
+def test_a_host_is_where_its_own_task_sees_it(tmp_path: Path) -> None:
+    hosts = {name: {"celery_workers_namespace": name} for name in ("north", "south")}
+    moved = {"ansible.builtin.set_fact": {"celery_workers_namespace": "north"}, "when": "inventory_hostname == 'south'"}
+    done = play(tmp_path, hosts, {}, pre_tasks=[moved])
+    assert done.returncode == 2
+    assert "north and south describe one fleet" in done.stdout + done.stderr
 
 
 def test_hosts_that_another_play_is_for_do_not_count(tmp_path: Path) -> None:
