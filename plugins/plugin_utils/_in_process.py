@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: modules that only compute run in the process of the controller where they are called there.
+"""Modules that only compute run in the process of the controller where they are called there.
 
 On another machine, as another user and with another interpreter they run as modules do.
 """

@@ -70,16 +70,8 @@ class DirectCluster(Cluster):
 
     live: dict[tuple[str, str], Object] = field(default_factory=dict)
 
-    def namespace_exists(self) -> bool:
-        """As of L(Cluster)."""
-        try:
-            self._get(f"/api/v1/namespaces/{self.namespace}")
-        except Exception as error:  # the client raises one class per status, and others for the network
-            status = getattr(error, "status", None)
-            if status in (403, 404):
-                return bool(status == 403)
-            raise self._explained(error) from error
-        return True
+    def _read_namespace(self) -> None:
+        self._get(f"/api/v1/namespaces/{self.namespace}")
 
     def list_objects(
         self, kind: str, api_version: str, metadata_only: bool = False, selector: str | None = None
@@ -92,7 +84,7 @@ class DirectCluster(Cluster):
         prefix = "/api/v1" if api_version == "v1" else f"/apis/{api_version}"
         try:
             listed = self._get(f"{prefix}/namespaces/{self.namespace}/{plural(kind)}", **options)
-        except Exception as error:  # as above
+        except Exception as error:  # the client raises one class per status, and others for the network
             if getattr(error, "status", None) == 404:
                 return None
             raise self._explained(error, f"list {kind} in {self.namespace}") from error

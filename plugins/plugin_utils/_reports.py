@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: what a run did on each host, and how that reads: one host in full, many hosts as one table.
+"""What a run did on each host, and how that reads: one host in full, many hosts as one table.
 
 Hosts are worked on in processes of their own, and one that has failed takes no part in what follows. So each leaves
 its report in the folder that Ansible keeps for the run and removes at its end, and the role's last task reads them all.

@@ -12,7 +12,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any
 
 import yaml
@@ -21,7 +21,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import brok
 from ansible_collections.queueops.celery.plugins.module_utils._model import watching as monitoring
 from ansible_collections.queueops.celery.plugins.module_utils._read.presets import OPENEDX, PROFILES
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import LAYERED
-from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import Key, Section, default_of, key_of
+from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import Key, Section, key_of
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
 from ansible_collections.queueops.celery.plugins.module_utils._schema.values import SecretValue
 
@@ -262,6 +262,13 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[st
     for row in rows:
         yield f"| {' | '.join(row)} |"
     yield ""
+
+
+def default_of(item: Field[Any]) -> Any:
+    """The default of a key."""
+    if item.default_factory is not MISSING:
+        return item.default_factory()
+    return None if item.default is MISSING else item.default
 
 
 def group_rows(group: Group) -> Iterator[tuple[str, ...]]:

@@ -205,7 +205,7 @@ def _unfit_for_adoption(fleet: Fleet, observed: Observed) -> Iterable[str]:
         elif variant.adopted and not command_line(live).words:
             yield (
                 f"{variant.title}: Deployment {name} cannot be adopted, because the command line of its container "
-                f"{live.container} does not start a Celery worker word by word, or shows a password. Mend it there, "
+                f"{live.container} does not start a Celery worker word by word, or shows a password. Fix it there, "
                 "or give the variant another name (key name)."
             )
 

@@ -101,14 +101,6 @@ class Trigger:
         return self.metadata.get(key) in TRUE_WORDS
 
 
-def check_trigger(trigger: Mapping[str, Any], path: str, problems: Problems) -> None:
-    """Everything that can be said of one KEDA trigger alone (KEDA 2.20).
-
-    :param path: how messages name the trigger.
-    """
-    read_trigger(trigger, path, problems, in_formula=False)
-
-
 def read_trigger(trigger: Any, path: str, problems: Problems, in_formula: bool) -> Trigger | None:
     """The trigger, read as far as possible; None if it has no type."""
     if not isinstance(trigger, Mapping):

@@ -64,13 +64,16 @@ class Cluster:
         :raises ClusterError: if the API cannot be reached or refuses the credentials.
         """
         try:
-            self.client.get(self._resource("Namespace", "v1"), name=self.namespace)
+            self._read_namespace()
         except Exception as error:  # the client raises one class per status, and others for the network
             status = getattr(error, "status", None)
             if status in (403, 404):
                 return bool(status == 403)
             raise self._explained(error) from error
         return True
+
+    def _read_namespace(self) -> None:
+        self.client.get(self._resource("Namespace", "v1"), name=self.namespace)
 
     def list_objects(
         self, kind: str, api_version: str, metadata_only: bool = False, selector: str | None = None

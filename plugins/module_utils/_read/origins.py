@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE: where each number of a variant comes from: the variable that decided, or the rule that worked it out."""
+"""Where each number of a variant comes from: the variable that decided, or the rule that worked it out."""
 
 from __future__ import annotations
 

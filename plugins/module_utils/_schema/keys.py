@@ -10,7 +10,7 @@ suggestions and documentation cannot differ.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from functools import cache
 from typing import Any, TypeVar
 
@@ -58,13 +58,6 @@ def key_of(item: Field[Any]) -> Key | None:
     """The key that a dataclass field stands for; None for fields that the model computes."""
     found = item.metadata.get("key")
     return found if isinstance(found, Key) else None
-
-
-def default_of(item: Field[Any]) -> Any:
-    """The default of a key."""
-    if item.default_factory is not MISSING:
-        return item.default_factory()
-    return None if item.default is MISSING else item.default
 
 
 @cache

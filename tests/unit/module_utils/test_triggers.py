@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources
 from ansible_collections.queueops.celery.plugins.module_utils._check import cron as _cron
 from ansible_collections.queueops.celery.plugins.module_utils._check.scaled_objects import check_scaled_object
-from ansible_collections.queueops.celery.plugins.module_utils._check.triggers import check_trigger
+from ansible_collections.queueops.celery.plugins.module_utils._check.triggers import read_trigger
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import Problems
 
 from tests.unit.inventories import SCALED, fleet_of, of_kind, one_variant
@@ -83,7 +83,7 @@ def said_of(item: Json, keda: tuple[int, ...] | None = None) -> tuple[list[str],
     if "spec" in item:
         check_scaled_object(item, "worker", problems, keda)
     else:
-        check_trigger(item, "trigger", problems)
+        read_trigger(item, "trigger", problems, in_formula=False)
     return [str(problem) for problem in problems.found], problems.warnings
 
 
