@@ -389,11 +389,9 @@ class FleetRun:
             tree["changed"] |= write_private(f"{tree['path']}/secrets.yaml", text, self.checks)
         near = near_path(tree["path"])
         if found.secrets and not variables.flag("manifests_secrets"):
-            first = (
-                "These Secrets are not in the files, so create them beside them, or set "
-                "celery_workers_manifests_secrets: true:"
-            )
-            self._say([first, *found.secrets])
+            names = ", ".join(f"Secret {name}" for name in found.secrets)
+            beside = f"Create {names} beside them, or set celery_workers_manifests_secrets: true."
+            self._say([f"The files hold no secret values. {beside}"])
         rows = [
             {**row, "file": f"{near}/{tree['files'].get('Deployment ' + row['deployment'], '')}"} for row in found.rows
         ]
