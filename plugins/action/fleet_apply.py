@@ -11,7 +11,6 @@ from typing import Any
 
 from ansible import constants
 from ansible.plugins.action import ActionBase
-from ansible_collections.queueops.celery.plugins.module_utils.neighbours import collisions
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import TreeError, write_text
 from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, PLAN, VALIDATE, FleetRun
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import VariableError, read_variables
@@ -96,8 +95,7 @@ class ActionModule(ActionBase):
         before = host_vars.get("_celery_workers_hosts")
         if isinstance(before, Mapping) and host in (before.get("checked") or ()):
             return []
-        hosts = Hosts(self, host_vars)
-        return list(collisions(hosts.places(hosts.of_play()), [host], hosts.objects))
+        return Hosts(self, host_vars).crossing(host)
 
     # What was done on all hosts
 

@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
             problems, checked = self._before_the_play(hosts, variables, options["removes"])
         else:
             checked = [str(variables["inventory_hostname"])]
-            problems = collisions(hosts.places_for_all(hosts.of_play()), checked, hosts.objects)
+            problems = hosts.crossing(checked[0])
         result.update(changed=False, checked=checked)
         if problems:
             result.update(failed=True, msg="\n".join(problems))

@@ -47,7 +47,7 @@ class Place:
     files: bool = False
 
 
-def place_of(host: str, variables: Mapping[str, Any], cluster: tuple[str, ...]) -> Place | None:
+def place_of_host(host: str, variables: Mapping[str, Any], cluster: tuple[str, ...]) -> Place | None:
     """The place that a host's variables describe, by their names without the prefix; None if they name no namespace."""
     namespace = str(variables.get("namespace") or "")
     if not namespace:

@@ -23,8 +23,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.layers imp
 from ansible_collections.queueops.celery.plugins.module_utils.neighbours import (
     Place,
     cluster_of,
+    collisions,
     objects_asked_for,
-    place_of,
+    place_of_host,
 )
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import plain
 
@@ -69,7 +70,11 @@ class Hosts:
             if place is not None:
                 yield place
 
-    def places_for_all(self, names: Sequence[str]) -> list[Place]:
+    def crossing(self, host: str) -> list[str]:
+        """Why a host must not run beside the others of its play."""
+        return list(collisions(self._places_for_all(self.of_play()), [host], self.objects))
+
+    def _places_for_all(self, names: Sequence[str]) -> list[Place]:
         """The same for a task that every host runs: the first of them looks, and the others read what it found.
 
         Ansible takes milliseconds to collect the variables of another host, so looking at all of them from each of
@@ -95,7 +100,7 @@ class Hosts:
             for key in ("kubeconfig", "context")
         }
         cluster = cluster_of(connection["kubeconfig"], str(connection["context"] or ""), os.environ, self._kubeconfig)
-        return place_of(name, found, cluster)
+        return place_of_host(name, found, cluster)
 
     def objects(self, name: str) -> set[tuple[str, str]]:
         """Kind and name of all that a host's variables ask for."""

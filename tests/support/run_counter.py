@@ -45,4 +45,4 @@ class RunCounter:
         self.log.unlink()
         programs = tuple(detail for what, _space, detail in lines if what == "start")
         calls = [detail for what, _space, detail in lines if what == "call"]
-        return Counts(programs, calls.count("parse_fleet"), calls.count("place_of"))
+        return Counts(programs, calls.count("parse_fleet"), calls.count("place_of_host"))

@@ -13,7 +13,7 @@ from typing import Any
 
 _LOG = os.environ.get("RUN_COUNTER_LOG", "")
 #: Functions whose calls are counted.
-_COUNTED = ("parse_fleet", "place_of")
+_COUNTED = ("parse_fleet", "place_of_host")
 _STARTS = ("subprocess.Popen", "os.posix_spawn", "os.system")
 
 

@@ -17,7 +17,7 @@ from ansible_collections.queueops.celery.plugins.module_utils.neighbours import 
     collisions,
     no_host,
     objects_asked_for,
-    place_of,
+    place_of_host,
     unconfirmed_removal,
 )
 
@@ -79,11 +79,11 @@ def test_objects_are_computed_only_where_a_namespace_is_shared() -> None:
 
 
 def test_a_fleet_is_named_after_its_namespace_unless_it_has_an_id() -> None:
-    assert place_of("north", {"namespace": "shop"}, HERE) == NORTH
-    assert place_of("north", {"namespace": "shop", "fleet": "x", "output": "manifests"}, ()) == Place(
+    assert place_of_host("north", {"namespace": "shop"}, HERE) == NORTH
+    assert place_of_host("north", {"namespace": "shop", "fleet": "x", "output": "manifests"}, ()) == Place(
         "north", "shop", "x", (), files=True
     )
-    assert place_of("north", {"fleet": "x"}, HERE) is None
+    assert place_of_host("north", {"fleet": "x"}, HERE) is None
 
 
 def kubeconfig(server: str, authority: str = "", **more: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def play(
     """Run one play with one task of the module, and return its exit code and what it printed."""
     (folder / "hosts.yml").write_text(yaml.safe_dump({"celery_fleets": {"hosts": inventory, "vars": SHARED}}))
     written = {"hosts": "celery_fleets", "connection": "local", "gather_facts": False, **keywords}
-    written["tasks"] = [{f"queueops.celery.{MODULE}": task}]
+    written.setdefault("tasks", [{f"queueops.celery.{MODULE}": task}])
     (folder / "play.yml").write_text(yaml.safe_dump([written]))
     command = [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.yml", "play.yml", *options]
     environment = {**os.environ, **(environment or {}), "ANSIBLE_HOME": str(folder / "home"), "HOME": str(folder)}
@@ -66,11 +66,19 @@ def test_a_namespace_that_only_the_play_names_counts(tmp_path: Path) -> None:
     assert "west                       : ok=1" in done.stdout
 
 
-def test_many_hosts_are_not_looked_at_from_each_of_them(tmp_path: Path) -> None:
+#: The role in a play of somebody's own, where no play before it has looked.
+ROLE = {
+    "ansible.builtin.import_role": {"name": "queueops.celery.celery_workers"},
+    "vars": {"celery_workers_output": "manifests"},
+}
+
+
+@pytest.mark.parametrize("keywords", [{}, {"tasks": [ROLE]}], ids=["the module", "the role"])
+def test_many_hosts_are_not_looked_at_from_each_of_them(tmp_path: Path, keywords: dict[str, Any]) -> None:
     hosts = {f"host{number}": {"celery_workers_namespace": f"shop{number}"} for number in range(8)}
     counter = RunCounter(tmp_path / "counted")
     environment = {**counter.environment(os.environ), "ANSIBLE_FORKS": "1"}
-    assert play(tmp_path, hosts, {}, environment=environment).returncode == 0
+    assert play(tmp_path, hosts, {}, environment=environment, **keywords).returncode == 0
     # Once for all, and each host for itself.
     assert counter.counts().places == 2 * len(hosts)
 
