@@ -23,6 +23,7 @@ import json, os, sys
 print(json.dumps({
     "name": __name__, "argv": sys.argv, "cwd": os.getcwd(), "path": sys.path[0], "environment": dict(os.environ),
     "input": sys.stdin.read(), "hash": hash("lms"), "configured": "ansible.constants" in sys.modules,
+    "packages": sorted(name for name in sys.modules if name.startswith("ansible_collections") and "utils" not in name),
 }))
 print("a warning", file=sys.stderr)
 sys.exit(7)
@@ -58,6 +59,8 @@ def said(folder: Path, command: list[str]) -> dict[str, Any]:
     )
     assert (done.returncode, done.stderr) == (7, "a warning\n"), done
     found: dict[str, Any] = json.loads(done.stdout)
+    # A shell and the C locale add some.
+    found["environment"] = {name: value for name, value in found["environment"].items() if name in environment}
     return found
 
 
@@ -73,6 +76,26 @@ def test_it_sees_and_says_what_it_does_otherwise(tmp_path: Path) -> None:
 def test_the_order_of_sets_differs_from_one_run_to_the_next(tmp_path: Path) -> None:
     command = program(tmp_path, SAYS)
     assert said(tmp_path, warm_command(command))["hash"] != said(tmp_path, warm_command(command))["hash"]
+
+
+STARTS = f"""
+import subprocess, sys
+from pathlib import Path
+Path("started.py").write_text({SAYS!r})
+said = subprocess.run([sys.executable, "started.py", "--x"], stdin=sys.stdin, stdout=subprocess.PIPE, text=True)
+subprocess.run([sys.executable, "-c", "import sys; assert sys.stdin.read() == ''"], check=True)
+print(said.stdout, end="")
+sys.exit(said.returncode)
+"""
+
+
+def test_what_it_starts_with_its_interpreter_is_as_it_would_be(tmp_path: Path) -> None:
+    command = program(tmp_path, STARTS)
+    cold = said(tmp_path, [sys.executable, *command])
+    warm = said(tmp_path, warm_command(command))
+    del cold["hash"], warm["hash"]
+    assert warm == cold
+    assert warm["argv"] == ["started.py", "--x"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
