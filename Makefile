@@ -85,6 +85,7 @@ requirements: ## Resolve requirements/*.in into the pinned *.txt files
 	@sh tests/checks/lock.sh test 3.11 3.11
 	@sh tests/checks/lock.sh sanity-newest 3.12 3.13
 	@sh tests/checks/lock.sh galaxy-importer 3.11 3.11
+	@sh tests/checks/lock.sh uv 3.11 3.13
 
 clean: ## Remove the environments, build results and caches
 	rm -rf $(VENV) $(VENV_TEST) build .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache .molecule-kube collections tests/output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -91,6 +92,13 @@ def find_interpreter(version: str) -> Path | None:
         if probe.returncode == 0:
             return candidate
     return None
+
+
+def find_uv() -> Path | None:
+    """The program that fills environments, or None where the package index has none."""
+    command = ["sh", str(ROOT / "tests" / "checks" / "find_uv.sh"), sys.executable]
+    found = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    return Path(found.stdout.strip()) if found.returncode == 0 else None
 
 
 def environment(venv: Path, **extra: str) -> dict[str, str]:

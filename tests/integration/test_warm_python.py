@@ -98,6 +98,41 @@ def test_what_it_starts_with_its_interpreter_is_as_it_would_be(tmp_path: Path) -
     assert warm["argv"] == ["started.py", "--x"]
 
 
+SPOILS = """
+import os, socket, sys
+import yaml
+from kubernetes.client import Configuration
+print(*(word for word, found in {
+    "environment": "SPOILED" in os.environ, "attribute": hasattr(yaml, "spoiled"), "path": "added" in sys.path,
+    "modules": "made" in sys.modules, "timeout": socket.getdefaulttimeout() is not None, "folder": os.getcwd() == "/",
+    "connection": Configuration.get_default_copy().host != Configuration().host,
+}.items() if found))
+os.environ["SPOILED"] = yaml.spoiled = "yes"
+sys.path.append("added")
+sys.modules["made"] = yaml
+socket.setdefaulttimeout(7)
+other = Configuration()
+other.host = "https://other.example.org"
+Configuration.set_default(other)
+os.chdir("/")
+"""
+
+RUNS_TWO = f"""
+import pathlib, subprocess, sys
+pathlib.Path("module.py").write_text({SPOILS!r})
+for _ in range(2):
+    subprocess.run([sys.executable, "module.py"], check=True)
+"""
+
+
+@pytest.mark.parametrize("text", [SPOILS, RUNS_TWO], ids=["program", "module"])
+def test_a_run_sees_nothing_of_the_one_before(tmp_path: Path, text: str) -> None:
+    command = program(tmp_path, text)
+    for _ in range(4):  # each server twice
+        done = subprocess.run(warm_command(command), cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_reaches_it(tmp_path: Path, number: signal.Signals) -> None:
     process, _pid = started(tmp_path)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,8 +22,23 @@ from tests.checks import layout
 HOME = layout.BUILD / "sanity"
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
-# ansible-test starts every fresh environment with a "get-pip" script from its project's file host. This one takes its
-# place: it lends the environment a pip, which then installs the wanted release from the configured package index.
+# ansible-test starts every fresh environment with a "get-pip" script from its project's file host. One of these takes
+# its place. The first puts uv behind the name of pip.
+GET_UV = '''\
+"""Put {uv} behind the name of pip in the running environment."""
+import shutil
+import sysconfig
+from pathlib import Path
+
+folder = Path(sysconfig.get_path("purelib"), "pip")
+folder.mkdir(exist_ok=True)
+(folder / "__init__.py").touch()
+(folder / "uv").write_text({uv!r})
+shutil.copy({script!r}, folder / "__main__.py")
+'''
+
+# Where there is no uv: this lends the environment a pip, which then installs the wanted release from the configured
+# package index.
 GET_PIP = '''\
 """Install pip into the running environment with the pip that lies in {folder}."""
 import runpy
@@ -50,19 +66,34 @@ def supply_get_pip(venv: Path) -> None:
     pip_versions = re.findall(r"""\bpip=["']([\d.]+)["']""", source)
     if not pip_versions:
         raise SystemExit(f"The ansible-test of {venv} names no pip version: run.py must learn its new form.")
+    cache = HOME / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    uv = layout.find_uv()
+    script = uv_script(uv) if uv else pip_script(venv)
+    for version in pip_versions:
+        (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(script, encoding="utf-8")
+
+
+def uv_script(uv: Path) -> str:
+    """ansible-test has another HOME and few variables. uv has the user's: cache, index and certificates."""
+    program = HOME / "uv"
+    kept = {name: text for name, text in os.environ.items() if name == "HOME" or name.startswith(("UV_", "SSL_CERT_"))}
+    settings = "".join(f"export {name}={shlex.quote(text)}\n" for name, text in kept.items())
+    program.write_text(f'#!/bin/sh\n{settings}exec {shlex.quote(str(uv))} "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    return GET_UV.format(uv=str(program), script=str(layout.ROOT / "tests" / "sanity" / "uv_as_pip.py"))
+
+
+def pip_script(venv: Path) -> str:
     lent = HOME / "pip"
     lent.mkdir(parents=True, exist_ok=True)
     if not (lent / "pip").exists():
         shutil.copytree(library(venv, "pip"), lent / "pip", ignore=shutil.ignore_patterns("__pycache__"))
-    cache = HOME / ".ansible" / "test" / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
     # A dozen environments are made, each with a pip that is used once: Python compiles what it imports.
     settings = HOME / ".config" / "pip" / "pip.conf"
     settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text("[install]\ncompile = no\n", encoding="utf-8")
-    script = GET_PIP.format(folder=str(lent))
-    for version in pip_versions:
-        (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(script, encoding="utf-8")
+    return GET_PIP.format(folder=str(lent))
 
 
 def supply_dependency(venv: Path) -> None:

@@ -29,9 +29,25 @@ def environment_with(name: str, requirements: Sequence[str]) -> Path:
         if stamp.exists() and stamp.read_text(encoding="utf-8") == content:
             return folder
         shutil.rmtree(folder, ignore_errors=True)
-        # Our own pip installs into it, and Python compiles what it imports.
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(folder / "bin" / "python")]
-        subprocess.run([*pip, "install", "-qq", "--no-compile", *requirements], check=True, timeout=600)
+        if not _filled_by_uv(folder, requirements):
+            _fill_by_pip(folder, requirements)
         stamp.write_text(content, encoding="utf-8")
     return folder
+
+
+def _filled_by_uv(folder: Path, requirements: Sequence[str]) -> bool:
+    """Whether uv made the environment: it may not be there, or not reach the index that pip reaches."""
+    uv = layout.find_uv()
+    if uv is None:
+        return False
+    made = [str(uv), "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)]
+    filled = [str(uv), "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), *requirements]
+    return all(subprocess.run(command, check=False, timeout=600).returncode == 0 for command in (made, filled))
+
+
+def _fill_by_pip(folder: Path, requirements: Sequence[str]) -> None:
+    """Our own pip installs into it, and Python compiles what it imports."""
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(folder / "bin" / "python")]
+    subprocess.run([*pip, "install", "-qq", "--no-compile", *requirements], check=True, timeout=600)
