@@ -26,26 +26,23 @@ from .risks import PathOf
 LONGEST_ANNOTATIONS = 262144
 
 
-def check_pod(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool, broker: Broker | None = None) -> None:
+def check_pod(
+    pod: Pod,
+    path_of: PathOf,
+    problems: Problems,
+    accepted: bool,
+    broker: Broker | None = None,
+    unread: frozenset[str] = frozenset(),
+) -> None:
     """Rules between the parts of a pod, as the API server checks them.
 
     :param broker: whose variables have a rule of their own.
+    :param unread: keys that were refused.
     """
     _check_env(pod, path_of, problems, accepted, broker)
     if pod.pdb and pod.pdb.max_unavailable is not None and pod.pdb.min_available is not None:
         problems.add(path_of("pdb"), "a PodDisruptionBudget takes max_unavailable or min_available, not both.")
-    volumes = [volume["name"] for volume in pod.volumes]
-    volumes += [volume["name"] for volume in pod.pod_overrides.get("volumes", [])]
-    for reserved in sorted(set(OWN_VOLUMES) & set(volumes)):
-        problems.add(path_of("volumes"), f"the volume name {reserved} is ours; choose another.")
-    mounted = [(path_of("volume_mounts"), mount) for mount in pod.volume_mounts]
-    for place, containers in (("init_containers", pod.init_containers), ("sidecars", pod.sidecars)):
-        mounted += [(path_of(place), mount) for container in containers for mount in container.get("volumeMounts", [])]
-    for path, mount in mounted:
-        if mount["name"] not in {*volumes, *OWN_VOLUMES}:
-            problems.add(
-                path, f"{mount['mountPath']} mounts the volume {mount['name']!r}, which volumes does not have."
-            )
+    _check_volumes(pod, path_of, problems, unread)
     for place, containers in (("init_containers", pod.init_containers), ("sidecars", pod.sidecars)):
         _check_containers(path_of(place), containers, problems)
     for name, notes in (("annotations", pod.annotations), ("pod_annotations", pod.pod_annotations)):
@@ -61,6 +58,21 @@ def check_pod(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool, bro
         problems.add(
             path_of("sidecars"), f"the container name {name!r} is taken; every container of a pod has its own."
         )
+
+
+def _check_volumes(pod: Pod, path_of: PathOf, problems: Problems, unread: frozenset[str]) -> None:
+    volumes = [volume["name"] for volume in pod.volumes]
+    volumes += [volume["name"] for volume in pod.pod_overrides.get("volumes", [])]
+    for reserved in sorted(set(OWN_VOLUMES) & set(volumes)):
+        problems.add(path_of("volumes"), f"the volume name {reserved} is ours; choose another.")
+    mounted = [(path_of("volume_mounts"), mount) for mount in pod.volume_mounts]
+    for place, containers in (("init_containers", pod.init_containers), ("sidecars", pod.sidecars)):
+        mounted += [(path_of(place), mount) for container in containers for mount in container.get("volumeMounts", [])]
+    for path, mount in mounted if not unread & {"volumes", "pod_overrides"} else ():
+        if mount["name"] not in {*volumes, *OWN_VOLUMES}:
+            problems.add(
+                path, f"{mount['mountPath']} mounts the volume {mount['name']!r}, which volumes does not have."
+            )
 
 
 def _check_containers(path: str, containers: Iterable[dict[str, Any]], problems: Problems) -> None:

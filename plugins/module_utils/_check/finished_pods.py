@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from .._build.containers import PodContext
 from .._build.pods import beat_overrides, beat_pod, worker_pod
@@ -37,18 +37,23 @@ def check_overrides(variant: Variant, path: str, problems: Problems) -> None:
             )
 
 
-def check_finished(variant: Variant, service: Service, path_of: Callable[[str], str], problems: Problems) -> None:
-    """The pod as a whole, unless one of its keys is wrong already."""
-    if not variant.pod.image or _has_problem(path_of, problems):
+def check_finished(variant: Variant, service: Service, unread: frozenset[str], problems: Problems) -> None:
+    """The pod as a whole, unless one of its keys is wrong already.
+
+    :param unread: its keys that were refused.
+    """
+    path_of = variant.path_of
+    if not variant.pod.image or unread & key_names(Pod) or _has_problem(path_of, problems):
         return
     context = PodContext(service, variant.deployment, {}, {}, NOTHING)
     spec = worker_pod(variant, context)["spec"]
     check_finished_pod(spec, WORKER_CONTAINER, variant.pod.pod_overrides, path_of, problems)
 
 
-def check_finished_beat(service: Service, path_of: Callable[[str], str], problems: Problems) -> None:
+def check_finished_beat(service: Service, unread: frozenset[str], problems: Problems) -> None:
     """The same for the scheduler, which has the pod keys of its service and resources of its own."""
-    if service.beat is None or not service.pod.image or _has_problem(path_of, problems):
+    path_of = service.path_of
+    if service.beat is None or not service.pod.image or unread & key_names(Pod) or _has_problem(path_of, problems):
         return
     context = PodContext(service, beat_name(service.name), {}, {}, NOTHING)
     spec = beat_pod(service.beat, context)["spec"]
@@ -61,9 +66,4 @@ def check_finished_beat(service: Service, path_of: Callable[[str], str], problem
 
 def _has_problem(path_of: Callable[[str], str], problems: Problems) -> bool:
     """Whether one of a pod's keys is wrong already."""
-    paths = tuple(path_of(name) for name in key_names(Pod))
-    return any(_is_below(problem.path, paths) for problem in problems.found)
-
-
-def _is_below(path: str, paths: Iterable[str]) -> bool:
-    return any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in paths)
+    return any(problems.has(path_of(name)) for name in key_names(Pod))

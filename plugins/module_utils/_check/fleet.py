@@ -13,6 +13,7 @@ from .._schema.problems import Problems
 from .finished_pods import check_finished, check_finished_beat, check_overrides
 from .misplaced_secrets import refuse_misplaced_secrets
 from .references import check_beat_references, check_variant_references
+from .refused import Refused, is_judged, is_there, judged_part
 from .routes import lost_routes
 from .rules import check_fleet, check_variant
 from .safety import check_safety, check_safety_of_fleet
@@ -31,26 +32,34 @@ def check_everything(
     :param output: where the objects go; C(manifests) keeps nothing that is generated.
     :param knows_tasks: whether the tasks are those of Open edX, of which it is known who runs them.
     """
+    refused = Refused.of(problems)
     for service in fleet.services:
         for variant in service.variants:
-            _check_variant(fleet, service, variant, problems)
-        check_finished_beat(service, service.path_of, problems)
-        check_beat_references(service, problems)
+            unread = refused.keys_of(variant, service)
+            if is_there(unread):
+                _check_variant(fleet, service, variant, unread, problems)
+        unread = refused.keys_of_service(service)
+        check_finished_beat(service, unread, problems)
+        check_beat_references(service, unread, problems)
     check_watching(fleet, output, problems)
     # After what looks at single values, so that nothing is said twice.
     check_second_brokers(fleet, problems)
     refuse_misplaced_secrets(layers, problems)
-    check_fleet(fleet, problems)
-    for path, message in lost_routes(fleet) if knows_tasks else ():
+    judged = judged_part(fleet, refused)
+    check_fleet(fleet, judged, refused, problems)
+    for path, message in lost_routes(fleet) if knows_tasks and not refused.hides_consumers(fleet) else ():
         problems.add(path, message)
-    check_safety_of_fleet(fleet, problems)
-    check_scalers(fleet, problems)
+    check_safety_of_fleet(judged, problems)
+    check_scalers(judged, problems)
 
 
-def _check_variant(fleet: Fleet, service: Service, variant: Variant, problems: Problems) -> None:
+def _check_variant(
+    fleet: Fleet, service: Service, variant: Variant, unread: frozenset[str], problems: Problems
+) -> None:
     check_overrides(variant, variant.path_of("pod_overrides"), problems)
-    check_variant(variant, service, variant.path_of, problems)
-    check_safety(variant, service, fleet.versions, variant.path_of, problems)
-    check_variant_references(variant, service, variant.path_of, problems)
+    check_variant(variant, service, unread, problems)
+    if is_judged(unread):
+        check_safety(variant, service, fleet.versions, variant.path_of, problems)
+    check_variant_references(variant, service, unread, problems)
     if not variant.adopted:
-        check_finished(variant, service, variant.path_of, problems)
+        check_finished(variant, service, unread, problems)

@@ -13,6 +13,7 @@ from .._schema.layers import (
     NULL_DEPTH,
     PREFIX,
     Layer,
+    without_layer,
 )
 from .._schema.problems import Problems
 from .._schema.scalars import MISPLACED, SECRET_FAULTS
@@ -23,13 +24,13 @@ _BROKER_URL_PATH = re.compile(r"^celery_workers_(broker(__\d\d_\w+)?|services(__
 
 def refuse_misplaced_secrets(layers: Iterable[Layer], problems: Problems) -> None:
     """A secret in a URL, in a command line or in an annotation is there for everybody who may read Deployments."""
-    refused = {_without_layer(problem.path) for problem in problems.found}
+    refused = {without_layer(problem.path) for problem in problems.found}
     for layer in layers:
         names = NULL_DEPTH.get(_base_of(layer), 0)
         for path, text in _texts(layer.value, layer.name, names):
             # What is wrong with a broker's URL is said where it is read, if it is read at all.
             hidden = MISPLACED in text and not _BROKER_URL_PATH.search(path)
-            if _without_layer(path) not in refused and (hidden or URL_WITH_PASSWORD.search(text)):
+            if without_layer(path) not in refused and (hidden or URL_WITH_PASSWORD.search(text)):
                 problems.add(
                     path,
                     SECRET_FAULTS.get(
@@ -41,13 +42,8 @@ def refuse_misplaced_secrets(layers: Iterable[Layer], problems: Problems) -> Non
         for path, name, text in _environment_texts(layer.value, layer.name, names):
             # What is accepted arrives as it was written, so a marker is always one that nobody accepts.
             named = any(problem.message.startswith(f"{name} ") for problem in problems.found)
-            if MISPLACED in text and not named and _without_layer(path) not in refused:
+            if MISPLACED in text and not named and without_layer(path) not in refused:
                 problems.add(path, plain_secret(name, "env"))
-
-
-def _without_layer(path: str) -> str:
-    """A path as it would be if the variable had no layers: the same key is one mistake in however many it stands."""
-    return re.sub(r"^(celery_workers_[a-z_]*?)__\d\d_[A-Za-z0-9_]+", r"\1", path)
 
 
 def _base_of(layer: Layer) -> str:

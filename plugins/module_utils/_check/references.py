@@ -21,36 +21,40 @@ from .._schema.references import (
     secret_references,
 )
 from .._schema.secret_signs import references
-from .risks import PathOf, with_rule
+from .risks import PathOf, is_accepted, with_rule
+
+#: Keys that say which variables a container has.
+_ENVIRONMENT = {"env", "secret_env", "env_from", "init_containers", "sidecars", "pod_overrides"}
 
 
-def check_variant_references(variant: Variant, service: Service, path_of: PathOf, problems: Problems) -> None:
+def check_variant_references(variant: Variant, service: Service, unread: frozenset[str], problems: Problems) -> None:
     """References of a variant's pod, and those of its worker's arguments.
 
-    :param path_of: where a key of this variant was written.
+    :param unread: its keys that were refused.
     """
-    if variant.adopted or not _refers((variant.pod, variant.process)):
+    path_of = variant.path_of
+    if variant.adopted or unread & _ENVIRONMENT or not _refers((variant.pod, variant.process)):
         return
     context = PodContext(service, variant.deployment, {}, {}, NOTHING)
     spec = worker_pod(variant, context)["spec"]
     keys = {item["name"]: key for key in ("init_containers", "sidecars") for item in getattr(variant.pod, key)}
     _check_environments(spec, {WORKER_CONTAINER: "env", **keys}, path_of, problems)
     worker = next(item for item in spec["containers"] if item["name"] == WORKER_CONTAINER)
-    accepted = "secret-argument" in variant.knowledge.accept_risks
+    accepted = "secret-argument" in variant.knowledge.accept_risks or "accept_risks" in unread
     for key, value in (("extra_params", variant.process.extra_params), ("settings", variant.process.settings)):
         _check_arguments(variant.title, _texts(value), worker, path_of(key), accepted, problems)
 
 
-def check_beat_references(service: Service, problems: Problems) -> None:
+def check_beat_references(service: Service, unread: frozenset[str], problems: Problems) -> None:
     """The same for the scheduler of a service, which shares its environment."""
-    if service.beat is None or not _refers((service.pod, service.beat)):
+    if service.beat is None or unread & _ENVIRONMENT or not _refers((service.pod, service.beat)):
         return
     context = PodContext(service, beat_name(service.name), {}, {}, NOTHING)
     # The environment alone: other containers are those of the variants, and checked there.
     pod = replace(service.pod, init_containers=(), sidecars=(), pod_overrides={})
     spec = beat_pod(service.beat, replace(context, service=replace(service, pod=pod)))["spec"]
-    _check_environments(spec, {"beat": "env"}, lambda key: f"{service.path}.{key}", problems)
-    accepted = any("secret-argument" in variant.knowledge.accept_risks for variant in service.variants)
+    _check_environments(spec, {"beat": "env"}, service.path_of, problems)
+    accepted = "accept_risks" in unread or is_accepted("secret-argument", service.variants)
     path = f"{service.path}.beat.extra_params"
     words = service.beat.extra_params
     _check_arguments(f"beat of service {service.name}", words, spec["containers"][0], path, accepted, problems)

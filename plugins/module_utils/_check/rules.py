@@ -36,55 +36,68 @@ from .._model.names import (
 from .._model.variant_keys import Pod
 from .._schema.problems import Problems, suggest
 from .containers import check_pod
+from .refused import Refused, is_judged
 from .risks import PathOf
 
 
-def check_variant(variant: Variant, service: Service, path_of: PathOf, problems: Problems) -> None:
+def check_variant(variant: Variant, service: Service, unread: frozenset[str], problems: Problems) -> None:
     """Rules within one variant.
 
-    :param path_of: where a key of this variant was written.
+    :param unread: its keys that were refused.
     """
-    for check in (
-        _check_process,
-        _check_scaling,
-        _check_names,
-        _check_queues,
-        _check_probe,
-    ):
+    path_of, broker = variant.path_of, service.broker
+    if "name" not in unread:
+        _check_names(variant, path_of, problems)
+    for check in (_check_process, _check_scaling, _check_queues, _check_probe) if is_judged(unread) else ():
         check(variant, path_of, problems)
-    check_start(variant.pod, needs_launcher(variant, service.broker), path_of, problems)
-    broker = service.broker
-    check_pod(variant.pod, path_of, problems, "plain-secret" in variant.knowledge.accept_risks, broker)
-    if broker is not None and broker.is_sound and not variant.adopted:
+    if is_judged(unread):
+        check_start(variant.pod, needs_launcher(variant, broker), path_of, problems)
+    accepted = "plain-secret" in variant.knowledge.accept_risks or "accept_risks" in unread
+    check_pod(variant.pod, path_of, problems, accepted, broker, unread)
+    if broker is not None and broker.is_sound and not variant.adopted and is_judged(unread):
         _check_probe_of_broker(variant, broker, path_of, problems)
 
 
-def check_fleet(fleet: Fleet, problems: Problems) -> None:
-    """Rules between variants."""
-    _check_unique_names(fleet, problems)
-    _check_consumers(fleet, problems)
-    _check_scaled_brokers(fleet, problems)
-    _check_quorum_queues(fleet, problems)
+def check_fleet(fleet: Fleet, judged: Fleet, refused: Refused, problems: Problems) -> None:
+    """Rules between variants.
+
+    :param judged: the fleet without the variants that could not be read.
+    """
+    _check_unique_names(fleet, refused, problems)
+    if not refused.hides_consumers(fleet):
+        _check_consumers(fleet, problems)
+    _check_scaled_brokers(judged, problems)
+    _check_quorum_queues(judged, problems)
     for service in fleet.services:
-        _check_service(service, problems)
+        _check_service(service, refused, problems)
 
 
-def _check_service(service: Service, problems: Problems) -> None:
+def _check_service(service: Service, refused: Refused, problems: Problems) -> None:
+    unread = refused.keys_of_service(service)
     if service.beat is not None:
-        accepted = any("plain-secret" in variant.knowledge.accept_risks for variant in service.variants)
-        check_pod(service.pod, lambda key: f"{service.path}.{key}", problems, accepted, service.broker)
+        accepted = any(
+            "plain-secret" in item.knowledge.accept_risks or "accept_risks" in refused.keys_of(item, service)
+            for item in service.variants
+        )
+        check_pod(service.pod, service.path_of, problems, accepted, service.broker, unread)
         launches = sentinel_password(service.broker) is not None
-        check_start(service.pod, launches, lambda key: f"{service.path}.{key}", problems)
-    without = [f"variant {item.name}" for item in service.variants if not item.pod.image and not item.adopted]
-    if service.beat is not None and not service.pod.image:
+        if is_judged(unread):
+            check_start(service.pod, launches, service.path_of, problems)
+    without = [f"variant {item.name}" for item in service.variants if _lacks_image(item, service, refused)]
+    if service.beat is not None and not service.pod.image and not unread & {"image", "inherit_from"}:
         without.append("beat")
-    # What services take over has a message of its own where it is missing, and so has an image that is refused.
-    refused = any(problem.path.endswith(".image") for problem in problems.found)
-    if without and not service.inherits and not refused:
+    # What services take over has a message of its own where it is missing.
+    if without and not service.inherits:
         problems.add(
             f"{service.path}.image",
             f"service {service.name} has no image for {', '.join(without)}; set it here, or image on the variant.",
         )
+
+
+def _lacks_image(variant: Variant, service: Service, refused: Refused) -> bool:
+    """Whether a variant has no image, and none that was refused."""
+    unread = refused.keys_of(variant, service) | refused.keys_of_service(service)
+    return not variant.pod.image and not variant.adopted and not unread & {"image", "inherit_from", "adopt", "enabled"}
 
 
 def _check_process(variant: Variant, path_of: PathOf, problems: Problems) -> None:
@@ -351,7 +364,7 @@ def _breaks_quorum_queues(name: str, value: Any) -> bool:
     return value is not None
 
 
-def _check_unique_names(fleet: Fleet, problems: Problems) -> None:
+def _check_unique_names(fleet: Fleet, refused: Refused, problems: Problems) -> None:
     alike: dict[str, list[str]] = defaultdict(list)
     for service in fleet.services:
         alike[service.name.replace("_", "-")].append(service.name)
@@ -361,6 +374,8 @@ def _check_unique_names(fleet: Fleet, problems: Problems) -> None:
     taken: dict[str, list[str]] = defaultdict(list)
     paths: dict[str, str] = {}
     for variant in fleet.variants:
+        if refused.keys_of(variant, fleet.service_of(variant)) & {"name", "enabled", "adopt"}:
+            continue
         taken[variant.deployment].append(variant.title)
         paths[variant.deployment] = f"{variant.path}.name"
     for service in fleet.services:

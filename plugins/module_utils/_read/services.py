@@ -27,8 +27,9 @@ from .._schema.layers import (
     Node,
     nested,
     stack,
+    without_layer,
 )
-from .._schema.problems import Problems, suggest
+from .._schema.problems import Problems, nearest, suggest
 from .._schema.scalars import Text
 from .broker import read_broker, refused_broker
 from .inherited import check_source, inherited_keys, inherits_of, source_for, with_environment
@@ -51,6 +52,7 @@ def read_services(reader: Reader, fleet_broker: Broker | None) -> tuple[Service,
     for name, node in config.children.items():
         if name not in names:
             problems.add(node.path, _no_service(name, node, names))
+            problems.meant.add(f"{PREFIX}config.{nearest(name, names)}")
     services = []
     for name in names:
         own = written.children.get(name)
@@ -106,7 +108,10 @@ def _read_service(
 
 def _refuse_nothing(service: Service, config: Node | None, problems: Problems) -> None:
     runs = service.variants or service.left or service.beat is not None
-    if not runs and not (isinstance(config, Branch) and config.children):
+    # A service whose variants were refused, or whose name is mistyped there, has some.
+    place = f"{PREFIX}config.{service.name}"
+    refused = any(without_layer(item.path) == place for item in problems.found) or place in problems.meant
+    if not runs and not refused and not (isinstance(config, Branch) and config.children):
         example = f"{PREFIX}config.{service.name}.default: {{}}"
         problems.add(service.path, f"the service has no variant, so nothing would run; write {example}.")
 
@@ -165,7 +170,9 @@ def _with_shared_secrets(service: Service, origins: Mapping[str, frozenset[tuple
 
 def _refuse_keys_of_owner(variant: Variant, node: Branch, problems: Problems) -> None:
     for name in sorted(set(node.children) - ADOPTED_KEYS):
-        if node.get(name) is not None and name in key_names(*VARIANT_CLASSES):
+        written = node.get(name)
+        # What is refused already has its problem.
+        if written is not None and name in key_names(*VARIANT_CLASSES) and not problems.has(written.path):
             problems.add(
                 node.children[name].path,
                 f"{variant.title} is adopted, and {name} of Deployment {variant.deployment} is its owner's: set it "

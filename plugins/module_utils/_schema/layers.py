@@ -135,6 +135,14 @@ def layers_of(base: str, layers: Iterable[Layer]) -> list[Layer]:
     return sorted(mine, key=lambda layer: (layer.name != base, layer.name))
 
 
+def without_layer(path: str) -> str:
+    """A path as it would be if the variable had no layers: the same key is one mistake in however many it stands."""
+    return _LAYER_IN_PATH.sub(r"\1", path)
+
+
+_LAYER_IN_PATH = re.compile(rf"^({PREFIX}[a-z_]*?)__\d\d_[A-Za-z0-9_]+")
+
+
 def _base_of(name: str) -> str | None:
     match = LAYER_NAME.match(name)
     return match["base"] if match else None

@@ -43,16 +43,22 @@ class Problems:
     """Collects problems and warnings while the inventory is read.
 
     :param settled: paths that already have a problem, so that no second one is noted there.
+    :param meant: paths that mistyped ones stand for. What is written there counts as refused.
     """
 
     found: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     settled: frozenset[str] = frozenset()
+    meant: set[str] = field(default_factory=set)
 
     def add(self, path: str, message: str) -> None:
         """Note a problem and go on."""
         if path not in self.settled:
             self.found.append(Problem(path, message))
+
+    def has(self, path: str) -> bool:
+        """Whether what was written at a path, or a part of it, was refused."""
+        return any(item.path == path or item.path.startswith((f"{path}.", f"{path}[")) for item in self.found)
 
     def warn(self, path: str, message: str) -> None:
         """Note something that works but that the user should know of."""

@@ -297,6 +297,9 @@ def unknown_key(owner: str, name: str, path: str, known: set[str], problems: Pro
     :param owner: what lacks it, as a sentence begins: ``a variant``.
     """
     problems.add(path, f"{owner} has no {name!r}; {suggest(name, known)}")
+    near = nearest(name, known)
+    if near:
+        problems.meant.add(f"{path.removesuffix(name)}{near}")
 
 
 def text_of(value: Any) -> str:
