@@ -47,6 +47,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan.data import 
     Plan,
     Step,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._schema.secret_signs import without_values
 from ansible_collections.queueops.celery.plugins.module_utils.plan import filled_in
 from ansible_collections.queueops.celery.plugins.modules.worker_drain import said, tell
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import write_text
@@ -147,7 +148,19 @@ class Executor:
     def _existing(self) -> Collection[str]:
         return {f"{item.kind} {item.name}" for item in self.observed.objects}
 
+    def _clean(self, text: str) -> str:
+        """A text of the server without the values of the inventory and of the connection, as it may repeat any."""
+        hidden = self.cluster.hidden if self.cluster is not None else frozenset()
+        return redact(without_values(text, hidden), self.secrets)
+
+    def _cleaned(self, told: str) -> str:
+        """The same for a text behind the name of its object, which is ours."""
+        name, colon, cause = told.partition(": ")
+        return f"{name}{colon}{self._clean(cause)}"
+
     def _note(self, found: Report) -> None:
+        told = list(map(self._cleaned, found.failed)), list(map(self._cleaned, found.warnings))
+        found = replace(found, failed=told[0], warnings=told[1])
         for name in ("created", "changed", "prepared", "deleted", "unchanged", "failed", "lost", "diff", "warnings"):
             getattr(self.done, name).extend(getattr(found, name))
         if found.failed:
@@ -164,7 +177,7 @@ class Executor:
         names = [identity(item) for item in objects]
         gone = lost_connection(result)
         is_secret = any(item["kind"] == "Secret" for item in objects)
-        cause = gone or ("\n".join(refused_secrets(result, objects)) if is_secret else first_cause(result))
+        cause = gone or ("\n".join(refused_secrets(result, objects)) if is_secret else self._clean(first_cause(result)))
         if len(names) == 1:
             self._note(Report(failed=[f"{names[0]}: {cause}"], lost=names if gone else []))
         self.done.failed.extend(names)
@@ -280,7 +293,7 @@ class Executor:
         waiting, ends = self._until_up(names, scalers, start)
         self.waited = round(time.monotonic() - start)
         if waiting:
-            said = [redact(f"{item.name}: {item.reason}", self.secrets) for item in [*ends, *waiting]]
+            said = [f"{item.name}: {self._clean(item.reason)}" for item in [*ends, *waiting]]
             raise StepError("\n".join([self._why_it_ends(step, bool(ends)), *dict.fromkeys(said)]))
 
     def _why_it_ends(self, step: Step, early: bool) -> str:

@@ -144,7 +144,7 @@ class FleetRun:
             # The inventory first: its problems are reported with or without a cluster.
             fleet = parse_fleet(inventory)
         core = self.connect(variables.connection)
-        cluster = core.open(fleet.namespace)
+        cluster = core.open(fleet.namespace, variables.hidden)
         names = named_objects(fleet)
         observed = read_observed(cluster, fleet.name, names, source_names(fleet), redis_hosts(fleet))
         if inventory is None:
@@ -310,7 +310,7 @@ class FleetRun:
     def _verify(self) -> None:
         fleet = parse_fleet(self.variables.inventory())
         core = self.connect(self.variables.connection)
-        executor = self._executor(core.send, core.open(fleet.namespace), fleet, NOTHING, [])
+        executor = self._executor(core.send, core.open(fleet.namespace, self.variables.hidden), fleet, NOTHING, [])
         try:
             executor.verify()
         finally:

@@ -15,7 +15,7 @@ from ansible.errors import AnsibleError
 from ansible_collections.queueops.celery.plugins.module_utils._plan.data import Wishes
 from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import inventory_from
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import LAYERED, Inventory
-from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
+from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers, secret_texts
 from ansible_collections.queueops.celery.plugins.module_utils._read.role_variables import (
     ANY_NAMESPACE,
     NO_NAMESPACE,
@@ -74,6 +74,11 @@ class HostVariables:
         """What of kubernetes.core's connection options is set."""
         given = {name: self._read[0][name] for name in ("kubeconfig", "context")}
         return {name: value for name, value in given.items() if value}
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Every secret value that the host's variables hold."""
+        return secret_texts(self.layers)
 
     @cached_property
     def _read(self) -> tuple[dict[str, Any], tuple[Problem, ...]]:

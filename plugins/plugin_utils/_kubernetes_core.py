@@ -25,6 +25,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
     _METADATA_LIST,
     Cluster,
     ClusterError,
+    credentials_of,
     explained,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import API_VERSIONS
@@ -148,9 +149,10 @@ class KubernetesCore:
         made.set_options(var_options=self.task_vars)
         return made
 
-    def open(self, namespace: str) -> DirectCluster:
+    def open(self, namespace: str, hidden: frozenset[str] = frozenset()) -> DirectCluster:
         """Connect.
 
+        :param hidden: secret values that the server's texts may repeat.
         :raises ClusterError: if there is no way to the API.
         """
         lacking = what_is_missing(MISSING, find_spec("kubernetes") is not None)
@@ -161,11 +163,31 @@ class KubernetesCore:
             if wrong:
                 raise ClusterError(wrong)
             try:
-                return DirectCluster(get_api_client(**self._found_kubeconfig()), namespace)
+                client = get_api_client(**self._found_kubeconfig())
+                return DirectCluster(client, namespace, hidden=hidden | credentials_of(client))
             except AnsibleError as error:
                 raise ClusterError(str(error)) from error
             except Exception as error:  # a client raises what its network library raises
-                raise explained(error) from error
+                raise explained(error, hidden=hidden | self._credentials()) from error
+
+    def _credentials(self) -> frozenset[str]:
+        """Tokens and passwords of the connection and of its kubeconfig, as far as these can be read here."""
+        given = [self.options.get(name) for name in ("api_key", "password")]
+        path = self._named("kubeconfig")[0] or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        files = [path] if isinstance(path, Mapping) else map(_yaml_of, self._contents(str(path)))
+        users = [user for file in files for user in kubeconfig_secrets(file)]
+        return frozenset(str(text) for text in [*given, *users] if text)
+
+    def _contents(self, path: str) -> list[str]:
+        """The files that a path of a kubeconfig names, as far as they can be read."""
+        content: list[str] = []
+        for part in path.split(os.pathsep):
+            try:
+                found = str(self.action._find_needle("files", os.path.expanduser(part)))
+                content.append(Path(self.action._loader.get_real_file(found)).read_text(encoding="utf-8"))
+            except (AnsibleError, OSError, ValueError):
+                continue
+        return content
 
     def _named(self, option: str) -> tuple[Any, str]:
         """An option of the connection as given, and the variable that gives it."""
@@ -180,14 +202,7 @@ class KubernetesCore:
         (path, named_by), (context, context_by) = self._named("kubeconfig"), self._named("context")
         if not isinstance(path, str) or not path:
             return ""
-        content: list[str] = []
-        for part in path.split(os.pathsep):
-            try:
-                found = str(self.action._find_needle("files", os.path.expanduser(part)))
-                content.append(Path(self.action._loader.get_real_file(found)).read_text(encoding="utf-8"))
-            except (AnsibleError, OSError, ValueError):
-                continue
-        return kubeconfig_problem(path, named_by, content, str(context or ""), context_by)
+        return kubeconfig_problem(path, named_by, self._contents(path), str(context or ""), context_by)
 
     def _found_kubeconfig(self) -> dict[str, Any]:
         """The options with the kubeconfig as kubernetes.core finds and decrypts it."""
@@ -278,6 +293,30 @@ def kubeconfig_problem(path: str, named_by: str, contents: list[str], context: s
         found = f"It has: {', '.join(names)}." if names else "It has none."
         return f"The kubeconfig {path} has no context {context}, which {context_by} names. {found}"
     return ""
+
+
+def kubeconfig_secrets(content: Any) -> Iterator[str]:
+    """Tokens, passwords and keys of the users of a kubeconfig."""
+    if isinstance(content, Mapping):
+        for name, item in content.items():
+            if str(name) in _CREDENTIALS and isinstance(item, str):
+                yield item
+            else:
+                yield from kubeconfig_secrets(item)
+    elif isinstance(content, list):
+        for item in content:
+            yield from kubeconfig_secrets(item)
+
+
+#: Keys of a kubeconfig that hold a secret.
+_CREDENTIALS = {"token", "password", "client-key-data", "access-token", "id-token", "refresh-token", "client-secret"}
+
+
+def _yaml_of(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
 
 
 def plain_options(options: Any, task_vars: Mapping[str, Any]) -> dict[str, Any]:

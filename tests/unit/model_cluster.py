@@ -75,6 +75,7 @@ class ModelCluster:
     version: int = 0
     watch: Callable[[], None] = lambda: None
     client: Any = None
+    hidden: frozenset[str] = frozenset()
 
     # What a run reads
 
@@ -107,8 +108,8 @@ class ModelCluster:
 
     # What a run sends
 
-    def open(self, namespace: str) -> ModelCluster:
-        self.live = {}
+    def open(self, namespace: str, hidden: frozenset[str] = frozenset()) -> ModelCluster:
+        self.live, self.hidden = {}, hidden
         return self
 
     def send(self, arguments: Object, hides: bool = False) -> Object:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping
@@ -42,6 +41,7 @@ from .._schema.layers import (
 from .._schema.placeholders import placeholders
 from .._schema.problems import InventoryError, Problem
 from .._schema.scalars import text_of
+from .._schema.secret_signs import MASK, without_values
 from .containers import env_secret_name
 from .exporter import SENTINEL_PASSWORD_JSON, as_json
 from .flower import flower_secret_keys
@@ -290,23 +290,15 @@ _GENERATED = re.compile(rf"\b[0-9a-f]{{{2 * _GENERATED_BYTES}}}\b|\b[A-Za-z0-9+/
 
 def redact(text: str, manifests: list[dict[str, Any]]) -> str:
     """A message without any value of these Secrets, also as base64 and as part of a URL."""
-    for value in sorted(_secret_strings(manifests), key=len, reverse=True):
-        # A very short value would cut words apart; one that stands alone is still covered.
-        pattern = re.escape(value) if len(value) > 3 else rf"(?<![\w-]){re.escape(value)}(?![\w-])"
-        text = re.sub(pattern, "********", text)
     # What a task has generated nobody else knows, but it always looks the same.
-    return _GENERATED.sub("********", text)
+    return _GENERATED.sub(MASK, without_values(text, secret_values(manifests)))
 
 
-def _secret_strings(manifests: list[dict[str, Any]]) -> set[str]:
-    found: set[str] = set()
-    for secret in manifests:
-        for encoded in filter(None, secret.get("data", {}).values()):
-            value = base64.b64decode(encoded).decode()
-            # As it is, and as JSON and Python write it inside of a text.
-            found |= {encoded, value, json.dumps(value)[1:-1], repr(value)[1:-1]}
-            found.add(encoded_password(value))
-    return {value for value in found if value}
+def secret_values(manifests: list[dict[str, Any]]) -> set[str]:
+    """Every value of these Secrets."""
+    found = {value for secret in manifests for value in secret.get("data", {}).values() if value}
+    texts = {base64.b64decode(value).decode() for value in found}
+    return {*texts, *map(encoded_password, texts)}
 
 
 def _as_layers(layers: list[dict[str, Any]]) -> tuple[Layer, ...]:

@@ -26,6 +26,7 @@ from .._celery.start import python_in
 from .._model.fleet import Fleet, Variant
 from .._model.observed import Observed
 from .._model.sources import app_container
+from .._schema.secret_signs import without_values
 from .changes import first_cause
 from .key_changes import (
     KeyChange,
@@ -88,7 +89,8 @@ def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
     try:
         output, errors = _execute(cluster, name, container["name"], command_of(question, python))
     except Exception as error:  # the client raises one class per status, and others for the network
-        return Answer(error=f"{name} could not be asked: {first_cause({'msg': str(error)})}")
+        cause = first_cause({"msg": without_values(str(error), cluster.hidden)})
+        return Answer(error=f"{name} could not be asked: {cause}")
     answer = answer_from(output)
     if answer is not None and answer.error != NO_PYTHON:
         return answer

@@ -17,7 +17,7 @@ from typing import Any
 
 from .._model.observed import LAST_APPLIED
 from .._schema.documents import as_yaml
-from .._schema.secret_signs import looks_secret
+from .._schema.secret_signs import looks_secret, without_secret_values
 
 #: Metadata that the server keeps for itself.
 _SERVER_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
@@ -222,9 +222,13 @@ def readable(value: Any, kind: str = "") -> Any:
 
 
 def first_cause(error: Any) -> str:
-    """The API's first cause in one line, from whatever kubernetes.core made of it."""
+    """The API's first cause in one line, from whatever kubernetes.core made of it, without what looks like a secret."""
+    return _one_line(without_secret_values(_cause(error)))
+
+
+def _cause(error: Any) -> str:
     if not isinstance(error, dict):
-        return _one_line(str(error))
+        return str(error)
     text = str(error.get("msg") or error.get("reason") or "unknown error")
     if "Timed out waiting" in text and "ScaledObject" in text:
         return (
@@ -233,13 +237,13 @@ def first_cause(error: Any) -> str:
         )
     status = status_in(text)
     if status is None:
-        return _one_line(text)
+        return text
     causes = (status.get("details") or {}).get("causes") or []
     first = causes[0] if causes and isinstance(causes[0], dict) else {}
     if first.get("message"):
         place = f"{first['field']}: " if first.get("field") and first["field"] != "<nil>" else ""
-        return _one_line(f"{status.get('reason') or status.get('code')}: {place}{first['message']}")
-    return _one_line(f"{status.get('reason') or status.get('code')}: {status.get('message') or text}")
+        return f"{status.get('reason') or status.get('code')}: {place}{first['message']}"
+    return f"{status.get('reason') or status.get('code')}: {status.get('message') or text}"
 
 
 def status_in(text: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._model.names import ADOPTED_LABEL, FLEET_LABEL
@@ -24,6 +24,7 @@ from .._model.observed import (
     observed_object,
 )
 from .._model.sources import source_of
+from .._schema.secret_signs import without_values
 from .changes import first_cause
 from .readiness import (
     Looks,
@@ -57,6 +58,8 @@ class Cluster:
 
     client: Any
     namespace: str
+    #: Secret values that the server's texts may repeat.
+    hidden: frozenset[str] = field(default=frozenset(), kw_only=True, repr=False)
 
     def namespace_exists(self) -> bool:
         """Whether the namespace exists. Who may not read namespaces is believed that it does.
@@ -125,13 +128,29 @@ class Cluster:
             raise self._explained(error) from error
 
     def _explained(self, error: Exception, doing: str = "") -> ClusterError:
-        return explained(error, getattr(self.client.configuration, "host", "the API server"), doing)
+        host = getattr(self.client.configuration, "host", "the API server")
+        return explained(error, host, doing, self.hidden | credentials_of(self.client))
 
 
-def explained(error: Exception, host: str = "The API server", doing: str = "") -> ClusterError:
-    """What went wrong between us and the API, and what to check."""
+def credentials_of(client: Any) -> frozenset[str]:
+    """Tokens and passwords by which a client logs in."""
+    configuration = getattr(client, "configuration", None)
+    keys = getattr(configuration, "api_key", None)
+    found = list(keys.values()) if isinstance(keys, Mapping) else []
+    found += [getattr(configuration, "password", None)]
+    words = [str(text).rpartition(" ")[2] for text in found if isinstance(text, str)]
+    return frozenset(filter(None, words))
+
+
+def explained(
+    error: Exception, host: str = "The API server", doing: str = "", hidden: Collection[str] = ()
+) -> ClusterError:
+    """What went wrong between us and the API, and what to check.
+
+    :param hidden: secret values that the server may repeat.
+    """
     status = getattr(error, "status", None)
-    cause = first_cause({"msg": str(getattr(error, "body", None) or error)})
+    cause = first_cause({"msg": without_values(str(getattr(error, "body", None) or error), hidden)})
     connection = "Check celery_workers_kubeconfig, celery_workers_context and the K8S_AUTH_* environment"
     if status == 401:
         return ClusterError(f"{host} refused the credentials ({cause}). {connection}.")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from datetime import date
 from typing import Any
@@ -267,6 +267,26 @@ def redacted_layers(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Base variables and layers as modules may see them."""
     accepting = _accepting(layers)
     return [{"name": text_of(layer["name"]), "value": _redacted(layer, accepting)} for layer in layers]
+
+
+def secret_texts(layers: list[dict[str, Any]]) -> frozenset[str]:
+    """Every value that was taken out of the layers, the passwords of URLs as well."""
+    pairs = zip(layers, redacted_layers(layers), strict=True)
+    found = {text for layer, safe in pairs for text in _taken_out(layer["value"], safe["value"])}
+    passwords = {split_url(text)[1] for text in found if "://" in text}
+    return frozenset(text for text in {*found, *passwords} if text)
+
+
+def _taken_out(raw: Any, shown: Any) -> Iterator[str]:
+    if isinstance(raw, Mapping):
+        for name, item in raw.items():
+            yield from _taken_out(item, shown.get(text_of(name)) if isinstance(shown, Mapping) else None)
+    elif isinstance(raw, (list, tuple)):
+        others = shown if isinstance(shown, list) and len(shown) == len(raw) else [None] * len(raw)
+        for item, other in zip(raw, others, strict=True):
+            yield from _taken_out(item, other)
+    elif raw is not None and not isinstance(raw, bool) and raw != shown:
+        yield text_of(raw)
 
 
 def _base_of(layer: dict[str, Any]) -> str:

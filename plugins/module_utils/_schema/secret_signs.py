@@ -8,8 +8,12 @@ A reference C($(NAME)) is no secret: Kubernetes puts the value of another variab
 
 from __future__ import annotations
 
+import base64
+import json
 import re
+from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 from .scalars import MISPLACED
 
@@ -79,7 +83,11 @@ _KEY_BLOCK = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*",
     re.DOTALL,
 )
-_ASSIGNED = re.compile(r"([A-Za-z_][\w.-]*)([\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&})\]]+)")
+#: What the API puts behind the name of a field, of which it says what is wrong.
+_WORD_OF_API = (
+    r"(?!\s*(?:Required|Invalid|Forbidden|Unsupported|Duplicate|Not found|Too (?:long|many)|Internal error)\b)"
+)
+_ASSIGNED = re.compile(rf"([A-Za-z_][\w.-]*)([\"']?\s*[=:]\s*){_WORD_OF_API}(\"[^\"]*\"|'[^']*'|[^\s,;&}})\]]+)")
 _LOGIN_HEADER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+", re.IGNORECASE)
 
 
@@ -123,6 +131,23 @@ def plain_secret(name: str, key: str) -> str:
         f"{name} looks like a secret, and anyone who can read Deployments would see it; move it to {place}{part}, or "
         "accept_risks: [plain-secret] if it is none."
     )
+
+
+def without_values(text: str, values: Iterable[str]) -> str:
+    """A text without these secret values, however they are written in it."""
+    spellings = {spelling for value in values for spelling in _spellings(value)}
+    for value in sorted(spellings, key=len, reverse=True):
+        # A very short value would cut words apart; one that stands alone is still covered.
+        pattern = re.escape(value) if len(value) > 3 else rf"(?<![\w-]){re.escape(value)}(?![\w-])"
+        text = re.sub(pattern, MASK, text)
+    return text
+
+
+def _spellings(value: str) -> set[str]:
+    """A value as it is, as JSON and Python write it inside of a text, in a URL, and as a Secret holds it."""
+    encoded = base64.b64encode(value.encode()).decode()
+    every = {value, json.dumps(value)[1:-1], repr(value)[1:-1], quote(value, safe=""), encoded}
+    return {text for text in every if text}
 
 
 def without_secret_values(text: str) -> str:

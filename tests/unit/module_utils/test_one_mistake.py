@@ -17,10 +17,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.service_key
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import VARIANT_CLASSES
 from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import _keys_of, key_names
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import nested
-from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import Problem, Problems
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError, Problem, Problems
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 
-from tests.unit.inventories import IMAGE, InventoryError, inventory
+from tests.unit.inventories import IMAGE, inventory
 
 Keys = dict[str, Any]
 
