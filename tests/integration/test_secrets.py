@@ -267,3 +267,74 @@ class TestSecretValues:
         others = [path for path in tree.rglob("*") if path.is_file() and path.name != "secrets.yaml"]
         for path in others:
             assert leaks(path.read_text(encoding="utf-8")) == [], path
+
+
+#: Of the inventory, of the kubeconfig, and of an object that somebody else made.
+ECHOED = {
+    "password": "Vq83-echoed-broker-7a",
+    "secret_env": "Hm29-echoed-variable-4e",
+    "object": "Lp44-echoed-object-6d",
+}
+
+
+class TestTextsOfAServer:
+    """A server that repeats what it was sent, or what it holds, in the text of a refusal."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def runs(cls, cluster: Cluster, player: Player, folder: Path) -> Iterator[dict[str, str]]:
+        emulator = cluster.power
+        names = {host: new_namespace_name(host) for host in ("listed", "applied", "checked", "files")}
+        hosts: dict[str, Json] = {
+            host: {"celery_workers_namespace": name, "celery_workers_wait": False} for host, name in names.items()
+        }
+        hosts["files"] |= {
+            "celery_workers_output": "manifests",
+            "celery_workers_manifests_dir": str(folder / "echoed"),
+        }
+        shared: Json = {
+            "celery_workers_broker": {"host": "redis", "password": ECHOED["password"]},
+            "celery_workers_services": {
+                "shop": {"image": "registry.example/shop:1", "secret_env": {"PAY": ECHOED["secret_env"]}}
+            },
+            "celery_workers_config": {"shop": {"default": {"enable_keda": True, "min_replicas": 1}, "mail": {}}},
+            "celery_workers_report_file": str(folder / "echoed.json"),
+        }
+        inventory = write_inventory(folder, hosts, shared, name="echoed")
+        text = (
+            f"forbidden: {ECHOED['password']} {encoded(ECHOED['secret_env'])} Authorization: Bearer {emulator.token} "
+            f"redis://:{ECHOED['password']}@redis:6379/0 MYSQL_PASSWORD={ECHOED['object']}, token {emulator.token}, end"
+        )
+        with namespaces(cluster, *(name for host, name in names.items() if host != "files")):
+            for host, method, kind in (
+                ("listed", "GET", "Deployment"),
+                ("applied", "POST", "Deployment"),
+                ("checked", "POST", "Deployment"),
+            ):
+                path = path_of(kind, names[host])
+                emulator.fail(method, path, times=None, status=403, reason="Forbidden", message=text)
+            first = player.deploy(inventory, "-vvvv", "--diff", "--limit=!checked")
+            report = (folder / "echoed.json").read_text(encoding="utf-8")
+            dry = player.deploy(inventory, "-vvvv", "--check", "--diff", "--limit=!listed", json_output=False)
+            files = [path for path in (folder / "echoed").rglob("*") if path.is_file()]
+            yield {
+                "json": first.output,
+                "report": report,
+                "check": dry.output,
+                "report of check": (folder / "echoed.json").read_text(encoding="utf-8"),
+                "files": "\n".join(path.read_text(encoding="utf-8") for path in files),
+            }
+
+    @pytest.mark.parametrize("where", ["json", "report", "check", "report of check", "files"])
+    def test_no_secret_is_on_a_screen_or_in_a_file(self, cluster: Cluster, runs: dict[str, str], where: str) -> None:
+        secrets = [*ECHOED.values(), str(cluster.power.token)]
+        secrets += [encoded(text) for text in secrets]
+        assert [text for text in secrets if text in runs[where]] == []
+
+    @pytest.mark.parametrize("where", ["json", "report", "check"])
+    def test_the_cause_is_said_all_the_same(self, runs: dict[str, str], where: str) -> None:
+        assert "Forbidden: forbidden: ********" in runs[where]
+        assert ", end" in runs[where]
+
+    def test_the_files_were_written(self, runs: dict[str, str]) -> None:
+        assert "kind: Deployment" in runs["files"]
