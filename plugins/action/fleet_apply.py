@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible import constants
 from ansible.plugins.action import ActionBase
@@ -33,6 +33,8 @@ _WITHOUT_DEFAULT = ("celery_workers_namespace", "celery_workers_hosts")
 #: Strategies in which a host does not wait for the others.
 _OUT_OF_STEP = ("free", "host_pinned")
 
+AnyRun = TypeVar("AnyRun", bound=FleetRun)
+
 
 class ActionModule(ActionBase):
     """Runs on the controller, whatever machine the host is."""
@@ -55,20 +57,7 @@ class ActionModule(ActionBase):
         host = str(host_vars.get("inventory_hostname", ""))
         report = HostReport(host)
         try:
-            crossing = self._crossing(host, host_vars)
-            if crossing:
-                raise VariableError("\n".join(crossing))
-            variables = read_variables(self._templar, host_vars, self._known_variables())
-            run = FleetRun(
-                host=host,
-                variables=variables,
-                connect=lambda connection: KubernetesCore(self, host_vars, connection),
-                reaches=self._stage(host_vars),
-                checks=bool(self._task.check_mode),
-                shows_diff=bool(self._task.diff),
-                # All of the inventory, whatever --limit leaves in the play.
-                hosts=tuple(map(str, (host_vars.get("groups") or {}).get("all") or ())),
-            )
+            run = self._fleet_run(FleetRun, host_vars, self._stage(host_vars))
             found, report = (run.verify() if only_verifies else run.apply()), run.report
         except VariableError as error:
             found, report.failed = {"failed": True, "msg": str(error)}, str(error)
@@ -78,6 +67,26 @@ class ActionModule(ActionBase):
             return found
         self._folder().write(report)
         return {**self._quiet(found, host_vars), **({} if self._in_step() else {"in_step": False})}
+
+    def _fleet_run(self, kind: type[AnyRun], host_vars: dict[str, Any], reaches: str) -> AnyRun:
+        """A run over the host of the task.
+
+        :raises VariableError: if it must not start, or its variables cannot be read.
+        """
+        host = str(host_vars.get("inventory_hostname", ""))
+        crossing = self._crossing(host, host_vars)
+        if crossing:
+            raise VariableError("\n".join(crossing))
+        return kind(
+            host=host,
+            variables=read_variables(self._templar, host_vars, self._known_variables()),
+            connect=lambda connection: KubernetesCore(self, host_vars, connection),
+            reaches=reaches,
+            checks=bool(self._task.check_mode),
+            shows_diff=bool(self._task.diff),
+            # All of the inventory, whatever --limit leaves in the play.
+            hosts=tuple(map(str, (host_vars.get("groups") or {}).get("all") or ())),
+        )
 
     def _quiet(self, found: dict[str, Any], host_vars: Mapping[str, Any]) -> dict[str, Any]:
         """A result without what the last task of the role says once for all hosts, where people read it."""

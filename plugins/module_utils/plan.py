@@ -38,6 +38,7 @@ from ._model.observed import (
 )
 from ._plan.data import SCALERS, TO_COME, Merge, Object, Plan, Sight, Wishes
 from ._plan.described import described, with_manifests
+from ._plan.pausing import pause_notes, pause_warnings
 from ._plan.steps import Making, deletion, giving_back, with_steps
 from ._schema.placeholders import placeholder_message, placeholders
 
@@ -63,7 +64,8 @@ def plan(
         problems=(*findings.problems, *sight.risk.problems),
         missing=findings.missing,
         draining=tuple(sight.risk.busy.values()),
-        warnings=(*said.warnings, *sight.risk.warnings, *findings.warnings, *_orphan_warnings(fleet, unwanted, wishes)),
+        notes=tuple(pause_notes(fleet, sight.observed, sight.now)),
+        warnings=(*said.warnings, *findings.warnings, *_warnings(fleet, sight, unwanted, wishes)),
     )
     if said.problems or (said.missing and not wishes.checks):
         return said
@@ -104,6 +106,12 @@ def _leftovers(fleet: Fleet, sight: Sight) -> Leftovers:
     return leftovers(
         sight.observed, fleet.name, [*wanted_objects(fleet), *busy, *sorted(risk.needed)], present_places(fleet)
     )
+
+
+def _warnings(fleet: Fleet, sight: Sight, unwanted: Leftovers, wishes: Wishes) -> Iterator[str]:
+    yield from sight.risk.warnings
+    yield from pause_warnings(fleet, sight.observed, sight.now)
+    yield from _orphan_warnings(fleet, unwanted, wishes)
 
 
 def _orphan_warnings(fleet: Fleet, unwanted: Leftovers, wishes: Wishes) -> Iterator[str]:

@@ -213,7 +213,7 @@ class Executor:
             },
             step.hides,
         )
-        if step.is_strategic:
+        if step.is_strategic or step.is_change:
             self._note(self._reported(objects, result))
         else:
             # Only the record of the last apply has changed, which is no change for people.

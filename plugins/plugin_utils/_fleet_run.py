@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secrets_of, without_stale_keys
@@ -29,7 +30,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan.steps import
 from ansible_collections.queueops.celery.plugins.module_utils._read.origins import explained
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import as_yaml
-from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError, Problem
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils.plan import plan, plan_removal
 from ansible_collections.queueops.celery.plugins.plugin_utils._executor import Executor, StepError
@@ -68,12 +69,18 @@ _ADVICE = ("make_sure", "routing")
 _REFUSED = (InventoryError, VariableError, ClusterError, StepError, TreeError, TutorError)
 
 
+def utc_now() -> datetime:
+    """The time, in whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
 class FleetRun:
     """One run over one host.
 
     :param connect: the way to kubernetes.core, for the connection that the host names.
     :param reaches: one of the stages above.
     :param hosts: every host of the inventory; empty where nobody knows them.
+    :param clock: tells the time at which it begins.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class FleetRun:
         checks: bool,
         shows_diff: bool,
         hosts: Collection[str] = (),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.host = host
         self.variables = variables
@@ -93,6 +101,7 @@ class FleetRun:
         self.checks = checks
         self.shows_diff = shows_diff
         self.hosts = hosts
+        self.now = clock()
         self.screen = Screen(host)
         self.result: Result = {"changed": False, "notes": []}
         self.warnings: list[str] = []
@@ -103,10 +112,22 @@ class FleetRun:
         return self._guarded(self._bring)
 
     def _bring(self) -> None:
+        self._refuse_selection()
         if self.variables.text("output") == "manifests":
             self._files()
         else:
             self._cluster()
+
+    def _refuse_selection(self) -> None:
+        """A run that would work on more than it was told to must not start."""
+        chosen = self.variables.value("only")
+        if chosen:
+            word = "removes" if self.variables.text("state") == "absent" else "works on"
+            text = (
+                f"this run {word} the whole fleet, and not only {', '.join(chosen)}. Leave it out; the playbooks "
+                "queueops.celery.pause and queueops.celery.resume read it."
+            )
+            raise InventoryError([Problem("celery_workers_only", text)])
 
     def verify(self) -> Result:
         """Ask the running workers, and do nothing else."""
@@ -169,7 +190,7 @@ class FleetRun:
         secrets = without_stale_keys(secrets, observed)
         stale = self._read_contents(cluster, fleet, observed, secrets)
         shown = [readable(item) for item in secrets]
-        found = plan(fleet, Sight(observed, cluster.live, risk), wishes, merged, shown, stale)
+        found = plan(fleet, Sight(observed, cluster.live, risk, self.now), wishes, merged, shown, stale)
         self.warnings.extend(found.warnings)
         self._described(found, fleet)
         if found.problems or (found.missing and not self.checks):
@@ -180,6 +201,7 @@ class FleetRun:
             self.warnings.append("\n".join(["Without check mode the run would stop here:", *found.missing]))
         self.result["notes"].extend(found.draining)
         self.screen.show(found.draining)
+        self._say(found.notes)
         if self.reaches == VALIDATE:
             return
         self._show(planned(found, wishes))
@@ -308,6 +330,7 @@ class FleetRun:
                     self.report.tables[name] = lines
 
     def _verify(self) -> None:
+        self._refuse_selection()
         fleet = parse_fleet(self.variables.inventory())
         core = self.connect(self.variables.connection)
         executor = self._executor(core.send, core.open(fleet.namespace, self.variables.hidden), fleet, NOTHING, [])

@@ -56,6 +56,10 @@ class HostVariables:
         """A variable as text."""
         return str(self._read[0][name])
 
+    def value(self, name: str) -> Any:
+        """A variable as it was read."""
+        return self._read[0][name]
+
     def flag(self, name: str) -> bool:
         """A variable that is true or false."""
         return bool(self._read[0][name])

@@ -89,6 +89,13 @@ GROWS = [
         {20: False, 28: False, 35: True},
         {**TRACKED, "alerts": {"at_maximum_seconds": 1800}},
     ),
+    *both_styles(
+        lambda keda: Case(
+            "it is paused, and resumed after half an hour",
+            [*at_maximum(rising(10, 6, 60), flat(4, 60), keda), keda.paused(flat(1, 30) + flat(0, 30))],
+            {20: False, 29: False, 35: True},
+        )
+    ),
     Case("a neighbour's backlog grows", [*at_maximum(rising(10, 6, 60), flat(4, 60), Keda(NEIGHBOUR))], never(20, 40)),
 ]
 
@@ -127,6 +134,27 @@ WITHOUT_WORKERS = [
         work(flat(0, 60), backlog_p0=flat(5, 60)),
         {4: False, 6: True},
         BLIND,
+    ),
+    *both_styles(
+        lambda keda: Case(
+            "it is paused without a pod",
+            [*work(flat(0, 60), keda, backlog=flat(9, 60), inflight=flat(0, 60)), keda.paused(flat(1, 60))],
+            never(6, 30, 55),
+        )
+    ),
+    Case(
+        "only scale-in is paused, so there should be one",
+        [
+            *work(flat(0, 60), backlog=flat(9, 60), inflight=flat(0, 60)),
+            KEDA.paused(flat(1, 60)),
+            *STATE.autoscaler("keda-hpa-billing-worker-scaledobject", flat(1, 60), flat(4, 60)),
+        ],
+        {4: False, 6: True},
+    ),
+    Case(
+        "a neighbour is paused",
+        [*work(flat(0, 60), backlog=flat(9, 60)), Keda(NEIGHBOUR).paused(flat(1, 60))],
+        {4: False, 6: True},
     ),
     Case("no pod and no work", work(flat(0, 60), backlog=flat(0, 60), inflight=flat(0, 60)), never(6, 30, 55)),
     Case("a pod is available", work(flat(1, 60), backlog=flat(9, 60), inflight=flat(2, 60)), never(6, 30, 55)),
@@ -194,6 +222,11 @@ DRAINS = [
         "what waits needs longer than a message may wait",
         draining(flat(100, 60), 60, succeeded=rising(0, 2, 60)),
         {14: False, 16: True, 55: True},
+    ),
+    Case(
+        "it is paused",
+        [*draining(flat(100, 60), 60, succeeded=rising(0, 2, 60)), KEDA.paused(flat(1, 60))],
+        never(16, 30, 55),
     ),
     # 100 at 20 a minute need 5.
     Case("it needs five minutes", draining(flat(100, 60), 60, succeeded=rising(0, 20, 60)), never(16, 30, 55)),
@@ -686,6 +719,17 @@ WITHOUT_CONSUMER = [
             [*OTHERS, *STATE.replicas(flat(0, 60)), *keda.triggers(backlog_p0=flat(0, 60), inflight=flat(0, 60))],
             never(6, 30, 50),
         )
+    ),
+    Case(
+        "one that must stay is paused without a pod",
+        [*OTHERS, *STATE.replicas(flat(0, 60)), KEDA.trigger("backlog", flat(3, 60)), KEDA.paused(flat(1, 60))],
+        never(6, 30, 50),
+        BLIND,
+    ),
+    Case(
+        "its Deployment is gone while it is paused",
+        [*OTHERS, *STATE.replicas(flat(1, 10) + gone(50)), KEDA.paused(flat(1, 60))],
+        {9: False, 14: False, 17: True},
     ),
     Case("nobody scrapes kube-state-metrics", [*KEDA.triggers(backlog=flat(3, 60))], never(6, 30, 50)),
     Case("nobody scrapes KEDA", [*OTHERS, *STATE.replicas(flat(0, 60))], never(6, 30, 50)),

@@ -12,13 +12,15 @@ import copy
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ansible_collections.kubernetes.core.plugins.module_utils.apply import annotate, merge
-from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, FleetRun
-from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import read_variables
+from ansible_collections.queueops.celery.plugins.plugin_utils._day_two import DayTwoRun
+from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, FleetRun, utc_now
+from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import HostVariables, read_variables
 
 Object = dict[str, Any]
 Key = tuple[str, str]
@@ -202,13 +204,53 @@ def role_defaults() -> Object:
 
 
 def run(
-    cluster: ModelCluster, checks: bool = False, reaches: str = APPLY, hosts: Collection[str] = (), **variables: Any
+    cluster: ModelCluster,
+    checks: bool = False,
+    reaches: str = APPLY,
+    hosts: Collection[str] = (),
+    clock: Callable[[], datetime] = utc_now,
+    **variables: Any,
 ) -> Object:
     """One run of the role over one host; variables are those of the role, without their prefix.
 
     :param hosts: every host of the inventory.
     """
-    given = {f"celery_workers_{name}": value for name, value in variables.items()}
-    host = read_variables(_Templar(), {**role_defaults(), **given}, ())
-    made = FleetRun("one", host, lambda _connection: cluster, reaches, checks, shows_diff=True, hosts=hosts)  # type: ignore[arg-type, return-value]
+    made = FleetRun(
+        "one",
+        _variables(variables),
+        lambda _connection: cluster,  # type: ignore[arg-type, return-value]
+        reaches,
+        checks,
+        shows_diff=True,
+        hosts=hosts,
+        clock=clock,
+    )
     return made.apply()
+
+
+def operate(
+    cluster: ModelCluster,
+    operation: str,
+    clock: Callable[[], datetime] = utc_now,
+    checks: bool = False,
+    by: str = "anna",
+    **variables: Any,
+) -> Object:
+    """One run of a playbook that changes how variants are scaled: C(pause), C(resume)."""
+    made = DayTwoRun(
+        "one",
+        _variables(variables),
+        lambda _connection: cluster,  # type: ignore[arg-type, return-value]
+        APPLY,
+        checks,
+        shows_diff=True,
+        clock=clock,
+    )
+    made.by = by
+    done: Object = getattr(made, operation)()
+    return done
+
+
+def _variables(variables: Mapping[str, Any]) -> HostVariables:
+    given = {f"celery_workers_{name}": value for name, value in variables.items()}
+    return read_variables(_Templar(), {**role_defaults(), **given}, ())

@@ -103,6 +103,17 @@ def keda_increase(scope: Scope, metric: str, window: str) -> str:
     return _with_deployment(scope, _keda_pair(scope, metric, "", f"[{window}]", "increase({})"))
 
 
+def fully_paused(scope: Scope) -> str:
+    """Deployments whose scaling is paused in both directions.
+
+    KEDA counts a pause of one direction too, and removes the HPA for a pause of both (2.20).
+    """
+    paused = f"max by (deployment) ({keda(scope, 'keda_scaled_object_paused')}) == 1"
+    scaled = select("kube_horizontalpodautoscaler_spec_max_replicas", scope.in_namespace)
+    hpa = f'label_replace({scaled}, "deployment", "$1", "horizontalpodautoscaler", "keda-hpa-(.+)-scaledobject")'
+    return f"{paused} unless on (deployment) {hpa}"
+
+
 def _keda_pair(scope: Scope, metric: str, scaler: str, moved: str, function: str) -> str:
     own = scope.of_deployment("scaledObject", "-scaledobject")
     kind = f'scaler=~"{scaler}"' if scaler else ""

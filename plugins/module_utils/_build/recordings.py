@@ -22,6 +22,7 @@ from .promql import (
     duration,
     events,
     executing,
+    fully_paused,
     happened,
     in_flight_of_broker,
 )
@@ -31,6 +32,8 @@ WAITING = "celery_variant:waiting"
 HELD = "celery_variant:held"
 EVENTS = "celery_variant:events:15m"
 SUCCEEDED = "celery_variant:succeeded:5m"
+#: Variants that are paused in both directions, so that no number of theirs can follow the work.
+PAUSED = "celery_variant:paused"
 
 #: Seconds in which tasks are counted.
 WINDOW = 900
@@ -112,6 +115,7 @@ def recordings(
         WAITING: members.joined(backlog(scope)),
         HELD: " or ".join(members.joined(_held(scope, how), deployments) for how, deployments in held.items()),
         EVENTS: members.joined(events(scope, f"task-started|{ENDED}", WINDOW, "type")),
+        PAUSED: members.joined(f"({fully_paused(scope)})"),
         SUCCEEDED: happened(scope, "task-succeeded", 300),
         **{ended(window): members.joined(events(scope, ENDED, window)) for window in windows},
     }

@@ -38,6 +38,7 @@ from .._model.observed import (
     Observed,
     ObservedObject,
 )
+from .._model.pauses import pauses_of_others
 from .risks import with_rule
 
 
@@ -313,8 +314,7 @@ def _paused_by_hand(fleet: Fleet, observed: Observed) -> Iterable[str]:
     """Scalers that a person has paused and that look as if they worked: an apply leaves the annotation alone."""
     for variant in fleet.variants:
         live = observed.find("ScaledObject", scaled_object_name(variant.deployment)) if variant.uses_keda else None
-        written = {f"autoscaling.keda.sh/{variant.scaling.paused}", *variant.scaling.scaled_object_annotations}
-        paused = {name: value for name, value in live.paused.items() if name not in written} if live else {}
+        paused = pauses_of_others(variant, live) if live is not None else {}
         if live is not None and paused:
             notes = ", ".join(f"{name}: {value!r}" for name, value in paused.items())
             taken = " ".join(f"{name}-" for name in paused)

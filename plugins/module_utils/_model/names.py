@@ -17,6 +17,10 @@ VARIANT_LABEL = f"{OWN_DOMAIN}variant"
 COMPONENT_LABEL = f"{OWN_DOMAIN}component"
 #: On a ScaledObject: what it does, in words.
 FORMULA_ANNOTATION = f"{OWN_DOMAIN}formula"
+#: On a ScaledObject: who paused it, why and until when, as JSON.
+PAUSE_ANNOTATION = f"{OWN_DOMAIN}pause"
+#: On a ScaledObject: the floor that it has for some time, who asked for it, why and until when, as JSON.
+BOOST_ANNOTATION = f"{OWN_DOMAIN}boost"
 
 #: Annotation of a pod template: what the Secrets it reads looked like when it was made.
 SECRETS_ANNOTATION = f"{OWN_DOMAIN}secret-versions"

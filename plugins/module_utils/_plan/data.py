@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from .._cluster.asking import AtRisk
@@ -34,6 +35,7 @@ class Step:
     :param objects: manifests to apply, patches, definitions to delete, or what is waited for or asked. A Secret shows
         its keys only.
     :param is_strategic: of patches, whether lists in them are merged by key.
+    :param is_change: of merge patches, whether they change what people see, and not only the record of the last apply.
     :param hides: whether what comes back may show what others keep in plain sight.
     :param reason: what a failing wait is about.
     """
@@ -42,6 +44,7 @@ class Step:
     action: str
     objects: tuple[Object, ...] = ()
     is_strategic: bool = False
+    is_change: bool = False
     hides: bool = False
     reason: str = ""
 
@@ -73,6 +76,7 @@ class Plan:
 
     :param manifests: everything that should be there, Secrets left out.
     :param steps: what the run does, in this order.
+    :param notes: what is said of what the steps do.
     :param problems: why the run stops before its first step.
     :param missing: what a real run stops at and a dry run goes on without.
     :param unchanged: kind and name of what is as it should be.
@@ -84,6 +88,7 @@ class Plan:
     steps: tuple[Step, ...] = ()
     rows: tuple[dict[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     draining: tuple[str, ...] = ()
@@ -106,8 +111,10 @@ class Sight:
 
     :param live: the objects as the API server returned them, as far as the fleet asks for them.
     :param risk: what running workers said.
+    :param now: when it was read; None where nothing depends on the time.
     """
 
     observed: Observed = NOTHING
     live: Live = field(default_factory=dict)
     risk: AtRisk = field(default_factory=AtRisk)
+    now: datetime | None = None

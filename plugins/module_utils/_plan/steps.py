@@ -42,6 +42,7 @@ from .._model.observed import (
 )
 from .comparing import differs
 from .data import APPLY, ASK, DELETE, PATCH, SCALERS, WAIT, WRITE, Live, Merge, Object, Plan, Sight, Step, Wishes
+from .pausing import resumptions
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,9 @@ def _before_waiting(making: Making, changed: list[Object]) -> Iterator[Step | No
     # Only the record of the last apply is changed. Without this the next step would set one pod.
     yield Step("Hand the number of pods over to who decides on it now", PATCH, _handed_over(fleet, observed, wishes))
     yield Step("Apply everything but Secrets", APPLY, tuple(changed), hides=fleet.take_over)
+    # With what the inventory says of them by now, and not before.
+    ended = tuple(resumptions(fleet, observed, making.sight.now))
+    yield Step("Resume what was paused until now", PATCH, ended, is_change=True)
     # An HPA that found no pod was woken with a number, which is its own to decide from now on.
     yield Step("Hand over the number of pods that were woken", PATCH, _woken(fleet, changed, wishes))
     yield from _dashboard(fleet)

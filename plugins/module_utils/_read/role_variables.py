@@ -16,6 +16,7 @@ from typing import Any
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from .._celery.brokers import REDIS_POLICIES
+from .._model.pauses import DIRECTIONS
 from .._model.watching import PARTS
 from .._schema.layers import PREFIX, Leaf, Node
 from .._schema.problems import Problem, Problems, nearest
@@ -59,21 +60,21 @@ class _Switch:
 
 
 @dataclass(frozen=True)
-class _Seconds:
-    """A number of seconds, also with a fraction of nothing, as a filter may make it."""
+class _Count:
+    """A whole number, also with a fraction of nothing, as a filter may make it."""
 
-    _whole = Integer(0, unit="seconds")
+    unit: str
 
     def __call__(self, node: Node, problems: Problems) -> int | Invalid:
         """The number."""
         value = _value(node)
         if isinstance(value, float) and value.is_integer():
             node = Leaf(int(value), node.path)
-        return self._whole(node, problems)
+        return Integer(0, unit=self.unit)(node, problems)
 
     def describe(self) -> str:
         """Bounds and unit."""
-        return self._whole.describe()
+        return Integer(0, unit=self.unit).describe()
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,23 @@ class _Words:
 
 
 @dataclass(frozen=True)
+class _Names:
+    """Names in a list, or in a text with commas between them, as C(-e) gives them."""
+
+    def __call__(self, node: Node, problems: Problems) -> list[str] | Invalid:
+        """The names."""
+        value = _value(node)
+        found = value.split(",") if isinstance(value, str) else value
+        if not isinstance(found, (list, tuple)) or not all(isinstance(item, str) for item in found):
+            return refuse(self, node, problems)
+        return [item.strip() for item in found if item.strip()]
+
+    def describe(self) -> str:
+        """One, and several."""
+        return "a service such as lms, a variant such as lms/high, or a list of them"
+
+
+@dataclass(frozen=True)
 class _Kubeconfig:
     """A path, or the content."""
 
@@ -133,6 +151,7 @@ class RoleVariable:
 
 _SWITCH = RoleVariable(_Switch(), False)
 _TEXT = RoleVariable(_Words(), "")
+_PODS = RoleVariable(_Count("pods"), None)
 
 
 def _one_of(*choices: str) -> RoleVariable:
@@ -161,8 +180,13 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
     "state": RoleVariable(_Words(("present", "absent"), guesses=False), "present"),
     "create_namespace": _SWITCH,
     "prune": _SWITCH,
+    "only": RoleVariable(_Names(), []),
+    "pause_direction": _one_of(*DIRECTIONS),
+    "pause_replicas": _PODS,
+    "pause_until": _TEXT,
+    "pause_reason": _TEXT,
     "wait": RoleVariable(_Switch(), True),
-    "wait_timeout": RoleVariable(_Seconds(), 300),
+    "wait_timeout": RoleVariable(_Count("seconds"), 300),
     "manifests_dir": RoleVariable(_Words(), "manifests"),
     "report_file": _TEXT,
     "explain": _SWITCH,

@@ -421,7 +421,8 @@ def test_the_rules_of_these_stories_do_fire_where_something_is_wrong() -> None:
             },
         )
         for item in neighbours(True)
-        if "billing-worker-high-mem" in str(item.labels)
+        # While it is paused some of them keep quiet.
+        if "billing-worker-high-mem" in str(item.labels) and item.metric != "keda_scaled_object_paused"
     ]
     groups = rule_groups(fleet_of(**VARIABLES, enabled=("flower", "prometheus_rule")))
     alerts = (

@@ -47,6 +47,7 @@ WRONG: dict[str, list[Any]] = {
     "dict": ["soon", ["a"], 5, True, [{"a": 1}]],
     "str": [["a"], {"a": "b"}, True, 83, 2.2],
     "raw": [["a"], 5, True],
+    "list": [5, True, {"a": "b"}, [["a"]], [1]],
 }
 TAKEN: dict[str, list[Any]] = {
     "bool": [True, "yes", "true", "True", "on", "1", 1, 0, "no", "False", " off "],

@@ -1,0 +1,271 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pausing and resuming as steps, and what a deploy makes of a pause.
+
+A pause is in annotations that no apply has written, so applies leave it alone and it never counts as a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from .._model.fleet import Fleet, Variant
+from .._model.names import PAUSE_ANNOTATION, pod_autoscaler_name, scaled_object_name
+from .._model.observed import API_VERSIONS, PAUSED, Observed, ObservedObject
+from .._model.pauses import (
+    DIRECTIONS,
+    PAUSED_REPLICAS,
+    Pause,
+    how,
+    pause_of,
+    paused_variants,
+    pauses_of_others,
+    pauses_of_ours,
+    written_pauses,
+)
+from .._model.selection import Selection
+from .._schema.versions import as_text, older
+from .data import PATCH, Object, Plan, Step
+
+
+@dataclass(frozen=True)
+class PauseWish:
+    """What the playbook pause is asked for.
+
+    :param direction: one of L(DIRECTIONS).
+    :param replicas: the number to pause at; None for the current one.
+    """
+
+    now: datetime
+    direction: str = "both"
+    replicas: int | None = None
+    until: datetime | None = None
+    reason: str = ""
+    by: str = ""
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """KEDA's annotations that it takes."""
+        return {DIRECTIONS[self.direction]: "true"} if self.replicas is None else {PAUSED_REPLICAS: str(self.replicas)}
+
+
+@dataclass
+class _Said:
+    """What is found while the variants are looked at."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    patches: list[Object] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+
+    def refuse(self, named: bool, text: str) -> None:
+        """What was asked for by its name must be done; of a whole service or fleet it is told what was not."""
+        (self.problems if named else self.warnings).append(text)
+
+    def plan(self, name: str, nothing: str) -> Plan:
+        """The steps, unless something is wrong."""
+        if not (self.problems or self.patches or self.unchanged or self.notes):
+            self.problems.append(nothing)
+            self.problems += self.warnings
+            self.warnings = []
+        steps = (Step(name, PATCH, tuple(self.patches), is_change=True),) if self.patches else ()
+        return Plan(
+            problems=tuple(self.problems),
+            warnings=tuple(self.warnings),
+            notes=tuple(self.notes),
+            unchanged=tuple(self.unchanged),
+            steps=() if self.problems else steps,
+        )
+
+
+def short_name(variant: Variant) -> str:
+    """A variant as C(celery_workers_only) names it."""
+    return f"{variant.service}/{variant.name}"
+
+
+def command(playbook: str, variant: Variant) -> str:
+    """The command that runs a playbook for one variant."""
+    return f"ansible-playbook queueops.celery.{playbook} -e celery_workers_only={short_name(variant)}"
+
+
+def plan_pause(fleet: Fleet, chosen: Selection, observed: Observed, wish: PauseWish) -> Plan:
+    """What pauses the chosen variants."""
+    said = _Said()
+    said.problems += _impossible(fleet, wish)
+    if wish.direction != "both" and older(fleet.versions.keda, "2.18.2"):
+        said.warnings.append(
+            f"KEDA {as_text(fleet.versions.keda)} does not restore the HPA's behavior when a pause of one direction "
+            "ends; 2.18.2 does. Deploy with a changed behavior after it, or upgrade."
+        )
+    for variant in chosen.variants:
+        live = _scaler_of(fleet, variant, observed, chosen.names(variant), said)
+        if live is not None:
+            _pause(said, fleet, variant, live, _pods_of(variant, observed), wish, chosen.names(variant))
+    return said.plan("Pause scaling", "No variant that was chosen has a scaler that could be paused.")
+
+
+def _impossible(fleet: Fleet, wish: PauseWish) -> Iterator[str]:
+    found = fleet.versions.keda
+    path = "celery_workers_pause_direction"
+    if wish.direction != "both" and wish.replicas is not None:
+        yield (
+            f"{path}: {wish.direction} stops one direction, and celery_workers_pause_replicas: {wish.replicas} stops "
+            "both. Leave one of them out."
+        )
+    if wish.direction != "both" and older(found, "2.18"):
+        yield (
+            f"{path}: {wish.direction} needs KEDA 2.18, and {as_text(found)} is installed: leave it out, which pauses "
+            "both directions, or upgrade."
+        )
+
+
+def _scaler_of(fleet: Fleet, variant: Variant, observed: Observed, named: bool, said: _Said) -> ObservedObject | None:
+    """The ScaledObject of a variant; None where there is none that may be written."""
+    own = short_name(variant)
+    if variant.scaling.scaler == "hpa":
+        said.refuse(
+            named,
+            f"{own}: HorizontalPodAutoscaler {pod_autoscaler_name(variant.deployment)} scales it, and Kubernetes has "
+            "no pause for that. Set min_replicas and max_replicas to the same number and deploy, or use scaler: keda.",
+        )
+        return None
+    if not variant.uses_keda:
+        if named:
+            said.problems.append(f"{own}: it has no scaler (scaler: none), so its number of pods does not change.")
+        return None
+    name = scaled_object_name(variant.deployment)
+    live = observed.find("ScaledObject", name)
+    if live is None:
+        said.refuse(named, f"{own}: there is no ScaledObject {name} in {fleet.namespace}. Deploy it first.")
+    elif not live.is_ours(fleet.name):
+        said.refuse(named, f"{own}: {live.identity} in {fleet.namespace} is not ours: it belongs to {live.owner}.")
+        return None
+    return live
+
+
+def _pause(
+    said: _Said,
+    fleet: Fleet,
+    variant: Variant,
+    live: ObservedObject,
+    pods: int | None,
+    wish: PauseWish,
+    named: bool,
+) -> None:
+    own = short_name(variant)
+    refusal, counts = _refusal(variant, live, wish)
+    if refusal:
+        said.refuse(named or counts, f"{own}: {refusal}")
+        return
+    pause, before = Pause(wish.notes, pods, wish.by, wish.now, wish.until, wish.reason), pause_of(live)
+    now = pauses_of_ours(variant, live)
+    if before is not None and before.is_like(pause) and now == pause.notes:
+        said.unchanged.append(live.identity)
+        said.notes.append(f"{own}: {before.how}{before.origin}")
+        return
+    gone = dict.fromkeys(now.keys() - pause.notes.keys())
+    said.patches.append(_patch(live, fleet, {**gone, **pause.notes, PAUSE_ANNOTATION: pause.annotation}))
+    said.notes.append(f"{own}: {pause.how}{pause.origin}; resume it with {command('resume', variant)}")
+    if wish.replicas is not None and pods is not None and wish.replicas < pods:
+        grace = variant.pod.termination_grace_period
+        said.warnings.append(
+            f"{own}: KEDA takes it from {pods} to {wish.replicas} pods now; those that end have {grace} s "
+            "(termination_grace_period) to finish what they run."
+        )
+
+
+def _refusal(variant: Variant, live: ObservedObject, wish: PauseWish) -> tuple[str, bool]:
+    """Why a variant is not paused, and whether that stops the run whatever was named; empty where it is."""
+    most, written, others = variant.scaling.max_replicas, written_pauses(variant), pauses_of_others(variant, live)
+    if wish.replicas is not None and wish.replicas > most:
+        return (
+            f"celery_workers_pause_replicas is {wish.replicas}, and max_replicas is {most}. Pause at {most} at most, "
+            "or raise max_replicas and deploy."
+        ), True
+    if wish.replicas is None and (PAUSED in written or wish.notes.keys() <= written.keys()):
+        return "the inventory pauses it already (key paused).", False
+    if others:
+        return (
+            f"{live.identity} was paused by hand already ({_as_words(others)}), so this run leaves it as it is. "
+            f"Resume it first: {command('resume', variant)}"
+        ), wish.replicas is not None
+    return "", False
+
+
+def _pods_of(variant: Variant, observed: Observed) -> int | None:
+    deployment = observed.find("Deployment", variant.deployment)
+    return deployment.replicas if deployment is not None else None
+
+
+def _as_words(notes: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}: {value!r}" for name, value in sorted(notes.items()))
+
+
+def _patch(live: ObservedObject, fleet: Fleet, notes: Mapping[str, str | None]) -> Object:
+    metadata = {"name": live.name, "namespace": fleet.namespace, "annotations": dict(notes)}
+    return {"apiVersion": API_VERSIONS["ScaledObject"], "kind": "ScaledObject", "metadata": metadata}
+
+
+def plan_resume(fleet: Fleet, chosen: Selection, observed: Observed) -> Plan:
+    """What resumes the chosen variants, whoever paused them."""
+    said = _Said()
+    for variant in chosen.variants:
+        named = chosen.names(variant)
+        if variant.uses_keda or named:
+            live = _scaler_of(fleet, variant, observed, named, said)
+            if live is not None:
+                _resume(said, fleet, variant, live, named)
+    return said.plan("Resume scaling", "No variant that was chosen has a scaler that could be resumed.")
+
+
+def _resume(said: _Said, fleet: Fleet, variant: Variant, live: ObservedObject, named: bool) -> None:
+    own, written = short_name(variant), written_pauses(variant)
+    notes = {name: value for name, value in live.paused.items() if name not in written}
+    pause = pause_of(live)
+    if notes or PAUSE_ANNOTATION in live.annotations:
+        said.patches.append(_patch(live, fleet, dict.fromkeys([*notes, PAUSE_ANNOTATION])))
+        ours = pause is not None and pauses_of_ours(variant, live)
+        if pause is not None and ours:
+            said.notes.append(f"{own}: resumed; it was {pause.how}{pause.origin}")
+        else:
+            said.notes.append(f"{own}: resumed; it was {how(notes, None)} by hand" if notes else f"{own}: resumed")
+    elif not written:
+        said.unchanged.append(live.identity)
+        if named:
+            said.notes.append(f"{own}: it was not paused")
+    if written:
+        said.refuse(named, f"{own}: the inventory pauses it (key paused). Take that out and deploy.")
+
+
+# What a deploy makes of pauses
+
+
+def resumptions(fleet: Fleet, observed: Observed, now: datetime | None) -> list[Object]:
+    """Patches that end pauses whose time has passed, and that clear up after pauses that were taken off by hand."""
+    return [
+        _patch(live, fleet, dict.fromkeys([*pauses_of_ours(variant, live), PAUSE_ANNOTATION]))
+        for variant, live, pause in paused_variants(fleet, observed)
+        if _ends(variant, live, pause, now)
+    ]
+
+
+def _ends(variant: Variant, live: ObservedObject, pause: Pause, now: datetime | None) -> bool:
+    return not pauses_of_ours(variant, live) or (now is not None and pause.is_over(now))
+
+
+def pause_notes(fleet: Fleet, observed: Observed, now: datetime | None) -> Iterable[str]:
+    """What a deploy says of pauses that end."""
+    for variant, live, pause in paused_variants(fleet, observed):
+        if _ends(variant, live, pause, now) and pause.until is not None and pauses_of_ours(variant, live):
+            yield f"{short_name(variant)}: resumed, because it was {pause.how}{pause.origin}"
+
+
+def pause_warnings(fleet: Fleet, observed: Observed, now: datetime | None) -> Iterable[str]:
+    """What a deploy says of pauses that it keeps."""
+    for variant, live, pause in paused_variants(fleet, observed):
+        if not _ends(variant, live, pause, now):
+            yield f"{short_name(variant)}: {pause.how}{pause.origin}; resume it with {command('resume', variant)}"

@@ -1,0 +1,76 @@
+#!/usr/bin/python
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of an action plugin of the same name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_scale
+short_description: Pause and resume the scaling of Celery workers
+version_added: 1.0.0
+description:
+  - Reads the variables of the role P(queueops.celery.celery_workers#role) and pauses KEDA's scaling of variants, or
+    resumes it, by annotations of their ScaledObjects. It changes nothing else.
+  - C(celery_workers_only) chooses services and variants. Without it the whole fleet is meant.
+  - The playbooks C(queueops.celery.pause) and C(queueops.celery.resume) are made of this task.
+  - Runs on the controller, whatever machine the host is. It needs no connection to the host.
+author:
+  - queueops (@queueops)
+extends_documentation_fragment:
+  - queueops.celery._attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  state:
+    description:
+      - V(paused) stops scaling as C(celery_workers_pause_direction) and C(celery_workers_pause_replicas) say. Deploys
+        keep the pause until C(celery_workers_pause_until).
+      - V(resumed) lets KEDA scale again, whoever paused it.
+    type: str
+    required: true
+    choices: [paused, resumed]
+requirements:
+  - the collection kubernetes.core >= 3.2.0
+  - kubernetes >= 24.2.0, != 36.0.0, != 36.0.1 in Ansible's own Python
+"""
+
+EXAMPLES = r"""
+- name: Stop the scale-down while a release is rolled out
+  hosts: celery_fleets
+  gather_facts: false
+  tasks:
+    - name: Pause
+      ansible.builtin.import_role:
+        name: queueops.celery.celery_workers
+        tasks_from: pause.yml
+      vars:
+        celery_workers_pause_direction: scale_in
+        celery_workers_pause_until: 2h
+        celery_workers_pause_reason: release 42
+"""
+
+RETURN = r"""
+updated:
+  description: ScaledObjects that were changed.
+  returned: when nothing is wrong
+  type: list
+  elements: str
+  sample: [ScaledObject lms-worker-high-scaledobject]
+unchanged:
+  description: ScaledObjects that were as they should be.
+  returned: when nothing is wrong
+  type: list
+  elements: str
+notes:
+  description: What was done, a line for each variant.
+  returned: always
+  type: list
+  elements: str
+"""

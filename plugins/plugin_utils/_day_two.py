@@ -1,0 +1,109 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs of the playbooks that change how variants are scaled, and nothing else: pause and resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
+    API_VERSIONS,
+    Observed,
+    observed_object,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._model.selection import Selection, select
+from ansible_collections.queueops.celery.plugins.module_utils._plan.data import Plan
+from ansible_collections.queueops.celery.plugins.module_utils._plan.pausing import (
+    PauseWish,
+    plan_pause,
+    plan_resume,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._schema.moments import read_moment
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import Problems
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
+from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import FleetRun, Result
+from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import DirectCluster, KubernetesCore
+
+#: Kinds that such a run reads.
+_KINDS = ("Deployment", "ScaledObject")
+#: What the plan of one operation is made from.
+_Planner = Callable[[Fleet, Selection, Observed, Problems], Plan]
+
+
+class DayTwoRun(FleetRun):
+    """One such run over one host.
+
+    :param by: who runs it, for those who find what it has done.
+    """
+
+    by: str = ""
+    cluster: DirectCluster | None = None
+
+    def pause(self) -> Result:
+        """Pause the chosen variants."""
+        return self._guarded(lambda: self._change(self._pause))
+
+    def resume(self) -> Result:
+        """Resume them."""
+        return self._guarded(lambda: self._change(self._resume))
+
+    def _pause(self, fleet: Fleet, chosen: Selection, observed: Observed, problems: Problems) -> Plan:
+        variables = self.variables
+        wish = PauseWish(
+            now=self.now,
+            direction=variables.text("pause_direction"),
+            replicas=variables.value("pause_replicas"),
+            until=self._until("pause_until", problems),
+            reason=variables.text("pause_reason"),
+            by=self.by,
+        )
+        return plan_pause(fleet, chosen, observed, wish)
+
+    @staticmethod
+    def _resume(fleet: Fleet, chosen: Selection, observed: Observed, _problems: Problems) -> Plan:
+        return plan_resume(fleet, chosen, observed)
+
+    def _until(self, name: str, problems: Problems) -> datetime | None:
+        """The time that a variable names; None if it is empty."""
+        text = self.variables.text(name)
+        try:
+            return read_moment(text, self.now) if text else None
+        except ValueError as error:
+            problems.add(f"celery_workers_{name}", f"{error}.")
+            return None
+
+    def _change(self, planner: _Planner) -> None:
+        variables = self.variables
+        if variables.text("output") == "manifests":
+            problems = Problems()
+            problems.add(
+                "celery_workers_output",
+                "manifests writes files, and this playbook changes what runs in a cluster. Pause in the inventory (key "
+                "paused), or run it with -e celery_workers_output=cluster.",
+            )
+            problems.raise_any()
+        problems = Problems()
+        fleet = parse_fleet(variables.inventory())
+        chosen = select(fleet, variables.value("only"), problems)
+        core = self.connect(variables.connection)
+        observed = Observed() if problems.found else self._observed(core, fleet)
+        found = planner(fleet, chosen, observed, problems)
+        problems.raise_any()
+        self._carry_out(core, fleet, observed, found)
+
+    def _observed(self, core: KubernetesCore, fleet: Fleet) -> Observed:
+        self.cluster = core.open(fleet.namespace)
+        listed = ((kind, self.cluster.list_objects(kind, API_VERSIONS[kind])) for kind in _KINDS)
+        return Observed(tuple(observed_object(kind, raw) for kind, items in listed for raw in items or ()))
+
+    def _carry_out(self, core: KubernetesCore, fleet: Fleet, observed: Observed, found: Plan) -> None:
+        self.warnings.extend(found.warnings)
+        if found.problems:
+            self.result.update(failed=True, msg="\n".join(found.problems), problems=list(found.problems))
+            return
+        self._execute(core, self.cluster, fleet, observed, found, [])
+        self._say(found.notes)
+        self.screen.show(found.notes)
