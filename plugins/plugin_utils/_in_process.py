@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action.normal import ActionModule as AsModule
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import plain
@@ -32,11 +33,12 @@ class Ended(Exception):
 
 
 class InProcess:
-    """As much of an AnsibleModule as a module needs that only computes.
+    """As much of an AnsibleModule as a module needs that runs in the controller's process.
 
     :param name: of the module.
     :param arguments: of the task, as plain data.
     :param is_check: whether the task runs in check mode.
+    :param shows_diff: whether the result holds what a change changes.
     :raises Ended: where an AnsibleModule would end at its arguments.
     """
 
@@ -47,11 +49,16 @@ class InProcess:
         is_check: bool,
         argument_spec: Mapping[str, Any],
         supports_check_mode: bool = False,
+        shows_diff: bool = False,
     ) -> None:
+        self._name = name
         self.check_mode = is_check
+        self._diff = shows_diff
         self._warnings: list[str] = []
         found = ArgumentSpecValidator(dict(argument_spec)).validate(dict(arguments))
         self.params: dict[str, Any] = found.validated_parameters
+        # Values of options that have no_log; no public name leads to them.
+        self._hidden = found._no_log_values
         if found.error_messages:
             is_unsupported = isinstance(found.errors[0], UnsupportedError)
             prefix = f"Unsupported parameters for ({name}) module: " if is_unsupported else ""
@@ -63,9 +70,12 @@ class InProcess:
         """Show a warning with the result."""
         self._warnings.append(warning)
 
+    def debug(self, message: str) -> None:
+        """What a module writes into the log of its machine; there is none here."""
+
     def exit_json(self, **result: Any) -> NoReturn:
         """End with a result, which becomes plain data on its way as that of a module does."""
-        found = json.loads(json.dumps(result))
+        found = remove_values(json.loads(json.dumps(result)), self._hidden)
         if self._warnings:
             found["warnings"] = list(dict.fromkeys(self._warnings))
         raise Ended(found)

@@ -30,6 +30,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
 )
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import API_VERSIONS
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import plain
+from ansible_collections.queueops.celery.plugins.plugin_utils._sending import send
 
 try:
     from ansible_collections.kubernetes.core.plugins.module_utils.apply import merge
@@ -43,9 +44,21 @@ Object = dict[str, Any]
 
 #: Read whole only by the fleet's label: of others nothing but names and labels may travel.
 CONTENTS = ("ConfigMap", "Secret", "PersistentVolumeClaim")
-#: Its action plugin finds and decrypts kubeconfigs, and runs our module, which sends as its own does.
+#: Its action plugin finds and decrypts kubeconfigs.
 _K8S = "kubernetes.core.k8s"
-_SEND = "queueops.celery.fleet_send"
+
+
+def remove_key_files() -> None:
+    """Remove the files into which the client writes keys and certificates of a kubeconfig.
+
+    It does so at the end of a program. The process of a task ends without one, so they would stay.
+    """
+    try:
+        from kubernetes.config import kube_config
+    except ImportError:
+        return
+    # No public name leads there. It forgets the files, so that a later connection writes them again.
+    kube_config._cleanup_temp_files()
 
 
 def merged(last_applied: Object, wanted: Object, live: Object) -> Object:
@@ -212,20 +225,28 @@ class KubernetesCore:
         return options
 
     def send(self, arguments: Object, hides: bool = False) -> Object:
-        """Send objects as kubernetes.core.k8s does, in one module.
+        """Send objects as kubernetes.core.k8s does.
 
         :param hides: whether neither the arguments nor the result may show on any screen.
         """
+        plugin = self._plugin({**self.options, **arguments}, hides)
+        # Nothing is copied to another machine, and no program is started.
+        plugin.TRANSFERS_FILES = False
+        plugin._execute_module = self._send_here
         try:
-            result: Object = self._plugin({**self.options, **arguments}, hides).run(task_vars=self.task_vars)
+            result: Object = plugin.run(task_vars=self.task_vars)
         except AnsibleError as error:
             result = {"failed": True, "msg": str(error)}
         return plain_result(result)
 
+    def _send_here(self, module_args: Object, **_where: Any) -> Object:
+        with self._environment():
+            return send(plain(module_args), bool(self.action._task.check_mode))
+
     def _plugin(self, arguments: Object, hides: bool = False) -> Any:
         action = self.action
         task = action._task.copy(exclude_parent=False)
-        task.action = _SEND
+        task.action = _K8S
         task.args = arguments
         task.diff = True
         task.no_log = hides or task.no_log

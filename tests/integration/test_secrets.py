@@ -338,3 +338,31 @@ class TestTextsOfAServer:
 
     def test_the_files_were_written(self, runs: dict[str, str]) -> None:
         assert "kind: Deployment" in runs["files"]
+
+
+def test_a_key_of_the_kubeconfig_leaves_no_file(folder: Path) -> None:
+    """The client of Kubernetes reads keys from files only, so it writes them out."""
+    key = base64.b64encode(UNIQUE["vault_key"].encode()).decode()
+    user = {"client-key-data": key, "client-certificate-data": key}
+    kubeconfig = folder / "kubeconfig"
+    # Nothing listens there: what a run needs to connect is written before.
+    server = {"server": "https://127.0.0.1:1"}
+    content = {
+        "current-context": "one",
+        "contexts": [{"name": "one", "context": {"cluster": "one", "user": "one"}}],
+        "clusters": [{"name": "one", "cluster": server}],
+        "users": [{"name": "one", "user": user}],
+    }
+    kubeconfig.write_text(json.dumps(content), encoding="utf-8")
+    services = {"shop": {"image": "shop:1", "queue_name": "{variant}"}}
+    shared = {
+        "celery_workers_namespace": "shop",
+        "celery_workers_broker": {"host": "redis"},
+        "celery_workers_services": services,
+        "celery_workers_config": {"shop": {"default": {}}},
+    }
+    player = Player(folder, kubeconfig)
+    run = player.deploy(write_inventory(folder, {"one": {}}, shared))
+    assert "cannot be reached" in run.message("one")
+    left = [path for path in (folder / "tmp").rglob("*") if path.is_file() and UNIQUE["vault_key"] in path.read_text()]
+    assert left == []

@@ -10,12 +10,9 @@ import json
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
-from ansible_collections.queueops.celery.plugins.modules.fleet_send import Told, argument_spec
+from ansible_collections.queueops.celery.plugins.plugin_utils._sending import Told, argument_spec
 from urllib3.exceptions import MaxRetryError, ProtocolError
-
-MODULE = importlib.import_module("ansible_collections.queueops.celery.plugins.modules.fleet_send")
 
 
 class _Server:
@@ -75,9 +72,3 @@ def test_an_option_is_one_of_kubernetes_core(name: str) -> None:
     assert name in theirs
     for key in ("choices", "default"):
         assert own.get(key) == theirs[name].get(key)
-
-
-def test_every_option_of_a_list_is_documented() -> None:
-    assert yaml.safe_load(MODULE.DOCUMENTATION)["module"] == "fleet_send"
-    documented = set(yaml.safe_load(MODULE.DOCUMENTATION)["options"])
-    assert documented <= set(argument_spec())
