@@ -171,7 +171,7 @@ class Executor:
 
         :raises StepError: if it failed as a whole, so that nothing says what became of each object.
         """
-        result = self.send({**arguments, "definition": objects, "continue_on_error": True}, hides)
+        result = self.send({**arguments, "definition": objects}, hides)
         if not result.get("failed") or list_results(result):
             return result
         names = [identity(item) for item in objects]

@@ -1,18 +1,25 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A list that is sent while the server goes away: what became of each object is kept."""
+"""A list that is sent: several of a kind together, kinds one after the other, and what became of each is kept."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import threading
 from typing import Any
 
 import pytest
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
-from ansible_collections.queueops.celery.plugins.plugin_utils._sending import Told, argument_spec
+from ansible_collections.queueops.celery.plugins.plugin_utils._sending import TOGETHER, Sender, argument_spec
 from urllib3.exceptions import MaxRetryError, ProtocolError
+
+Json = dict[str, Any]
+
+
+def _objects(kind: str, count: int) -> list[Json]:
+    return [{"apiVersion": "v1", "kind": kind, "metadata": {"name": f"{kind}-{number}"}} for number in range(count)]
 
 
 class _Server:
@@ -20,11 +27,14 @@ class _Server:
 
     def __init__(self, answers: int, cause: Exception) -> None:
         self.answers, self.cause, self.asked = answers, cause, 0
+        self.lock = threading.Lock()
 
-    def __call__(self, *_arguments: Any) -> dict[str, Any]:
-        self.asked += 1
-        if self.asked <= self.answers:
-            return {"changed": True}
+    def __call__(self, definition: Json) -> Json:
+        with self.lock:
+            self.asked += 1
+            answers = self.asked <= self.answers
+        if answers:
+            return {"changed": True, "result": definition}
         raise CoreException(f"Failed to retrieve requested object: {self.cause}") from self.cause
 
 
@@ -32,37 +42,45 @@ def _retries() -> MaxRetryError:
     return MaxRetryError(None, "/api/v1", ProtocolError("Connection aborted."))  # type: ignore[arg-type]
 
 
-def _sent(server: _Server, count: int) -> list[dict[str, Any]]:
-    """What kubernetes.core's runner makes of a list."""
-    told, results = Told(server), []
-    for _ in range(count):
-        try:
-            results.append(told())
-        except CoreException as error:
-            found = {"msg": str(error)}
-            if hasattr(error.__cause__, "reason"):
-                found["reason"] = error.__cause__.reason
-            results.append({"changed": False, "error": found})
-    return results
-
-
 def test_a_cause_that_is_no_text_reaches_the_result_as_text() -> None:
-    results = _sent(_Server(2, _retries()), 3)
+    results = Sender(_Server(2, _retries())).send(_objects("A", 1) + _objects("B", 1) + _objects("C", 1))
     assert [item["changed"] for item in json.loads(json.dumps(results))] == [True, True, False]
     assert "Connection aborted" in results[2]["error"]["msg"]
 
 
 def test_nothing_more_is_tried_once_no_try_was_answered() -> None:
     server = _Server(1, _retries())
-    results = _sent(server, 5)
+    results = Sender(server).send(_objects("A", 1) + _objects("B", 40) + _objects("C", 40))
+    # The first of a kind goes alone, so nothing else was on its way.
     assert server.asked == 2
-    assert [bool(item.get("error")) for item in results] == [False, True, True, True, True]
+    assert [bool(item.get("error")) for item in results] == [False] + [True] * 80
 
 
 def test_one_answer_that_is_lost_does_not_keep_the_others_from_being_sent() -> None:
     server = _Server(0, ProtocolError("Connection aborted."))
-    _sent(server, 3)
-    assert server.asked == 3
+    Sender(server).send(_objects("A", 30))
+    assert server.asked == 30
+
+
+def test_results_come_in_the_order_of_the_objects() -> None:
+    sent = _objects("A", 30) + _objects("B", 30)
+    assert [item["result"] for item in Sender(_Server(60, _retries())).send(sent)] == sent
+
+
+def test_objects_of_a_kind_go_together_and_the_next_kind_waits_for_them() -> None:
+    together, order, lock = threading.Barrier(TOGETHER), [], threading.Lock()
+
+    def perform(definition: Json) -> Json:
+        with lock:
+            order.append(definition["kind"])
+        if definition["metadata"]["name"] not in ("A-0", "B-0"):
+            # It opens once as many have come as may go together.
+            together.wait(timeout=30)
+        return {"changed": True}
+
+    results = Sender(perform).send(_objects("A", 1 + 2 * TOGETHER) + _objects("B", 1 + TOGETHER))
+    assert all(item["changed"] for item in results)
+    assert order == sorted(order)
 
 
 @pytest.mark.parametrize("name", sorted(argument_spec()))
