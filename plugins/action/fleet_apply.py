@@ -15,7 +15,7 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._files import Tree
 from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, PLAN, VALIDATE, FleetRun
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import VariableError, read_variables
 from ansible_collections.queueops.celery.plugins.plugin_utils._hosts import Hosts, play_of
-from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import KubernetesCore, remove_key_files
+from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import KubernetesCore
 from ansible_collections.queueops.celery.plugins.plugin_utils._reports import (
     HostReport,
     Progress,
@@ -61,8 +61,6 @@ class ActionModule(ActionBase):
             found, report = (run.verify() if only_verifies else run.apply()), run.report
         except VariableError as error:
             found, report.failed = {"failed": True, "msg": str(error)}, str(error)
-        finally:
-            remove_key_files()
         # A failure is shown whole, and its message lists the problems already.
         found.pop("problems", None)
         if only_verifies:

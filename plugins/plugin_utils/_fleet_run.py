@@ -50,6 +50,7 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core i
     DirectCluster,
     KubernetesCore,
     merged,
+    remove_key_files,
 )
 from ansible_collections.queueops.celery.plugins.plugin_utils._reports import HostReport
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import (
@@ -142,6 +143,8 @@ class FleetRun:
             self.result.update(failed=True, msg=str(error), problems=problems)
         except _REFUSED as error:
             self.result.update(failed=True, msg=str(error))
+        finally:
+            remove_key_files()
         if self.warnings:
             # Ansible shows the same text only once, so that without its host a warning of several hosts would be one's.
             self.report.warnings = list(dict.fromkeys(self.warnings))
