@@ -27,6 +27,7 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._reports import (
     shared_warnings,
 )
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import Screen, is_for_people, verbosity
+from ansible_collections.queueops.celery.plugins.plugin_utils._status_page import StatusPage
 
 #: Variables that the role reads without having a default for them.
 _WITHOUT_DEFAULT = ("celery_workers_namespace", "celery_workers_hosts")
@@ -47,10 +48,14 @@ class ActionModule(ActionBase):
         """Read the variables of the host and bring its fleet into its state, or say what was done on all hosts."""
         host_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, host_vars)
-        options = {name: {"type": "bool", "default": False} for name in ("only_verify", "only_report")}
+        names = ("only_verify", "only_report", "only_status", "only_status_page")
+        options = {name: {"type": "bool", "default": False} for name in names}
         _checked, arguments = self.validate_argument_spec(options)
         if arguments["only_report"]:
             return {**result, **self._say_all(host_vars)}
+        if arguments["only_status"] or arguments["only_status_page"]:
+            shown = StatusPage(self, host_vars, self._known_variables())
+            return {**result, **(shown.read() if arguments["only_status"] else shown.show())}
         return {**result, **self._work(host_vars, arguments["only_verify"])}
 
     def _work(self, host_vars: dict[str, Any], only_verifies: bool) -> dict[str, Any]:

@@ -17,29 +17,43 @@ from ._read.reader import Inventory
 from ._schema.problems import InventoryError, Problems
 
 
-def parse_fleet(inventory: Inventory, may_be_empty: bool = False) -> Fleet:
+def parse_fleet(inventory: Inventory, may_be_empty: bool = False, only_reads: bool = False) -> Fleet:
     """The fleet that an inventory describes.
 
     :param may_be_empty: whether an inventory without services is one; computed from, it would ask for nothing at all.
+    :param only_reads: whether only what cannot be read is refused. Who looks at what runs asks for nothing, so whether
+        it could work, and is safe, is not judged.
     :raises InventoryError: with every problem that was found.
     """
     settled = frozenset(problem.path for problem in inventory.problems)
     problems = Problems(list(inventory.problems), settled=settled)
     fleet = read_inventory(inventory, problems, may_be_empty)
-    check_everything(fleet, inventory.layers, problems, inventory.output, inventory.preset == "openedx")
+    if not only_reads:
+        check_everything(fleet, inventory.layers, problems, inventory.output, inventory.preset == "openedx")
     problems.raise_any()
     return replace(fleet, warnings=tuple(dict.fromkeys(problems.warnings)))
 
 
-def read_fleet(module: Any, observed: Observed | None = None, may_be_empty: bool = False) -> Fleet:
+def follows_cluster(fleet: Fleet) -> bool:
+    """Whether what runs decides on what the inventory means."""
+    return any(service.inherits for service in fleet.services) or any(
+        variant.adopted or variant.consumption.adopt is not None
+        for service in fleet.services
+        for variant in (*service.variants, *service.left)
+    )
+
+
+def read_fleet(
+    module: Any, observed: Observed | None = None, may_be_empty: bool = False, only_reads: bool = False
+) -> Fleet:
     """The fleet that a module's parameters describe. With problems the module fails and names them all.
 
     :param module: the AnsibleModule.
     :param observed: as for L(inventory_from).
-    :param may_be_empty: as for L(parse_fleet).
+    :param may_be_empty: as for L(parse_fleet), and so is C(only_reads).
     """
     try:
-        return parse_fleet(inventory_from(module.params, observed), may_be_empty)
+        return parse_fleet(inventory_from(module.params, observed), may_be_empty, only_reads)
     except InventoryError as error:
         module.fail_json(msg=str(error), problems=[str(problem) for problem in error.problems])
         raise

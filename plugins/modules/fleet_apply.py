@@ -35,6 +35,14 @@ options:
     description: Say what the runs of this play have done on all hosts, and do nothing else. It is the role's last task.
     type: bool
     default: false
+  only_status:
+    description: Read how the fleet of the host is, and do nothing else. The playbook C(status) is made of it.
+    type: bool
+    default: false
+  only_status_page:
+    description: Show how the fleets of all hosts of the play are, as O(only_status=true) has read them.
+    type: bool
+    default: false
 requirements:
   - the collection kubernetes.core >= 3.2.0, to work on a cluster
   - kubernetes >= 24.2.0, != 36.0.0, != 36.0.1 in Ansible's own Python, to work on a cluster
@@ -104,10 +112,18 @@ in_step:
   returned: where they do not
   type: bool
 hosts:
-  description: What was done on each host.
-  returned: with O(only_report=true), to callbacks that programs read
+  description: What was done on each host, or how its fleet is.
+  returned: with O(only_report=true) or O(only_status_page=true), to callbacks that programs read
   type: list
   elements: dict
+status:
+  description: How the fleet is, as M(queueops.celery.fleet_status) returns it.
+  returned: with O(only_status=true), to callbacks that programs read
+  type: dict
+status_file:
+  description: The file that the status of all hosts was written to.
+  returned: with O(only_status_page=true) and celery_workers_status_file
+  type: str
 report_files:
   description: Files that the report was written to.
   returned: with O(only_report=true), after the last host

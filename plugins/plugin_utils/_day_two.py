@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import DirectCluster
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
     API_VERSIONS,
@@ -25,7 +26,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.moments im
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import Problems
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import FleetRun, Result
-from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import DirectCluster, KubernetesCore
+from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import KubernetesCore
 
 #: Kinds that such a run reads.
 _KINDS = ("Deployment", "ScaledObject")

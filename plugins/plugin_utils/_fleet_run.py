@@ -18,6 +18,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._check.preflight i
 )
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import work_at_risk
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import Report, readable
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import CONTENTS, DirectCluster
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError, read_observed
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.names import FLEET_LABEL, FLOWER
@@ -31,7 +32,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._read.origins impo
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import as_yaml
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError, Problem
-from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import follows_cluster, parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils.plan import plan, plan_removal
 from ansible_collections.queueops.celery.plugins.plugin_utils._executor import Executor, StepError
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import (
@@ -46,8 +47,6 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._files import (
 )
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import HostVariables, VariableError
 from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import (
-    CONTENTS,
-    DirectCluster,
     KubernetesCore,
     merged,
     remove_key_files,
@@ -175,7 +174,7 @@ class FleetRun:
             steps = plan_removal(fleet, observed, variables.wishes(self.checks))
             self._execute(core, cluster, fleet, observed, steps, [])
             return
-        if _follows_cluster(fleet):
+        if follows_cluster(fleet):
             # Once more, with what services take over from Deployments that run.
             fleet = parse_fleet(replace(inventory, observed=observed))
         self._present(core, cluster, fleet, observed)
@@ -458,12 +457,3 @@ class FleetRun:
 
 def _no_cluster(_arguments: dict[str, Any], _hides: bool) -> dict[str, Any]:
     raise StepError("Manifest files are made without a cluster.")
-
-
-def _follows_cluster(fleet: Fleet) -> bool:
-    """Whether what runs decides on what the inventory means."""
-    return any(service.inherits for service in fleet.services) or any(
-        variant.adopted or variant.consumption.adopt is not None
-        for service in fleet.services
-        for variant in (*service.variants, *service.left)
-    )

@@ -118,6 +118,16 @@ class Hosts:
         variables = self._variables(name)
         return variables.value(variable) if variable in variables.names else None
 
+    def variables_of(self, name: str) -> dict[str, Any]:
+        """All variables of a host as a task of the running role would see them, not yet templated."""
+        if name == self._task_vars.get("inventory_hostname"):
+            return dict(self._task_vars)
+        role = self._action._task._role
+        defaults = role.get_default_vars(self._action._task.get_dep_chain()) if role is not None else {}
+        own = {**defaults, **self._hostvars.raw_get(name)}
+        over = {key: value for key, value in self._shared.items() if key not in _extra_variables(self._action)}
+        return {**own, **over, "hostvars": self._hostvars}
+
     def _variables(self, name: str) -> _Variables:
         if name == self._task_vars.get("inventory_hostname"):
             return _Variables(self._action._templar, self._task_vars)

@@ -8,12 +8,10 @@ Connection options, kubeconfig search, vaulted kubeconfigs, module_defaults, che
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,14 +19,12 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.loader import connection_loader
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import DirectCluster
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
-    _METADATA_LIST,
-    Cluster,
     ClusterError,
     credentials_of,
     explained,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._model.observed import API_VERSIONS
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import plain
 from ansible_collections.queueops.celery.plugins.plugin_utils._sending import send
 
@@ -42,8 +38,6 @@ else:
 
 Object = dict[str, Any]
 
-#: Read whole only by the fleet's label: of others nothing but names and labels may travel.
-CONTENTS = ("ConfigMap", "Secret", "PersistentVolumeClaim")
 #: Its action plugin finds and decrypts kubeconfigs.
 _K8S = "kubernetes.core.k8s"
 
@@ -65,66 +59,6 @@ def merged(last_applied: Object, wanted: Object, live: Object) -> Object:
     """kubernetes.core's three-way merge."""
     patch: Object = merge(last_applied, wanted, live)
     return patch
-
-
-def plural(kind: str) -> str:
-    """The name of a kind in paths."""
-    word = kind.lower()
-    if word.endswith("y"):
-        return f"{word[:-1]}ies"
-    return f"{word}es" if word.endswith("s") else f"{word}s"
-
-
-@dataclass(frozen=True)
-class DirectCluster(Cluster):
-    """A namespace that is read with one plain GET per kind, without asking first which kinds there are.
-
-    :param live: every object that was listed whole, by kind and name.
-    """
-
-    live: dict[tuple[str, str], Object] = field(default_factory=dict)
-
-    def _read_namespace(self) -> None:
-        self._get(f"/api/v1/namespaces/{self.namespace}")
-
-    def list_objects(
-        self, kind: str, api_version: str, metadata_only: bool = False, selector: str | None = None
-    ) -> list[Object] | None:
-        """As of L(Cluster). Kinds without secrets are read whole, and kept for comparing."""
-        only_names = metadata_only and kind in CONTENTS
-        options: dict[str, Any] = {"header_params": {"Accept": _METADATA_LIST}} if only_names else {}
-        if selector:
-            options["label_selector"] = selector
-        prefix = "/api/v1" if api_version == "v1" else f"/apis/{api_version}"
-        try:
-            listed = self._get(f"{prefix}/namespaces/{self.namespace}/{plural(kind)}", **options)
-        except Exception as error:  # the client raises one class per status, and others for the network
-            if getattr(error, "status", None) == 404:
-                return None
-            raise self._explained(error, f"list {kind} in {self.namespace}") from error
-        # The objects of a list do not say of what kind they are.
-        found = [{"apiVersion": api_version, "kind": kind, **item} for item in listed.get("items") or []]
-        if not only_names:
-            self.live.update({(kind, str(item["metadata"]["name"])): item for item in found})
-        return found
-
-    def read_contents(self, kind: str, selector: str) -> dict[str, Object]:
-        """Objects of a kind by name, with their content."""
-        found = self.list_objects(kind, API_VERSIONS[kind], selector=selector) or []
-        return {str(item["metadata"]["name"]): item for item in found}
-
-    def config_map_texts(self, name: str) -> list[str]:
-        """As of L(Cluster)."""
-        try:
-            found = self._get(f"/api/v1/namespaces/{self.namespace}/configmaps/{name}")
-        except Exception:  # as above; what it would tell is only a warning
-            return []
-        return [str(text) for text in (found.get("data") or {}).values()]
-
-    def _get(self, path: str, **options: Any) -> Object:
-        answer = self.client.client.request("GET", path, serialize=False, **options)
-        found: Object = json.loads(answer.data)
-        return found
 
 
 class KubernetesCore:

@@ -330,11 +330,23 @@ def _hpa(obj: Json, target: Json) -> Json:
     if behavior := _hpa_config(obj).get("behavior"):
         hpa_spec["behavior"] = clone(behavior)
     replicas = target["spec"]["replicas"]
-    able = _condition("AbleToScale", "True", "ReadyForNewScale", "recommended size matches current size")
-    status = {"conditions": [able], "currentReplicas": replicas, "desiredReplicas": replicas, "currentMetrics": None}
+    status = {"conditions": _hpa_conditions(replicas), "currentReplicas": replicas, "desiredReplicas": replicas}
+    status["currentMetrics"] = None
     hpa = {"kind": HPA.name, "metadata": hpa_metadata, "spec": hpa_spec, "status": status}
     apply_defaults(hpa, None)
     return hpa
+
+
+def _hpa_conditions(replicas: int) -> list[Json]:
+    """As the controller leaves them. It does nothing as long as its target has no pod."""
+    able = _condition("AbleToScale", "True", "ReadyForNewScale", "recommended size matches current size")
+    scaling = _condition("ScalingActive", "True", "ValidMetricFound", "the HPA was able to compute the replica count")
+    limited = _condition("ScalingLimited", "False", "DesiredWithinRange", "the desired count is within the range")
+    if not replicas:
+        why = "scaling is disabled since the replica count of the target is zero"
+        scaling, limited = _condition("ScalingActive", "False", "ScalingDisabled", why), {}
+    time = now()
+    return [{**one, "lastTransitionTime": time} for one in (able, scaling, limited) if one]
 
 
 def _hpa_metrics(obj: Json) -> list[Json]:

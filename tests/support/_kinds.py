@@ -80,6 +80,17 @@ VPA = Kind(
     has_generation=True,
     installed=False,
 )
+SERVICE = replace(_core("Service", "services", "svc"), subresources=("proxy", "status"))
+EVENT = _core("Event", "events", "ev")
+API_SERVICE = Kind(
+    "apiregistration.k8s.io",
+    "v1",
+    "APIService",
+    "apiservices",
+    False,
+    categories=("api-extensions",),
+    subresources=("status",),
+)
 SCALED_OBJECT = _keda("ScaledObject", "scaledobjects", "so")
 CRD = Kind(
     "apiextensions.k8s.io",
@@ -98,9 +109,9 @@ KINDS: tuple[Kind, ...] = (
     POD,
     SECRET,
     CONFIG_MAP,
-    _core("Service", "services", "svc", status=True),
+    SERVICE,
     _core("ServiceAccount", "serviceaccounts", "sa"),
-    _core("Event", "events", "ev"),
+    EVENT,
     _core("PersistentVolumeClaim", "persistentvolumeclaims", "pvc", status=True),
     DEPLOYMENT,
     REPLICA_SET,
@@ -119,6 +130,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", True, ("netpol",), (), (), False, True),
     CRD,
+    API_SERVICE,
     SCALED_OBJECT,
     _keda("TriggerAuthentication", "triggerauthentications", "ta", "triggerauth"),
     _keda(
@@ -212,6 +224,9 @@ def _subresource(kind: Kind, name: str) -> Json:
     entry: Json = {"name": f"{kind.plural}/{name}", "singularName": "", "namespaced": kind.namespaced}
     if name == "exec":
         return entry | {"kind": "PodExecOptions", "verbs": ["create", "get"]}
+    if name == "proxy":
+        verbs = ["create", "delete", "get", "patch", "update"]
+        return entry | {"kind": "ServiceProxyOptions", "verbs": verbs}
     if name == "scale":
         entry |= {"group": "autoscaling", "version": "v1", "kind": "Scale"}
     else:

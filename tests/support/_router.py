@@ -12,7 +12,8 @@ from . import _kinds
 from ._api import Answer, Api, Place, WriteOptions
 from ._exec import Execution
 from ._http import HttpRequest, Upgrade
-from ._kinds import BY_PATH, KINDS, NAMESPACE, Kind
+from ._kinds import BY_PATH, KINDS, NAMESPACE, SERVICE, Kind
+from ._operator_metrics import OperatorMetrics, proxied
 from ._status import ApiError, Json, PageNotFound, bad_request, not_implemented, object_details
 from ._store import Store
 
@@ -25,7 +26,6 @@ _OTHER_GROUPS = frozenset(
     for name in (
         *(
             "admissionregistration",
-            "apiregistration",
             "authentication",
             "authorization",
             "certificates",
@@ -60,10 +60,13 @@ class Users:
 
 
 class Router:
-    def __init__(self, store: Store, api: Api, execution: Execution, users: Users, address: str) -> None:
+    def __init__(
+        self, store: Store, api: Api, execution: Execution, metrics: OperatorMetrics, users: Users, address: str
+    ) -> None:
         self._store = store
         self._api = api
         self._execution = execution
+        self._metrics = metrics
         self._users = users
         self._address = address
 
@@ -80,6 +83,8 @@ class Router:
             raise _forbidden(place, _verb(request.method, place), user)
         if place.subresource == "exec":
             return self._exec(request, place)
+        if place.subresource == "proxy":
+            return self._proxy(request, place, "/".join(segments).partition("/proxy/")[2])
         return _represented(self._operation(request, place), request.accept)
 
     # Discovery
@@ -125,7 +130,8 @@ class Router:
             namespace, rest = rest[1], rest[2:]
         kind = self._served_kind(group, version, rest[0])
         name = rest[1] if len(rest) > 1 else ""
-        subresource = "/".join(rest[2:])
+        # What comes after a proxy is a path of what is behind it.
+        subresource = "/".join(rest[2:3] if kind is SERVICE and rest[2:3] == ["proxy"] else rest[2:])
         if (namespace and not kind.namespaced) or (kind.namespaced and name and not namespace):
             raise PageNotFound
         if subresource and subresource not in kind.subresources:
@@ -164,6 +170,11 @@ class Router:
         if request.method not in ("GET", "POST"):
             raise _method_not_allowed()
         return self._execution.answer(request, place.namespace, place.name)
+
+    def _proxy(self, request: HttpRequest, place: Place, path: str) -> Answer:
+        if request.method != "GET":
+            raise not_implemented(f"{request.method} through a proxy")
+        return Answer(200, proxied(self._store, self._metrics, place.namespace, place.name, path))
 
     def _read(self, request: HttpRequest, place: Place) -> Answer:
         if request.parameter("watch") in ("1", "true"):

@@ -40,10 +40,12 @@ from ._controllers import Controllers
 from ._defaults import apply_defaults
 from ._exec import CannotStart, ExecHandler, ExecRequest, ExecResult, Execution
 from ._http import HttpRequest, HttpResponse, HttpServer, Upgrade
-from ._kinds import CRD, DEPLOYMENT, KINDS, SCALED_OBJECT, find_kind
+from ._kinds import API_SERVICE, CRD, DEPLOYMENT, EVENT, KINDS, SCALED_OBJECT, find_kind
+from ._operator_metrics import API_SERVICE as EXTERNAL_METRICS
+from ._operator_metrics import OperatorMetrics, operator_objects
 from ._router import Router, Users
 from ._status import ApiError, Json, PageNotFound
-from ._store import Store, clone, kind_of, seeded
+from ._store import Store, clone, kind_of, now, seeded
 from ._workloads import Ends, Unavailable
 
 __all__ = ["CannotStart", "Emulator", "Ends", "ExecRequest", "ExecResult", "RecordedRequest"]
@@ -137,7 +139,8 @@ class Emulator:
         users = Users(token, forbidden_token, forbidden_user)
         self._execution = Execution(self._store)
         api = Api(self._store, self._controllers, accepts_apply)
-        self._router = Router(self._store, api, self._execution, users, self._server.address)
+        self._metrics = OperatorMetrics(self._store)
+        self._router = Router(self._store, api, self._execution, self._metrics, users, self._server.address)
         self.reset()
 
     # Life
@@ -165,6 +168,7 @@ class Emulator:
             self._controllers.unavailable.clear()
             self._controllers.keda_operator = True
             self._execution.handler = None
+            self._metrics.clear()
             self.add_namespaces(*_BUILT_IN_NAMESPACES, *self._namespaces)
             self.add_crds()
             self.remove_kind(*self._without_kinds)
@@ -305,6 +309,45 @@ class Emulator:
             self._controllers.keda_operator = True
             for obj in self._store.select(SCALED_OBJECT):
                 self._controllers.sync_scaled_object(obj)
+
+    def install_keda(self, namespace: str = "keda", offers_metrics: bool = True) -> None:
+        """The Service of KEDA's operator, and the registration of its metrics server."""
+        with self._lock:
+            self._store.add_namespace(namespace)
+            for kind, obj in operator_objects(namespace, offers_metrics):
+                self._store.put(kind, obj)
+            service = {"name": "keda-operator-metrics-apiserver", "namespace": namespace, "port": 443}
+            spec = {"group": "external.metrics.k8s.io", "version": "v1beta1", "service": service}
+            obj = {"metadata": {"name": EXTERNAL_METRICS}, "spec": spec}
+            self._store.put(API_SERVICE, seeded(API_SERVICE, obj))
+
+    def set_reading(self, namespace: str, scaled_object: str, **readings: float) -> None:
+        """What KEDA reads from now on, by the name of the trigger."""
+        with self._lock:
+            for trigger, value in readings.items():
+                self._metrics.readings[namespace, scaled_object, trigger] = value
+
+    def add_event(
+        self, namespace: str, kind: str, name: str, reason: str, message: str, *, time: str = "", warns: bool = False
+    ) -> None:
+        """Something that a controller says of an object."""
+        with self._lock:
+            happened = time or now()
+            obj = seeded(
+                EVENT,
+                {
+                    "metadata": {"name": f"{name}.{self._store.version:x}", "namespace": namespace},
+                    "involvedObject": {"kind": kind, "name": name, "namespace": namespace},
+                    "reason": reason,
+                    "message": message,
+                    "type": "Warning" if warns else "Normal",
+                    "count": 1,
+                    "firstTimestamp": happened,
+                    "lastTimestamp": happened,
+                    "source": {"component": "keda-operator" if kind == "ScaledObject" else "horizontal-pod-autoscaler"},
+                },
+            )
+            self._store.put(EVENT, obj)
 
     # Scripted answers
 

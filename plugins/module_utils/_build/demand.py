@@ -37,10 +37,16 @@ class Demand:
     """Triggers of a ScaledObject, and the formula over them.
 
     :param formula: pods that the work asks for; empty where one trigger says it by itself.
+    :param waiting: names of the triggers whose numbers, added up, are the messages that wait.
+    :param held: the same of messages that workers hold.
+    :param total: the same of both together, for brokers that do not tell them apart.
     """
 
     triggers: tuple[Trigger, ...]
     formula: str = ""
+    waiting: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    total: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,14 +94,43 @@ def demand_of(variant: Variant, service: Service, namespace: str, selector: dict
     if len(source.waiting) == 1 and not variant.sees_in_flight:
         scaling = variant.scaling
         plain = own.named("backlog", source.waiting[0], scaling.list_length, scaling.activation_list_length)
-        return Demand((plain, *scaling.extra_triggers))
+        return Demand((plain, *scaling.extra_triggers), waiting=_names([plain]))
     backlog = own.of_queues("backlog", source.waiting)
     if not variant.sees_in_flight:
-        return Demand((*backlog, *extra), _formula(variant, _sum(backlog), ""))
-    counted = own.of_queues("inflight", source.held) or own.of_queues("total", source.total)
-    held = _sum(counted) if source.held else f"({_sum(counted)} - {_sum(backlog)})"
-    triggers = (*backlog, *counted, _pods(selector), *extra)
-    return Demand(triggers, _formula(variant, _sum(backlog), held))
+        return Demand((*backlog, *extra), _formula(variant, _sum(backlog), ""), _names(backlog))
+    held, total = own.of_queues("inflight", source.held), own.of_queues("total", source.total)
+    # Without one the other tells it.
+    holding = _sum(held) if held else f"({_sum(total)} - {_sum(backlog)})"
+    triggers = (*backlog, *(held or total), _pods(selector), *extra)
+    formula = _formula(variant, _sum(backlog), holding)
+    return Demand(triggers, formula, _names(backlog), _names(held), () if held else _names(total))
+
+
+def _names(triggers: Iterable[Trigger]) -> tuple[str, ...]:
+    return tuple(str(trigger["name"]) for trigger in triggers)
+
+
+#: Where a trigger has what one pod is to get, so that the HPA divides by it.
+_TARGETS = {
+    "redis": "listLength",
+    "redis-sentinel": "listLength",
+    "rabbitmq": "value",
+    "aws-sqs-queue": "queueLength",
+    "prometheus": "threshold",
+}
+
+
+def without_formula(triggers: Iterable[Trigger]) -> str:
+    """What the HPA makes of triggers that no formula joins, written as one: the highest of their shares."""
+    shares = []
+    for index, trigger in enumerate(triggers):
+        if trigger["type"] in RESOURCE_TYPES:
+            continue
+        name = trigger.get("name") or f"trigger_{index}"
+        # A cron trigger reads the number of pods by itself.
+        target = str(trigger["metadata"].get(_TARGETS.get(trigger["type"], ""), "1")).strip()
+        shares.append(_divided(name, int(target)) if target.isdecimal() else f"{name} / {target}")
+    return shares[0] if len(shares) == 1 else f"max({', '.join(shares)})"
 
 
 def in_words(variant: Variant) -> str:

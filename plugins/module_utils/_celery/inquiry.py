@@ -37,6 +37,8 @@ class Question:
     :param consumes: what becomes of their consuming: C(pause) takes nothing new from any queue, C(resume) takes from
         C(queues) again, empty leaves it.
     :param patience: seconds to wait until they run nothing.
+    :param counts: whether the messages that wait in the queues are counted.
+    :param nodes: names of nodes of which it is counted what they run and what they hold for later; empty for none.
     """
 
     app: str
@@ -52,6 +54,8 @@ class Question:
     consumes: str = ""
     patience: int = 0
     timeout: int = 10
+    counts: bool = False
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class Answer:
     :param tasks: registered task to whether it acknowledges late, and whether it is given back when its child dies.
     :param running: names of the tasks that the asked pods run, with those they have reserved where they take no more.
     :param canary: C(held) once it was seen in the hash, C(waiting) while nobody took it, C(elsewhere) otherwise.
+    :param waiting: messages in the queues.
+    :param active: tasks that the counted nodes run, and those that they hold for their ETA; None if one did not answer.
     """
 
     held: int | None = None
@@ -78,6 +84,9 @@ class Answer:
     running: tuple[str, ...] | None = None
     answered: bool = False
     canary: str = ""
+    waiting: int | None = None
+    active: int | None = None
+    later: int | None = None
     error: str = ""
 
 
@@ -224,6 +233,30 @@ def running(app, nodes):
         time.sleep(1)
 
 
+def waiting(connection):
+    return sum(size_of(connection, queue) for queue in question["queues"])
+
+
+# A queue that its broker does not have yet holds nothing. RabbitMQ closes the channel that asked for it.
+def size_of(connection, queue):
+    with connection.channel() as channel:
+        if hasattr(channel, "_size"):
+            return channel._size(queue)
+        try:
+            return channel.queue_declare(queue=queue, passive=True).message_count
+        except connection.channel_errors as error:
+            if getattr(error, "reply_code", getattr(error, "code", None)) == 404:
+                return 0
+            raise
+
+
+def count_tasks(app):
+    inspect = app.control.inspect(destination=question["nodes"], timeout=question["timeout"])
+    replies = [inspect.active() or {}, inspect.scheduled() or {}]
+    if all(len(reply) == len(question["nodes"]) for reply in replies):
+        answer["active"], answer["later"] = [sum(map(len, reply.values())) for reply in replies]
+
+
 try:
     from celery.app.utils import find_app
 
@@ -242,6 +275,11 @@ try:
     if question["hash"]:
         with app.connection_for_read() as connection:
             answer["held"] = held(connection)
+    if question["counts"]:
+        with app.connection_for_read() as connection:
+            answer["waiting"] = waiting(connection)
+    if question["nodes"]:
+        count_tasks(app)
     if sent:
         answer["canary"] = look_for(app, sent)
     if question["pods"]:
@@ -308,6 +346,9 @@ def answer_from(output: str) -> Answer | None:
         answered=bool(data.get("answered", False)),
         running=tuple(data["running"]) if "running" in data else None,
         canary=data.get("canary", ""),
+        waiting=data.get("waiting"),
+        active=data.get("active"),
+        later=data.get("later"),
         error=data.get("error", ""),
     )
 

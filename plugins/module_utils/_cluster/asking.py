@@ -78,16 +78,22 @@ def worker_args_of(deployment: Mapping[str, Any]) -> list[str]:
     return list(container.get("args") or [])
 
 
-def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
+def ask(
+    cluster: Cluster, pod: Mapping[str, Any], question: Question, client: Any = None, patience: int = _LONGEST
+) -> Answer:
     """Run the question in a pod's worker container.
 
+    :param client: the library's client to ask with, if not the cluster's own.
+    :param patience: seconds that it may take.
     :returns: the answer; one with an error where there is none.
     """
     name = str(pod["metadata"]["name"])
     container = app_container(pod["spec"], name)
     python = python_in([*(container.get("command") or []), *(container.get("args") or [])], LAUNCHER)
     try:
-        output, errors = _execute(cluster, name, container["name"], command_of(question, python))
+        command = command_of(question, python)
+        own = client or cluster.client.client.client
+        output, errors = _execute(own, cluster.namespace, (name, container["name"]), command, patience)
     except Exception as error:  # the client raises one class per status, and others for the network
         cause = first_cause({"msg": without_values(str(error), cluster.hidden)})
         return Answer(error=f"{name} could not be asked: {cause}")
@@ -101,7 +107,7 @@ def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question) -> Answer:
     return replace(answer or Answer(), error=said)
 
 
-def _execute(cluster: Cluster, pod: str, container: str, command: list[str]) -> tuple[str, str]:
+def _execute(client: Any, namespace: str, place: tuple[str, str], command: list[str], patience: int) -> tuple[str, str]:
     """Standard output and standard error of a command in a container."""
     # Its models take longer to import than most runs take to read a cluster, and few runs ask. Who got this far has it:
     # opening the cluster has failed without.
@@ -109,10 +115,10 @@ def _execute(cluster: Cluster, pod: str, container: str, command: list[str]) -> 
     from kubernetes.stream import stream
 
     session = stream(
-        CoreV1Api(cluster.client.client.client).connect_get_namespaced_pod_exec,
-        pod,
-        cluster.namespace,
-        container=container,
+        CoreV1Api(client).connect_get_namespaced_pod_exec,
+        place[0],
+        namespace,
+        container=place[1],
         command=command,
         stdin=False,
         stdout=True,
@@ -121,7 +127,7 @@ def _execute(cluster: Cluster, pod: str, container: str, command: list[str]) -> 
         _preload_content=False,
     )
     try:
-        session.run_forever(timeout=_LONGEST)
+        session.run_forever(timeout=patience)
         return session.read_stdout(timeout=0) or "", session.read_stderr(timeout=0) or ""
     finally:
         session.close()

@@ -11,6 +11,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
+    from ansible_collections.kubernetes.core.plugins.module_utils.apply import merge
     from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
@@ -37,3 +38,8 @@ def cluster_module(options: dict[str, Any]) -> Any:
 def client_of(module: Any) -> Any:
     """kubernetes.core's client for the connection that a module's options describe."""
     return get_api_client(module)
+
+
+def merge_of() -> Any:
+    """kubernetes.core's three-way merge of last applied, wanted and live."""
+    return merge

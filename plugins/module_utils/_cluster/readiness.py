@@ -248,6 +248,40 @@ def _last_end(status: dict[str, Any]) -> tuple[dict[str, Any], bool]:
 
 def _pod_fault(pods: Iterable[dict[str, Any]]) -> tuple[str, str]:
     """The first thing that keeps a pod of the Deployment down, and what kind of fault it is."""
+    found = next(_pod_troubles(pods), Trouble("", ""))
+    return found.text, found.kind if found.kind in (_IMAGE, _CONFIG, _START) else ""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What keeps pods down, in words, and its kind: one of L(TROUBLES), or none of them."""
+
+    text: str
+    kind: str
+
+
+#: Kinds of trouble beside those of a container that waits.
+CRASH, UNSCHEDULABLE, REFUSED, QUOTA, STUCK = "crash", "unschedulable", "refused", "quota", "stuck"
+TROUBLES = (_IMAGE, _CONFIG, _START, CRASH, UNSCHEDULABLE, REFUSED, QUOTA, STUCK)
+
+
+def trouble_of(deployment: dict[str, Any], pods: Iterable[dict[str, Any]]) -> Trouble:
+    """What keeps pods of a Deployment down, whatever its template; empty if nothing does that is known."""
+    alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    new = new_pods(deployment, alive)
+    first = next(_pod_troubles([*new, *(pod for pod in alive if pod not in new)]), None)
+    if first is not None:
+        return first
+    text, _fault = _refusal(deployment)
+    if text:
+        return Trouble(text, QUOTA if _REFUSALS[0][0] in text else REFUSED)
+    progress = _condition(deployment.get("status") or {}, "Progressing")
+    if progress.get("reason") == "ProgressDeadlineExceeded":
+        return Trouble(str(progress.get("message") or ""), STUCK)
+    return Trouble("", "")
+
+
+def _pod_troubles(pods: Iterable[dict[str, Any]]) -> Iterator[Trouble]:
     for pod in pods:
         name = pod["metadata"]["name"]
         for status, is_first in _statuses(pod):
@@ -259,15 +293,15 @@ def _pod_fault(pods: Iterable[dict[str, Any]]) -> tuple[str, str]:
             reason = waiting.get("reason", "")
             ends_again = reason in ("", "CrashLoopBackOff") and isinstance(code, int)
             if is_down and ends_again and not (is_first and code == 0):
-                return f"{where} {_ended(end, count, container)}", ""
-            if reason and reason not in ("PodInitializing", "ContainerCreating"):
+                yield Trouble(f"{where} {_ended(end, count, container)}", CRASH)
+            elif reason and reason not in ("PodInitializing", "ContainerCreating"):
                 text, fault = _explained(reason, waiting.get("message") or "", container)
-                return f"{where} {text}", fault
+                yield Trouble(f"{where} {text}", fault or CRASH)
         scheduled = _condition(pod.get("status") or {}, "PodScheduled")
         if scheduled.get("status") == "False":
             reason = scheduled.get("message", "")
-            return f"Pod {name} cannot be scheduled: {reason} Check resources, node_selector and tolerations.", ""
-    return "", ""
+            text = f"Pod {name} cannot be scheduled: {reason} Check resources, node_selector and tolerations."
+            yield Trouble(text, UNSCHEDULABLE)
 
 
 def _ended(end: dict[str, Any], count: int, container: str) -> str:

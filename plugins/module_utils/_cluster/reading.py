@@ -35,7 +35,7 @@ from .readiness import (
     scaled_object_waits,
 )
 
-_METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 
 
 class ClusterError(Exception):
@@ -85,7 +85,7 @@ class Cluster:
 
         :raises ClusterError: if they cannot be read.
         """
-        options: dict[str, Any] = {"header_params": {"Accept": _METADATA_LIST}} if metadata_only else {}
+        options: dict[str, Any] = {"header_params": {"Accept": METADATA_LIST}} if metadata_only else {}
         if selector:
             options["label_selector"] = selector
         try:

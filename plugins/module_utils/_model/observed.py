@@ -222,10 +222,10 @@ def _paused_by_hand(annotations: dict[str, str], last_applied: str) -> dict[str,
     except (ValueError, AttributeError):
         applied = {}
     found = {name: value for name, value in sorted(annotations.items()) if name.startswith(PAUSED)}
-    return {name: value for name, value in found.items() if _pauses(name, value) and applied.get(name) != value}
+    return {name: value for name, value in found.items() if pauses(name, value) and applied.get(name) != value}
 
 
-def _pauses(name: str, value: str) -> bool:
+def pauses(name: str, value: str) -> bool:
     """Whether KEDA heeds a pause: a number of pods always, anything else unless Go reads it as false."""
     return name == f"{PAUSED}-replicas" or value.lower() not in ("false", "f", "0")
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .._model.observed import (
@@ -44,3 +44,51 @@ def differs(wanted: Object, live: Object | None, merge: Merge) -> bool:
     except (KeyError, TypeError, ValueError):
         return True
     return bool(applied != wanted or not covers(live, merge(applied, wanted, live)))
+
+
+def differing_fields(wanted: Object, live: Object | None, merge: Merge) -> list[str]:
+    """Names of the fields for which an object would be sent; none for one that is not there.
+
+    The record of the last apply is named where it is all that differs.
+    """
+    if live is None or not differs(wanted, live, merge):
+        return []
+    try:
+        applied = json.loads(live["metadata"]["annotations"][LAST_APPLIED])
+    except (KeyError, TypeError, ValueError):
+        applied = {}
+    return patched_fields(merge(applied, wanted, live), live) or [f"metadata.annotations[{LAST_APPLIED}]"]
+
+
+def patched_fields(patch: Object, live: Object) -> list[str]:
+    """Names of the fields that a patch changes."""
+    return list(dict.fromkeys(_patched(patch, live, "")))
+
+
+def _patched(patch: Any, live: Any, path: str) -> Iterator[str]:
+    if covers(live, patch):
+        return
+    if isinstance(patch, Mapping) and isinstance(live, Mapping):
+        for name, item in patch.items():
+            yield from _patched(item, live.get(name), _below(path, str(name)))
+    elif _has_names(patch) and _has_names(live):
+        known = {item["name"]: item for item in live}
+        for item in patch:
+            place = f"{path}[{item['name']}]"
+            yield from _patched(item, known[item["name"]], place) if item["name"] in known else (place,)
+        kept = {item["name"] for item in patch}
+        yield from (f"{path}[{name}]" for name in known if name not in kept)
+    else:
+        yield path
+
+
+def _below(path: str, name: str) -> str:
+    # Names of annotations have dots and slashes of their own.
+    if "." in name or "/" in name:
+        return f"{path}[{name}]"
+    return f"{path}.{name}" if path else name
+
+
+def _has_names(value: Any) -> bool:
+    """Whether a list is one of containers, variables or volumes, whose items have names."""
+    return isinstance(value, list) and bool(value) and all(isinstance(one, Mapping) and "name" in one for one in value)

@@ -192,6 +192,12 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
     "explain": _SWITCH,
     "manifests_secrets": _SWITCH,
     "manifests_prune": _SWITCH,
+    "status_format": _one_of("text", "json"),
+    "status_file": _TEXT,
+    "status_watch": RoleVariable(_Count("seconds"), 0),
+    "status_watch_count": RoleVariable(_Count("looks"), 0),
+    "status_ask_pods": RoleVariable(_Switch(), True),
+    "keda_namespace": _TEXT,
     "kubeconfig": RoleVariable(_Kubeconfig(), ""),
     "context": _TEXT,
 }

@@ -35,4 +35,5 @@ def test_a_run_goes_as_far_as_its_tags_ask_for(only: list[str], skipped: list[st
 
 def test_the_action_has_a_documented_module_of_its_name() -> None:
     documented = importlib.import_module(f"ansible_collections.queueops.celery.plugins.modules.{NAME}").DOCUMENTATION
-    assert list(yaml.safe_load(documented)["options"]) == ["only_verify", "only_report"]
+    names = ["only_verify", "only_report", "only_status", "only_status_page"]
+    assert list(yaml.safe_load(documented)["options"]) == names

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import plural
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.manifest_tree import TreeError
 from ansible_collections.queueops.celery.plugins.module_utils._plan.comparing import covers
 from ansible_collections.queueops.celery.plugins.module_utils._read.role_variables import NO_NAMESPACE
@@ -24,7 +25,6 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables im
 )
 from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import (
     kubeconfig_problem,
-    plural,
     what_is_missing,
 )
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import outcome, table

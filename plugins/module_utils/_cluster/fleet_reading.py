@@ -1,0 +1,220 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads how a fleet is: its objects, pods and events, and what its queues hold. One request a kind, whatever its size.
+
+Only where KEDA's operator does not tell what a queue holds is a pod of that variant asked.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .._celery.brokers import key_prefix
+from .._celery.in_flight import SHARED_HASH
+from .._celery.inquiry import Answer, Question
+from .._model.fleet import Fleet, Service, Variant
+from .._model.names import ADOPTED_LABEL, FLEET_LABEL, scaled_object_name
+from .._model.observed import Observed
+from .asking import ask, ready_pod
+from .direct import DirectCluster
+from .operator_metrics import OperatorMetrics, ask_operator, distrust, numbers_of
+from .reading import ClusterError, pods_of
+from .verification import question_for
+
+Object = dict[str, Any]
+
+#: Pods that are asked at the same time, seconds that one may take, and all of them together.
+_AT_ONCE, _PATIENCE, _LONGEST = 8, 30, 60
+#: What of the events says why the number of pods changed, or could not.
+_EVENT_KINDS = ("HorizontalPodAutoscaler", "ScaledObject")
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What was read of a fleet.
+
+    :param live: objects as the API server returned them, by kind and name.
+    :param pods: by the name of their Deployment.
+    :param events: of the scalers, in no order.
+    :param numbers: Deployment to what KEDA has read for each of its triggers.
+    :param answers: Deployment to what one of its pods said.
+    :param doubts: Deployment to why its numbers are not known.
+    :param keda: where KEDA was asked; empty where it could not be.
+    :param keda_advice: what to do so that it can be.
+    :param unread: what could not be read, with the right to grant.
+    """
+
+    observed: Observed
+    live: Mapping[tuple[str, str], Object] = field(default_factory=dict)
+    pods: Mapping[str, list[Object]] = field(default_factory=dict)
+    events: tuple[Object, ...] = ()
+    numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    doubts: Mapping[str, str] = field(default_factory=dict)
+    keda: str = ""
+    keda_advice: str = ""
+    unread: tuple[str, ...] = ()
+
+    def find(self, kind: str, name: str) -> Object | None:
+        """An object by kind and name."""
+        return self.live.get((kind, name))
+
+
+def read_fleet_state(
+    cluster: DirectCluster, fleet: Fleet, observed: Observed, keda_namespace: str = "", asks_pods: bool = True
+) -> Readings:
+    """Read what the status of a fleet is made from, beside what was read of its namespace.
+
+    :param observed: what was read through this cluster, whose objects it keeps.
+    :param keda_namespace: where KEDA is, if the inventory says so.
+    :param asks_pods: whether pods are asked for what KEDA does not tell.
+    :raises ClusterError: if the fleet's ConfigMaps cannot be read.
+    """
+    # Routes and the like are listed by name only.
+    cluster.read_contents("ConfigMap", f"{FLEET_LABEL}={fleet.name}")
+    unread: list[str] = []
+    pods = _pods(cluster, fleet, unread)
+    events = _events(cluster, unread)
+    scaled = {item.deployment for item in fleet.variants if item.uses_keda}
+    keda = ask_operator(cluster, keda_namespace) if scaled else OperatorMetrics()
+    numbers, doubts = _told_by_keda(cluster, fleet, keda)
+    asked = [item for item in fleet.variants if item.deployment not in numbers] if asks_pods else []
+    answers = _ask_pods(cluster, fleet, asked, pods)
+    doubts = {name: text for name, text in doubts.items() if name not in answers}
+    return Readings(
+        observed=observed,
+        live=cluster.live,
+        pods=pods,
+        events=tuple(events),
+        numbers=numbers,
+        answers=answers,
+        doubts=doubts,
+        keda=keda.place,
+        keda_advice=keda.advice,
+        unread=tuple(unread),
+    )
+
+
+def _pods(cluster: DirectCluster, fleet: Fleet, unread: list[str]) -> dict[str, list[Object]]:
+    """Pods by Deployment: one list of the fleet's, or of all where a Deployment of others has none of its labels."""
+    own = {item.deployment: cluster.live.get(("Deployment", item.deployment)) for item in fleet.variants}
+    foreign = any(
+        live is not None and ADOPTED_LABEL in (live["metadata"].get("labels") or {}) for live in own.values()
+    ) or any(item.adopted for item in fleet.variants)
+    try:
+        listed = cluster.list_objects("Pod", "v1", selector=None if foreign else f"{FLEET_LABEL}={fleet.name}") or []
+    except ClusterError as error:
+        unread.append(str(error))
+        return {}
+    by_label = _by_label(listed)
+    found = {}
+    for name, live in own.items():
+        if live is not None:
+            found[name] = pods_of(live, _candidates(live, by_label, listed))
+    return found
+
+
+def _by_label(pods: Iterable[Object]) -> dict[tuple[str, str], list[Object]]:
+    """Pods by each of their labels, so that a thousand Deployments need not look at a thousand pods each."""
+    found: dict[tuple[str, str], list[Object]] = {}
+    for pod in pods:
+        for label in (pod["metadata"].get("labels") or {}).items():
+            found.setdefault(label, []).append(pod)
+    return found
+
+
+def _candidates(
+    deployment: Object, by_label: Mapping[tuple[str, str], list[Object]], every: list[Object]
+) -> list[Object]:
+    wanted = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    return min((by_label.get(label, []) for label in wanted.items()), key=len, default=every)
+
+
+def _events(cluster: DirectCluster, unread: list[str]) -> list[Object]:
+    found: list[Object] = []
+    for kind in _EVENT_KINDS:
+        try:
+            found += cluster.list_objects("Event", "v1", fields=f"involvedObject.kind={kind}") or []
+        except ClusterError as error:
+            unread.append(str(error))
+            break
+    return found
+
+
+def _told_by_keda(
+    cluster: DirectCluster, fleet: Fleet, keda: OperatorMetrics
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """What the operator says of each variant, and why it says nothing of the others."""
+    numbers: dict[str, dict[str, float]] = {}
+    doubts: dict[str, str] = {}
+    for variant in fleet.variants:
+        name = scaled_object_name(variant.deployment)
+        live = cluster.live.get(("ScaledObject", name)) if variant.uses_keda else None
+        if live is None:
+            doubts[variant.deployment] = "KEDA does not scale it"
+            continue
+        series = keda.series.get(name, ())
+        doubt = keda.refusal or distrust(live)
+        read = numbers_of(live, series) if not doubt else {}
+        if read:
+            numbers[variant.deployment] = read
+        else:
+            doubts[variant.deployment] = doubt or f"{keda.place} has no number of it"
+    return numbers, doubts
+
+
+# Pods
+
+
+def counting_question(service: Service, variant: Variant, pods: Iterable[Object]) -> Question:
+    """What a pod is asked: how many messages wait, and what the workers of its variant hold."""
+    asked = question_for(variant, service, canaries=False)
+    broker = service.broker
+    is_redis = broker is not None and broker.type in ("redis", "redis-sentinel")
+    shared = f"{key_prefix(broker)}{SHARED_HASH}" if is_redis and broker is not None else ""
+    names = sorted(str(pod["metadata"]["name"]) for pod in pods if ready_pod([pod]) is not None)
+    nodes = tuple(f"{asked.group}@{name}" for name in names) if asked.inspects and "%" not in asked.group else ()
+    return replace(
+        asked,
+        hash=asked.hash or shared,
+        is_shared=not asked.hash and bool(shared),
+        inspects=False,
+        counts=True,
+        nodes=nodes,
+        timeout=2,
+    )
+
+
+def _ask_pods(
+    cluster: DirectCluster, fleet: Fleet, variants: Iterable[Variant], pods: Mapping[str, list[Object]]
+) -> dict[str, Answer]:
+    """Ask one pod of each of these variants, several at the same time. One that takes too long has not answered."""
+    services = {service.name: service for service in fleet.services}
+    work: dict[str, Callable[[], Answer]] = {}
+    for variant in variants:
+        own = pods.get(variant.deployment, [])
+        pod = ready_pod(own)
+        if pod is not None:
+            question = counting_question(services[variant.service], variant, own)
+            work[variant.deployment] = _asking(cluster, pod, question)
+    if not work:
+        return {}
+    pool = ThreadPoolExecutor(max_workers=_AT_ONCE)
+    try:
+        started: dict[str, Future[Answer]] = {name: pool.submit(one) for name, one in work.items()}
+        wait(started.values(), timeout=_LONGEST)
+        late = Answer(error=f"not answered within {_LONGEST} s")
+        return {name: one.result() if one.done() else late for name, one in started.items()}
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _asking(cluster: DirectCluster, pod: Object, question: Question) -> Callable[[], Answer]:
+    # The library changes its client while it opens a stream, so each gets one of its own.
+    client = copy.copy(cluster.client.client.client)
+    return lambda: ask(cluster, pod, question, client, _PATIENCE)

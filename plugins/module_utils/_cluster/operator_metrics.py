@@ -1,0 +1,198 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What KEDA's operator has read of every queue, from its own metrics: one request for all variants.
+
+KEDA's external metrics API must not be asked instead: of a ScaledObject with a formula it answers the result of the
+formula whatever metric it is asked for (2.20).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._model.observed import PAUSED, pauses
+from .direct import DirectCluster, StatusError
+
+Object = dict[str, Any]
+
+#: Name of the operator's Service, and ports that its metrics may be behind: KEDA's chart lets you choose the number.
+OPERATOR = "keda-operator"
+_PORTS = ("8080", "metrics")
+#: Where KEDA is installed, if nobody says otherwise.
+DEFAULT_NAMESPACE = "keda"
+#: Says in which namespace KEDA's metrics server is, and so KEDA.
+_API_SERVICE = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.external.metrics.k8s.io"
+_VALUE = "keda_scaler_metrics_value"
+_SERIES = re.compile(rf"^{_VALUE}\{{(?P<labels>.*)\}} +(?P<value>\S+)")
+_LABEL = re.compile(r'([A-Za-z_]\w*)="((?:\\.|[^"\\])*)"')
+_ESCAPED = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
+
+
+@dataclass(frozen=True)
+class Series:
+    """One number that KEDA's operator has read.
+
+    :param scaler: name of the trigger, or the type of one that has no name.
+    :param metric: name of the metric, as the status of the ScaledObject has it.
+    """
+
+    scaler: str
+    index: str
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
+class OperatorMetrics:
+    """What the operator tells of one namespace.
+
+    :param series: name of a ScaledObject to what was read for it. What was deleted stays there until KEDA restarts.
+    :param place: where it was asked, for people; empty where it could not be.
+    :param refusal: why it could not be asked.
+    :param advice: what to do about that.
+    """
+
+    series: Mapping[str, tuple[Series, ...]] = field(default_factory=dict)
+    place: str = ""
+    refusal: str = ""
+    advice: str = ""
+
+
+def parsed(text: str, namespace: str) -> dict[str, tuple[Series, ...]]:
+    """The numbers of the ScaledObjects of a namespace, in the text that Prometheus scrapes."""
+    found: dict[str, list[Series]] = {}
+    # Names of metrics may hold control characters that other ways to split would take for the end of a line.
+    for line in text.split("\n"):
+        if not line.startswith(_VALUE) or (match := _SERIES.match(line)) is None:
+            continue
+        labels = {name: _unescaped(value) for name, value in _LABEL.findall(match["labels"])}
+        if labels.get("namespace") != namespace or labels.get("type", "scaledobject") != "scaledobject":
+            continue
+        value = _number(match["value"])
+        if value is not None:
+            own = Series(labels.get("scaler", ""), labels.get("triggerIndex", ""), labels.get("metric", ""), value)
+            found.setdefault(labels.get("scaledObject", ""), []).append(own)
+    return {name: tuple(series) for name, series in found.items()}
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\.", lambda pair: _ESCAPED.get(pair[0], pair[0]), text) if "\\" in text else text
+
+
+def _number(text: str) -> float | None:
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def trigger_names(triggers: Collection[Object]) -> list[str]:
+    """A name for each trigger: its own, or one by its place."""
+    return [str(trigger.get("name") or f"trigger_{index}") for index, trigger in enumerate(triggers)]
+
+
+def distrust(scaled_object: Object) -> str:
+    """Why the operator's numbers of a ScaledObject are not those of today; empty if they are.
+
+    The operator keeps the last number that it has read, for as long as it runs.
+    """
+    status = scaled_object.get("status") or {}
+    conditions = {item.get("type"): item for item in status.get("conditions") or []}
+    if not conditions:
+        return "KEDA has not looked at the ScaledObject yet"
+    notes = scaled_object["metadata"].get("annotations") or {}
+    if any(name in _STOPPING and pauses(name, str(value)) for name, value in notes.items()):
+        return "KEDA reads nothing while the ScaledObject is paused"
+    failing = [name for name, one in (status.get("health") or {}).items() if _fails(one)]
+    if failing or (conditions.get("Ready") or {}).get("status") == "False":
+        return "KEDA cannot read the queue"
+    return ""
+
+
+def _fails(health: Mapping[str, Any]) -> bool:
+    return health.get("status") == "Failing" or int(health.get("numberOfFailures") or 0) > 0
+
+
+#: Annotations by which KEDA stops reading, while those that pause one direction let it go on.
+_STOPPING = (PAUSED, f"{PAUSED}-replicas")
+
+
+def numbers_of(scaled_object: Object, series: Collection[Series]) -> dict[str, float]:
+    """What was read for each trigger that a ScaledObject has today, by the name of the trigger."""
+    triggers = (scaled_object.get("spec") or {}).get("triggers") or []
+    found = {}
+    for index, (name, trigger) in enumerate(zip(trigger_names(triggers), triggers, strict=True)):
+        for one in series:
+            # Of a trigger that had this place before, the name differs; one without a name has that of its type.
+            if one.index == str(index) and one.scaler == trigger.get("name", one.scaler) and one.metric != _COMPOSITE:
+                found[name] = one.value
+    return found
+
+
+#: The result of the formula is a series of its own.
+_COMPOSITE = "composite-metric"
+
+
+def ask_operator(cluster: DirectCluster, written: str) -> OperatorMetrics:
+    """Ask KEDA's operator, through the API server.
+
+    :param written: namespace of KEDA, where the inventory names one.
+    """
+    first = written or DEFAULT_NAMESPACE
+    found = _asked_in(cluster, first)
+    if found.place or written:
+        return found
+    # KEDA may be elsewhere, and its registration says where.
+    other = _registered_namespace(cluster)
+    return _asked_in(cluster, other) if other not in ("", first) else found
+
+
+def _asked_in(cluster: DirectCluster, namespace: str) -> OperatorMetrics:
+    found = OperatorMetrics()
+    for port in _PORTS:
+        try:
+            text = cluster.text_at(f"/api/v1/namespaces/{namespace}/services/{OPERATOR}:{port}/proxy/metrics")
+        except StatusError as error:
+            found = _refused(namespace, error)
+            if error.status != 503:
+                break
+            continue
+        if f"\n{_BUILD}" in f"\n{text}" or _VALUE in text:
+            return OperatorMetrics(parsed(text, cluster.namespace), f"{OPERATOR} in {namespace}")
+        reason = f"Service {OPERATOR} in namespace {namespace} answers something else than KEDA's metrics"
+        return OperatorMetrics(refusal=reason, advice="set celery_workers_keda_namespace to the namespace of KEDA")
+    return found
+
+
+#: In every answer of KEDA's.
+_BUILD = "keda_build_info"
+
+
+def _refused(namespace: str, error: StatusError) -> OperatorMetrics:
+    """Why the operator could not be asked, and what to do about it."""
+    where = f"Service {OPERATOR} in namespace {namespace}"
+    if error.status == 403:
+        reason = f"KEDA's metrics in namespace {namespace} may not be read"
+        return OperatorMetrics(refusal=reason, advice=f"grant get on services/proxy in namespace {namespace}")
+    if error.status == 404:
+        advice = "set celery_workers_keda_namespace to the namespace of KEDA"
+        return OperatorMetrics(refusal=f"there is no {where}", advice=advice)
+    if error.status == 503:
+        advice = "set prometheus.operator.enabled: true in KEDA's chart, and check that its operator runs"
+        return OperatorMetrics(refusal=f"{where} does not offer its metrics", advice=advice)
+    return OperatorMetrics(refusal=f"{where} did not answer ({error})", advice="check that KEDA's operator runs")
+
+
+def _registered_namespace(cluster: DirectCluster) -> str:
+    try:
+        spec = json.loads(cluster.text_at(_API_SERVICE)).get("spec") or {}
+    except (StatusError, ValueError):
+        return ""
+    return str((spec.get("service") or {}).get("namespace") or "")

@@ -1,0 +1,185 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a fleet and what was read of it to its status. Pure: the same readings at the same time give the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from .._build.demand import Demand, demand_of, without_formula
+from .._cluster.fleet_reading import Readings
+from .._model.fleet import Fleet, Service, Variant
+from .._model.names import scaled_object_name
+from .data import BY_KEDA, BY_NOBODY, BY_POD, Drift, FleetStatus, Formula, Pods, Scaler, VariantStatus, Work
+from .formula import FormulaError, worked_out
+from .rules import Case, fleet_problems, problems_of
+from .scalers import events_by_object, hpa_of, keda_scaler, pod_scaler, rescales
+from .workloads import image_of, pods_of_variant
+
+Object = dict[str, Any]
+#: Service and variant to what of its objects is not as the inventory says. Both are empty for what is of the fleet.
+Drifts = Mapping[tuple[str, str], Sequence[Drift]]
+
+
+def status_of(fleet: Fleet, readings: Readings, drifts: Drifts, now: datetime, host: str = "") -> FleetStatus:
+    """How a fleet is."""
+    sight = _Sight(fleet, readings, drifts, now)
+    variants = tuple(sight.variant(service, variant) for service in fleet.services for variant in service.variants)
+    names = {(item.service, item.variant) for item in variants}
+    found = FleetStatus(
+        host=host,
+        namespace=fleet.namespace,
+        fleet=fleet.name,
+        at=now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        numbers=_sources(variants, readings),
+        variants=variants,
+        drift=tuple(drift for place, own in drifts.items() if place not in names for drift in own),
+    )
+    return replace(found, problems=fleet_problems(found, readings.unread, readings.keda_advice))
+
+
+@dataclass
+class _Sight:
+    """What all variants of a fleet are judged by."""
+
+    fleet: Fleet
+    readings: Readings
+    drifts: Drifts
+    now: datetime
+
+    def __post_init__(self) -> None:
+        self.events = events_by_object(self.readings.events)
+        self.autoscalers: dict[str, list[Object]] = {}
+        for (kind, _name), item in self.readings.live.items():
+            if kind == "HorizontalPodAutoscaler":
+                target = ((item.get("spec") or {}).get("scaleTargetRef") or {}).get("name")
+                self.autoscalers.setdefault(str(target), []).append(item)
+
+    def variant(self, service: Service, variant: Variant) -> VariantStatus:
+        """How one variant is."""
+        readings = self.readings
+        live = readings.find("Deployment", variant.deployment)
+        hpa = hpa_of(variant, self.autoscalers)
+        events = self._events_of(variant, hpa)
+        scaler = self._scaler(variant, hpa, events)
+        demand = demand_of(variant, service, self.fleet.namespace, {}, "")
+        pods = Pods(max=variant.most_pods)
+        image, since = None, None
+        if live is not None:
+            scaled_at = ((hpa or {}).get("status") or {}).get("lastScaleTime")
+            pods = pods_of_variant(variant, live, readings.pods.get(variant.deployment, []), scaled_at)
+            image, since = image_of(live)
+        numbers, work = self._work(variant, demand, pods)
+        found = VariantStatus(
+            service=variant.service,
+            variant=variant.name,
+            deployment=variant.deployment,
+            queues=variant.queues,
+            exists=live is not None,
+            work=work,
+            pods=pods,
+            formula=self._formula(variant, demand, numbers) if variant.uses_keda else Formula(),
+            scaler=scaler,
+            image=image,
+            image_since=since,
+            drift=tuple(self.drifts.get((variant.service, variant.name), ())),
+            rescales=rescales(events),
+        )
+        return replace(found, problems=problems_of(Case(found, variant, self.now)))
+
+    def _events_of(self, variant: Variant, hpa: Object | None) -> list[Object]:
+        found = list(self.events.get(("ScaledObject", scaled_object_name(variant.deployment)), ()))
+        if hpa is not None:
+            found += self.events.get(("HorizontalPodAutoscaler", str(hpa["metadata"]["name"])), ())
+        return found
+
+    def _scaler(self, variant: Variant, hpa: Object | None, events: Iterable[Object]) -> Scaler:
+        if variant.uses_keda:
+            scaled_object = self.readings.find("ScaledObject", scaled_object_name(variant.deployment))
+            return keda_scaler(scaled_object, hpa, events, self.now)
+        return pod_scaler(hpa) if variant.has_scaler else Scaler()
+
+    def _work(self, variant: Variant, demand: Demand, pods: Pods) -> tuple[dict[str, float], Work]:
+        """What is known of its messages, as the formula reads it and as people do."""
+        told = self.readings.numbers.get(variant.deployment)
+        if told is not None:
+            return dict(told), _from_keda(demand, told)
+        answer = self.readings.answers.get(variant.deployment)
+        doubt = self.readings.doubts.get(variant.deployment, "")
+        if answer is None:
+            missing = "no pod is ready to be asked" if not pods.ready else "no pod was asked"
+            return {}, Work(reason=f"{doubt}, and {missing}" if doubt else missing)
+        numbers = _named_numbers(demand, answer.waiting, answer.held, pods.wanted)
+        known = answer.waiting is not None or answer.held is not None
+        running = answer.active if not variant.adopted else None
+        in_flight = answer.held
+        if in_flight is None and answer.active is not None and answer.later is not None:
+            in_flight = answer.active + answer.later
+        source = BY_POD if known else BY_NOBODY
+        return numbers, Work(answer.waiting, in_flight, running, answer.later, source, answer.error)
+
+    def _formula(self, variant: Variant, demand: Demand, numbers: Mapping[str, float]) -> Formula:
+        """What KEDA works out: by the formula that it has, or by the one that it would get."""
+        scaled_object = self.readings.find("ScaledObject", scaled_object_name(variant.deployment))
+        spec = (scaled_object or {}).get("spec") or {}
+        modifiers = (spec.get("advanced") or {}).get("scalingModifiers") or {}
+        own = modifiers.get("formula") or (without_formula(spec["triggers"]) if spec.get("triggers") else "")
+        scaling = variant.scaling
+        for text in filter(None, (own, demand.formula or without_formula(demand.triggers))):
+            try:
+                return worked_out(text, numbers, scaling.min_replicas, scaling.max_replicas)
+            except FormulaError:
+                continue
+        return Formula()
+
+
+def _from_keda(demand: Demand, told: Mapping[str, float]) -> Work:
+    waiting, held = _sum_of(demand.waiting, told), _sum_of(demand.held, told)
+    total = _sum_of(demand.total, told)
+    if total is not None and waiting is not None:
+        held = max(0, total - waiting)
+    reason = "" if waiting is not None else "the ScaledObject has other triggers than the inventory"
+    return Work(waiting, held, source=BY_KEDA if waiting is not None else BY_NOBODY, reason=reason)
+
+
+def _sum_of(names: Iterable[str], told: Mapping[str, float]) -> int | None:
+    """The sum of some numbers; None if there are none, or if one is not known."""
+    listed = list(names)
+    if not listed or any(name not in told for name in listed):
+        return None
+    return round(sum(told[name] for name in listed))
+
+
+def _named_numbers(demand: Demand, waiting: int | None, held: int | None, pods: int) -> dict[str, float]:
+    """What a pod has counted, under the names that the formula has for it. Only sums matter there."""
+    found: dict[str, float] = {"pods": pods}
+    for names, count in (
+        (demand.waiting, waiting),
+        (demand.held, held),
+        (demand.total, None if waiting is None or held is None else waiting + held),
+    ):
+        if count is not None:
+            found |= dict.fromkeys(names[1:], 0) | dict.fromkeys(names[:1], count)
+    return found
+
+
+def _sources(variants: Sequence[VariantStatus], readings: Readings) -> tuple[str, ...]:
+    """Where the numbers come from, in sentences."""
+    count = len(variants)
+    by = {source: [item for item in variants if item.work.source == source] for source in (BY_KEDA, BY_POD, BY_NOBODY)}
+    found = []
+    if by[BY_KEDA]:
+        found.append(f"KEDA's metrics ({readings.keda}){_of(by[BY_KEDA], count)}")
+    if by[BY_POD]:
+        found.append(f"a pod of each variant was asked{_of(by[BY_POD], count)}")
+    if by[BY_NOBODY]:
+        found.append(f"unknown{_of(by[BY_NOBODY], count)}")
+    return tuple(found)
+
+
+def _of(found: Sequence[VariantStatus], count: int) -> str:
+    return f": {len(found)} of {count} variants" if len(found) != count else ""

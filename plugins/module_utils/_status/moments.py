@@ -1,0 +1,66 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Times as API servers write them, and how long ago they are. Nothing here reads a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def moment(text: object) -> datetime | None:
+    """A time of an API server; None for anything else."""
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) and text else None
+    except ValueError:
+        return None
+    if found is None:
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+def seconds_since(text: object, now: datetime) -> float | None:
+    """How long ago it was. Clocks differ, so what is in the future is now."""
+    then = moment(text)
+    return None if then is None else max(0.0, (now - then).total_seconds())
+
+
+def duration(seconds: float) -> str:
+    """A time span in words of one unit."""
+    if seconds < 2 * _MINUTE:
+        return f"{int(seconds)} s"
+    if seconds < 2 * _HOUR:
+        return f"{int(seconds // _MINUTE)} min"
+    if seconds < 2 * _DAY:
+        return f"{int(seconds // _HOUR)} h"
+    return f"{int(seconds // _DAY)} days"
+
+
+def ago(text: object, now: datetime) -> str:
+    """How long ago a time is, in words; empty where it is not known."""
+    seconds = seconds_since(text, now)
+    return "" if seconds is None else f"{duration(seconds)} ago"
+
+
+def lasting(text: object, now: datetime) -> str:
+    """How long something lasts that began then, with a blank before it; empty where it is not known."""
+    seconds = seconds_since(text, now)
+    return "" if seconds is None else f" for {duration(seconds)}"
+
+
+def latest(times: Iterable[object]) -> str | None:
+    """The last of several times."""
+    return max((str(one) for one in times if moment(one) is not None), key=_order, default=None)
+
+
+def earliest(times: Iterable[object]) -> str | None:
+    """The first of several times."""
+    return min((str(one) for one in times if moment(one) is not None), key=_order, default=None)
+
+
+def _order(text: str) -> float:
+    found = moment(text)
+    return found.timestamp() if found is not None else 0.0

@@ -1,0 +1,148 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The two tasks of the playbook status: read one host's fleet, and show all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible import constants
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._status.data import FleetStatus, as_data
+from ansible_collections.queueops.celery.plugins.module_utils._status.rendering import page
+from ansible_collections.queueops.celery.plugins.plugin_utils._files import TreeError, write_text
+from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import (
+    HostVariables,
+    VariableError,
+    read_variables,
+)
+from ansible_collections.queueops.celery.plugins.plugin_utils._hosts import Hosts, play_of
+from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import KubernetesCore, remove_key_files
+from ansible_collections.queueops.celery.plugins.plugin_utils._screen import Screen, is_for_people, verbosity
+from ansible_collections.queueops.celery.plugins.plugin_utils._status_run import (
+    StatusFolder,
+    StatusRun,
+    as_json,
+    look_at_all,
+    now,
+    watch,
+)
+
+Result = dict[str, Any]
+
+
+class StatusPage:
+    """What an action plugin does for the playbook status.
+
+    :param action: the running action plugin.
+    :param known: names of variables that the role has.
+    """
+
+    def __init__(self, action: Any, host_vars: dict[str, Any], known: Collection[str]) -> None:
+        self._action = action
+        self._host_vars = host_vars
+        self._known = known
+        self._host = str(host_vars.get("inventory_hostname", ""))
+
+    def read(self) -> Result:
+        """Look at the fleet of this host, and leave what was found."""
+        try:
+            found = self._run_of(self._host, lambda: self._host_vars).look()
+        finally:
+            remove_key_files()
+        self._folder().write(found)
+        if found.failed:
+            return {"failed": True, "changed": False, "msg": found.failed}
+        # People see it on the page that follows.
+        return {"changed": False, **({} if is_for_people() else {"status": as_data(found)})}
+
+    def show(self) -> Result:
+        """Show how the fleets of all hosts are."""
+        try:
+            variables = self._variables(self._host_vars)
+            variables.refuse()
+        except (VariableError, InventoryError):
+            # The host's own task has told it. The page is shown all the same.
+            variables = None
+        wishes = _Wishes(variables)
+        if wishes.problem:
+            return {"failed": True, "changed": False, "msg": wishes.problem}
+        hosts = [str(name) for name in self._host_vars.get("ansible_play_hosts_all") or [self._host]]
+        statuses = self._folder().read(hosts)
+        if wishes.pause:
+            shows_all = verbosity() > 0
+            try:
+                statuses = watch(self._looking(hosts), statuses, wishes.pause, wishes.rounds, time.sleep, shows_all)
+            finally:
+                remove_key_files()
+        else:
+            self._say(statuses, wishes.as_json)
+        return {"changed": False, **self._kept(statuses, wishes.file)}
+
+    @staticmethod
+    def _say(statuses: list[FleetStatus], as_text: bool) -> None:
+        if as_text:
+            Screen.whole([as_json(statuses)])
+        else:
+            Screen.whole(page(statuses, now(), verbosity() > 0))
+
+    @staticmethod
+    def _kept(statuses: list[FleetStatus], file: str) -> Result:
+        found: Result = {} if is_for_people() else {"hosts": [as_data(status) for status in statuses]}
+        if not file:
+            return found
+        try:
+            write_text(file, as_json(statuses) + "\n", checks=False)
+        except TreeError as error:
+            return {**found, "failed": True, "msg": str(error)}
+        return {**found, "status_file": file}
+
+    def _looking(self, hosts: list[str]) -> Any:
+        """Looks at all hosts from this one process."""
+        found = Hosts(self._action, self._host_vars)
+        runs = [self._run_of(host, lambda host=host: found.variables_of(host)) for host in hosts]
+        return lambda: look_at_all(runs)
+
+    def _run_of(self, host: str, host_vars: Any) -> StatusRun:
+        return StatusRun(
+            host,
+            lambda: self._variables(host_vars()),
+            lambda connection: KubernetesCore(self._action, host_vars(), connection),
+        )
+
+    def _variables(self, host_vars: Mapping[str, Any]) -> HostVariables:
+        return read_variables(self._action._templar, host_vars, self._known)
+
+    def _folder(self) -> StatusFolder:
+        return StatusFolder(Path(constants.DEFAULT_LOCAL_TMP) / f"queueops-celery-status-{play_of(self._action)._uuid}")
+
+
+class _Wishes:
+    """How the status is to be shown; plainly where the variables cannot be read."""
+
+    def __init__(self, variables: HostVariables | None) -> None:
+        self.as_json = variables is not None and variables.text("status_format") == "json"
+        self.file = variables.text("status_file") if variables is not None else ""
+        self.pause = variables.number("status_watch") if variables is not None else 0
+        self.rounds = variables.number("status_watch_count") if variables is not None else 0
+
+    @property
+    def problem(self) -> str:
+        """What cannot be done together."""
+        if not self.pause:
+            return ""
+        if self.as_json:
+            return (
+                "celery_workers_status_watch refreshes a page for people, and celery_workers_status_format is json: "
+                "set only one of them. A program that wants it again and again runs the playbook again."
+            )
+        if not is_for_people():
+            return (
+                "celery_workers_status_watch refreshes a page on the screen, and the callback "
+                f"{constants.DEFAULT_STDOUT_CALLBACK} is one that programs read: leave one of them out."
+            )
+        return ""
