@@ -10,119 +10,20 @@ image's own.
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Sequence
 
 from .._model.broker import Broker
 from .._model.fleet import Variant
 from .brokers import sentinel_addresses
+from .programs import check, start
 
 HEARTBEAT_MOUNT = "/celery-heartbeat"
 LAUNCHER = f"{HEARTBEAT_MOUNT}/start.py"
-_BEAT_FILE = "/tmp/celery-heartbeat"
+SENTINEL_USERNAME, SENTINEL_PASSWORD = start.SENTINEL_USERNAME, start.SENTINEL_PASSWORD
 
-#: Environment in which the credentials of sentinels reach the worker.
-SENTINEL_USERNAME = "CELERY_SENTINEL_USERNAME"
-SENTINEL_PASSWORD = "CELERY_SENTINEL_PASSWORD"
-
-START_SCRIPT = f'''\
-"""Starts Celery as its own command does, and touches a file at every worker heartbeat.
-
-What the command line sets is set over the app's own settings, which win where they stand under a prefix (CELERY_).
-The password of Redis sentinels goes from the environment into the settings, because a command line would show it.
-"""
-
-import os
-import pathlib
-import sys
-
-from celery import Celery, signals
-from celery.__main__ import main
-
-BEAT = pathlib.Path({_BEAT_FILE!r})
-LEAVING = pathlib.Path({_BEAT_FILE!r} + "-leaving")
-BEAT.unlink(missing_ok=True)
-LEAVING.unlink(missing_ok=True)
-
-
-@signals.worker_ready.connect(weak=False)
-@signals.heartbeat_sent.connect(weak=False)
-def alive(**_):
-    BEAT.touch()
-
-
-@signals.worker_shutting_down.connect(weak=False)
-def leaving(**_):
-    LEAVING.touch()
-
-
-def put(conf, name, value):
-    prefix = getattr(conf, "prefix", None) or ""
-    conf[name] = value
-    if prefix:
-        conf[prefix + (name.upper() if prefix.isupper() else name)] = value
-
-
-def config_from_cmdline(app, argv, namespace="celery"):
-    # Before any task reads its settings; a signal of the worker would come too late for acks_late.
-    by_command(app, argv, namespace)
-    for word in argv:
-        name = word.partition("=")[0].lower().replace(".", "_")
-        put(app.conf, name, app.conf.changes[name])
-    login = {{"username": os.environ.get("{SENTINEL_USERNAME}"), "password": os.environ.get("{SENTINEL_PASSWORD}")}}
-    if login["password"]:
-        given = {{name: value for name, value in login.items() if value}}
-        put(app.conf, "broker_transport_options", {{**app.conf.broker_transport_options, "sentinel_kwargs": given}})
-
-
-by_command = Celery.config_from_cmdline
-Celery.config_from_cmdline = config_from_cmdline
-
-
-if __name__ == "__main__":
-    sys.path.pop(0)
-    # The container's arguments begin with the word celery, which is the program's name.
-    sys.argv = sys.argv[1:]
-    sys.exit(main())
-'''
-
-CHECK_SCRIPT = f'''\
-"""Passes while the worker beats, while it finishes its last tasks, and while the broker cannot be reached."""
-
-import pathlib
-import socket
-import sys
-import time
-
-BEAT = pathlib.Path({_BEAT_FILE!r})
-LEAVING = pathlib.Path({_BEAT_FILE!r} + "-leaving")
-
-
-def answers(address):
-    host, _colon, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
-    except OSError:
-        return False
-    return True
-
-
-def main(limit, *addresses):
-    if LEAVING.exists():
-        return 0
-    if not BEAT.exists():
-        print("the worker is not ready yet")
-        return 1
-    age = time.time() - BEAT.stat().st_mtime
-    if age <= float(limit) or (addresses and not any(answers(address) for address in addresses)):
-        return 0
-    print(f"the last heartbeat is {{age:.0f}} seconds old")
-    return 1
-
-
-sys.exit(main(*sys.argv[1:]))
-'''
-
-FILES = {"start.py": START_SCRIPT, "check.py": CHECK_SCRIPT}
+#: What the ConfigMap holds.
+FILES = {"start.py": inspect.getsource(start), "check.py": inspect.getsource(check)}
 
 
 def files_hash() -> str:
