@@ -22,10 +22,10 @@ class ActionModule(FleetApply):
     """Runs on the controller, whatever machine the host is."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Pause or resume the chosen variants of the host."""
+        """Pause, resume or boost the chosen variants of the host."""
         host_vars = task_vars or {}
         result: dict[str, Any] = super(FleetApply, self).run(tmp, host_vars)
-        states = {"paused": DayTwoRun.pause, "resumed": DayTwoRun.resume}
+        states = {"paused": DayTwoRun.pause, "resumed": DayTwoRun.resume, "boosted": DayTwoRun.boost}
         options = {"state": {"type": "str", "required": True, "choices": list(states)}}
         _checked, arguments = self.validate_argument_spec(options)
         try:

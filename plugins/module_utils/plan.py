@@ -36,6 +36,7 @@ from ._model.observed import (
     leftovers,
     removal_order,
 )
+from ._plan.boosting import boost_notes, boost_warnings
 from ._plan.data import SCALERS, TO_COME, Merge, Object, Plan, Sight, Wishes
 from ._plan.described import described, with_manifests
 from ._plan.pausing import pause_notes, pause_warnings
@@ -64,7 +65,7 @@ def plan(
         problems=(*findings.problems, *sight.risk.problems),
         missing=findings.missing,
         draining=tuple(sight.risk.busy.values()),
-        notes=tuple(pause_notes(fleet, sight.observed, sight.now)),
+        notes=(*pause_notes(fleet, sight.observed), *boost_notes(fleet, sight.observed)),
         warnings=(*said.warnings, *findings.warnings, *_warnings(fleet, sight, unwanted, wishes)),
     )
     if said.problems or (said.missing and not wishes.checks):
@@ -110,7 +111,8 @@ def _leftovers(fleet: Fleet, sight: Sight) -> Leftovers:
 
 def _warnings(fleet: Fleet, sight: Sight, unwanted: Leftovers, wishes: Wishes) -> Iterator[str]:
     yield from sight.risk.warnings
-    yield from pause_warnings(fleet, sight.observed, sight.now)
+    yield from pause_warnings(fleet, sight.observed)
+    yield from boost_warnings(fleet, sight.observed)
     yield from _orphan_warnings(fleet, unwanted, wishes)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_scale
-short_description: Pause and resume the scaling of Celery workers
+short_description: Pause, resume and boost the scaling of Celery workers
 version_added: 1.0.0
 description:
   - Reads the variables of the role P(queueops.celery.celery_workers#role) and pauses KEDA's scaling of variants, or
-    resumes it, by annotations of their ScaledObjects. It changes nothing else.
+    resumes it, by annotations of their ScaledObjects, or gives them a floor for some time. It changes nothing else.
   - C(celery_workers_only) chooses services and variants. Without it the whole fleet is meant.
-  - The playbooks C(queueops.celery.pause) and C(queueops.celery.resume) are made of this task.
+  - The playbooks C(queueops.celery.pause), C(queueops.celery.resume) and C(queueops.celery.boost) are made of
+    this task.
   - Runs on the controller, whatever machine the host is. It needs no connection to the host.
 author:
   - queueops (@queueops)
@@ -33,9 +34,10 @@ options:
       - V(paused) stops scaling as C(celery_workers_pause_direction) and C(celery_workers_pause_replicas) say. Deploys
         keep the pause until C(celery_workers_pause_until).
       - V(resumed) lets KEDA scale again, whoever paused it.
+      - V(boosted) gives a floor of C(celery_workers_boost_min) pods until C(celery_workers_boost_until).
     type: str
     required: true
-    choices: [paused, resumed]
+    choices: [paused, resumed, boosted]
 requirements:
   - the collection kubernetes.core >= 3.2.0
   - kubernetes >= 24.2.0, != 36.0.0, != 36.0.1 in Ansible's own Python

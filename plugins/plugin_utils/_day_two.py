@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs of the playbooks that change how variants are scaled, and nothing else: pause and resume."""
+"""Runs of the playbooks that change how variants are scaled, and nothing else: pause, resume and boost."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.observed im
     observed_object,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._model.selection import Selection, select
+from ansible_collections.queueops.celery.plugins.module_utils._plan.boosting import BoostWish, plan_boost
 from ansible_collections.queueops.celery.plugins.module_utils._plan.data import Plan
 from ansible_collections.queueops.celery.plugins.module_utils._plan.pausing import (
     PauseWish,
@@ -47,6 +48,10 @@ class DayTwoRun(FleetRun):
         """Pause the chosen variants."""
         return self._guarded(lambda: self._change(self._pause))
 
+    def boost(self) -> Result:
+        """Give them a floor for some time."""
+        return self._guarded(lambda: self._change(self._boost))
+
     def resume(self) -> Result:
         """Resume them."""
         return self._guarded(lambda: self._change(self._resume))
@@ -62,6 +67,18 @@ class DayTwoRun(FleetRun):
             by=self.by,
         )
         return plan_pause(fleet, chosen, observed, wish)
+
+    def _boost(self, fleet: Fleet, chosen: Selection, observed: Observed, problems: Problems) -> Plan:
+        variables = self.variables
+        wish = BoostWish(
+            now=self.now,
+            floor=variables.value("boost_min"),
+            until=self._until("boost_until", problems),
+            reason=variables.text("boost_reason"),
+            by=self.by,
+        )
+        problems.raise_any()
+        return plan_boost(fleet, chosen, observed, self.cluster.live if self.cluster is not None else {}, wish)
 
     @staticmethod
     def _resume(fleet: Fleet, chosen: Selection, observed: Observed, _problems: Problems) -> Plan:
@@ -82,8 +99,8 @@ class DayTwoRun(FleetRun):
             problems = Problems()
             problems.add(
                 "celery_workers_output",
-                "manifests writes files, and this playbook changes what runs in a cluster. Pause in the inventory (key "
-                "paused), or run it with -e celery_workers_output=cluster.",
+                "manifests writes files, and this playbook changes what runs in a cluster. Write it into the inventory "
+                "(keys paused and min_replicas), or run it with -e celery_workers_output=cluster.",
             )
             problems.raise_any()
         problems = Problems()
@@ -98,7 +115,8 @@ class DayTwoRun(FleetRun):
     def _observed(self, core: KubernetesCore, fleet: Fleet) -> Observed:
         self.cluster = core.open(fleet.namespace)
         listed = ((kind, self.cluster.list_objects(kind, API_VERSIONS[kind])) for kind in _KINDS)
-        return Observed(tuple(observed_object(kind, raw) for kind, items in listed for raw in items or ()))
+        objects = tuple(observed_object(kind, raw) for kind, items in listed for raw in items or ())
+        return Observed(objects, now=self.now)
 
     def _carry_out(self, core: KubernetesCore, fleet: Fleet, observed: Observed, found: Plan) -> None:
         self.warnings.extend(found.warnings)

@@ -169,7 +169,8 @@ class FleetRun:
         core = self.connect(variables.connection)
         cluster = core.open(fleet.namespace, variables.hidden)
         names = named_objects(fleet)
-        observed = read_observed(cluster, fleet.name, names, source_names(fleet), redis_hosts(fleet))
+        read = read_observed(cluster, fleet.name, names, source_names(fleet), redis_hosts(fleet))
+        observed = replace(read, now=self.now)
         if inventory is None:
             steps = plan_removal(fleet, observed, variables.wishes(self.checks))
             self._execute(core, cluster, fleet, observed, steps, [])
@@ -192,7 +193,7 @@ class FleetRun:
         secrets = without_stale_keys(secrets, observed)
         stale = self._read_contents(cluster, fleet, observed, secrets)
         shown = [readable(item) for item in secrets]
-        found = plan(fleet, Sight(observed, cluster.live, risk, self.now), wishes, merged, shown, stale)
+        found = plan(fleet, Sight(observed, cluster.live, risk), wishes, merged, shown, stale)
         self.warnings.extend(found.warnings)
         self._described(found, fleet)
         if found.problems or (found.missing and not self.checks):

@@ -24,6 +24,7 @@ from .._model.names import (
 from .._model.observed import NOTHING, Observed
 from .._model.variant_keys import Fallback, Scaling
 from .._schema.versions import Version, older
+from .boosts import boost_in_force, boosted
 from .containers import aws_keys
 from .demand import (
     Demand,
@@ -136,7 +137,8 @@ def scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: Ob
         **scaling.scaled_object_annotations,
     }
     live = observed.find("ScaledObject", name)
-    return resource("ScaledObject", fleet, name, labels, "scaler", live, spec, variant.pod.labels, annotations)
+    made = resource("ScaledObject", fleet, name, labels, "scaler", live, spec, variant.pod.labels, annotations)
+    return boosted(made, boost_in_force(observed, variant))
 
 
 def transferred(fleet: Fleet, variant: Variant, observed: Observed) -> str:

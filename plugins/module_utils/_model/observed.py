@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from .._schema.kubernetes_values import OWN_DOMAIN
@@ -142,6 +143,7 @@ class Autoscaler:
 class Observed:
     """The namespace as it was read.
 
+    :param now: when it was read; None where nothing depends on the time.
     :param sources: Deployments that workers are made like.
     :param redis_policies: host of a broker in the namespace to its C(maxmemory-policy), as far as it was found.
     """
@@ -152,6 +154,7 @@ class Observed:
     missing_kinds: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     redis_policies: dict[str, str] = field(default_factory=dict)
+    now: datetime | None = None
     #: Where a rendered project is to run; empty for a cluster, which is read in the namespace of the fleet.
     namespace: str = ""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from .._cluster.asking import AtRisk
@@ -111,10 +110,8 @@ class Sight:
 
     :param live: the objects as the API server returned them, as far as the fleet asks for them.
     :param risk: what running workers said.
-    :param now: when it was read; None where nothing depends on the time.
     """
 
     observed: Observed = NOTHING
     live: Live = field(default_factory=dict)
     risk: AtRisk = field(default_factory=AtRisk)
-    now: datetime | None = None

@@ -28,7 +28,7 @@ from .._model.pauses import (
 )
 from .._model.selection import Selection
 from .._schema.versions import as_text, older
-from .data import PATCH, Object, Plan, Step
+from .data import APPLY, PATCH, Object, Plan, Step
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,22 @@ class PauseWish:
         return {DIRECTIONS[self.direction]: "true"} if self.replicas is None else {PAUSED_REPLICAS: str(self.replicas)}
 
 
+#: What to do where Kubernetes' own autoscaler scales a variant.
+_NO_PAUSE = (
+    "Kubernetes has no pause for that. Set min_replicas and max_replicas to the same number and deploy, or use scaler: "
+    "keda."
+)
+
+
 @dataclass
-class _Said:
+class Said:
     """What is found while the variants are looked at."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     patches: list[Object] = field(default_factory=list)
+    applied: list[Object] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
 
     def refuse(self, named: bool, text: str) -> None:
@@ -68,17 +76,18 @@ class _Said:
 
     def plan(self, name: str, nothing: str) -> Plan:
         """The steps, unless something is wrong."""
-        if not (self.problems or self.patches or self.unchanged or self.notes):
+        if not (self.problems or self.patches or self.applied or self.unchanged or self.notes):
             self.problems.append(nothing)
             self.problems += self.warnings
             self.warnings = []
-        steps = (Step(name, PATCH, tuple(self.patches), is_change=True),) if self.patches else ()
+        steps = [Step(name, PATCH, tuple(self.patches), is_change=True)] if self.patches else []
+        steps += [Step(name, APPLY, tuple(self.applied))] if self.applied else []
         return Plan(
             problems=tuple(self.problems),
             warnings=tuple(self.warnings),
             notes=tuple(self.notes),
             unchanged=tuple(self.unchanged),
-            steps=() if self.problems else steps,
+            steps=() if self.problems else tuple(steps),
         )
 
 
@@ -94,7 +103,7 @@ def command(playbook: str, variant: Variant) -> str:
 
 def plan_pause(fleet: Fleet, chosen: Selection, observed: Observed, wish: PauseWish) -> Plan:
     """What pauses the chosen variants."""
-    said = _Said()
+    said = Said()
     said.problems += _impossible(fleet, wish)
     if wish.direction != "both" and older(fleet.versions.keda, "2.18.2"):
         said.warnings.append(
@@ -102,7 +111,7 @@ def plan_pause(fleet: Fleet, chosen: Selection, observed: Observed, wish: PauseW
             "ends; 2.18.2 does. Deploy with a changed behavior after it, or upgrade."
         )
     for variant in chosen.variants:
-        live = _scaler_of(fleet, variant, observed, chosen.names(variant), said)
+        live = scaler_of(fleet, variant, observed, chosen.names(variant), said)
         if live is not None:
             _pause(said, fleet, variant, live, _pods_of(variant, observed), wish, chosen.names(variant))
     return said.plan("Pause scaling", "No variant that was chosen has a scaler that could be paused.")
@@ -123,14 +132,15 @@ def _impossible(fleet: Fleet, wish: PauseWish) -> Iterator[str]:
         )
 
 
-def _scaler_of(fleet: Fleet, variant: Variant, observed: Observed, named: bool, said: _Said) -> ObservedObject | None:
+def scaler_of(
+    fleet: Fleet, variant: Variant, observed: Observed, named: bool, said: Said, for_hpa: str = _NO_PAUSE
+) -> ObservedObject | None:
     """The ScaledObject of a variant; None where there is none that may be written."""
     own = short_name(variant)
     if variant.scaling.scaler == "hpa":
         said.refuse(
             named,
-            f"{own}: HorizontalPodAutoscaler {pod_autoscaler_name(variant.deployment)} scales it, and Kubernetes has "
-            "no pause for that. Set min_replicas and max_replicas to the same number and deploy, or use scaler: keda.",
+            f"{own}: HorizontalPodAutoscaler {pod_autoscaler_name(variant.deployment)} scales it, and {for_hpa}",
         )
         return None
     if not variant.uses_keda:
@@ -148,7 +158,7 @@ def _scaler_of(fleet: Fleet, variant: Variant, observed: Observed, named: bool, 
 
 
 def _pause(
-    said: _Said,
+    said: Said,
     fleet: Fleet,
     variant: Variant,
     live: ObservedObject,
@@ -212,17 +222,17 @@ def _patch(live: ObservedObject, fleet: Fleet, notes: Mapping[str, str | None]) 
 
 def plan_resume(fleet: Fleet, chosen: Selection, observed: Observed) -> Plan:
     """What resumes the chosen variants, whoever paused them."""
-    said = _Said()
+    said = Said()
     for variant in chosen.variants:
         named = chosen.names(variant)
         if variant.uses_keda or named:
-            live = _scaler_of(fleet, variant, observed, named, said)
+            live = scaler_of(fleet, variant, observed, named, said)
             if live is not None:
                 _resume(said, fleet, variant, live, named)
     return said.plan("Resume scaling", "No variant that was chosen has a scaler that could be resumed.")
 
 
-def _resume(said: _Said, fleet: Fleet, variant: Variant, live: ObservedObject, named: bool) -> None:
+def _resume(said: Said, fleet: Fleet, variant: Variant, live: ObservedObject, named: bool) -> None:
     own, written = short_name(variant), written_pauses(variant)
     notes = {name: value for name, value in live.paused.items() if name not in written}
     pause = pause_of(live)
@@ -244,12 +254,12 @@ def _resume(said: _Said, fleet: Fleet, variant: Variant, live: ObservedObject, n
 # What a deploy makes of pauses
 
 
-def resumptions(fleet: Fleet, observed: Observed, now: datetime | None) -> list[Object]:
+def resumptions(fleet: Fleet, observed: Observed) -> list[Object]:
     """Patches that end pauses whose time has passed, and that clear up after pauses that were taken off by hand."""
     return [
         _patch(live, fleet, dict.fromkeys([*pauses_of_ours(variant, live), PAUSE_ANNOTATION]))
         for variant, live, pause in paused_variants(fleet, observed)
-        if _ends(variant, live, pause, now)
+        if _ends(variant, live, pause, observed.now)
     ]
 
 
@@ -257,15 +267,15 @@ def _ends(variant: Variant, live: ObservedObject, pause: Pause, now: datetime | 
     return not pauses_of_ours(variant, live) or (now is not None and pause.is_over(now))
 
 
-def pause_notes(fleet: Fleet, observed: Observed, now: datetime | None) -> Iterable[str]:
+def pause_notes(fleet: Fleet, observed: Observed) -> Iterable[str]:
     """What a deploy says of pauses that end."""
     for variant, live, pause in paused_variants(fleet, observed):
-        if _ends(variant, live, pause, now) and pause.until is not None and pauses_of_ours(variant, live):
+        if _ends(variant, live, pause, observed.now) and pause.until is not None and pauses_of_ours(variant, live):
             yield f"{short_name(variant)}: resumed, because it was {pause.how}{pause.origin}"
 
 
-def pause_warnings(fleet: Fleet, observed: Observed, now: datetime | None) -> Iterable[str]:
+def pause_warnings(fleet: Fleet, observed: Observed) -> Iterable[str]:
     """What a deploy says of pauses that it keeps."""
     for variant, live, pause in paused_variants(fleet, observed):
-        if not _ends(variant, live, pause, now):
+        if not _ends(variant, live, pause, observed.now):
             yield f"{short_name(variant)}: {pause.how}{pause.origin}; resume it with {command('resume', variant)}"

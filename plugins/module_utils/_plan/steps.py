@@ -121,7 +121,7 @@ def _before_waiting(making: Making, changed: list[Object]) -> Iterator[Step | No
     yield Step("Hand the number of pods over to who decides on it now", PATCH, _handed_over(fleet, observed, wishes))
     yield Step("Apply everything but Secrets", APPLY, tuple(changed), hides=fleet.take_over)
     # With what the inventory says of them by now, and not before.
-    ended = tuple(resumptions(fleet, observed, making.sight.now))
+    ended = tuple(resumptions(fleet, observed))
     yield Step("Resume what was paused until now", PATCH, ended, is_change=True)
     # An HPA that found no pod was woken with a number, which is its own to decide from now on.
     yield Step("Hand over the number of pods that were woken", PATCH, _woken(fleet, changed, wishes))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action plugin "fleet_scale": who runs it. Whole runs are in tests/unit/plugin_utils/test_pausing.py."""
+"""The action plugin "fleet_scale": who runs it. Whole runs are in tests/unit/plugin_utils."""
 
 from __future__ import annotations
 
