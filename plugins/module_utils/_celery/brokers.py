@@ -44,6 +44,8 @@ BROKER_VARIABLES = ("BROKER_URL", "CELERY_BROKER_URL", "CELERY_BROKER_READ_URL",
 
 #: What boto3 takes for the address of SQS.
 AWS_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS")
+#: What boto3, and what runs in AWS, takes for the region.
+AWS_REGION_VARIABLES = ("AWS_DEFAULT_REGION", "AWS_REGION")
 
 
 def deciding_variables(broker: Broker | None) -> set[str]:
@@ -52,7 +54,8 @@ def deciding_variables(broker: Broker | None) -> set[str]:
         return set()
     # An endpoint that the inventory names goes over them in boto3, and one that only they name would be the workers'.
     endpoints = AWS_ENDPOINT_VARIABLES if broker.type == "sqs" and not broker.endpoint else ()
-    return {*BROKER_VARIABLES, *endpoints, broker.inject_env} - {""}
+    regions = AWS_REGION_VARIABLES if broker.type == "sqs" else ()
+    return {*BROKER_VARIABLES, *endpoints, *regions, broker.inject_env} - {""}
 
 
 def is_second_broker(broker: Broker, name: str, value: str | None) -> bool:
@@ -64,6 +67,8 @@ def is_second_broker(broker: Broker, name: str, value: str | None) -> bool:
         return False
     if name == broker.inject_env or name in AWS_ENDPOINT_VARIABLES:
         return True
+    if name in AWS_REGION_VARIABLES:
+        return value != broker.region
     # Where the inventory leaves the broker's name to the app, what it hides is its own affair.
     return broker.inject_env != "" if value is None else not is_same_place(broker, value)
 

@@ -39,6 +39,7 @@ from .._model.observed import (
     ObservedObject,
 )
 from .._model.pauses import pauses_of_others
+from .config_maps import missing_config_maps
 from .risks import with_rule
 
 
@@ -130,6 +131,7 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
         *_unfit_for_adoption(fleet, observed),
         *(problem for _item, problem in conflicts if problem),
         *_overlapping_selectors(fleet, observed),
+        *missing_config_maps(fleet, observed),
     ]
     if not prunes:
         problems += _renamed(fleet, observed)

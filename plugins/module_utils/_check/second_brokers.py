@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from .._celery.brokers import (
     AWS_ENDPOINT_VARIABLES,
+    AWS_REGION_VARIABLES,
     is_second_broker,
     visible_value,
 )
@@ -39,21 +40,27 @@ def _check_second_broker(service: Service, broker: Broker, problems: Problems) -
             path = service.variants[0].written_at(key) if service.variants else f"{service.path}.{key}"
             found[path, name].append("beat")
     for (path, name), owners in found.items():
-        ours = f"they get it as {broker.inject_env} from {broker.path}" if broker.inject_env else "the app names it"
-        other = (
-            f" If the app means something else by {name}, set inject_env on the broker to another name."
-            if name == broker.inject_env
-            else f" If SQS has this address for workers and scaler, write it as {broker.at('endpoint')}."
-            if name in AWS_ENDPOINT_VARIABLES
-            else ""
-        )
-        if name in AWS_ENDPOINT_VARIABLES:
-            ours = "workers and scaler find SQS by its region"
+        ours, other = _instead(name, broker)
         problems.add(
             path,
             f"{name} would send {' and '.join(owners)} of service {service.name} to a broker of their own, which no "
             f"scaler reads. Leave it out: {ours}.{other}",
         )
+
+
+def _instead(name: str, broker: Broker) -> tuple[str, str]:
+    """Why a variable is not needed, and what to write where it means something else."""
+    if name in AWS_REGION_VARIABLES:
+        where = f"SQS is in {broker.region} ({broker.at('region')}), and workers and scaler go there"
+        return where, " If the app uses something else of AWS in another region, name that region to its client."
+    if name in AWS_ENDPOINT_VARIABLES:
+        return "workers and scaler find SQS by its region", (
+            f" If SQS has this address for workers and scaler, write it as {broker.at('endpoint')}."
+        )
+    ours = f"they get it as {broker.inject_env} from {broker.path}" if broker.inject_env else "the app names it"
+    if name == broker.inject_env:
+        return ours, f" If the app means something else by {name}, set inject_env on the broker to another name."
+    return ours, ""
 
 
 def _second_brokers(pod: Pod, container: str, broker: Broker) -> Iterable[tuple[str, str]]:

@@ -157,6 +157,8 @@ class Observed:
     now: datetime | None = None
     #: Where a rendered project is to run; empty for a cluster, which is read in the namespace of the fleet.
     namespace: str = ""
+    #: Names of the ConfigMaps that there are; None where nobody has looked.
+    config_maps: tuple[str, ...] | None = None
 
     def source(self, deployment: str) -> Source | None:
         """What workers take over from a Deployment, if it is there."""

@@ -151,6 +151,7 @@ def observed_of(project: TutorProject) -> Observed:
         sources=tuple(secrets.taken_from_source(source_of(raw)) for raw in deployments),
         redis_policies=dict(_redis_policies(project)),
         namespace=project.namespace,
+        config_maps=tuple(sorted(project.rendered.texts)),
     )
 
 

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from .._check.config_maps import missing_config_maps
 from .._check.preflight import (
     wanted_objects,
 )
 from .._model.fleet import Fleet
 from .._model.names import (
+    FLEET_LABEL,
     SERVICE_LABEL,
     VARIANT_LABEL,
 )
@@ -36,7 +38,12 @@ def plan_files(fleet: Fleet, observed: Observed, wishes: Wishes, before: Iterabl
     """
     written = list(written_before(fleet, before))
     said = described(fleet, observed, wishes)
-    problems = (*other_namespace(fleet, observed), *exchanged_files(fleet, written))
+    problems = (
+        *other_namespace(fleet, observed),
+        *missing_config_maps(fleet, observed),
+        *other_fleet(fleet, written),
+        *exchanged_files(fleet, written),
+    )
     if problems:
         return replace(said, problems=problems)
     steps = tuple(_delivery(fleet, wishes)) + tuple(_dashboard(fleet))
@@ -74,6 +81,22 @@ def with_selectors(observed: Observed, written: Iterable[ObservedObject]) -> Obs
         key = (item.kind, item.name)
         objects[key] = replace(objects[key], selector=item.selector) if key in objects else item
     return replace(observed, objects=tuple(objects.values()))
+
+
+def other_fleet(fleet: Fleet, written: Iterable[ObservedObject]) -> Iterator[str]:
+    """Files of a fleet that had another name would keep selectors by that name, under labels with the new one."""
+    wanted = {name for kind, name in wanted_objects(fleet) if kind == "Deployment"}
+    before = {item.name: item.selector.get(FLEET_LABEL, fleet.name) for item in written if item.name in wanted}
+    names = [name for name, owner in before.items() if owner != fleet.name]
+    if names:
+        old = before[names[0]]
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield (
+            f"celery_workers_fleet: the files were written for the fleet {old}, and this run is for {fleet.name}. The "
+            f"selector of Deployment {names[0]}{more} names {old}, and a selector cannot be changed. Write "
+            f"celery_workers_fleet: {old}, or remove the fleet {old} from the cluster and its files first "
+            "(celery_workers_state: absent)."
+        )
 
 
 def exchanged_files(fleet: Fleet, written: Iterable[ObservedObject]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._celery.brokers import (
+    AWS_REGION_VARIABLES,
     deciding_variables,
     is_same_place,
     is_second_broker,
@@ -141,6 +142,8 @@ def _check_source_broker(source: Source, broker: Broker, path: str, problems: Pr
     for entry in source.keys.get("env", []):
         name, url = entry["name"], visible_value(entry)
         if name not in deciding_variables(broker) or url is None or is_same_place(broker, url):
+            continue
+        if name in AWS_REGION_VARIABLES and not is_second_broker(broker, name, url):
             continue
         if broker.inject_env:
             problems.warn(

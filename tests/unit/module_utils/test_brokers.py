@@ -536,6 +536,27 @@ def test_an_endpoint_in_env_that_only_workers_would_take_is_refused(name: str) -
     assert variant_of(keys, broker={**broker, "endpoint": "http://localstack:4566"})
 
 
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+@pytest.mark.parametrize("place", ["env", "secret_env", "pod_overrides"])
+def test_a_region_in_env_that_only_workers_would_take_is_refused(name: str, place: str) -> None:
+    broker = {**SQS, "pod_identity": True}
+
+    def keys(region: str) -> dict[str, Any]:
+        entry = {"name": name, "value": region}
+        return {
+            "env": {"env": {name: region}},
+            "secret_env": {"secret_env": {name: True}},
+            "pod_overrides": {"pod_overrides": {"containers": [{"name": "worker", "env": [entry]}]}},
+        }[place]
+
+    (problem,) = problems_with({**SCALED, **keys("ap-south-1")}, broker=broker)
+    assert problem.startswith(f"celery_workers_config.billing.default.{place}: {name} would send variant default of")
+    assert f"SQS is in {SQS['region']} (celery_workers_broker.region)" in problem
+    if place != "secret_env":
+        assert variant_of({**SCALED, **keys(SQS["region"])}, broker=broker)
+    assert variant_of(keys("ap-south-1"), broker={"host": "redis"})
+
+
 @pytest.mark.parametrize("host", ["redis.shop", "redis.shop.svc.cluster.local", "Redis."])
 def test_two_services_that_share_a_queue_under_two_names_of_one_broker_are_refused(host: str) -> None:
     services = {name: {"image": IMAGE, "broker": {"host": at}} for name, at in (("a", "redis"), ("b", host))}

@@ -354,3 +354,23 @@ def test_a_scaler_that_nobody_paused_by_hand_draws_no_warning(
 ) -> None:
     fleet = fleet_of(**one_variant({**SCALED, **keys}))
     assert preflight(fleet, Observed((paused_scaler(annotations, applied),)), False).warnings == ()
+
+
+def test_a_config_map_of_tutor_that_the_namespace_does_not_have_stops_the_run() -> None:
+    fleet = fleet_of(**one_variant({"env_from": [{"configMapRef": {"name": "openedx-settings-lms-0123456789"}}]}))
+
+    def found(observed: Observed) -> tuple[str, ...]:
+        return preflight(fleet, observed, False).problems
+
+    (problem,) = found(Observed(config_maps=("kube-root-ca.crt",)))
+    assert problem.startswith(
+        "celery_workers_config.billing.default.env_from: there is no ConfigMap openedx-settings-lms-0123456789 in shop,"
+    )
+    assert found(Observed(config_maps=("openedx-settings-lms-0123456789",))) == ()
+    # Nobody has looked, or there is no namespace yet, which has a message of its own.
+    assert found(Observed()) == found(Observed(config_maps=(), namespace_exists=False)) == ()
+
+
+def test_a_config_map_of_ones_own_may_come_later() -> None:
+    fleet = fleet_of(**one_variant({"env_from": [{"configMapRef": {"name": "billing"}}]}))
+    assert preflight(fleet, Observed(config_maps=()), False).problems == ()

@@ -242,3 +242,60 @@ def test_a_run_that_only_plans_removes_nothing(tmp_path: Path) -> None:
     folder = left_behind(tmp_path)
     done(billing(tmp_path, hosts=HOSTS, manifests_prune=True, reaches=PLAN))
     assert (folder / "kustomization.yaml").is_file()
+
+
+_MOUNTED: Object = {
+    "volumes": [{"name": "settings", "configMap": {"name": "openedx-settings-lms"}}],
+    "volume_mounts": [{"name": "settings", "mountPath": "/openedx/settings"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "keys"),
+    [
+        ("volumes", _MOUNTED),
+        (
+            "volumes",
+            {
+                "volumes": [
+                    {"name": "s", "projected": {"sources": [{"configMap": {"name": "openedx-config-0123456789"}}]}}
+                ]
+            },
+        ),
+        ("env_from", {"env_from": [{"configMapRef": {"name": "openedx-settings-cms"}}]}),
+        (
+            "sidecars",
+            {"sidecars": [{"name": "s", "image": "s:1", "envFrom": [{"configMapRef": {"name": "openedx-config"}}]}]},
+        ),
+        ("pod_overrides", {"pod_overrides": {"volumes": _MOUNTED["volumes"]}}),
+    ],
+)
+@pytest.mark.parametrize("place", ["services", "config"])
+def test_a_config_map_of_a_site_in_another_namespace_is_refused(
+    tmp_path: Path, place: str, key: str, keys: Object
+) -> None:
+    root = site(tmp_path / "site", tutor_trees.deployment("lms"), namespace="learning")
+    own = {"services": {"billing": {**SERVICE, **keys}}} if place == "services" else {"config": {"default": keys}}
+    found = billing(tmp_path, tutor_root=root, **own)
+    [problem] = found["problems"]
+    written = "services.billing" if place == "services" else "config.billing.default"
+    assert problem.startswith(f"celery_workers_{written}.{key}: there is no ConfigMap openedx-")
+    assert "Tutor's are in learning" in problem
+    assert not (tmp_path / "build").exists()
+
+
+def test_a_config_map_that_may_be_missing_is_taken(tmp_path: Path) -> None:
+    root = site(tmp_path / "site", tutor_trees.deployment("lms"), namespace="learning")
+    keys = {"env_from": [{"configMapRef": {"name": "openedx-config", "optional": True}}]}
+    done(billing(tmp_path, tutor_root=root, config={"default": keys}))
+
+
+def test_files_of_a_fleet_that_had_another_name_are_refused(tmp_path: Path) -> None:
+    done(billing(tmp_path, config={"default": {}, "high": {}}))
+    before = made(tmp_path, "billing-worker")
+    found = billing(tmp_path, fleet="renamed", config={"default": {}, "high": {}})
+    [problem] = found["problems"]
+    assert problem.startswith("celery_workers_fleet: the files were written for the fleet shop, and this run is for")
+    assert "Write celery_workers_fleet: shop, or" in problem
+    assert made(tmp_path, "billing-worker") == before
+    done(billing(tmp_path, fleet="shop", config={"default": {}, "high": {}}))
