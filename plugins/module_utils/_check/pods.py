@@ -287,7 +287,7 @@ def _security(container: Spec, spec: Spec) -> Iterator[Fault]:
         yield (
             ("securityContext",),
             "runAsUser 0 is root, and runAsNonRoot keeps the container from starting; name another user, or write "
-            "pod_security: none.",
+            "runAsNonRoot: false beside it, which Pod Security restricted does not let in.",
         )
     if own.get("procMount") == "Unmasked" and spec.get("hostUsers") is not False:
         yield ("securityContext",), "procMount Unmasked needs hostUsers: false in pod_overrides."

@@ -26,14 +26,10 @@ from .._model.watching import (
     ServiceMonitor,
 )
 from .._schema.problems import Problems
-from .._schema.references import (
-    in_order,
-    lost_reference,
-    lost_references,
-)
 from .._schema.secret_signs import looks_secret
 from .pods import check_finished_pod
-from .risks import with_rule
+from .references import ServerWords, check_server_references
+from .risks import is_accepted, with_rule
 from .server_images import too_old
 
 _VARIABLE = "celery_workers_"
@@ -102,6 +98,10 @@ class _Watched:
         """Where a key of a part was written, or would be."""
         return self.monitoring.path_of(part, name)
 
+    def accepts(self, part: str, rule: str) -> bool:
+        """Whether a rule is accepted for the pod of a part."""
+        return rule in self.monitoring.accepted.get(part, ())
+
 
 def check_watching(fleet: Fleet, output: str, problems: Problems) -> None:
     """Everything that is judged of what watches a fleet.
@@ -160,16 +160,17 @@ def _check_environment(part: str, pod: Pod, watched: _Watched) -> None:
             )
         elif part == "flower" and name in BROKER_VARIABLES:
             watched.problems.add(path, f"{name} is refused: {_ARGUMENTS[part]['broker']}.")
-        elif looks_secret(name, entry.get("value")):
+        elif looks_secret(name, entry.get("value")) and not watched.accepts(part, "plain-secret"):
             watched.problems.add(
                 path,
                 f"{name} looks like a secret, and anyone who can read Deployments would see it; take "
-                "it from an existing Secret: {name: …, valueFrom: {secretKeyRef: {name: …, key: …}}}.",
+                "it from an existing Secret: {name: …, valueFrom: {secretKeyRef: {name: …, key: …}}}. Or accept it "
+                "with accept_risks: [plain-secret] if it is none.",
             )
 
 
 def _check_image(part: str, image: str, keys: object, watched: _Watched) -> None:
-    if any("version" in variant.knowledge.accept_risks for variant in watched.fleet.variants):
+    if watched.accepts(part, "version") or is_accepted("version", watched.fleet.variants):
         return
     for fault in too_old(part, image, getattr(keys, "read_only", False), getattr(keys, "extra_params", ())):
         watched.problems.add(watched.path(part, fault.key), with_rule(fault.message, "version"))
@@ -177,18 +178,18 @@ def _check_image(part: str, image: str, keys: object, watched: _Watched) -> None
 
 def _check_references(part: str, pod: Pod, watched: _Watched) -> None:
     """Our own entries are beside those of the user: they begin with CELERY_ or the prefix of the part."""
-    entries = in_order([entry for entry in pod.env if "name" in entry])
-    for name, wanted in lost_references({"env": entries}):
-        if not wanted.startswith(("CELERY_", *filter(None, _ENV_PREFIX.values()))):
-            watched.problems.add(watched.path(part, "env"), lost_reference(name, wanted))
+    words = getattr(getattr(watched.monitoring, part), "extra_params", ())
+    ours = ("CELERY_", *filter(None, _ENV_PREFIX.values()))
+    given = ServerWords(words, watched.accepts(part, "secret-argument"), ours)
+    check_server_references(part, pod, given, lambda key: watched.path(part, key), watched.problems)
 
 
 def _check_finished(part: str, pod: Pod, watched: _Watched) -> None:
     """The pod as a whole, unless one of its keys is wrong already."""
     if any(problem.path.startswith(f"{_VARIABLE}{part}") for problem in watched.problems.found):
         return
-    context = ServerContext(part, (), (), 1, "/", Broker(), {}, {}, NOTHING)
     ours = ("settings", TLS_VOLUME, f"{part}-0", f"{part}-1")
+    context = ServerContext(part, (), (), 1, "/", Broker(), {}, {}, NOTHING)
     spec = server_pod(pod, context)["spec"]
     check_finished_pod(spec, part, pod.pod_overrides, lambda key: watched.path(part, key), watched.problems, ours)
 

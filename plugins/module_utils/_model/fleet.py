@@ -210,6 +210,8 @@ class Monitoring:
     exporters: tuple[Server, ...] = ()
     #: The pods of Flower and of the exporter by part, also where there is no broker that they could run beside.
     pods: Mapping[str, Pod] = field(default_factory=dict, compare=False, repr=False)
+    #: Rules that are accepted for these pods, by part.
+    accepted: Mapping[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
     #: Where each key of a part was written: C(flower.image) to its path.
     paths: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 

@@ -77,6 +77,10 @@ def unknown_alert(name: str) -> str | None:
 RUNTIME_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
 
 
+#: Rules that its pods may break where the user accepts it.
+SERVER_RISKS = ("plain-secret", "secret-argument", "version")
+
+
 @dataclass(frozen=True)
 class ServerPod:
     """Pods of Flower and of the exporter."""
@@ -119,6 +123,9 @@ class ServerPod:
         Kubernetes("PodSpec", partial=True),
         "Merged last over the finished pod spec; containers merge by name (V(flower), V(exporter)).",
         {},
+    )
+    accept_risks: tuple[str, ...] = key(
+        ListOf(Choice(SERVER_RISKS), unique=True), "Rules that are accepted for this pod, by id.", ()
     )
 
 

@@ -41,6 +41,7 @@ from .._schema.scalars import (
     text_of,
 )
 from .._schema.secret_signs import (
+    REFERENCE_TEXT,
     URL_WITH_PASSWORD,
     looks_secret,
     names_secret,
@@ -206,13 +207,13 @@ def _login_without_secrets(value: Any, masks_env: bool) -> Any:
     return {**shown, "password": _secret_marker(value["password"], None)} if "password" in value else shown
 
 
-def flower_without_secrets(value: Any) -> Any:
+def flower_without_secrets(value: Any, masks_env: bool = True) -> Any:
     """The same for Flower, whose secrets stand in its own keys and in those of C(oauth)."""
     if not isinstance(value, Mapping):
         return None if value is None else MISPLACED
     named = {key: value[key] for key in GENERATED_KEYS if key in value}
     rest = {key: item for key, item in value.items() if key not in named and key != "oauth"}
-    result = _server_without_secrets(rest, _FLOWER_KEYS)
+    result = _server_without_secrets(rest, _FLOWER_KEYS, masks_env)
     result |= {key: _secret_marker(item, None) for key, item in named.items()}
     if "oauth" in value:
         oauth = value["oauth"]
@@ -225,15 +226,15 @@ def flower_without_secrets(value: Any) -> Any:
     return result
 
 
-def exporter_without_secrets(value: Any) -> Any:
+def exporter_without_secrets(value: Any, masks_env: bool = True) -> Any:
     """The same for the exporter, which has no secret of its own."""
     if not isinstance(value, Mapping):
         return None if value is None else MISPLACED
-    return _server_without_secrets(value, _EXPORTER_KEYS)
+    return _server_without_secrets(value, _EXPORTER_KEYS, masks_env)
 
 
-def _server_without_secrets(value: Mapping[Any, Any], known: Collection[str]) -> dict[str, Any]:
-    result = _known_without_secrets(value, known)
+def _server_without_secrets(value: Mapping[Any, Any], known: Collection[str], masks_env: bool) -> dict[str, Any]:
+    result = _known_without_secrets(value, known, masks_env)
     if "extra_params" in result:
         words = result["extra_params"]
         result["extra_params"] = [*map(_argument_masked, words)] if isinstance(words, list) else _argument_masked(words)
@@ -248,25 +249,31 @@ _SECRET_ARGUMENT = re.compile(
 )
 
 
+_REFERENCES = re.compile(rf"=(?:{REFERENCE_TEXT})+$")
+
+
 def _argument_masked(word: Any) -> Any:
     # What does not begin with a dash is the value of the argument before it. It is refused, as all but text is.
     if isinstance(word, str) and word.startswith("-"):
-        return _SECRET_ARGUMENT.sub(lambda found: found[1] + MISPLACED, word)
+        # A reference is no secret, and has a rule of its own.
+        kept = _REFERENCES.search(word)
+        return word if kept else _SECRET_ARGUMENT.sub(lambda found: found[1] + MISPLACED, word)
     return None if word is None else MISPLACED
 
 
-def _known_without_secrets(value: Mapping[Any, Any], known: Collection[str]) -> dict[str, Any]:
+def _known_without_secrets(value: Mapping[Any, Any], known: Collection[str], masks_env: bool = True) -> dict[str, Any]:
     """A text under a name that nothing reads, or a list of texts, may well be a secret whose key is mistyped."""
     return {
         key: item if key in known or isinstance(item, (Mapping, bool, type(None))) else MISPLACED
-        for key, item in without_secrets(value).items()
+        for key, item in without_secrets(value, masks_env).items()
     }
 
 
 def redacted_layers(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Base variables and layers as modules may see them."""
     accepting = _accepting(layers)
-    return [{"name": text_of(layer["name"]), "value": _redacted(layer, accepting)} for layer in layers]
+    parts = {_base_of(layer) for layer in layers if _accepts(layer["value"])} & {FLOWER, EXPORTER}
+    return [{"name": text_of(layer["name"]), "value": _redacted(layer, accepting, parts)} for layer in layers]
 
 
 def secret_texts(layers: list[dict[str, Any]]) -> frozenset[str]:
@@ -293,14 +300,18 @@ def _base_of(layer: dict[str, Any]) -> str:
     return text_of(layer["name"]).partition("__")[0].removeprefix(PREFIX)
 
 
-def _redacted(layer: dict[str, Any], accepting: set[tuple[str, str]]) -> Any:
+def _redacted(layer: dict[str, Any], accepting: set[tuple[str, str]], parts: set[str]) -> Any:
+    """One layer.
+
+    :param parts: those of Flower and the exporter that accept secrets in their environment.
+    """
     base, value = _base_of(layer), layer["value"]
     if base == "broker":
         return broker_without_secrets(value)
     if base == FLOWER:
-        return flower_without_secrets(value)
+        return flower_without_secrets(value, masks_env=FLOWER not in parts)
     if base == EXPORTER:
-        return exporter_without_secrets(value)
+        return exporter_without_secrets(value, masks_env=EXPORTER not in parts)
     if base == "queue_defaults":
         return without_secrets(value, masks_env=not accepting)
     if base not in ("services", "config") or not isinstance(value, Mapping):

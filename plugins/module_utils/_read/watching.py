@@ -19,6 +19,7 @@ from .._model.fleet import Monitoring, Server, Service
 from .._model.names import server_name
 from .._model.variant_keys import Pod
 from .._model.watching import (
+    SERVER_RISKS,
     Dashboard,
     Exporter,
     Flower,
@@ -70,6 +71,7 @@ def read_monitoring(
         flowers,
         exporters,
         pods=reader.pods,
+        accepted=reader.accepted,
         paths={f"{part}.{name}": node.path for part, tree in trees.items() for name, node in tree.children.items()},
     )
 
@@ -88,6 +90,7 @@ class _Reader:
         self.trees, self.enabled, self.services, self.problems = trees, enabled, services, problems
         self.fleet_broker = fleet_broker
         self.pods: dict[str, Pod] = {}
+        self.accepted: dict[str, frozenset[str]] = {}
 
     def path(self, part: str, name: str) -> str:
         """Where a key of a part was written, or would be."""
@@ -108,6 +111,9 @@ class _Reader:
         keys, written = self.part(part, cls), self._pod(part)
         if keys is None:
             return None, ()
+        refused = self.problems.has(self.path(part, "accept_risks"))
+        # Which risks would be accepted is not known, and what follows from that is not said.
+        self.accepted[part] = frozenset(SERVER_RISKS if refused else written.accept_risks)
         pod = self.pods[part] = Pod(**{**_values(written), "image": getattr(keys, "image", "")})
         return keys, self._servers(part, getattr(keys, "name", None), pod)
 
@@ -151,6 +157,7 @@ class _Reader:
 
 def _values(pod: ServerPod) -> dict[str, Any]:
     values = {item.name: getattr(pod, item.name) for item in fields(ServerPod) if key_of(item)}
+    del values["accept_risks"]
     ids = {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}
     values["security_context"] = merge("PodSecurityContext", ids, pod.security_context, keep_nulls=True)
     values["container_security_context"] = merge(

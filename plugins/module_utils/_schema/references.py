@@ -52,11 +52,14 @@ def lost_references(container: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         known.add(entry["name"])
 
 
-def lost_reference(name: str, wanted: str) -> str:
-    """What becomes of a reference that Kubernetes cannot follow."""
+def lost_reference(name: str, wanted: str, keys: str = "secret_env or env") -> str:
+    """What becomes of a reference that Kubernetes cannot follow.
+
+    :param keys: where a variable can be added.
+    """
     return (
         f"{name} refers to $({wanted}), and no other entry of its container is {wanted}, so the app would read the "
-        f"text $({wanted}). Kubernetes does not know variables of the image. Add {wanted} to secret_env or env, or "
+        f"text $({wanted}). Kubernetes does not know variables of the image. Add {wanted} to {keys}, or "
         f"write $$({wanted}) if you mean the text."
     )
 

@@ -24,7 +24,8 @@ TWO_SECRETS = "secret names an existing Secret and password makes one; write one
 UNREAD_COOKIE = "nothing would read it here; leave it out, or take secret.cookie_secret_key out and log in with oauth."
 SECRET_ENV = (
     "looks like a secret, and anyone who can read Deployments would see it; take it from an existing Secret: "
-    "{name: …, valueFrom: {secretKeyRef: {name: …, key: …}}}."
+    "{name: …, valueFrom: {secretKeyRef: {name: …, key: …}}}. Or accept it with accept_risks: [plain-secret] if it is "
+    "none."
 )
 
 

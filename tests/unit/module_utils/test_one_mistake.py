@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._model.service_keys import ServiceKeys
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import VARIANT_CLASSES
+from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
 from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import _keys_of, key_names
-from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import nested
+from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX, nested
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError, Problem, Problems
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 
@@ -38,7 +39,7 @@ _RICH: Keys = {
     "settings": {"task_track_started": True},
     "image": IMAGE,
     "env": {"SHOP": "a", "LOG": "$(SHOP)", "CARD": "$(PAY_TOKEN)"},
-    "secret_env": {"PAY_TOKEN": True},
+    "secret_env": {"PAY_TOKEN": "4711"},
     "volumes": [{"name": "data", "emptyDir": {}}],
     "volume_mounts": [{"name": "data", "mountPath": "/data"}],
     "init_containers": [{"name": "init", "image": IMAGE, "volumeMounts": [{"name": "data", "mountPath": "/d"}]}],
@@ -77,7 +78,7 @@ _RISKY: Keys = {
     "termination_grace_period": 60,
     "env": {"DB_PASSWORD": "x"},
     "extra_params": ["--loglevel=$(PAY_TOKEN)"],
-    "secret_env": {"PAY_TOKEN": True},
+    "secret_env": {"PAY_TOKEN": "4711"},
     "accept_risks": ["invisible-work", "short-cooldown", "short-grace", "plain-secret", "secret-argument"],
 }
 _POD_AUTOSCALED: Keys = {
@@ -133,8 +134,9 @@ def _keys_at(place: str, variables: Keys) -> tuple[Keys, str]:
 
 
 def _problems(variables: Keys) -> list[Problem]:
+    layers = redacted_layers([{"name": PREFIX + name, "value": value} for name, value in variables.items()])
     try:
-        parse_fleet(inventory(**variables))
+        parse_fleet(inventory(**{layer["name"].removeprefix(PREFIX): layer["value"] for layer in layers}))
     except InventoryError as error:
         return list(error.problems)
     return []
