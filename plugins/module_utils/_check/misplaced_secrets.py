@@ -17,7 +17,7 @@ from .._schema.layers import (
 )
 from .._schema.problems import Problems
 from .._schema.scalars import MISPLACED, SECRET_FAULTS
-from .._schema.secret_signs import URL_WITH_PASSWORD, plain_secret
+from .._schema.secret_signs import has_url_with_password, plain_secret
 
 _BROKER_URL_PATH = re.compile(r"^celery_workers_(broker(__\d\d_\w+)?|services(__\d\d_\w+)?\.[^.]+\.broker)\.url$")
 
@@ -32,7 +32,7 @@ def refuse_misplaced_secrets(layers: Iterable[Layer], problems: Problems) -> Non
         for path, text in _texts(layer.value, layer.name, names):
             # What is wrong with a broker's URL is said where it is read, if it is read at all.
             hidden = MISPLACED in text and not _BROKER_URL_PATH.search(path)
-            if without_layer(path) not in refused and (hidden or URL_WITH_PASSWORD.search(text)):
+            if without_layer(path) not in refused and (hidden or has_url_with_password(text)):
                 problems.add(
                     path,
                     SECRET_FAULTS.get(

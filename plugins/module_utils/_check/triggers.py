@@ -17,7 +17,7 @@ from typing import Any
 
 from .._schema.problems import Problems, suggest
 from .._schema.quantities import quantity
-from .._schema.secret_signs import URL_WITH_PASSWORD, names_secret
+from .._schema.secret_signs import has_url_with_password, names_secret
 from .cron import check_schedule, check_timezone
 from .trigger_parameters import (
     AUTH,
@@ -179,7 +179,7 @@ def _read_metadata(metadata: Any, path: str, problems: Problems) -> dict[str, st
 
 def _is_credential(key: str, value: str) -> bool:
     named = names_secret(key) or key in _CREDENTIALS or key.lower() == "awsaccesskeyid"
-    return named or bool(URL_WITH_PASSWORD.search(value)) or (key == "customHeaders" and _has_secret_header(value))
+    return named or has_url_with_password(value) or (key == "customHeaders" and _has_secret_header(value))
 
 
 def _has_secret_header(headers: str) -> bool:

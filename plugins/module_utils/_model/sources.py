@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._schema.secret_signs import URL_WITH_PASSWORD, looks_secret
+from .._schema.secret_signs import has_url_with_password, looks_secret
 
 #: Our keys of a pod, each with the field of a pod spec that it is taken from.
 _FROM_POD = {
@@ -87,7 +87,7 @@ def app_container(pod: Mapping[str, Any], owner: str) -> dict[str, Any]:
 
 def holds_password(words: Iterable[str]) -> bool:
     """Whether a command line names a URL with a password in it."""
-    return any(URL_WITH_PASSWORD.search(word) for word in words)
+    return any(has_url_with_password(word) for word in words)
 
 
 def source_from_data(data: Mapping[str, Any]) -> Source:

@@ -42,10 +42,10 @@ from .._schema.scalars import (
 )
 from .._schema.secret_signs import (
     REFERENCE_TEXT,
-    URL_WITH_PASSWORD,
     looks_secret,
     names_secret,
     variable_names_secret,
+    without_url_passwords,
 )
 
 #: A key that is nearly one of these is masked too: it is one typing mistake away.
@@ -67,7 +67,7 @@ def without_secrets(value: Any, masks_env: bool = True) -> Any:
     if isinstance(value, (list, tuple)):
         return [without_secrets(item, masks_env) for item in value]
     if isinstance(value, str) or _is_vaulted(value):
-        return URL_WITH_PASSWORD.sub(lambda found: f"{found[0].partition('://')[0]}://{MISPLACED}@", text_of(value))
+        return without_url_passwords(text_of(value), MISPLACED)
     return value
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -26,9 +26,10 @@ _REFERENCES = f"(?:{REFERENCE_TEXT})+"
 #: A URL that carries a password: C(redis://user:password@host), C(amqp://:password@host).
 #: A port is no password, so C(http://host:80/?mail=a@b) is none of these, and neither is a reference.
 #: The scheme has a bound, or a long text without a URL would take a time that grows with the square of its length.
-URL_WITH_PASSWORD = re.compile(
+_URL_WITH_PASSWORD = re.compile(
     rf"[a-z][a-z0-9+.-]{{0,30}}://(?![^\s/@:]+:[0-9]+[/?#])[^\s/@:]*:(?!{_REFERENCES}@)[^\s]+@", re.IGNORECASE
 )
+_WORD = re.compile(r"\S+")
 
 #: Names that mean a secret wherever they are: as a key of the inventory, and in the metadata of a trigger.
 _SECRET_KEY = re.compile(
@@ -91,6 +92,32 @@ _ASSIGNED = re.compile(rf"([A-Za-z_][\w.-]*)([\"']?\s*[=:]\s*){_WORD_OF_API}(\"[
 _LOGIN_HEADER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+", re.IGNORECASE)
 
 
+def has_url_with_password(text: str) -> bool:
+    """Whether a text holds a URL that carries a password."""
+    return any(True for _found in _urls_with_password(text))
+
+
+def without_url_passwords(text: str, mask: str) -> str:
+    """A text whose URLs with a password have the mask in place of their logins."""
+    parts, position = [], 0
+    for start, end in _urls_with_password(text):
+        parts.append(f"{text[position:start]}{text[start:end].partition('://')[0]}://{mask}@")
+        position = end
+    return "".join([*parts, text[position:]])
+
+
+def _urls_with_password(text: str) -> Iterator[tuple[int, int]]:
+    """Where each of them begins, and where its login ends.
+
+    A word is searched up to its last '@' only, where every try that goes so far succeeds: the time grows with the text.
+    """
+    for word in _WORD.finditer(text) if "://" in text else ():
+        last = text.rfind("@", *word.span())
+        found = _URL_WITH_PASSWORD.search(text, word.start(), last + 1) if last >= 0 else None
+        if found:
+            yield found.span()
+
+
 def references(text: str) -> list[str]:
     """Names that a text refers to, in the syntax of Kubernetes."""
     return [found[1] for found in _REFERENCE.finditer(text) if found[1]]
@@ -117,7 +144,7 @@ def looks_secret(name: str, value: Any) -> bool:
 
 def holds_secret(text: str) -> bool:
     """Whether a text holds a secret whatever its name: a password in a URL or in a list of options, a private key."""
-    return bool(URL_WITH_PASSWORD.search(text) or _PRIVATE_KEY.search(text) or _PASSWORD_IN_TEXT.search(text))
+    return bool(has_url_with_password(text) or _PRIVATE_KEY.search(text) or _PASSWORD_IN_TEXT.search(text))
 
 
 def plain_secret(name: str, key: str) -> str:
@@ -152,7 +179,7 @@ def _spellings(value: str) -> set[str]:
 
 def without_secret_values(text: str) -> str:
     """A text of others, such as the end of a log, without what looks like a secret."""
-    found = URL_WITH_PASSWORD.sub(lambda url: f"{url[0].partition('://')[0]}://{MASK}@", text)
+    found = without_url_passwords(text, MASK)
     found = _KEY_BLOCK.sub(MASK, found)
     found = _LOGIN_HEADER.sub(lambda login: f"{login[1]} {MASK}", found)
     parts, position = [], 0

@@ -541,7 +541,7 @@ def test_an_endpoint_in_env_that_only_workers_would_take_is_refused(name: str) -
 def test_a_region_in_env_that_only_workers_would_take_is_refused(name: str, place: str) -> None:
     broker = {**SQS, "pod_identity": True}
 
-    def keys(region: str) -> dict[str, Any]:
+    def keys(region: str) -> Any:
         entry = {"name": name, "value": region}
         return {
             "env": {"env": {name: region}},
