@@ -37,10 +37,10 @@ BAD: list[Json] = [
 ]
 
 
-def run(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *command: str, calls: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ansible-playbook, counted. Not from a process that is warm already, which is counted no more."""
     env = layout.environment(VENV_TEST, HOME=str(folder), ANSIBLE_HOME=str(folder / "home"), **environment)
-    env |= RunCounter(folder / "counted").environment({})
+    env |= RunCounter(folder / "counted", calls).environment({})
     return subprocess.run(
         ["ansible-playbook", *command], env=env, capture_output=True, text=True, check=False, cwd=folder
     )
@@ -115,7 +115,8 @@ def test_an_unchanged_run_starts_no_program_and_asks_as_often_for_any_size(clust
 
 
 def deploy(cluster: Cluster, folder: Path, inventory: Path, changes: bool) -> Counts:
-    done = run(folder, "-i", str(inventory), "queueops.celery.deploy", K8S_AUTH_KUBECONFIG=str(cluster.kubeconfig))
+    command = ("-i", str(inventory), "queueops.celery.deploy")
+    done = run(folder, *command, calls=not changes, K8S_AUTH_KUBECONFIG=str(cluster.kubeconfig))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"changed={int(changes)} " in done.stdout.partition("PLAY RECAP")[2]
     return RunCounter(folder / "counted").counts()

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,13 +15,16 @@ from typing import Any
 
 import pytest
 
+from tests.checks import layout
 from tests.support.warm_python import warm_command
+
+from .playbook import VENV_TEST
 
 SAYS = """
 import json, os, sys
 print(json.dumps({
     "name": __name__, "argv": sys.argv, "cwd": os.getcwd(), "path": sys.path[0], "environment": dict(os.environ),
-    "input": sys.stdin.read(), "hash": hash("lms"), "configured": "ansible.constants" in sys.modules,
+    "input": sys.stdin.read(), "hash": hash("lms"),
     "packages": sorted(name for name in sys.modules if name.startswith("ansible_collections") and "utils" not in name),
 }))
 print("a warning", file=sys.stderr)
@@ -53,14 +55,15 @@ def started(folder: Path) -> tuple[subprocess.Popen[str], int]:
 
 
 def said(folder: Path, command: list[str]) -> dict[str, Any]:
-    environment = {"PATH": os.environ["PATH"], "ONLY": "this"}
+    environment = {**layout.environment(VENV_TEST), "ANSIBLE_HOME": str(folder), "ONLY": "this"}
     done = subprocess.run(
         command, cwd=folder, env=environment, input="typed", capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (7, "a warning\n"), done
     found: dict[str, Any] = json.loads(done.stdout)
-    # A shell and the C locale add some.
-    found["environment"] = {name: value for name, value in found["environment"].items() if name in environment}
+    # A shell and the C locale add some, or change them.
+    kept = environment.keys() - {"_", "SHLVL", "PWD", "OLDPWD"}
+    found["environment"] = {name: value for name, value in found["environment"].items() if name in kept}
     return found
 
 
@@ -70,7 +73,6 @@ def test_it_sees_and_says_what_it_does_otherwise(tmp_path: Path) -> None:
     warm = said(tmp_path, warm_command(command))
     del cold["hash"], warm["hash"]
     assert warm == cold
-    assert not warm["configured"]
 
 
 def test_the_order_of_sets_differs_from_one_run_to_the_next(tmp_path: Path) -> None:
@@ -123,6 +125,47 @@ pathlib.Path("module.py").write_text({SPOILS!r})
 for _ in range(2):
     subprocess.run([sys.executable, "module.py"], check=True)
 """
+
+
+SETTINGS = """
+import json, sys
+from ansible import constants
+from ansible.plugins import loader
+from ansible.utils.display import config
+def plain(found):
+    return found if isinstance(found, (bool, int, str, list, tuple, type(None))) else repr(type(found))
+print(json.dumps({
+    "settings": {name: plain(found) for name, found in vars(constants).items() if name.isupper()},
+    "places": {name: found.config for name, found in vars(loader).items() if hasattr(found, "class_name")},
+    "one": config is constants.config, "defined": sorted(constants.config.get_configuration_definitions()),
+    "log": [type(one).__name__ for one in __import__("logging").getLogger("ansible").handlers],
+    "no_log": __import__("ansible.playbook.task").playbook.task.Task().no_log,
+}))
+"""
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {},
+        {"ANSIBLE_HOME": "other-home", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_FORKS": "3"},
+        {"ANSIBLE_NO_LOG": "true", "ANSIBLE_TASK_TIMEOUT": "7", "ANSIBLE_ACTION_PLUGINS": "plugins:more"},
+    ],
+    ids=["none", "looked-up", "taken-over"],
+)
+def test_a_run_reads_its_own_settings(tmp_path: Path, own: dict[str, str]) -> None:
+    environment = layout.environment(VENV_TEST, **{"ANSIBLE_HOME": str(tmp_path / "home"), **own})
+
+    def read(command: list[str]) -> dict[str, Any]:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        found: dict[str, Any] = json.loads(done.stdout)
+        assert found["settings"].pop("DEFAULT_LOCAL_TMP").startswith(found["settings"]["ANSIBLE_HOME"])
+        return found
+
+    command = program(tmp_path, SETTINGS)
+    cold = read([sys.executable, *command])
+    for _ in range(2):  # each server once
+        assert read(warm_command(command)) == cold
 
 
 @pytest.mark.parametrize("text", [SPOILS, RUNS_TWO], ids=["program", "module"])

@@ -30,14 +30,16 @@ class RunCounter:
     """Counts in a file of its own.
 
     :param log: a file that does not exist yet.
+    :param calls: whether parses and places are counted as well; without it they are not known.
     """
 
     log: Path
+    calls: bool = True
 
     def environment(self, before: Mapping[str, str]) -> dict[str, str]:
         """Variables that make a run be counted."""
         path = os.pathsep.join(filter(None, [str(_HOOK), before.get("PYTHONPATH", "")]))
-        return {"RUN_COUNTER_LOG": str(self.log), "PYTHONPATH": path}
+        return {"RUN_COUNTER_LOG": str(self.log), "RUN_COUNTER_CALLS": "yes" * self.calls, "PYTHONPATH": path}
 
     def counts(self) -> Counts:
         """What has been counted since the last look."""

@@ -10,11 +10,12 @@ In a test:
 The command is a small client: it hands its arguments, environment, folder and streams to the server, and ends as the
 program ends. So it can be waited for, interrupted and killed like the program itself.
 
-What is imported before the fork reads no setting: libraries, of Ansible only what comes before its configuration, and
-what our plugins compute with. The plugins are loaded anew by each run, as always; what is kept of them is how their
-source compiles, because Ansible compiles every file of a collection at every start. Two servers take turns: in each,
-sets and dictionaries have another order of hashes, so that what depends on it differs from run to run, as it would from
-process to process.
+Imported before the fork are libraries, Ansible itself, and what our plugins compute with. Ansible reads its settings
+when it is imported; each run reads its own once more, and one in which a setting differs that Ansible may have taken
+over already is started as usual. The plugins are loaded anew by each run, as always; what is kept is how their source
+compiles, because Ansible compiles every file of a collection at every start, and what their documentation says. Two
+servers take turns: in each, sets and dictionaries have another order of hashes, so that what depends on it differs from
+run to run, as it would from process to process.
 
 Modules that a playbook starts on this machine are warm as well: sys.executable of a playbook is a command that hands
 them to a third server. That one has imported nothing of Ansible, since a module brings its own.
@@ -23,10 +24,12 @@ them to a third server. That one has imported nothing of Ansible, since a module
 from __future__ import annotations
 
 import array
+import ast
 import atexit
 import builtins
 import contextlib
 import functools
+import gc
 import hashlib
 import importlib
 import itertools
@@ -48,6 +51,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from tests.checks import layout
+
 _SERVERS = 2
 
 #: What a module of kubernetes.core imports sooner or later, by the biggest parts.
@@ -65,11 +70,29 @@ _OF_PLAYBOOKS = (
     "cryptography.hazmat.primitives.ciphers",
     "jinja2.nativetypes",
     "jinja2.sandbox",
-    "ansible.config.manager",
-    "ansible.errors",
+    "ansible.cli.playbook",
     "ansible.executor.powershell",
     "ansible.utils.collection_loader",
 )
+#: Settings that Ansible looks up whenever it needs them. Others it may take over at its import.
+_LOOKED_UP = frozenset(
+    (
+        "ANSIBLE_HOME",
+        "CACHE_PLUGIN_CONNECTION",
+        "COLLECTIONS_PATHS",
+        "CONFIG_FILE",
+        "DEFAULT_FORKS",
+        "DEFAULT_LOCAL_TMP",
+        "DEFAULT_STDOUT_CALLBACK",
+        "GALAXY_CACHE_DIR",
+        "GALAXY_TOKEN_PATH",
+        "INTERNAL_POLL_INTERVAL",
+        "PERSISTENT_CONTROL_PATH_DIR",
+        "config",
+    )
+)
+#: Kinds of plugins whose documentation Ansible reads at every start.
+_DOCUMENTED = ("become", "cache", "callback", "connection", "inventory", "shell", "strategy", "vars")
 
 #: Stands for an interpreter: a script is run warm, all else as usual.
 _INTERPRETER = """\
@@ -82,6 +105,16 @@ esac
 
 #: The room of module_utils that needs Ansible.
 _CLUSTER = "_cluster"
+
+#: The root of the checkout is where this package is found, and not where its programs look for theirs.
+_SERVER = """
+import sys
+root = sys.argv.pop(1)
+sys.path.insert(0, root)
+from tests.support import warm_python
+sys.path.remove(root)
+warm_python.main()
+"""
 
 # Runs with -I -S: it starts in ten milliseconds.
 _CLIENT = """
@@ -131,9 +164,11 @@ def _start_server(*arguments: Path) -> str:
 
     :param arguments: where it listens, and what its programs take for their interpreter; without it they run modules.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON"))}
+    # The settings of the checks, which most runs have, and no plugins of a user.
+    settings = layout.environment(Path(sys.prefix), ANSIBLE_HOME=str(arguments[0].with_name("home")))
+    environment = {name: value for name, value in settings.items() if not name.startswith("PYTHON")}
     server = subprocess.Popen(
-        [sys.executable, "-P", __file__, *map(str, arguments)],
+        [sys.executable, "-P", "-c", _SERVER, str(layout.ROOT), *map(str, arguments)],
         env={**environment, "LC_ALL": "C.UTF-8"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -168,15 +203,95 @@ def _prepare_for_modules(cache: Path) -> None:
 
 
 def _prepare_for_playbooks(cache: Path) -> None:
+    manager: Any = importlib.import_module("ansible.config.manager").ConfigManager
+    definitions = functools.cache(functools.partial(manager._read_config_yaml_file, None))
+    manager._read_config_yaml_file = lambda _self, file: definitions(file)
     for name in (*_OF_MODULES, *_OF_PLAYBOOKS):
         importlib.import_module(name)
     _import_rooms()
-    # It would have read this process's environment, and no run would read its own.
-    if "ansible.constants" in sys.modules:
-        raise RuntimeError("Ansible's configuration was imported before the fork")
+    constants: Any = importlib.import_module("ansible.constants")
+    # The run removes a folder of its own.
+    atexit.unregister(importlib.import_module("ansible.config.manager").cleanup_tmp_file)
+    shutil.rmtree(constants.DEFAULT_LOCAL_TMP)
     finder: Any = importlib.import_module("ansible.utils.collection_loader._collection_finder")
     finder.compile = functools.partial(_compiled, cache)
     finder._meta_yml_to_dict = functools.partial(_parsed, cache, finder._meta_yml_to_dict)
+    loader: Any = importlib.import_module("ansible.plugins.loader")
+    loader.yaml = _Documentation(loader)
+    packer: Any = importlib.import_module("ansible.executor.module_common")
+    packer.compile = _Trees(Path(packer.__file__).parent.parent)
+
+
+def _read_settings() -> bool:
+    """Let Ansible read the settings of this run. Returns whether it did, or has to start anew for it."""
+    constants: Any = sys.modules["ansible.constants"]
+    before = dict(vars(constants))
+    importlib.reload(constants)
+    loaders = [one for one in vars(sys.modules["ansible.plugins.loader"]).values() if hasattr(one, "class_name")]
+    for name, found in before.items():
+        new = getattr(constants, name)
+        if name.endswith("_PATH") and isinstance(found, list):
+            for loader in loaders:
+                if loader.config is found:
+                    loader.config = new
+        elif not name.startswith("_") and not callable(found) and name not in _LOOKED_UP and new != found:
+            return False
+    for module in list(sys.modules.values()):
+        if getattr(module, "config", None) is before["config"]:
+            vars(module)["config"] = constants.config
+    return True
+
+
+class _Documentation:
+    """Stands for the module yaml where Ansible loads plugins: what their documentation says is known.
+
+    A run reads each once, and may write into it.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._yaml = loader.yaml
+        self._known: dict[tuple[str, str], Any] = {}
+        tags = loader._tags
+        for kind in _DOCUMENTED:
+            for file in sorted(Path(loader.__file__).with_name(kind).glob("*.py")):
+                for text in _documentation(file):
+                    tagged = tags.Origin(path=str(file)).tag(tags.TrustedAsTemplate().tag(text))
+                    self._known[str(file), text] = self._yaml.load(tagged, Loader=loader.AnsibleLoader)
+        self._origin: Any = tags.Origin
+
+    def load(self, text: Any, Loader: Any) -> Any:
+        known = self._known.pop((getattr(self._origin.get_tag(text), "path", ""), str(text)), None)
+        return self._yaml.load(text, Loader=Loader) if known is None else known
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._yaml, name)
+
+
+def _documentation(file: Path) -> list[str]:
+    """A plugin's constant DOCUMENTATION, if it has one."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    assigned = [one for one in tree.body if isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant)]
+    found = {getattr(target, "id", ""): ast.literal_eval(one.value) for one in assigned for target in one.targets}
+    return [found["DOCUMENTATION"]] if "DOCUMENTATION" in found else []
+
+
+class _Trees:
+    """Stands for compile() where Ansible packs modules: the trees of what is packed with every module are known."""
+
+    def __init__(self, ansible: Path) -> None:
+        self._known: dict[str, ast.Module] = {}
+        places = [
+            ansible / "module_utils",
+            *ansible.parent.glob("ansible_collections/kubernetes/core/plugins/module_utils"),
+        ]
+        for place in places:
+            for file in place.rglob("*.py"):
+                text = file.read_text(encoding="utf-8")
+                self._known[text] = ast.parse(text)
+
+    def __call__(self, source: str | bytes, *arguments: Any) -> Any:
+        known = self._known.get(source.decode() if isinstance(source, bytes) else str(source))
+        return builtins.compile(source, *arguments) if known is None else known
 
 
 def _import_rooms() -> None:
@@ -306,13 +421,12 @@ def main() -> None:
     cache.mkdir(parents=True, exist_ok=True)
     prepare = _prepare_for_playbooks if interpreter else _prepare_for_modules
     prepare(cache)
+    gc.freeze()  # a fork neither searches nor copies what is here already
     program = _serve(address)
     if program is None:
         return
     if interpreter:
+        if not _read_settings():
+            os.execv(sys.executable, [sys.executable, *sys.argv])
         sys.executable = interpreter[0]
     runpy.run_path(program[0], run_name="__main__")
-
-
-if __name__ == "__main__":
-    main()

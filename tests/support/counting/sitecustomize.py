@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 _LOG = os.environ.get("RUN_COUNTER_LOG", "")
-#: Functions whose calls are counted.
+#: Functions whose calls are counted where that is asked for: it makes a process twice as slow.
 _COUNTED = ("parse_fleet", "place_of_host")
 _STARTS = ("subprocess.Popen", "os.posix_spawn", "os.system")
 
@@ -40,4 +40,5 @@ def _called(frame: FrameType, event: str, _argument: Any) -> None:
 if _LOG:
     _note("python", sys.orig_argv)
     sys.addaudithook(_heard)
-    sys.setprofile(_called)
+    if os.environ.get("RUN_COUNTER_CALLS"):
+        sys.setprofile(_called)
