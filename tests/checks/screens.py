@@ -17,6 +17,7 @@ import yaml
 
 from tests.checks import layout
 from tests.support.kubernetes_emulator import Emulator, Ends
+from tests.support.warm_python import warm_command
 
 #: The first one has the inventory of all.
 PAGES = tuple(layout.ROOT / "docs" / name for name in ("screens.md", "screens-of-many-hosts.md"))
@@ -82,7 +83,7 @@ def played(screen: Screen, folder: Path, kubeconfig: Path) -> str:
         PWD=str(folder),
     )
     run = subprocess.run(
-        [str(VENV / "bin" / command[0]), *command[1:]],
+        warm_command([str(VENV / "bin" / command[0]), *command[1:]]),
         cwd=folder,
         env=env,
         stdin=subprocess.DEVNULL,
