@@ -1484,8 +1484,14 @@ class TestTutor:
 
     @pytest.fixture
     def site(self, sites: Path, version: str) -> Path:
-        """A site with the celery plugin, each time with the settings of the beginning."""
-        return real_tutor.plugin_site(version, sites / version, settings={**IN_SHOP, "LMS_HOST": "one.example"})
+        """A site with the celery plugin, each time as it was in the beginning."""
+        root, first = sites / version, sites / f"{version}-first"
+        if first.exists():
+            shutil.rmtree(root)
+        else:
+            made = real_tutor.plugin_site(version, root, settings={**IN_SHOP, "LMS_HOST": "one.example"})
+            made.rename(first)
+        return shutil.copytree(first, root)
 
     @pytest.mark.parametrize("plugins", [[], ["celery"], ["celery", "pod-autoscaling"]])
     def test_the_manifests_are_those_of_kubectl(self, tmp_path: Path, version: str, plugins: list[str]) -> None:
