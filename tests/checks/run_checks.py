@@ -43,7 +43,7 @@ CHECKS: dict[str, list[list[str]]] = {
     "sanity": [["python", "-m", "tests.sanity.run"]],
     "sanity-newest": [["python", "-m", "tests.sanity.run", "--newest"]],
     "integration": [pytest("integration", "-n", "3")],
-    "molecule": [["molecule", "test", "--all"]],
+    "molecule": [["python", "-m", "tests.support.warm_python", "molecule", "test", "--all"]],
     "unit": [pytest("unit", "-n", "auto")],
     "package": [["python", "-m", "tests.checks.package"]],
     "lint": [

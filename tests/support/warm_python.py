@@ -7,6 +7,10 @@ In a test:
 
     process = subprocess.Popen(warm_command([str(VENV / "bin" / "ansible-playbook"), ...]), env=..., cwd=...)
 
+Or on the command line, for a program that starts ansible-playbook by itself:
+
+    python -m tests.support.warm_python molecule test --all
+
 The command is a small client: it hands its arguments, environment, folder and streams to the server, and ends as the
 program ends. So it can be waited for, interrupted and killed like the program itself.
 
@@ -46,7 +50,7 @@ import subprocess
 import sys
 import tempfile
 import zipimport
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -78,16 +82,21 @@ _OF_PLAYBOOKS = (
 _LOOKED_UP = frozenset(
     (
         "ANSIBLE_HOME",
+        "ANSIBLE_NOCOWS",
         "CACHE_PLUGIN_CONNECTION",
         "COLLECTIONS_PATHS",
         "CONFIG_FILE",
         "DEFAULT_FORKS",
+        "DEFAULT_INTERNAL_POLL_INTERVAL",
         "DEFAULT_LOCAL_TMP",
         "DEFAULT_STDOUT_CALLBACK",
         "GALAXY_CACHE_DIR",
         "GALAXY_TOKEN_PATH",
-        "INTERNAL_POLL_INTERVAL",
+        "HOST_KEY_CHECKING",
+        "INTERPRETER_PYTHON",
         "PERSISTENT_CONTROL_PATH_DIR",
+        "RETRY_FILES_ENABLED",
+        "VERBOSE_TO_STDERR",
         "config",
     )
 )
@@ -100,6 +109,15 @@ _INTERPRETER = """\
 case "$1" in
     *.py) exec {python} -I -S {client} {address} "$@" ;;
     *) exec {python} "$@" ;;
+esac
+"""
+
+#: Stands for ansible-playbook. The servers take turns by the process ID.
+_PLAYBOOK = """\
+#!/bin/sh
+case $(($$ % 2)) in
+    0) exec {python} -I -S {client} {even} {program} "$@" ;;
+    *) exec {python} -I -S {client} {odd} {program} "$@" ;;
 esac
 """
 
@@ -145,6 +163,30 @@ def warm_command(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", str(client), next(addresses), *command]
 
 
+def run(command: Sequence[str]) -> int:
+    """Run a command for which ansible-playbook is warm, and return its exit code."""
+    client, addresses = _servers()
+    folder = client.with_name("bin")
+    folder.mkdir()
+    program = folder / "ansible-playbook"
+    real = Path(sys.executable).with_name(program.name)
+    words = {
+        "python": sys.executable,
+        "client": client,
+        "even": next(addresses),
+        "odd": next(addresses),
+        "program": real,
+    }
+    _write_program(program, _PLAYBOOK, {"python": sys.executable, **words})
+    environment = {**os.environ, "PATH": os.pathsep.join([str(folder), os.environ["PATH"]])}
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def _write_program(path: Path, text: str, words: Mapping[str, object]) -> None:
+    path.write_text(text.format(**{name: shlex.quote(str(word)) for name, word in words.items()}), encoding="utf-8")
+    path.chmod(0o700)
+
+
 @functools.cache
 def _servers() -> tuple[Path, itertools.cycle[str]]:
     """The client's file, and the addresses of the servers in turn."""
@@ -152,9 +194,7 @@ def _servers() -> tuple[Path, itertools.cycle[str]]:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     client, interpreter, modules = folder / "client.py", folder / "python", folder / "modules"
     client.write_text(_CLIENT, encoding="utf-8")
-    words = {"python": sys.executable, "client": client, "address": modules}
-    interpreter.write_text(_INTERPRETER.format(**{name: shlex.quote(str(one)) for name, one in words.items()}))
-    interpreter.chmod(0o700)
+    _write_program(interpreter, _INTERPRETER, {"python": sys.executable, "client": client, "address": modules})
     _start_server(modules)
     return client, itertools.cycle([_start_server(folder / str(one), interpreter) for one in range(_SERVERS)])
 
@@ -430,3 +470,7 @@ def main() -> None:
             os.execv(sys.executable, [sys.executable, *sys.argv])
         sys.executable = interpreter[0]
     runpy.run_path(program[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
