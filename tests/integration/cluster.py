@@ -7,8 +7,10 @@ Tests read and prepare it through plain HTTP in both cases, so that they prove t
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +52,10 @@ _PATHS = {
     "PrometheusRule": ("/apis/monitoring.coreos.com/v1", "prometheusrules"),
     "GrafanaDashboard": ("/apis/grafana.integreatly.org/v1beta1", "grafanadashboards"),
 }
+#: What a server puts into every namespace.
+_SERVERS_OWN = {"ConfigMap kube-root-ca.crt"}
+#: With these, KEDA takes its autoscaler away.
+_PAUSED = {"autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas"}
 #: Kinds that the collection makes. A cluster may know nothing of some.
 MADE_KINDS = tuple(kind for kind in _PATHS if kind != "HorizontalPodAutoscaler")
 
@@ -82,6 +88,16 @@ class Cluster:
             raise ApiException(http_resp=answer, body=text)
         found: Json = json.loads(text)
         return found
+
+    def needs(self, kind: str) -> None:
+        """Skip the test where the cluster does not know a kind, which a stranger's need not."""
+        prefix, _plural = _PATHS[kind]
+        try:
+            self.request("GET", prefix)
+        except ApiException as error:
+            if error.status != 404:
+                raise
+            pytest.skip(f"the cluster has no {kind} ({prefix.removeprefix('/apis/')})")
 
     def select(self, kind: str, namespace: str) -> list[Json]:
         """All objects of a kind; none where the cluster does not know the kind."""
@@ -129,16 +145,44 @@ class Cluster:
     def names(self, namespace: str) -> set[str]:
         """Kind and name of everything of a kind that the collection makes. Kubernetes' own are left out."""
         found = {f"{kind} {item['metadata']['name']}" for kind in MADE_KINDS for item in self.select(kind, namespace)}
-        return found - {"ConfigMap kube-root-ca.crt"}
+        return found - _SERVERS_OWN
 
     def versions(self, namespace: str) -> dict[str, str]:
-        """resourceVersion of every object. On a real cluster status updates move it, so there the generation counts."""
-        key = "resourceVersion" if self.emulator else "generation"
-        return {
-            f"{kind} {item['metadata']['name']}": str(item["metadata"].get(key))
+        """What changes of every object when somebody writes it. Kubernetes' own are left out."""
+        self._let_keda_follow(namespace)
+        found = {
+            f"{kind} {item['metadata']['name']}": self._version(item)
             for kind in (*MADE_KINDS, "HorizontalPodAutoscaler")
             for item in self.select(kind, namespace)
         }
+        return {name: version for name, version in found.items() if name not in _SERVERS_OWN}
+
+    def _version(self, item: Json) -> str:
+        """On a real cluster every status update moves the resourceVersion, and not every kind has a generation."""
+        if self.emulator:
+            return str(item["metadata"]["resourceVersion"])
+        content = {key: value for key, value in item.items() if key not in ("metadata", "status")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _let_keda_follow(self, namespace: str) -> None:
+        """Wait until KEDA has made the autoscaler of each ScaledObject, and removed those of others.
+
+        A real KEDA takes some seconds for it, and makes none while it finds something wrong with a ScaledObject.
+        """
+        end = time.monotonic() + (0 if self.emulator else 20)
+        while time.monotonic() < end:
+            wanted = {
+                item["metadata"]["uid"]
+                for item in self.select("ScaledObject", namespace)
+                if _PAUSED.isdisjoint(item["metadata"].get("annotations") or {})
+            }
+            owners = [
+                item["metadata"].get("ownerReferences") or [{}]
+                for item in self.select("HorizontalPodAutoscaler", namespace)
+            ]
+            if wanted == {owner[0]["uid"] for owner in owners if owner[0].get("kind") == "ScaledObject"}:
+                return
+            time.sleep(1)
 
     def deployment_env(self, namespace: str, name: str) -> dict[str, Json]:
         container = self.get("Deployment", namespace, name)["spec"]["template"]["spec"]["containers"][0]

@@ -162,6 +162,7 @@ class TestSwitchedOnAndOff:
     @pytest.fixture(scope="class")
     @classmethod
     def story(cls, cluster: Cluster, player: Player, namespace: str, folder: Path) -> Story:
+        cluster.needs("HTTPRoute")
         story = Story(namespace)
 
         def step(name: str, parts: Json, *options: str) -> None:

@@ -42,6 +42,8 @@ class Controllers:
             self._retry_scaled_objects(obj)
         elif kind is SCALED_OBJECT:
             self.sync_scaled_object(obj)
+        elif kind is NAMESPACE:
+            self.store.add_root_certificate(obj["metadata"]["name"])
 
     def removed(self, kind: Kind, obj: Json, orphan: bool = False) -> None:
         if kind is CRD:

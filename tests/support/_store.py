@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from ._kinds import BY_NAME, CRD, KINDS, NAMESPACE, Kind, crd_for
+from ._kinds import BY_NAME, CONFIG_MAP, CRD, KINDS, NAMESPACE, Kind, crd_for
 from ._status import Json
 
 Key = tuple[str, str]
@@ -82,6 +82,12 @@ class Store:
             labels = {"kubernetes.io/metadata.name": name}
             obj: Json = {"metadata": {"name": name, "labels": labels}, "spec": {"finalizers": ["kubernetes"]}}
             self.put(NAMESPACE, seeded(NAMESPACE, {**obj, "status": {"phase": "Active"}}))
+
+    def add_root_certificate(self, namespace: str) -> None:
+        """What a server puts into every namespace that somebody makes."""
+        if self.get(CONFIG_MAP, namespace, "kube-root-ca.crt") is None:
+            metadata = {"name": "kube-root-ca.crt", "namespace": namespace}
+            self.put(CONFIG_MAP, seeded(CONFIG_MAP, {"metadata": metadata, "data": {"ca.crt": "(a certificate)"}}))
 
 
 def seeded(kind: Kind, obj: Json) -> Json:
