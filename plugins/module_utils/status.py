@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 
 from ._celery.adoption import adoptions
@@ -13,12 +13,14 @@ from ._check.preflight import named_objects, source_names
 from ._cluster.direct import DirectCluster
 from ._cluster.fleet_reading import Readings, read_fleet_state
 from ._cluster.reading import ClusterError, read_observed
-from ._model.fleet import Fleet
+from ._model.fleet import Fleet, Variant
 from ._model.names import SERVICE_LABEL, VARIANT_LABEL
 from ._model.observed import Observed
+from ._model.selection import select
 from ._plan.comparing import differing_fields, patched_fields
 from ._plan.data import Merge, Object
 from ._plan.described import all_resources
+from ._schema.problems import Problems
 from ._status.data import Drift, FleetStatus
 from ._status.judging import Drifts, status_of
 from .fleet import follows_cluster
@@ -36,29 +38,45 @@ def look(
     host: str = "",
     keda_namespace: str = "",
     asks_pods: bool = True,
+    only: Collection[str] = (),
 ) -> FleetStatus:
     """Read a fleet's namespace, and say how it is.
 
     :param cluster: one that nothing was read through before.
     :param read_again: reads the inventory once more, where what runs decides on what it means.
     :param merge: kubernetes.core's three-way merge.
+    :param asks_pods: whether pods are asked for what KEDA does not tell.
+    :param only: services and variants that it is about; empty for all.
     :raises ClusterError: if the namespace cannot be read.
+    :raises InventoryError: if the fleet has not what it is about.
     """
+    problems = Problems()
+    select(fleet, only, problems)
+    problems.raise_any()
     observed = read_observed(cluster, fleet.name, named_objects(fleet), source_names(fleet))
     if not observed.namespace_exists:
         raise ClusterError(f"Namespace {fleet.namespace} does not exist. Run queueops.celery.deploy first.")
     if follows_cluster(fleet):
         fleet = read_again(observed)
-    readings = read_fleet_state(cluster, fleet, observed, keda_namespace, asks_pods)
-    return fleet_status(fleet, readings, merge, now, host)
+    chosen = select(fleet, only, problems).variants
+    readings = read_fleet_state(cluster, fleet, observed, keda_namespace, chosen if asks_pods else ())
+    return fleet_status(fleet, readings, merge, now, host, chosen)
 
 
-def fleet_status(fleet: Fleet, readings: Readings, merge: Merge, now: datetime, host: str = "") -> FleetStatus:
+def fleet_status(
+    fleet: Fleet,
+    readings: Readings,
+    merge: Merge,
+    now: datetime,
+    host: str = "",
+    chosen: Collection[Variant] | None = None,
+) -> FleetStatus:
     """How a fleet is.
 
     :param merge: kubernetes.core's three-way merge.
+    :param chosen: variants that it is about; None for all.
     """
-    return status_of(fleet, readings, drifts(fleet, readings, merge), now, host)
+    return status_of(fleet, readings, drifts(fleet, readings, merge), now, host, chosen)
 
 
 def drifts(fleet: Fleet, readings: Readings, merge: Merge) -> Drifts:

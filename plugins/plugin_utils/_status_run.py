@@ -87,6 +87,7 @@ class StatusRun:
                 self.host,
                 variables.text("keda_namespace"),
                 variables.flag("status_ask_pods"),
+                variables.value("only"),
             )
         except _REFUSED as error:
             return FleetStatus(self.host, fleet.namespace, failed=str(error))

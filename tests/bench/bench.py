@@ -15,7 +15,7 @@ import argparse
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from pathlib import Path
 import yaml
 
 from tests.bench import planning
-from tests.bench.sites import RECORDED_PACE, Bench, Measured, bench, has_kubectl, manifests, variables
+from tests.bench.sites import RECORDED_PACE, STATUS, Bench, Measured, bench, has_kubectl, manifests, variables
 from tests.checks import layout
 
 QUEUES, FEW_QUEUES = 50, 10
@@ -65,11 +65,13 @@ class Options:
     :param rounds: how often each figure is taken; the median counts.
     :param hosts: of the inventory whose manifests are written as files.
     :param fleets: of the inventory whose hosts all run on the cluster.
+    :param looks: variants of the fleets whose status is shown.
     """
 
     rounds: int = 5
     hosts: int = 100
     fleets: int = 20
+    looks: tuple[int, ...] = (1, 100, 1000)
     kubeconfig: str = ""
     tree: Path = layout.TREE
 
@@ -223,6 +225,24 @@ def fleets(place: Bench, number: int) -> Iterator[Row]:
     yield Row(what, FLEETS, found.processor / number, 0.6, " s", "of processor time")
 
 
+# Looking
+
+
+def looks(place: Bench, sizes: Iterable[int], rounds: int) -> Iterator[Row]:
+    """How long a look at a fleet takes, Ansible's own start taken off."""
+    path = place.folder / "two-plays.yml"
+    path.write_text(NOTHING + NOTHING, encoding="utf-8")
+    for size in sizes:
+        inventory = place.running(size)
+        bare = median([place.deploy(inventory, str(path)) for _round in range(rounds)], seconds)
+        found = [place.deploy(inventory, STATUS) for _round in range(rounds)]
+        own = median(found, seconds) - bare
+        remark = (
+            f"{found[-1].requests} requests; {median(found, processor):.1f} s of processor time, Ansible's included"
+        )
+        yield Row(f"status of {size} variants, after Ansible's start", "-", own, 2, " s", remark)
+
+
 #: Figures of the commit BEFORE, as they were recorded with it on a server of Kubernetes 1.36.
 #: CONTRIBUTING.md has what this program measured of that commit beside today's, in one sitting.
 BY_SIZE = {"unchanged": "30 ms", "first": "60 ms"}
@@ -246,6 +266,7 @@ def rows(options: Options) -> Iterator[Row]:
         yield from counted(place)
         yield from as_files(place, options.hosts)
         yield from fleets(place, options.fleets)
+        yield from looks(place, options.looks, min(3, options.rounds))
 
 
 def main() -> None:

@@ -9,18 +9,21 @@ import argparse
 import re
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tests.checks import layout
-from tests.support.kubernetes_emulator import Emulator, Ends
+from tests.integration.cluster import Cluster
+from tests.support.kubernetes_emulator import Emulator, Ends, ExecRequest, ExecResult
 from tests.support.warm_python import warm_command
 
 #: The first one has the inventory of all.
-PAGES = tuple(layout.ROOT / "docs" / name for name in ("screens.md", "screens-of-many-hosts.md"))
+PAGES = tuple(layout.ROOT / "docs" / name for name in ("screens.md", "screens-of-many-hosts.md", "day-two.md"))
 VENV = layout.ROOT / ".venv-test"
 
 _INVENTORY = re.compile(r"```yaml\n(celery_fleets:\n.*?)```", re.DOTALL)
@@ -38,10 +41,44 @@ class Screen:
     """One run.
 
     :param hosts: of the inventory; empty for all.
+    :param prepare: what happens in the cluster before it.
     """
 
     hosts: tuple[str, ...]
     options: tuple[str, ...] = ()
+    playbook: str = "deploy"
+    prepare: Callable[[Cluster], None] | None = None
+
+
+def slow_queue(cluster: Cluster) -> None:
+    """One queue needs more pods than it may have, and another is paused."""
+    power, namespace, mail = cluster.power, "shop-north", "shop-worker-mail"
+    power.install_keda()
+    power.set_reading(namespace, f"{mail}-scaledobject", backlog_p0=3215, inflight=76, pods=20)
+    # Half a minute more than is shown, so that a slow run shows the same.
+    since = (datetime.now(UTC) - timedelta(minutes=12, seconds=20)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    limited = {"type": "ScalingLimited", "status": "True", "reason": "TooManyReplicas", "lastTransitionTime": since}
+    cluster.scale(namespace, mail, 20)
+    scaled = power.get("ScaledObject", f"{mail}-scaledobject", namespace)
+    assert scaled is not None
+    active = {"type": "Active", "status": "True", "message": "Scaling is performed because triggers are active"}
+    kept = [one for one in scaled["status"]["conditions"] if one["type"] != "Active"]
+    power.set_status(
+        "ScaledObject", f"{mail}-scaledobject", {**scaled["status"], "conditions": [*kept, active]}, namespace
+    )
+    hpa = f"keda-hpa-{mail}-scaledobject"
+    power.set_status("HorizontalPodAutoscaler", hpa, {"conditions": [limited], "lastScaleTime": since}, namespace)
+    why = "New size: 20; reason: external metric s0-composite-metric above target"
+    power.add_event(namespace, "HorizontalPodAutoscaler", hpa, "SuccessfulRescale", why, time=since)
+    note = {"metadata": {"annotations": {"autoscaling.keda.sh/paused": "true"}}}
+    cluster.patch("ScaledObject", namespace, "shop-worker-reports-scaledobject", note)
+    power.exec_handler = _counted
+
+
+def _counted(request: ExecRequest) -> ExecResult:
+    """What a pod says of its queues."""
+    waiting = 2 if "reports" in request.pod else 0
+    return ExecResult(stdout=f'celery-worker-answer:{{"waiting": {waiting}, "held": 1, "active": 1, "later": 0}}\n')
 
 
 _NUMBER = "{celery_workers_config__90_host: {shop: {mail: {polling_interval: 10}}}}"
@@ -56,6 +93,7 @@ SCREENS = {
     "forty": Screen(
         tuple(f"site{number:02d}" for number in range(1, 41)), ("--extra-vars", "celery_workers_output=manifests")
     ),
+    "why": Screen(("north",), playbook="status", prepare=slow_queue),
 }
 
 
@@ -71,7 +109,7 @@ def write_inventory(page: str, screen: Screen, folder: Path) -> None:
 
 def played(screen: Screen, folder: Path, kubeconfig: Path) -> str:
     """What a run prints, standard error included, without what is this machine's."""
-    command = ["ansible-playbook", "queueops.celery.deploy", "-i", "hosts.yml", *screen.options]
+    command = ["ansible-playbook", f"queueops.celery.{screen.playbook}", "-i", "hosts.yml", *screen.options]
     env = layout.environment(
         VENV,
         ANSIBLE_FORKS="1",
@@ -104,6 +142,9 @@ def stable(text: str) -> str:
     text = re.sub(r"up after \d+ s:", "up:", text)
     # The hash of a pod template changes with every release.
     text = re.sub(r"-[0-9a-f]{10}-00000\b", "-5d9c7b9d84-x2x7k", text)
+    text = re.sub(r"\bat \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "at 2026-11-30T14:00:00Z", text)
+    text = re.sub(r"\b\d\d:\d\d:\d\d by ", "13:47:40 by ", text)
+    text = re.sub(r"\b(started|rolled out) \d+ (?:s|min) ago", r"\1 5 h ago", text)
     text = re.sub(r"^\S+ \| waiting for .*\n", "", text, flags=re.MULTILINE)
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
@@ -123,6 +164,8 @@ def make() -> dict[Path, str]:
         found = {}
         for key, screen in SCREENS.items():
             write_inventory(first, screen, folder)
+            if screen.prepare:
+                screen.prepare(Cluster(kubeconfig, emulator))
             found[key] = played(screen, folder, kubeconfig)
     return {
         path: _BLOCK.sub(lambda block: f"{block[1]}{found[block['name']]}{block[4]}", page)

@@ -144,8 +144,8 @@ def scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: Ob
 def transferred(fleet: Fleet, variant: Variant, observed: Observed) -> str:
     """Name of an HPA of somebody else that KEDA takes over, now or since an earlier run; empty for none."""
     own = scaled_object_name(variant.deployment)
-    for item in observed.autoscalers:
-        if item.kind != "HorizontalPodAutoscaler" or item.target != variant.deployment:
+    for item in observed.scaled_by.get(variant.deployment, ()):
+        if item.kind != "HorizontalPodAutoscaler":
             continue
         if item.scaled_object == own and item.name != f"keda-hpa-{own}":
             return item.name

@@ -73,7 +73,8 @@ class Answer:
     :param running: names of the tasks that the asked pods run, with those they have reserved where they take no more.
     :param canary: C(held) once it was seen in the hash, C(waiting) while nobody took it, C(elsewhere) otherwise.
     :param waiting: messages in the queues.
-    :param active: tasks that the counted nodes run, and those that they hold for their ETA; None if one did not answer.
+    :param active: tasks that the counted nodes run; None if one did not answer. They have C(reserved) others to run
+        next, and hold some for C(later), which is their ETA.
     """
 
     held: int | None = None
@@ -88,6 +89,7 @@ class Answer:
     canary: str = ""
     waiting: int | None = None
     active: int | None = None
+    reserved: int | None = None
     later: int | None = None
     error: str = ""
 
@@ -148,6 +150,7 @@ def answer_from(output: str) -> Answer | None:
         canary=data.get("canary", ""),
         waiting=data.get("waiting"),
         active=data.get("active"),
+        reserved=data.get("reserved"),
         later=data.get("later"),
         error=data.get("error", ""),
     )

@@ -9,7 +9,7 @@ Only where KEDA's operator does not tell what a queue holds is a pod of that var
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -66,13 +66,13 @@ class Readings:
 
 
 def read_fleet_state(
-    cluster: DirectCluster, fleet: Fleet, observed: Observed, keda_namespace: str = "", asks_pods: bool = True
+    cluster: DirectCluster, fleet: Fleet, observed: Observed, keda_namespace: str, asked: Collection[Variant]
 ) -> Readings:
     """Read what the status of a fleet is made from, beside what was read of its namespace.
 
     :param observed: what was read through this cluster, whose objects it keeps.
     :param keda_namespace: where KEDA is, if the inventory says so.
-    :param asks_pods: whether pods are asked for what KEDA does not tell.
+    :param asked: variants of which a pod is asked for what KEDA does not tell.
     :raises ClusterError: if the fleet's ConfigMaps cannot be read.
     """
     # Routes and the like are listed by name only.
@@ -83,8 +83,8 @@ def read_fleet_state(
     scaled = {item.deployment for item in fleet.variants if item.uses_keda}
     keda = ask_operator(cluster, keda_namespace) if scaled else OperatorMetrics()
     numbers, doubts = _told_by_keda(cluster, fleet, keda)
-    asked = [item for item in fleet.variants if item.deployment not in numbers] if asks_pods else []
-    answers = _ask_pods(cluster, fleet, asked, pods)
+    silent = [item for item in asked if item.deployment not in numbers]
+    answers = _ask_pods(cluster, fleet, silent, pods)
     doubts = {name: text for name, text in doubts.items() if name not in answers}
     return Readings(
         observed=observed,

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from .._schema.kubernetes_values import OWN_DOMAIN
@@ -166,7 +167,20 @@ class Observed:
 
     def find(self, kind: str, name: str) -> ObservedObject | None:
         """The object of that kind and name."""
-        return next((item for item in self.objects if (item.kind, item.name) == (kind, name)), None)
+        return self._by_name.get((kind, name))
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str], ObservedObject]:
+        # The first of a name counts, so it is put in last.
+        return {(item.kind, item.name): item for item in reversed(self.objects)}
+
+    @cached_property
+    def scaled_by(self) -> dict[str, list[Autoscaler]]:
+        """Autoscalers by what they scale."""
+        found: dict[str, list[Autoscaler]] = {}
+        for item in self.autoscalers:
+            found.setdefault(item.target, []).append(item)
+        return found
 
     def ours(self, fleet: str) -> tuple[ObservedObject, ...]:
         """All objects of a fleet."""

@@ -111,7 +111,8 @@ class Scaler:
         C(missing), C(starting), C(unknown) or C(fixed).
     :param since: when it came to that, as far as the server tells.
     :param reason: in the words of KEDA or Kubernetes.
-    :param paused_by: who set the annotation that pauses it.
+    :param paused_by: who paused it.
+    :param pause: what the playbook pause has noted: how, until when and why; empty without it.
     :param hpa_fault: why the HPA cannot scale, in its words; C(hpa_reason) is its word for that.
     :param is_limited: whether the HPA wants more pods than it may have, and since when.
     """
@@ -122,6 +123,7 @@ class Scaler:
     reason: str = ""
     annotations: tuple[str, ...] = ()
     paused_by: str | None = None
+    pause: str = ""
     hpa_fault: str = ""
     hpa_reason: str = ""
     limited_since: str | None = None

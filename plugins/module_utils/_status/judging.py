@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -25,11 +25,27 @@ Object = dict[str, Any]
 Drifts = Mapping[tuple[str, str], Sequence[Drift]]
 
 
-def status_of(fleet: Fleet, readings: Readings, drifts: Drifts, now: datetime, host: str = "") -> FleetStatus:
-    """How a fleet is."""
+def status_of(
+    fleet: Fleet,
+    readings: Readings,
+    drifts: Drifts,
+    now: datetime,
+    host: str = "",
+    chosen: Collection[Variant] | None = None,
+) -> FleetStatus:
+    """How a fleet is.
+
+    :param chosen: variants that it is about; None for all.
+    """
     sight = _Sight(fleet, readings, drifts, now)
-    variants = tuple(sight.variant(service, variant) for service in fleet.services for variant in service.variants)
-    names = {(item.service, item.variant) for item in variants}
+    wanted = {(item.service, item.name) for item in (fleet.variants if chosen is None else chosen)}
+    variants = tuple(
+        sight.variant(service, variant)
+        for service in fleet.services
+        for variant in service.variants
+        if (variant.service, variant.name) in wanted
+    )
+    names = {(item.service, item.name) for item in fleet.variants}
     found = FleetStatus(
         host=host,
         namespace=fleet.namespace,
@@ -117,8 +133,9 @@ class _Sight:
         known = answer.waiting is not None or answer.held is not None
         running = answer.active if not variant.adopted else None
         in_flight = answer.held
-        if in_flight is None and answer.active is not None and answer.later is not None:
-            in_flight = answer.active + answer.later
+        if in_flight is None and answer.active is not None:
+            # Brokers that do not tell it: what the workers say they have.
+            in_flight = answer.active + (answer.reserved or 0) + (answer.later or 0)
         source = BY_POD if known else BY_NOBODY
         return numbers, Work(answer.waiting, in_flight, running, answer.later, source, answer.error)
 

@@ -45,7 +45,7 @@ def _one(status: FleetStatus, now: datetime, shows_all: bool) -> Iterator[str]:
         return
     fleet = f", fleet {status.fleet}" if status.fleet != status.namespace else ""
     yield f"{host}namespace {status.namespace}{fleet}, at {status.at}"
-    yield f"  numbers from: {'; '.join(status.numbers) or 'nothing, there is no variant'}"
+    yield from _indented(_folded(f"numbers from: {'; '.join(status.numbers) or 'nothing, there is no variant'}"))
     yield ""
     yield from _indented(_problem_lines(status.all_problems))
     yield ""
@@ -106,7 +106,7 @@ def _facts(variant: VariantStatus, now: datetime) -> Iterator[tuple[str, str]]:
     yield "formula", in_words(variant.formula, variant.pods.max)
     yield "scaler", _scaler(variant, now)
     yield "pods", _pods(variant, now)
-    yield "image", f"{variant.image}{_since(variant.image_since, now)}" if variant.image else ""
+    yield "image", f"{variant.image}{_rolled_out(variant.image_since, now)}" if variant.image else ""
     for number, one in enumerate(variant.rescales):
         when = f"{_clock(one.time, now)} " if one.time else ""
         yield "rescales" if number == 0 else "", f"{when}by {one.by}: {one.what}"
@@ -128,7 +128,8 @@ def _scaler(variant: VariantStatus, now: datetime) -> str:
     if scaler.kind == "none":
         return f"none, {variant.pods.max} pods" if variant.pods.max != 1 else "none, 1 pod"
     by = f" by {scaler.paused_by}" if scaler.paused_by else ""
-    notes = f" ({', '.join(scaler.annotations)}{by})" if scaler.annotations else ""
+    noted = scaler.pause or f"{', '.join(scaler.annotations)}{by}"
+    notes = f" ({noted})" if scaler.annotations else ""
     reason = f": {scaler.reason}" if scaler.reason else ""
     limits = f"{variant.pods.min} to {variant.pods.max} pods"
     return f"{scaler.kind}, {limits}, {scaler.state}{lasting(scaler.since, now)}{notes}{reason}"
@@ -150,8 +151,8 @@ def _pods(variant: VariantStatus, now: datetime) -> str:
     return ", ".join(parts)
 
 
-def _since(time: str | None, now: datetime) -> str:
-    return f", since {ago(time, now)}" if time else ""
+def _rolled_out(time: str | None, now: datetime) -> str:
+    return f", rolled out {ago(time, now)}" if time else ""
 
 
 def _clock(time: str, now: datetime) -> str:

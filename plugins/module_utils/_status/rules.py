@@ -255,8 +255,7 @@ def _resume(case: Case) -> str:
     paused = case.variant.scaling.paused
     if paused and f"autoscaling.keda.sh/{paused}" in " ".join(case.status.scaler.annotations):
         return f"take paused out of the inventory, and {_DEPLOY}"
-    names = " ".join(f"{note.partition('=')[0]}-" for note in case.status.scaler.annotations)
-    return f"kubectl annotate scaledobject {case.status.deployment}-scaledobject {names}"
+    return f"run queueops.celery.resume -e celery_workers_only={case.status.service}/{case.status.variant}"
 
 
 def _paused(case: Case) -> Finding | None:
@@ -268,6 +267,8 @@ def _paused(case: Case) -> Finding | None:
     state = "paused" if scaler.state == "paused" else f"{scaler.state.removesuffix(' paused')} is paused"
     note = " and ".join(scaler.annotations)
     waits = f"; {case.messages}" if case.messages else ""
+    if scaler.pause:
+        return f"{scaler.pause}{since and f',{since}'}{waits}", _resume(case)
     what = f"{state}{since} by annotation ({note}){by}, at {_pods(case.status.pods.wanted)}{waits}"
     return what, _resume(case)
 

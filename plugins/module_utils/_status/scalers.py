@@ -12,7 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from .._model.fleet import Variant
-from .._model.observed import PAUSED, pauses
+from .._model.observed import PAUSED, observed_object, pauses
+from .._model.pauses import pause_of
+from .._schema.moments import kept
 from .._schema.secret_signs import without_secret_values
 from .data import Rescale, Scaler
 from .moments import latest, seconds_since
@@ -56,11 +58,16 @@ def keda_scaler(scaled_object: Object | None, hpa: Object | None, events: Iterab
         return Scaler("keda", "missing")
     notes = _pausing(scaled_object)
     manager, since = _paused_by(scaled_object, notes)
+    # What our own playbook has noted says more than the server knows.
+    pause = pause_of(observed_object("ScaledObject", scaled_object)) if notes else None
+    if pause is not None:
+        manager, since = pause.by or manager, kept(pause.since) if pause.since else since
     fault, word = hpa_fault(hpa)
     common = Scaler(
         "keda",
         annotations=tuple(f"{name}={value}" for name, value in notes.items()),
         paused_by=manager,
+        pause=f"{pause.how}{pause.origin}" if pause is not None else "",
         hpa_fault=fault,
         hpa_reason=word,
         is_limited=_is_limited(hpa),

@@ -52,6 +52,22 @@ def test_an_app_tells_the_options_of_its_own_settings_and_the_values_of_those_th
     assert found.error == ""
 
 
+def test_the_messages_of_all_its_queues_are_counted_and_a_queue_that_is_not_there_has_none(tmp_path: Path) -> None:
+    sends = "for queue in ('mail', 'mail', 'films'): app.send_task('shop.note', queue=queue)\n"
+    found = ask(
+        tmp_path, Question("shop", "billing.default", queues=("mail", "films", "new"), counts=True), APP + sends
+    )
+    assert (found.waiting, found.error) == (3, "")
+
+
+def test_workers_that_do_not_answer_leave_it_unknown_what_they_run(tmp_path: Path) -> None:
+    question = Question(
+        "shop", "billing.default", queues=("mail",), counts=True, nodes=("billing.default@a",), timeout=1
+    )
+    found = ask(tmp_path, question)
+    assert (found.waiting, found.active, found.later, found.error) == (0, None, None, "")
+
+
 def test_what_an_app_prints_while_it_is_imported_does_not_hide_the_answer(tmp_path: Path) -> None:
     loud = f'print("loading")\nprint("{MARK}nonsense")\nimport atexit\natexit.register(print, "bye")\n'
     assert ask(tmp_path, Question("shop", "billing.default"), loud + APP).error == ""

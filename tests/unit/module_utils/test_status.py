@@ -14,6 +14,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry im
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import LAST_APPLIED
 from ansible_collections.queueops.celery.plugins.module_utils._status.data import FleetStatus, as_data, from_data
 from ansible_collections.queueops.celery.plugins.module_utils._status.formula import in_words
+from ansible_collections.queueops.celery.plugins.module_utils._status.judging import status_of
 from ansible_collections.queueops.celery.plugins.module_utils._status.rendering import WIDTH, page
 
 from tests.unit.inventories import TRACKED, fleet_of, one_variant
@@ -40,6 +41,12 @@ def test_what_a_pod_has_counted_takes_the_same_formula() -> None:
     assert (work.waiting, work.in_flight, work.running, work.held_for_eta) == (25, 14, 6, 8)
     assert in_words(site.variant.formula, 30) == "max(25/10, min(14/2, 3)) = 3 → 3 of 30"
     assert site.status().numbers == ("a pod of each variant was asked",)
+
+
+def test_where_the_broker_does_not_tell_what_workers_hold_they_do() -> None:
+    site = Site(numbers=None, answers={WORKER: Answer(waiting=3, active=2, reserved=4, later=1)})
+    work = site.variant.work
+    assert (work.in_flight, work.running, work.held_for_eta) == (7, 2, 1)
 
 
 def test_the_lists_of_priorities_are_counted_together() -> None:
@@ -187,6 +194,18 @@ def test_an_object_that_is_not_there_is_told_without_fields() -> None:
     assert [(drift.object, drift.fields) for drift in site.variant.drift] == [
         ("PodDisruptionBudget billing-worker", ())
     ]
+
+
+def test_a_look_at_some_variants_leaves_the_others_out_and_calls_nothing_of_them_drift() -> None:
+    fleet = fleet_of(
+        services={"billing": {"image": "billing:1"}},
+        config={"billing": {"default": KEYS, "mail": KEYS}},
+        broker={"host": "redis", "priority_steps": [0]},
+    )
+    site = Site(fleet)
+    found = status_of(fleet, site.readings(), {}, NOW, chosen=fleet.variants[:1])
+    assert [variant.variant for variant in found.variants] == ["default"]
+    assert (found.drift, found.all_problems) == ((), ())
 
 
 # As data, and as a page

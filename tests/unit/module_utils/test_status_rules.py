@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -271,10 +272,20 @@ def test_a_secret_in_what_a_server_says_is_not_told() -> None:
 def test_the_way_to_end_a_pause_is_a_command_or_the_key_that_wrote_it() -> None:
     by_hand, written = Site(), Site(fleet_with({**KEYS, "paused": True}))
     paused(by_hand)
-    assert by_hand.status().all_problems[0].fix == (
-        "kubectl annotate scaledobject billing-worker-scaledobject autoscaling.keda.sh/paused-"
-    )
+    assert by_hand.status().all_problems[0].fix == ("run queueops.celery.resume -e celery_workers_only=billing/default")
     assert written.status().all_problems[0].fix.startswith("take paused out of the inventory")
+
+
+def test_a_pause_of_the_playbook_is_told_with_who_until_when_and_why() -> None:
+    site = Site()
+    site.annotate("autoscaling.keda.sh/paused", "true", "OpenAPI-Generator", ago(hours=1))
+    told = {"set": {"autoscaling.keda.sh/paused": "true"}, "pods": 3, "by": "ann", "since": ago(hours=1)}
+    told |= {"until": "2026-11-30T18:00:00Z", "reason": "release 42"}
+    site.annotate("celery.queueops.io/pause", json.dumps(told))
+    (problem,) = site.status().all_problems
+    assert problem.what == ("paused at 3 pods by ann until 2026-11-30 18:00 UTC (release 42), since Monday 13:00 UTC")
+    assert (site.variant.scaler.paused_by, site.variant.scaler.since) == ("ann", ago(hours=1))
+    assert site.variant.drift == ()
 
 
 # The fleet

@@ -129,12 +129,16 @@ class Asked:
         return count
 
     def count_tasks(self, answer: dict[str, Any]) -> None:
-        """Count what the nodes run and what they hold for later, unless one of them keeps silent."""
+        """Count what the nodes run, will run next and hold for later, unless one of them keeps silent."""
         nodes = self.question["nodes"]
         inspect = self.app.control.inspect(destination=nodes, timeout=self.timeout)
-        replies = [inspect.active() or {}, inspect.scheduled() or {}]
-        if all(len(reply) == len(nodes) for reply in replies):
-            answer["active"], answer["later"] = [sum(map(len, reply.values())) for reply in replies]
+        replies = {
+            "active": inspect.active() or {},
+            "reserved": inspect.reserved() or {},
+            "later": inspect.scheduled() or {},
+        }
+        if all(len(reply) == len(nodes) for reply in replies.values()):
+            answer.update((name, sum(map(len, reply.values()))) for name, reply in replies.items())
 
     def send_canary(self) -> str:
         """Send a harmless message; return its name."""
