@@ -58,6 +58,11 @@ class StatusRun:
         self._connect = connect
         self._opened: tuple[HostVariables, Inventory, Fleet, DirectCluster] | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a way to its cluster."""
+        return self._opened is not None
+
     def open(self) -> FleetStatus | None:
         """Read the inventory and connect; what is wrong with that is the status."""
         try:
@@ -152,7 +157,7 @@ def as_json(statuses: Sequence[FleetStatus]) -> str:
 
 def look_at_all(runs: Sequence[StatusRun]) -> list[FleetStatus]:
     """How all fleets are now. Connections are opened one after the other, because they share an environment."""
-    failed = {run.host: status for run in runs if (status := run.open()) is not None}
+    failed = {run.host: status for run in runs if not run.is_open and (status := run.open()) is not None}
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         looked = list(pool.map(lambda run: failed.get(run.host) or run.look(), runs))
     return looked

@@ -106,6 +106,13 @@ class TestStatus:
     def _break(cluster: Cluster, namespace: str) -> None:
         power = cluster.power
         power.make_unavailable(namespace, "shop-worker-reports", reason="ImagePullBackOff", message="not found")
+        failed = {
+            "type": "ScalingActive",
+            "status": "False",
+            "reason": "FailedGetExternalMetric",
+            "message": "no metric",
+        }
+        power.set_status("HorizontalPodAutoscaler", f"keda-hpa-{SCALED_OBJECT}", {"conditions": [failed]}, namespace)
         power.add_event(
             namespace,
             "ScaledObject",

@@ -15,9 +15,9 @@ from .._model.fleet import Variant
 from .._model.observed import PAUSED, observed_object, pauses
 from .._model.pauses import pause_of
 from .._schema.moments import kept
-from .._schema.secret_signs import without_secret_values
 from .data import Rescale, Scaler
 from .moments import latest, seconds_since
+from .texts import cleaned, printable
 from .workloads import condition, writer_of
 
 Object = dict[str, Any]
@@ -25,6 +25,8 @@ Object = dict[str, Any]
 #: Seconds for which an error that KEDA reported is one of now. Kubernetes lets one of the same kind through every five
 #: minutes, and a scaler that works again says nothing.
 _RECENT = 360
+#: The same where its HPA works, which asks the scaler every fifteen seconds.
+_RECENT_BUT_WORKING = 60
 #: Events that tell of a change, and those of an error.
 _RESCALES = ("SuccessfulRescale", "KEDAScaleTargetActivated", "KEDAScaleTargetDeactivated")
 _ERRORS = (
@@ -36,9 +38,7 @@ _ERRORS = (
 _SHOWN_RESCALES = 3
 #: An HPA at no pods does nothing, which is no fault: KEDA wakes it.
 _ASLEEP = "ScalingDisabled"
-_SELECTOR = re.compile(r"\(&LabelSelector\{.*?\}\)")
 _TARGET = re.compile(r"\bapps/v1\.Deployment \S+ ")
-_LONGEST = 300
 #: What each annotation of KEDA's does, in a word.
 _PAUSES = {
     f"{PAUSED}-replicas": "paused",
@@ -73,19 +73,18 @@ def keda_scaler(scaled_object: Object | None, hpa: Object | None, events: Iterab
         is_limited=_is_limited(hpa),
         limited_since=condition(hpa, "ScalingLimited").get("lastTransitionTime") if _is_limited(hpa) else None,
     )
-    state, reason, started = _state(scaled_object, notes, list(events), now)
+    works = condition(hpa, "ScalingActive").get("status") == "True"
+    error = _last_error(events, now, _RECENT_BUT_WORKING if works else _RECENT)
+    state, reason, started = _state(scaled_object, notes, error)
     return replace(common, state=state, reason=reason, since=since if "paused" in state else started)
 
 
-def _state(
-    scaled_object: Object, notes: Mapping[str, str], events: list[Object], now: datetime
-) -> tuple[str, str, str | None]:
+def _state(scaled_object: Object, notes: Mapping[str, str], error: str) -> tuple[str, str, str | None]:
     """Its state, why in KEDA's words, and since when."""
     active, ready = condition(scaled_object, "Active"), condition(scaled_object, "Ready")
     stopped = [name for name in notes if _PAUSES.get(name) == "paused"]
     if stopped:
         return "paused", "", None
-    error = _last_error(events, now)
     failing = _failing_triggers(scaled_object)
     if condition(scaled_object, "Fallback").get("status") == "True":
         text = error or str(condition(scaled_object, "Fallback").get("message") or "")
@@ -111,14 +110,10 @@ def _since(found: Object) -> str | None:
 def _failing_triggers(scaled_object: Object) -> list[str]:
     health = (scaled_object.get("status") or {}).get("health") or {}
     return [
-        _printable(name)
+        printable(name)
         for name, one in health.items()
         if one.get("status") == "Failing" or int(one.get("numberOfFailures") or 0) > 0
     ]
-
-
-def _printable(text: str) -> str:
-    return "".join(sign if sign.isprintable() else "·" for sign in text)
 
 
 def _pausing(scaled_object: Object) -> dict[str, str]:
@@ -175,12 +170,12 @@ def event_time(event: Object) -> str | None:
     return latest([*times, event.get("firstTimestamp")])
 
 
-def _last_error(events: Iterable[Object], now: datetime) -> str:
+def _last_error(events: Iterable[Object], now: datetime, age: float) -> str:
     """The last error that KEDA has reported, if it is one of now."""
     recent = []
     for event in events:
         seconds = seconds_since(event_time(event), now)
-        if event.get("reason") in _ERRORS and seconds is not None and seconds <= _RECENT:
+        if event.get("reason") in _ERRORS and seconds is not None and seconds <= age:
             recent.append((seconds, str(event.get("message") or "")))
     return min(recent)[1] if recent else ""
 
@@ -197,12 +192,6 @@ def rescales(events: Iterable[Object]) -> tuple[Rescale, ...]:
         )
         for event in found[:_SHOWN_RESCALES]
     )
-
-
-def cleaned(text: str) -> str:
-    """What a server says, in one line, without what looks like a secret and without the insides of a selector."""
-    shown = _printable(" ".join(_SELECTOR.sub("", without_secret_values(text)).split()))
-    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
 
 
 def events_by_object(events: Iterable[Object]) -> dict[tuple[str, str], list[Object]]:

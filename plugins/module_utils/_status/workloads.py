@@ -13,6 +13,7 @@ from .._model.fleet import Variant
 from .._model.sources import app_container
 from .data import Pods
 from .moments import earliest, latest
+from .texts import cleaned
 
 Object = dict[str, Any]
 
@@ -112,7 +113,7 @@ def _is_ready(pod: Object) -> bool:
 def _first_line(text: str) -> str:
     """A reason without the end of a log, which kubectl logs shows whole."""
     first = text.splitlines()[0] if text else ""
-    return first.removesuffix(LAST_LINES).rstrip()
+    return cleaned(first.removesuffix(LAST_LINES))
 
 
 def image_of(deployment: Object) -> tuple[str | None, str | None]:

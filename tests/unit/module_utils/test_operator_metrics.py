@@ -143,6 +143,13 @@ def test_one_request_tells_of_all_variants() -> None:
     assert (found.place, asked) == ("keda-operator in keda", [SERVICES.format("keda", 8080)])
 
 
+def test_an_operator_that_only_stands_by_has_no_numbers_so_another_is_asked() -> None:
+    answers = iter([BUILT, BUILT, BUILT + line(25)])
+    client = SimpleNamespace(request=lambda *_path, **_options: SimpleNamespace(data=next(answers).encode()))
+    outer = SimpleNamespace(client=client, configuration=SimpleNamespace(host="https://api"))
+    assert ask_operator(DirectCluster(outer, "shop"), "").series["mail"][0].value == 25
+
+
 def test_another_port_is_found_by_its_name() -> None:
     answers: dict[str, str | int] = {SERVICES.format("keda", 8080): 503, SERVICES.format("keda", "metrics"): BUILT}
     assert ask_operator(cluster(answers), "").place == "keda-operator in keda"

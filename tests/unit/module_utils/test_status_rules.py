@@ -221,6 +221,14 @@ def test_what_passes_or_has_passed_is_no_problem(fault: Fault) -> None:
     assert site.rules == []
 
 
+def test_an_error_that_is_over_is_no_problem_where_the_HPA_says_that_the_scaler_works() -> None:
+    site = Site()
+    failing("connection refused")(site)
+    assert site.rules == ["scaler-unreachable"]
+    hpa_says("ScalingActive", "ValidMetricFound", "", "True")(site)
+    assert site.rules == []
+
+
 def test_a_burst_is_no_problem_and_five_minutes_at_the_maximum_are() -> None:
     site = Site()
     full(site)
@@ -267,6 +275,12 @@ def test_a_secret_in_what_a_server_says_is_not_told() -> None:
     failing("error: amqp://shop:s3cr3t-Pa55@rabbit:5672: connection refused")(site)
     assert "s3cr3t" not in str(site.status())
     assert "connection refused" in site.status().all_problems[0].sentence
+
+
+def test_a_secret_in_what_keeps_a_pod_down_is_not_told() -> None:
+    site = Site()
+    waiting("ErrImagePull", "GET https://shop:s3cr3t-Pa55@registry.example/v2/: unauthorized")(site)
+    assert "s3cr3t" not in str(site.status())
 
 
 def test_the_way_to_end_a_pause_is_a_command_or_the_key_that_wrote_it() -> None:
