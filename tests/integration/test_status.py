@@ -153,7 +153,7 @@ class TestStatus:
         start = next(number for number, line in enumerate(lines) if line.startswith("host "))
         assert [line.split()[0] for line in lines[start + 1 : start + 4]] == ["down", "south", "north"]
         page = " ".join(the_page(run).split())
-        assert "!! down: not known: http://127.0.0.1:9 cannot be reached" in page
+        assert "!! down: not known: The API server cannot be reached" in page
         assert "!! south shop reports: 0 of 1 pod ready. Pod shop-worker-reports-" in page
         assert "[image-pull]" in page
         assert "south shop mail: the scaler cannot log in to the broker" in page

@@ -20,6 +20,8 @@ WIDTH = 99
 _MOST_DETAILS = 12
 #: Sentences that the page of many sites shows of all of them together.
 _MOST_SENTENCES = 30
+#: Where a long reason is cut for which a site is not known.
+_CAUSE = 160
 _COLUMNS = ("variant", "waiting", "in flight", "pods", "wants", "scaler", "problems")
 _MARKS = {CRITICAL: "!!", NOTE: "·"}
 
@@ -222,7 +224,8 @@ def _total(counts: Sequence[int | None]) -> str:
 
 
 def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line if len(line) <= _CAUSE else f"{line[: _CAUSE - 3]}..."
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -95,9 +95,22 @@ def _fault(*kinds: str, fix: str) -> Callable[[Case], Finding | None]:
         if pods.fault_kind not in kinds or pods.ready >= pods.wanted:
             return None
         waits = f", {case.messages}" if case.messages else ""
-        return f"{pods.ready} of {_pods(pods.wanted)} ready{waits}. {_bare(pods.fault)}", fix
+        fault, advice = _parted(pods.fault)
+        return f"{pods.ready} of {_pods(pods.wanted)} ready{waits}. {_bare(fault)}", advice or fix
 
     return finds
+
+
+#: What a reason ends with that says what to do.
+_ADVICE = re.compile(r"[.!] ((?:Check|Raise|Set|Create|Read|Ask)\b.*)$")
+
+
+def _parted(fault: str) -> tuple[str, str]:
+    """What keeps a pod down, and what to do about it where the reason says so."""
+    found = _ADVICE.search(fault)
+    if found is None:
+        return fault, ""
+    return fault[: found.start()], _bare(f"{found[1][0].lower()}{found[1][1:]}")
 
 
 def _bare(text: str) -> str:

@@ -129,9 +129,15 @@ def many_wait(site: Site) -> None:
 #: Rule, keys of the variant, what is wrong, and words of the sentence.
 CASES: list[tuple[str, Any, Fault, str]] = [
     ("not-deployed", KEYS, without("Deployment"), "billing default: Deployment billing-worker does not exist: run"),
-    ("image-pull", KEYS, waiting("ImagePullBackOff", "not found"), "2 of 3 pods ready. Pod billing-worker-2"),
+    (
+        "image-pull",
+        KEYS,
+        waiting("ImagePullBackOff", "not found"),
+        "billing default: 2 of 3 pods ready. Pod billing-worker-2, container worker: ImagePullBackOff: not found: "
+        "check image and image_pull_secrets",
+    ),
     ("config-missing", KEYS, waiting("CreateContainerConfigError", 'secret "env" not found'), 'secret "env" not found'),
-    ("unschedulable", KEYS, unschedulable, "3 Insufficient memory"),
+    ("unschedulable", KEYS, unschedulable, "3 Insufficient memory: check resources, node_selector and tolerations"),
     ("quota", KEYS, refused('pods "x" is forbidden: exceeded quota: memory'), "exceeded quota: memory"),
     ("pods-refused", KEYS, refused('pods "x" is forbidden: violates PodSecurity'), "violates PodSecurity"),
     ("crash-loop", KEYS, crashing, "it has ended 5 times, the last time with exit code 1: read its log"),
