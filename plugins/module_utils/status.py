@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from ._celery.adoption import adoptions
@@ -56,6 +57,8 @@ def look(
     observed = read_observed(cluster, fleet.name, named_objects(fleet), source_names(fleet))
     if not observed.namespace_exists:
         raise ClusterError(f"Namespace {fleet.namespace} does not exist. Run queueops.celery.deploy first.")
+    # By the time it is known whether a boost is over.
+    observed = replace(observed, now=now)
     if follows_cluster(fleet):
         fleet = read_again(observed)
     chosen = select(fleet, only, problems).variants

@@ -152,6 +152,7 @@ class Site:
             observed=Observed(
                 objects=tuple(observed_object(kind, raw) for (kind, _name), raw in self.live.items()),
                 autoscalers=tuple(item for item in autoscalers if item is not None),
+                now=NOW,
             ),
             live=self.live,
             pods=self.pods,

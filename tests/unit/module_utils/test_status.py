@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._build.boosts import Boost, boosted
 from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry import Answer
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import LAST_APPLIED
 from ansible_collections.queueops.celery.plugins.module_utils._status.data import FleetStatus, as_data, from_data
@@ -18,7 +20,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._status.judging im
 from ansible_collections.queueops.celery.plugins.module_utils._status.rendering import WIDTH, page
 
 from tests.unit.inventories import TRACKED, fleet_of, one_variant
-from tests.unit.status_cases import KEYS, NOW, WORKER, Site, ago, fleet_with
+from tests.unit.status_cases import KEYS, NOW, SCALED_OBJECT, WORKER, Site, ago, fleet_with
 
 # What queues hold
 
@@ -186,6 +188,17 @@ def test_what_a_run_would_take_away_differs() -> None:
     applied["metadata"]["annotations"] = {"old": "note"}
     site.deployment["metadata"]["annotations"] |= {LAST_APPLIED: json.dumps(applied), "old": "note"}
     assert site.variant.drift[0].fields == ("metadata.annotations.old",)
+
+
+def test_a_boost_in_force_is_no_drift_and_is_part_of_the_formula() -> None:
+    site = Site(numbers={"backlog": 25, "inflight": 0, "pods": 3, "queueops_boost": 8})
+    manifest = json.loads(site.scaled_object["metadata"]["annotations"][LAST_APPLIED])
+    raised = boosted(manifest, Boost(8, NOW - timedelta(hours=1), NOW + timedelta(hours=1)))
+    status = site.scaled_object["status"]
+    site.live["ScaledObject", SCALED_OBJECT] = {**json.loads(json.dumps(raised)), "status": status}
+    site.scaled_object["metadata"]["annotations"][LAST_APPLIED] = json.dumps(raised)
+    assert site.variant.drift == ()
+    assert (site.variant.formula.result, site.variant.formula.wants) == (8, 8)
 
 
 def test_an_object_that_is_not_there_is_told_without_fields() -> None:
