@@ -19,7 +19,7 @@ BY_KEDA, BY_POD, BY_NOBODY = "keda", "pod", "unknown"
 class Problem:
     """What is wrong, and what to do about it.
 
-    :param rule: id, under which docs/day-two.md explains it.
+    :param rule: id, under which docs/status-problems.md explains it.
     :param where: service and variant; empty for what the whole fleet has.
     """
 

@@ -18,7 +18,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._status.rules impo
 from tests.unit.inventories import SCALED, fleet_of, one_variant
 from tests.unit.status_cases import KEYS, WORKER, Fault, Site, ago, fleet_with
 
-PAGE = Path(__file__).parents[3] / "docs" / "day-two.md"
+PAGE = Path(__file__).parents[3] / "docs" / "status-problems.md"
 FIXED = {"replicas": 2}
 LOGIN = {"name": "redis-login", "password_key": "password"}
 BY_CPU = {"scaler": "hpa", "min_replicas": 1, "max_replicas": 4}
