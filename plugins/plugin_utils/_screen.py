@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,8 +90,20 @@ def _cell(value: Any) -> str:
 
 
 def fleet_table(rows: Rows, width: int | None = WIDTH - 2) -> list[str]:
-    """The workers of a fleet."""
-    return table(({**row, "pods": row["replicas"]} for row in rows), COLUMNS, width)
+    """The workers of a fleet. A reason of several rows stands once below them, where they are too long with it."""
+    shown = [{**row, "pods": row["replicas"], "to_zero": _cell(row.get("to_zero"))} for row in rows]
+    lines = table(shown, COLUMNS)
+    if width is None or all(len(line) <= width for line in lines):
+        return lines
+    counts = Counter(row["to_zero"] for row in shown)
+    reasons = [text for text, count in counts.items() if count > 1 and ", " in text]
+    notes = {text: f"[{number}]" for number, text in enumerate(reasons, start=1)}
+    short = [
+        {**row, "to_zero": f"{text.partition(', ')[0]} {notes[text]}"} if (text := row["to_zero"]) in notes else row
+        for row in shown
+    ]
+    below = [line for text, note in notes.items() for line in folded(f"{note} {text.partition(', ')[2]}", width)]
+    return [*table(short, COLUMNS, width), *below]
 
 
 def planned(plan: Plan, wishes: Wishes) -> dict[str, list[str]]:

@@ -203,6 +203,16 @@ def test_no_table_is_wider_than_a_terminal_and_no_word_of_it_is_lost(
     assert max(map(len, table_of_all)) <= MOST
 
 
+def test_a_long_reason_of_several_rows_is_said_once_below_them() -> None:
+    reason = "idempotent is false, so running work is invisible to KEDA"
+    rows = [row(variant=name, queues=[f"a-name-of-a-queue-{name}"], to_zero=f"no, {reason}") for name in "abc"]
+    lines = fleet_table([*rows, row(variant="d", to_zero="yes")])
+    assert [line.split()[-2:] for line in lines[1:4]] == [["no", "[1]"]] * 3
+    assert lines[4].endswith("yes")
+    assert lines[5:] == [f"[1] {reason}"]
+    assert max(map(len, lines)) < 100
+
+
 def test_a_table_without_a_limit_stays_in_one_line_a_row() -> None:
     assert len(table([row(queues=["q" * 200])], ("service", "queues"))) == 2
 
