@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 #: How much a problem matters: work is lost or not done, work is late or at risk, something is to be known.
@@ -201,12 +201,19 @@ class FleetStatus:
 
 def as_data(status: FleetStatus) -> dict[str, Any]:
     """The same for programs. Names are a promise; what is not known is null."""
-    found = asdict(status)
+    found = _plain(status)
     found["failed"] = status.failed or None
-    problems = [{**asdict(problem), "sentence": problem.sentence} for problem in status.all_problems]
+    problems = [{**_plain(problem), "sentence": problem.sentence} for problem in status.all_problems]
     for variant in found["variants"]:
         variant["problems"] = [problem["rule"] for problem in variant["problems"]]
     return {**found, "problems": problems}
+
+
+def _plain(value: Any) -> Any:
+    """A dataclass as a dict, and what is in it. Nothing is copied twice: there may be a thousand variants."""
+    if is_dataclass(value):
+        return {name: _plain(item) for name, item in vars(value).items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def from_data(data: dict[str, Any]) -> FleetStatus:

@@ -21,9 +21,10 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._status_run import
     StatusRun,
     look_at_all,
     watch,
+    without_hidden,
 )
 
-from tests.unit.status_cases import Site
+from tests.unit.status_cases import Site, ago
 
 
 def test_every_host_has_a_status_whatever_its_name_and_one_that_left_none_is_not_known(tmp_path: Path) -> None:
@@ -34,6 +35,19 @@ def test_every_host_has_a_status_whatever_its_name_and_one_that_left_none_is_not
     assert statuses[0] == found
     assert "stopped before its fleet was looked at" in statuses[1].failed
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_secret_value_that_a_server_repeats_is_hidden_wherever_it_speaks() -> None:
+    site = Site()
+    site.event("KEDAScalerFailed", "WRONGPASS for hunter2-x", ago(minutes=1))
+    site.event(
+        "SuccessfulRescale", "New size: 3; reason: hunter2-x above target", ago(minutes=1), "HorizontalPodAutoscaler"
+    )
+    found = without_hidden(site.status(), frozenset({"hunter2-x"}))
+    assert "hunter2-x" not in str(found)
+    assert found.all_problems[0].rule == "scaler-login"
+    plain = Site().status()
+    assert without_hidden(plain, frozenset({"hunter2-x"})) is plain
 
 
 def test_watching_shows_each_look_and_ends_after_the_rounds_that_were_asked_for(
