@@ -11,9 +11,8 @@ module: fleet_specs
 short_description: Compute everything that a fleet of Celery workers needs
 version_added: 1.0.0
 description:
-  - Gives what M(queueops.celery.routing_specs), M(queueops.celery.worker_specs), M(queueops.celery.keda_specs),
-    M(queueops.celery.flower_specs) and M(queueops.celery.monitoring_specs) give, in the time that one of them takes.
-    The role calls it.
+  - Gives what M(queueops.celery.worker_specs) and M(queueops.celery.keda_specs) give, and routes, Flower, the exporter,
+    monitors, alerts and the dashboard. The role sends the same.
   - Checks the whole inventory first and reports every problem in one message. Computes only.
 author:
   - queueops (@queueops)
@@ -23,14 +22,19 @@ extends_documentation_fragment:
   - queueops.celery._fleet
   - queueops.celery._fleet.observed
   - queueops.celery._fleet.routing
+options:
+  transport_options:
+    description:
+      - Service to kombu transport options that its settings get over those that it has, for workers whose command line
+        is not made by this collection. Adopted workers get their keys without it.
+      - For O(routing_delivery) V(tutor_plugin) and V(settings_overlay).
+    type: dict
+    default: {}
 requirements:
   - python >= 3.11
 seealso:
   - module: queueops.celery.worker_specs
   - module: queueops.celery.keda_specs
-  - module: queueops.celery.routing_specs
-  - module: queueops.celery.flower_specs
-  - module: queueops.celery.monitoring_specs
 """
 
 EXAMPLES = r"""
@@ -57,6 +61,59 @@ EXAMPLES = r"""
   kubernetes.core.k8s:
     apply: true
     definition: "{{ shop.resources }}"
+
+- name: Compute a Tutor plugin with the recommended routes of Open edX
+  queueops.celery.fleet_specs:
+    namespace: openedx
+    preset: openedx
+    openedx_routing: recommended
+    services:
+      lms:
+        image: docker.io/overhangio/openedx:22.0.3
+      cms:
+        image: docker.io/overhangio/openedx:22.0.3
+    routing_delivery: tutor_plugin
+    redis_policy: volatile-lru
+  register: openedx
+
+- name: Write it where Tutor looks for plugins
+  ansible.builtin.copy:
+    content: "{{ openedx.tutor_plugin }}"
+    dest: "{{ ansible_env.HOME }}/.local/share/tutor-plugins/queueops_celery.py"
+    mode: "0644"
+
+- name: Compute a fleet with alerts and a dashboard
+  queueops.celery.fleet_specs:
+    namespace: shop
+    broker:
+      host: redis
+    services:
+      billing:
+        image: registry.example/billing:1.4
+    config:
+      billing:
+        default:
+          enable_keda: true
+          min_replicas: 1
+          alerts:
+            failure_ratio: 0.05
+    prometheus_rule_enabled: true
+    prometheus_rule:
+      labels:
+        release: prometheus
+    dashboard_enabled: true
+  register: monitoring
+
+- name: Apply them
+  kubernetes.core.k8s:
+    apply: true
+    definition: "{{ monitoring.resources }}"
+
+- name: Keep the dashboard as a file for an import by hand
+  ansible.builtin.copy:
+    content: "{{ monitoring.dashboard }}"
+    dest: celery-dashboard.json
+    mode: "0644"
 """
 
 RETURN = r"""
@@ -116,37 +173,109 @@ scalers:
   type: list
   elements: dict
 routes:
-  description: The same as RV(queueops.celery.routing_specs#module:routes).
+  description: One row per route, ready to print.
   returned: success
   type: list
   elements: dict
+  contains:
+    task:
+      description: Full name of the task.
+      type: str
+      sample: billing.tasks.monthly_report
+    queue:
+      description: Queue that it is sent to.
+      type: str
+      sample: reports
+    producer:
+      description: Service that sends it, whose settings decide.
+      type: str
+      sample: billing
+    loaded_by:
+      description:
+        - V(entry) of the routing table, C(setting NAME) where the code of the task names its queue itself, or
+          V(upstream default) where nothing has to be delivered.
+      type: str
+      sample: entry
+    reason:
+      description: Why the preset recommends it. Empty for routes of the inventory.
+      type: str
+      sample: large archives
 tutor_plugin:
-  description: The same as RV(queueops.celery.routing_specs#module:tutor_plugin).
+  description: Text of the file C(queueops_celery.py). Empty unless O(routing_delivery) is V(tutor_plugin).
   returned: success
   type: str
+  sample: "from tutor import hooks"
 flowers:
-  description: The same as RV(queueops.celery.flower_specs#module:flowers).
+  description: One row per Flower, ready to print.
   returned: success
   type: list
   elements: dict
+  contains:
+    name:
+      description: Name of its Deployment and Service.
+      type: str
+      sample: flower
+    services:
+      description: Services whose broker it listens to.
+      type: list
+      elements: str
+      sample: [billing]
+    address:
+      description: Where its pages are.
+      type: str
+      sample: https://flower.example.org/
+    login:
+      description: How one gets in. The password is in the Secret that it names.
+      type: str
+      sample: user flower, password in Secret flower-auth, key password
 generated:
-  description: The same as RV(queueops.celery.flower_specs#module:generated).
+  description: Secret and key of each value that is to be generated.
   returned: success
   type: list
   elements: str
+  sample: ["Secret flower-auth, key password"]
 alerts:
-  description: The same as RV(queueops.celery.monitoring_specs#module:alerts).
+  description: One row per alert, ready to print.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    alert:
+      description: Name of the alert.
+      type: str
+      sample: CeleryWorkWithoutWorkers
+    severity:
+      description: Its severity.
+      type: str
+      sample: critical
+    for:
+      description: Time that it must last.
+      type: str
+      sample: 5m
+    service:
+      description: Name of the service.
+      type: str
+      sample: billing
+    variant:
+      description: Name of the variant.
+      type: str
+      sample: default
+rule_groups:
+  description:
+    - The same as groups of rules, for a Prometheus without the operator.
+    - Empty unless O(prometheus_rule_enabled).
   returned: success
   type: list
   elements: dict
 dashboard:
-  description: The same as RV(queueops.celery.monitoring_specs#module:dashboard), where it is delivered as a file.
+  description: JSON of the dashboard, as Grafana imports it. Empty unless O(dashboard_enabled).
   returned: success
   type: str
 dashboard_file:
-  description: The same as RV(queueops.celery.monitoring_specs#module:dashboard_file).
+  description: Where it is to be written; empty unless the dashboard is delivered as a file.
   returned: success
   type: str
+  sample: dashboards/shop.json
 problems:
   description: Everything that is wrong with the inventory, each with the path where it was written.
   returned: failure
@@ -157,27 +286,26 @@ problems:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.queueops.celery.plugins.module_utils._build.alerts import alert_table
+from ansible_collections.queueops.celery.plugins.module_utils._build.alerts import alert_table, rule_groups
 from ansible_collections.queueops.celery.plugins.module_utils._build.dashboards import dashboard_file, dashboard_text
 from ansible_collections.queueops.celery.plugins.module_utils._build.flower import flower_table
 from ansible_collections.queueops.celery.plugins.module_utils._build.routing import (
     RoutingOptions,
-    routing_resources,
     routing_table,
     routing_warnings,
     tutor_plugin,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources, scaler_table
+from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_table
 from ansible_collections.queueops.celery.plugins.module_utils._build.secret_table import secret_table
 from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import generated, secret_names
-from ansible_collections.queueops.celery.plugins.module_utils._build.watching import watching_resources
 from ansible_collections.queueops.celery.plugins.module_utils._build.workers import (
     handovers,
-    worker_resources,
     worker_table,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._celery.adoption import adoptions, unseen_adoptions
-from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import Observed, observed_from_data
+from ansible_collections.queueops.celery.plugins.module_utils._plan.described import all_resources
 from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
     fleet_options,
     observed_option,
@@ -192,22 +320,22 @@ def main(make: Any = None) -> None:
 
     :param make: what makes the module, where it does not run as a program.
     """
-    spec = {**fleet_options(), **observed_option(), **routing_options()}
+    spec = {
+        **fleet_options(),
+        **observed_option(),
+        **routing_options(),
+        "transport_options": {"type": "dict", "default": {}},
+    }
     module = (make or AnsibleModule)(argument_spec=spec, supports_check_mode=True)
     params = module.params
     observed = observed_from_data(params["observed"])
     fleet = read_fleet(module, observed)
+    options = RoutingOptions(params["redis_policy"], params["disable_hpa"], params["transport_options"])
     on_openedx = params["preset"] == "openedx"
     warnings = (*fleet.warnings, *unseen_adoptions(fleet, observed))
     for warning in (*warnings, *routing_warnings(fleet, params["openedx_release"], on_openedx)):
         module.warn(warning)
-    options, delivers = RoutingOptions(params["redis_policy"], params["disable_hpa"]), fleet.routing_delivery
-    resources = [
-        *routing_resources(fleet),
-        *worker_resources(fleet, observed, module.check_mode),
-        *scaler_resources(fleet, observed),
-        *watching_resources(fleet, observed),
-    ]
+    resources = all_resources(fleet, observed, module.check_mode)
     exit_without_placeholders(
         module,
         changed=False,
@@ -219,13 +347,22 @@ def main(make: Any = None) -> None:
         secrets=secret_names(fleet),
         scalers=scaler_table(fleet),
         routes=routing_table(fleet),
-        tutor_plugin=tutor_plugin(fleet, options) if delivers == "tutor_plugin" else "",
+        tutor_plugin=tutor_plugin(fleet, options) if fleet.routing_delivery == "tutor_plugin" else "",
         flowers=flower_table(fleet),
-        generated=generated(fleet, observed, module.params["output"]),
-        alerts=alert_table(fleet),
-        dashboard=dashboard_text(fleet) if dashboard_file(fleet) else "",
-        dashboard_file=dashboard_file(fleet),
+        generated=generated(fleet, observed, params["output"]),
+        **watched(fleet, observed),
     )
+
+
+def watched(fleet: Fleet, observed: Observed) -> dict[str, Any]:
+    """Alerts and the dashboard, where they are wanted."""
+    wanted = fleet.monitoring
+    return {
+        "alerts": alert_table(fleet),
+        "rule_groups": rule_groups(fleet, observed) if wanted.prometheus_rule is not None else [],
+        "dashboard": dashboard_text(fleet) if wanted.dashboard is not None else "",
+        "dashboard_file": dashboard_file(fleet),
+    }
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ Json = dict[str, Any]
 CANARY = "canary-Tr0ub4dor"
 #: The controller's Python, and the same one under another name: with it modules run as they do on another machine.
 HERE, THERE = "{{ ansible_playbook_python }}", str(VENV_TEST / "bin" / "python3")
-SPECS = ("worker_specs", "keda_specs", "fleet_specs", "flower_specs", "monitoring_specs", "routing_specs")
+SPECS = ("worker_specs", "keda_specs", "fleet_specs")
 GOOD: Json = {
     "namespace": "shop",
     "services": {"shop": {"image": "shop:1", "queue_name": "{variant}"}},

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""monitoring_specs: what a task gets of exporter, monitors, alerts and dashboard, each only where it is enabled."""
+"""fleet_specs: what a task gets of exporter, monitors, alerts and dashboard, each only where it is enabled."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ import pytest
 from tests.unit.inventories import IMAGE, SCALED
 from tests.unit.modules.running import run
 
-MODULE = "monitoring_specs"
 FLEET: dict[str, Any] = {
     "namespace": "shop",
     "broker": {"host": "redis"},
     "services": {"billing": {"image": IMAGE}},
-    "config": {"billing": {"default": SCALED}},
+    "config": {"billing": {"default": {**SCALED, "time_limit": 60}}},
 }
 EVERYTHING = {
     f"{part}_enabled": True for part in ("flower", "exporter", "service_monitor", "prometheus_rule", "dashboard")
@@ -41,12 +40,25 @@ KINDS: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
+def monitoring(check: bool = False, **options: Any) -> dict[str, Any]:
+    """What the module returns, without the objects of workers, of their scalers and of Flower itself."""
+    result = run("fleet_specs", check, **options)
+    watching = [item for item in result.get("resources", []) if not is_watched(item)]
+    return {**result, "resources": watching}
+
+
+def is_watched(item: dict[str, Any]) -> bool:
+    name, kind = item["metadata"]["name"], item["kind"]
+    is_flower = name.startswith("flower") and kind not in ("ServiceMonitor", "PodMonitor")
+    return name.startswith("billing-worker") or is_flower
+
+
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize(("options", "kinds"), KINDS, ids=[str(number) for number in range(len(KINDS))])
 def test_what_is_enabled_comes_without_change_and_nothing_else(
     options: dict[str, Any], kinds: list[str], check: bool
 ) -> None:
-    result = run(MODULE, check, **FLEET, **options)
+    result = monitoring(check, **FLEET, **options)
     assert [item["kind"] for item in result["resources"]] == kinds
     assert bool(result["rule_groups"]) is ("prometheus_rule_enabled" in options)
     assert bool(result["alerts"]) is ("prometheus_rule_enabled" in options)
@@ -56,7 +68,7 @@ def test_what_is_enabled_comes_without_change_and_nothing_else(
 
 
 def test_the_rules_of_the_object_are_those_for_a_prometheus_without_the_operator() -> None:
-    result = run(MODULE, **FLEET, prometheus_rule_enabled=True)
+    result = monitoring(**FLEET, prometheus_rule_enabled=True)
     (rule,) = result["resources"]
     assert rule["spec"]["groups"] == result["rule_groups"]
     named = {item["alert"] for group in result["rule_groups"] for item in group["rules"] if "alert" in item}
@@ -74,27 +86,26 @@ def test_the_rules_of_the_object_are_those_for_a_prometheus_without_the_operator
     ],
 )
 def test_the_dashboard_is_json_and_a_file_only_where_it_is_delivered_as_one(keys: dict[str, Any], path: str) -> None:
-    result = run(MODULE, **FLEET, dashboard_enabled=True, dashboard=keys)
+    result = monitoring(**FLEET, dashboard_enabled=True, dashboard=keys)
     assert result["dashboard_file"] == path
     assert json.loads(result["dashboard"])["panels"]
 
 
 def test_the_object_holds_the_same_dashboard_as_the_file() -> None:
-    result = run(MODULE, **FLEET, dashboard_enabled=True)
+    result = monitoring(**FLEET, dashboard_enabled=True)
     (config_map,) = result["resources"]
     assert list(config_map["data"].values()) == [result["dashboard"]]
 
 
 def test_a_kind_that_the_cluster_does_not_know_is_left_out_and_its_rules_are_still_given() -> None:
     missing = {"missing_kinds": ["ServiceMonitor", "PrometheusRule"]}
-    result = run(MODULE, **FLEET, **EVERYTHING, observed=missing)
+    result = monitoring(**FLEET, **EVERYTHING, observed=missing)
     assert [item["kind"] for item in result["resources"]] == ["Deployment", "Service", "ConfigMap"]
     assert result["rule_groups"]
 
 
 def test_every_problem_of_an_inventory_comes_in_one_message() -> None:
-    result = run(
-        MODULE,
+    result = monitoring(
         **FLEET,
         service_monitor_enabled=True,
         prometheus_rule={"severities": {"CeleryTasksFail": "loud"}},
