@@ -40,7 +40,7 @@ from ._plan.boosting import boost_notes, boost_warnings
 from ._plan.data import SCALERS, TO_COME, Merge, Object, Plan, Sight, Wishes
 from ._plan.described import described, with_manifests
 from ._plan.pausing import pause_notes, pause_warnings
-from ._plan.steps import Making, deletion, giving_back, with_steps
+from ._plan.steps import Making, deletion, emptying, giving_back, with_steps, without_data
 from ._schema.placeholders import placeholder_message, placeholders
 
 
@@ -62,10 +62,10 @@ def plan(
     unwanted = _leftovers(fleet, sight)
     said = replace(
         said,
-        problems=(*findings.problems, *sight.risk.problems),
+        problems=(*findings.problems, *sight.risk.problems, *sight.left.problems),
         missing=findings.missing,
         draining=tuple(sight.risk.busy.values()),
-        notes=(*pause_notes(fleet, sight.observed), *boost_notes(fleet, sight.observed)),
+        notes=tuple(_notes(fleet, sight, unwanted, wishes)),
         warnings=(*said.warnings, *findings.warnings, *_warnings(fleet, sight, unwanted, wishes)),
     )
     if said.problems or (said.missing and not wishes.checks):
@@ -84,21 +84,24 @@ def plan(
     return with_steps(making, merge)
 
 
-def plan_removal(fleet: Fleet, observed: Observed, wishes: Wishes) -> Plan:
+def plan_removal(fleet: Fleet, sight: Sight, wishes: Wishes) -> Plan:
     """What takes a fleet away, found by label and never computed, whatever the inventory says by now."""
-    own = removal_order(observed.ours(fleet.name))
-    back = releases(fleet, observed)
+    left, every = sight.left, removal_order(sight.observed.ours(fleet.name))
+    own = without_data(every, wishes)
+    rest = [item for item in own if item.kind not in SCALERS]
     steps = [
         deletion("Remove scalers", [item for item in own if item.kind in SCALERS], fleet.namespace),
         # Before any worker goes, so that no queue is without a consumer.
-        *giving_back(back, wishes),
-        deletion(
-            "Remove everything else that carries the fleet's label",
-            [item for item in own if item.kind not in SCALERS],
-            fleet.namespace,
-        ),
+        *giving_back(releases(fleet, sight.observed), wishes),
+        *emptying(rest, left.moves, fleet.namespace, drains=bool(left.moves) or wishes.key_change == "drain"),
+        deletion("Remove everything else that carries the fleet's label", rest, fleet.namespace),
     ]
-    return Plan(steps=tuple(step for step in steps if step is not None))
+    problems = (*sight.risk.problems, *sight.risk.busy.values(), *left.problems)
+    return Plan(
+        steps=tuple(step for step in steps if step is not None and step.objects),
+        problems=problems,
+        notes=(*left.notes, *_kept_claims(every, wishes)),
+    )
 
 
 def _leftovers(fleet: Fleet, sight: Sight) -> Leftovers:
@@ -107,6 +110,23 @@ def _leftovers(fleet: Fleet, sight: Sight) -> Leftovers:
     return leftovers(
         sight.observed, fleet.name, [*wanted_objects(fleet), *busy, *sorted(risk.needed)], present_places(fleet)
     )
+
+
+def _notes(fleet: Fleet, sight: Sight, unwanted: Leftovers, wishes: Wishes) -> Iterator[str]:
+    yield from pause_notes(fleet, sight.observed)
+    yield from boost_notes(fleet, sight.observed)
+    yield from sight.left.notes
+    yield from _kept_claims((*unwanted.retired, *(unwanted.orphans if wishes.prunes else ())), wishes)
+
+
+def _kept_claims(going: Iterable[ObservedObject], wishes: Wishes) -> Iterator[str]:
+    """Claims that stay although nothing uses them any more."""
+    names = [item.name for item in going if item.kind == "PersistentVolumeClaim"]
+    if names and not wishes.removes_data:
+        yield (
+            f"PersistentVolumeClaim {', '.join(names)} stays, with the data in its volume. Remove it with "
+            "celery_workers_remove_data: true."
+        )
 
 
 def _warnings(fleet: Fleet, sight: Sight, unwanted: Leftovers, wishes: Wishes) -> Iterator[str]:

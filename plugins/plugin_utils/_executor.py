@@ -25,6 +25,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes i
     report,
     without_env_secrets,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.leaving import Move, move_messages
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import Looks, Waiting, patience
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
     MOUNTED_SOON,
@@ -39,6 +40,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan.data import 
     APPLY,
     ASK,
     DELETE,
+    MOVE,
     PATCH,
     SCALERS,
     TO_COME,
@@ -116,8 +118,12 @@ class Executor:
             except Exception:
                 self._resume()
                 raise
-            if step.action == PATCH:
+            if step.action == PATCH or (step.action == DELETE and self._removes_paused(step)):
                 self._paused.clear()
+
+    def _removes_paused(self, step: Step) -> bool:
+        """Whether workers that take nothing are gone by now."""
+        return set(self._paused) <= {item["metadata"]["name"] for item in step.objects if item["kind"] == "Deployment"}
 
     def _cut_short(self, step: Step) -> str:
         """What was done before the server could not be read any more."""
@@ -140,6 +146,8 @@ class Executor:
             self._wait(step)
         elif step.action == ASK:
             self._ask(step)
+        elif step.action == MOVE:
+            self._move(step)
         elif step.action == APPLY:
             is_secret = step.objects[0]["kind"] == "Secret"
             self._send_secrets(step) if is_secret else self._apply(step)
@@ -356,6 +364,22 @@ class Executor:
                 f"replaced. {'; '.join(busy)}. Run again later, with a larger celery_workers_wait_timeout, or with "
                 "celery_workers_key_change: accept, which cuts them."
             )
+
+    def _move(self, step: Step) -> None:
+        """Move what waits, so that nothing is deleted that is the last to know of a message."""
+        moves = [
+            Move(item["deployment"], tuple(item["others"]), tuple(item["queues"]), item["to"]) for item in step.objects
+        ]
+        if self.checks:
+            self.notes += [f"Would move what waits in {', '.join(move.queues)} to {move.to}." for move in moves]
+            return
+        for move, answer in move_messages(self._open(), self.fleet.name, moves):
+            queues, left = ", ".join(move.queues), sum((answer.by_queue or {}).values())
+            moved = f"Moved {answer.moved} {'message' if answer.moved == 1 else 'messages'} from {queues} to {move.to}"
+            if answer.error or answer.by_queue is None or left:
+                why = answer.error or f"{left} are still there"
+                raise StepError(f"{moved}, and then it ended: {why}. Nothing was deleted that consumes {queues}.")
+            self.notes.append(f"{moved}.")
 
     def _resume(self) -> None:
         """Workers that were told to take nothing, and are not replaced after all, take work again."""

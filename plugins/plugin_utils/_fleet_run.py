@@ -16,9 +16,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._check.preflight i
     redis_hosts,
     source_names,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import work_at_risk
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import AtRisk, work_at_risk
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import Report, readable
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import CONTENTS, DirectCluster
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.leaving import Left, leavings, left_behind
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError, read_observed
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.names import FLEET_LABEL, FLOWER
@@ -55,6 +56,7 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._reports import Ho
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import (
     Screen,
     delivered,
+    going,
     planned,
     table,
     watched,
@@ -172,8 +174,7 @@ class FleetRun:
         read = read_observed(cluster, fleet.name, names, source_names(fleet), redis_hosts(fleet))
         observed = replace(read, now=self.now)
         if inventory is None:
-            steps = plan_removal(fleet, observed, variables.wishes(self.checks))
-            self._execute(core, cluster, fleet, observed, steps, [])
+            self._absent(core, cluster, fleet, observed)
             return
         if follows_cluster(fleet):
             # Once more, with what services take over from Deployments that run.
@@ -186,14 +187,43 @@ class FleetRun:
         variables.refuse()
         return parse_fleet(Inventory(variables.text("namespace"), variables.text("fleet")), may_be_empty=True)
 
+    def _absent(self, core: KubernetesCore, cluster: DirectCluster, fleet: Fleet, observed: Observed) -> None:
+        """Remove everything of the fleet, unless something would be lost."""
+        wishes = self.variables.wishes(self.checks)
+        # What is left on an old key goes as well, so no worker can be left there.
+        policy = "accept" if wishes.key_change == "accept" else "stop"
+        risk = work_at_risk(cluster, fleet, observed, policy, prunes=True)
+        left = self._left(cluster, fleet, observed, wishes, risk, removes=True)
+        found = plan_removal(fleet, Sight(observed, cluster.live, risk, left), wishes)
+        self.screen.show(going(found))
+        if found.problems:
+            self.result.update(failed=True, msg="\n".join(found.problems), problems=list(found.problems))
+            return
+        self._say(found.notes)
+        self._execute(core, cluster, fleet, observed, found, [])
+
+    @staticmethod
+    def _left(
+        cluster: DirectCluster, fleet: Fleet, observed: Observed, wishes: Wishes, risk: AtRisk, removes: bool = False
+    ) -> Left:
+        """What waits in queues that the run leaves, of workers that are not in the way already."""
+        found = [
+            item
+            for item in leavings(fleet, observed, wishes.prunes, removes)
+            if not any(f"Deployment {item.deployment} " in text for text in risk.problems)
+        ]
+        accepts = wishes.key_change == "accept"
+        return left_behind(cluster, fleet, observed, found, cluster.live, accepts, wishes.move_to)
+
     def _present(self, core: KubernetesCore, cluster: DirectCluster, fleet: Fleet, observed: Observed) -> None:
         wishes = self.variables.wishes(self.checks)
         risk = work_at_risk(cluster, fleet, observed, wishes.key_change, wishes.prunes)
+        left = self._left(cluster, fleet, observed, wishes, risk)
         secrets = secrets_of(fleet, self.variables.layers, observed, wishes.output)
         secrets = without_stale_keys(secrets, observed)
         stale = self._read_contents(cluster, fleet, observed, secrets)
         shown = [readable(item) for item in secrets]
-        found = plan(fleet, Sight(observed, cluster.live, risk), wishes, merged, shown, stale)
+        found = plan(fleet, Sight(observed, cluster.live, risk, left), wishes, merged, shown, stale)
         self.warnings.extend(found.warnings)
         self._described(found, fleet)
         if found.problems or (found.missing and not self.checks):
@@ -290,6 +320,7 @@ class FleetRun:
         finally:
             self._report(executor.done)
             self.warnings.extend([*executor.warnings, *executor.done.warnings])
+            self._say(executor.notes)
             self.result.update(executor.answers, waited=executor.waited)
             self._say_asked(executor)
 

@@ -18,6 +18,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._read.reader impor
 from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers, secret_texts
 from ansible_collections.queueops.celery.plugins.module_utils._read.role_variables import (
     ANY_NAMESPACE,
+    MOVE,
     NO_NAMESPACE,
     role_values,
 )
@@ -116,7 +117,9 @@ class HostVariables:
         return Wishes(
             checks=checks,
             creates_namespace=self.flag("create_namespace"),
-            prunes=self.flag("prune"),
+            prunes=bool(self.value("prune")),
+            move_to=self.text("move_to") if self.value("prune") == MOVE else "",
+            removes_data=self.flag("remove_data"),
             key_change=self.text("key_change"),
             waits=self.flag("wait"),
             verifies=self.flag("verify"),

@@ -14,7 +14,7 @@ from typing import Any
 from ansible import constants
 from ansible.utils.display import Display
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import Waiting
-from ansible_collections.queueops.celery.plugins.module_utils._plan.data import Plan, Wishes
+from ansible_collections.queueops.celery.plugins.module_utils._plan.data import DELETE, Plan, Wishes
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -151,6 +151,17 @@ def outcome(created: Collection[str], changed: Collection[str], removed: Collect
             found.append(f"{would}{word}: {len(names)}")
             found += [f"  {line}" for line in by_kind(names)]
     return found or ["nothing to change" if checks else "nothing changed"]
+
+
+def going(plan: Plan) -> list[str]:
+    """What a removal takes away, before it does: names by their kind, with their number."""
+    kinds: dict[str, list[str]] = {}
+    for step in plan.steps:
+        for item in step.objects if step.action == DELETE else ():
+            kinds.setdefault(str(item["kind"]), []).append(str(item["metadata"]["name"]))
+    total = sum(map(len, kinds.values()))
+    lines = [f"removes {kind} ({len(names)}): {', '.join(names)}" for kind, names in kinds.items()]
+    return [*lines, f"removes {total} objects in all"] if len(kinds) > 1 else lines
 
 
 def by_kind(names: Iterable[str]) -> Iterator[str]:

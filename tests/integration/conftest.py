@@ -16,6 +16,7 @@ import pytest
 from tests.checks import layout
 from tests.integration.cluster import REAL_CLUSTER, Cluster, namespaces, new_namespace_name
 from tests.integration.playbook import Player
+from tests.support.idle_pods import idle_pods
 from tests.support.kubernetes_emulator import Emulator
 
 _SHOWN = 20_000  # characters of a run's output
@@ -81,6 +82,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield Cluster(Path(REAL_CLUSTER), None)
         return
     with Emulator() as emulator:
+        emulator.exec_handler = idle_pods
         kubeconfig = emulator.write_kubeconfig(tmp_path_factory.mktemp("cluster") / "kubeconfig")
         yield Cluster(kubeconfig, emulator)
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.cluster import REAL_CLUSTER, Cluster, Json, namespaces, new_namespace_name
 from tests.integration.playbook import Player, Run, write_inventory
+from tests.support.idle_pods import idle_pods
 from tests.support.kubernetes_emulator import Emulator, RecordedRequest
 
 SCALED: Json = {"enable_keda": True, "min_replicas": 1}
@@ -23,6 +24,8 @@ def fleet(host: str, variants: dict[str, Json]) -> Json:
     return {
         "celery_workers_fleet": host,
         "celery_workers_wait": False,
+        # No image of these tests runs on a real cluster, so no pod could tell what waits.
+        **({"celery_workers_key_change": "accept"} if REAL_CLUSTER else {}),
         "celery_workers_broker": {"host": "redis", "password": "only-for-this-test"},
         "celery_workers_services": {service: {"app": "shop.celery", "image": "registry.example/shop:1"}},
         "celery_workers_config": {service: variants},
@@ -139,6 +142,7 @@ class TestRemovalWithoutKeda:
             pytest.skip("needs the emulator: nobody switches KEDA off on a real cluster")
         with Emulator() as emulator:
             kubeconfig = emulator.write_kubeconfig(tmp_path_factory.mktemp("stuck") / "kubeconfig")
+            emulator.exec_handler = idle_pods
             cluster = Cluster(kubeconfig, emulator)
             name = new_namespace_name("stuck")
             player.kubeconfig = kubeconfig

@@ -25,6 +25,7 @@ GIVEN = "Gv93@:/#%-of-flower-2e"
 
 WORKERS: Json = {
     "celery_workers_wait": False,
+    "celery_workers_remove_data": True,
     # Without it Flower needs no settings of its own.
     "celery_workers_broker": {
         "host": "redis",

@@ -281,6 +281,9 @@ def _scaled_object_status(obj: Json, target: Json | None) -> Json:
     paused: Json = {"type": "Paused", "status": "False"}
     if is_paused(obj):
         paused = _condition("Paused", "True", "ScaledObjectPaused", "ScaledObject is paused")
+    if target is not None:
+        message = "Scaling is not performed because triggers are not active"
+        active = _condition("Active", "False", "ScalerNotActive", message)
     if target is None:
         name = obj["spec"]["scaleTargetRef"]["name"]
         why = f'ScaledObject doesn\'t have correct scaleTargetRef specification: deployments.apps "{name}" not found'

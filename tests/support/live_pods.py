@@ -71,17 +71,21 @@ class LivePods:
         """The emulator's exec handler."""
         return run_locally(request, self.folder, self.paths.get(request.namespace, WITH_CELERY))
 
-    def start(self, namespace: str, deployment: str) -> LiveWorker:
-        """Start what one pod of a Deployment runs. Nodes are named after their variant, so one of each is enough."""
+    def start(self, namespace: str, deployment: str, pod: str = "") -> LiveWorker:
+        """Start what one pod of a Deployment runs. Nodes are named after their variant, so one of each is enough.
+
+        :param pod: name that the worker takes its host for, as it would in that pod.
+        """
         found = self.emulator.get("Deployment", deployment, namespace)
         assert found is not None, f"there is no Deployment {deployment} in {namespace}"
         container = found["spec"]["template"]["spec"]["containers"][0]
         environment = {"HOME": str(self.folder), "PATH": WITH_CELERY}
         environment |= {entry["name"]: self._value(namespace, entry) for entry in container.get("env", [])}
+        args = [word.replace("%h", pod) if pod else word for word in container["args"]]
         log = self.folder / f"log-{namespace}-{deployment}-{len(self.workers)}"
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                [*container.get("command", []), *container["args"]],
+                [*container.get("command", []), *args],
                 cwd=self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -106,7 +106,9 @@ class ModelCluster:
         return []
 
     def pods_selected_by(self, deployment: Object) -> list[Object]:
-        return []
+        labels = ((deployment["spec"].get("selector") or {}).get("matchLabels") or {}).items()
+        pods = (item for (kind, _name), item in self.objects.items() if kind == "Pod")
+        return [item for item in pods if labels and labels <= (item["metadata"].get("labels") or {}).items()]
 
     # What a run sends
 

@@ -38,9 +38,11 @@ class Question:
     :param pods: names of pods whose workers are asked for the tasks that they run; empty for none.
     :param consumes: what becomes of their consuming: C(pause) takes nothing new from any queue, C(resume) takes from
         C(queues) again, empty leaves it.
-    :param patience: seconds to wait until they run nothing.
     :param counts: whether the messages that wait in the queues are counted.
     :param nodes: names of nodes of which it is counted what they run and what they hold for later; empty for none.
+    :param patience: seconds to wait until they run nothing, or to move messages.
+    :param leaves: whether to count what waits in each queue, and to name the workers of other pods that consume it.
+    :param moves_to: queue that everything in the queues is moved to; empty moves nothing.
     """
 
     app: str
@@ -58,6 +60,8 @@ class Question:
     timeout: int = 10
     counts: bool = False
     nodes: tuple[str, ...] = ()
+    leaves: bool = False
+    moves_to: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,10 @@ class Answer:
     :param shadowed: settings of the command line that the app's own, under a prefix, win over.
     :param tasks: registered task to whether it acknowledges late, and whether it is given back when its child dies.
     :param running: names of the tasks that the asked pods run, with those they have reserved where they take no more.
+    :param by_queue: messages that wait in each queue; after moving, those that are left.
+    :param consumers: nodes of other pods that consume each queue, where there are any.
+    :param moved: messages that were moved.
+    :param scheduled: tasks that the asked pods hold until their ETA, where messages are counted.
     :param canary: C(held) once it was seen in the hash, C(waiting) while nobody took it, C(elsewhere) otherwise.
     :param waiting: messages in the queues.
     :param active: tasks that the counted nodes run; None if one did not answer. They have C(reserved) others to run
@@ -86,6 +94,10 @@ class Answer:
     consumed: tuple[str, ...] = ()
     running: tuple[str, ...] | None = None
     answered: bool = False
+    by_queue: dict[str, int] | None = None
+    consumers: dict[str, list[str]] = field(default_factory=dict)
+    moved: int = 0
+    scheduled: int = 0
     canary: str = ""
     waiting: int | None = None
     active: int | None = None
@@ -147,6 +159,10 @@ def answer_from(output: str) -> Answer | None:
         consumed=tuple(data.get("consumed", ())),
         answered=bool(data.get("answered", False)),
         running=tuple(data["running"]) if "running" in data else None,
+        by_queue=data.get("by_queue"),
+        consumers=data.get("consumers", {}),
+        moved=int(data.get("moved") or 0),
+        scheduled=int(data.get("scheduled") or 0),
         canary=data.get("canary", ""),
         waiting=data.get("waiting"),
         active=data.get("active"),

@@ -193,7 +193,7 @@ def refusal(change: KeyChange, held: int | None, reason: str) -> str:
         )
     becomes = f"the key would become '{change.after}'" if change.after else "they would have no key of their own"
     if change.is_removed:
-        becomes = "celery_workers_prune would delete it"
+        becomes = "this run would delete it"
     return (
         f"{who}: the workers of Deployment {change.deployment} {what} under '{change.before or change.old_hash}', and "
         f"{becomes}. Messages left there would be lost. Run again when they are idle, or with "

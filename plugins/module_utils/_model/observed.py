@@ -9,6 +9,7 @@ Read once per run. Empty for manifests output, where every builder works from th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -94,6 +95,8 @@ class ObservedObject:
     #: Of a Deployment that is not ours: its container with the app, and its words by field, args or command.
     container: str = ""
     words: dict[str, list[str]] = field(default_factory=dict)
+    #: Queues that the worker of a Deployment consumes, as its command line says.
+    queues: list[str] = field(default_factory=list)
     #: Annotations by which a ScaledObject is paused and that no apply has written: name and value.
     paused: dict[str, str] = field(default_factory=dict)
 
@@ -230,8 +233,19 @@ def observed_object(kind: str, raw: dict[str, Any]) -> ObservedObject:
         last_applied=_kept(last_applied, is_foreign) if kind == "Deployment" else "",
         container=str(app_container(pod, metadata["name"]).get("name", "")) if is_foreign else "",
         words=_words(app_container(pod, metadata["name"])) if is_foreign else {},
+        queues=queues_in(app_container(pod, metadata["name"])) if kind == "Deployment" else [],
         paused=_paused_by_hand(annotations, last_applied) if kind == "ScaledObject" else {},
     )
+
+
+_QUEUES = re.compile(r"(?:^|\s)(?:--queues[=\s]|-Q\s*)(\S+)")
+
+
+def queues_in(container: dict[str, Any]) -> list[str]:
+    """Queues that a container's command line names; the last option counts."""
+    words = [str(word) for field_name in ("command", "args") for word in container.get(field_name) or ()]
+    found = _QUEUES.findall(" ".join(words))
+    return [name for name in found[-1].strip("'\"").split(",") if name] if found else []
 
 
 def _paused_by_hand(annotations: dict[str, str], last_applied: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._cluster.asking import AtRisk
+from .._cluster.leaving import Left
 from .._model.observed import (
     NOTHING,
     Observed,
@@ -21,7 +22,7 @@ Live = Mapping[tuple[str, str], Object]
 #: kubernetes.core's three-way merge of last applied, wanted and live: the patch that it would send.
 Merge = Callable[[Object, Object, Object], Object]
 #: What a step does with its objects.
-DELETE, PATCH, APPLY, WAIT, ASK, WRITE = "delete", "patch", "apply", "wait", "ask", "write"
+DELETE, PATCH, APPLY, WAIT, ASK, WRITE, MOVE = "delete", "patch", "apply", "wait", "ask", "write", "move"
 SCALERS = ("ScaledObject", "HorizontalPodAutoscaler")
 #: Stands for the version of a Secret that this run sends, until it is sent.
 TO_COME = "changes"
@@ -53,11 +54,15 @@ class Wishes:
     """What a run is asked for beside the inventory.
 
     :param checks: whether nothing may be changed (check mode).
+    :param move_to: queue for what waits where no worker consumes any more; empty moves nothing.
+    :param removes_data: whether claims go too, with what is in their volumes.
     """
 
     checks: bool = False
     creates_namespace: bool = False
     prunes: bool = False
+    move_to: str = ""
+    removes_data: bool = False
     key_change: str = "stop"
     waits: bool = True
     verifies: bool = False
@@ -110,8 +115,10 @@ class Sight:
 
     :param live: the objects as the API server returned them, as far as the fleet asks for them.
     :param risk: what running workers said.
+    :param left: what waits in queues that the run leaves.
     """
 
     observed: Observed = NOTHING
     live: Live = field(default_factory=dict)
     risk: AtRisk = field(default_factory=AtRisk)
+    left: Left = field(default_factory=Left)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from .._build.dashboards import dashboard_file, dashboard_text
 from .._build.routing import (
@@ -26,11 +26,10 @@ from .._check.preflight import (
     removal_of,
 )
 from .._cluster.changes import identity
+from .._cluster.leaving import Move
 from .._cluster.readiness import deployment_waits, scaled_object_waits
 from .._model.fleet import Fleet
-from .._model.names import (
-    scaled_object_name,
-)
+from .._model.names import VARIANT_LABEL, scaled_object_name
 from .._model.observed import (
     LAST_APPLIED,
     Leftovers,
@@ -41,7 +40,7 @@ from .._model.observed import (
     without_replicas,
 )
 from .comparing import differs
-from .data import APPLY, ASK, DELETE, PATCH, SCALERS, WAIT, WRITE, Live, Merge, Object, Plan, Sight, Step, Wishes
+from .data import APPLY, ASK, DELETE, MOVE, PATCH, SCALERS, WAIT, WRITE, Live, Merge, Object, Plan, Sight, Step, Wishes
 from .pausing import resumptions
 
 
@@ -135,10 +134,10 @@ def _after_waiting(making: Making) -> Iterator[Step | None]:
     # Only now: until then pods of the version before may still start, and need it.
     yield deletion(
         "Remove what variants do not need any more",
-        removal_order(item for item in unwanted.retired if item.kind not in SCALERS),
+        removal_order(without_data((item for item in unwanted.retired if item.kind not in SCALERS), making.wishes)),
         fleet.namespace,
     )
-    yield from _pruning(fleet, unwanted, making.wishes)
+    yield from _pruning(fleet, unwanted, making.wishes, making.sight.left.moves)
 
 
 def _key(item: Object) -> tuple[str, str]:
@@ -252,9 +251,39 @@ def _narrowing(fleet: Fleet, observed: Observed, wishes: Wishes, patches: tuple[
         yield Step("Wait until what was adopted is up", WAIT, _deployments_of(names))
 
 
-def _pruning(fleet: Fleet, unwanted: Leftovers, wishes: Wishes) -> Iterator[Step | None]:
+def _pruning(fleet: Fleet, unwanted: Leftovers, wishes: Wishes, moves: Collection[Move]) -> Iterator[Step | None]:
     if wishes.prunes:
-        yield deletion("Remove what no variant owns", removal_order(unwanted.orphans), fleet.namespace)
+        orphans = removal_order(without_data(unwanted.orphans, wishes))
+        yield from emptying(orphans, moves, fleet.namespace, drains=bool(moves))
+        rest = [item for item in orphans if not (moves and item.kind in SCALERS)]
+        yield deletion("Remove what no variant owns", rest, fleet.namespace)
+
+
+def emptying(
+    going: Collection[ObservedObject], moves: Collection[Move], namespace: str, drains: bool
+) -> Iterator[Step | None]:
+    """What happens before workers go: they finish what they run, and what waits in their queues is moved.
+
+    Their scalers first, so that none of them gets another pod meanwhile.
+
+    :param drains: whether they finish what they run.
+    """
+    names = [item.name for item in going if item.kind == "Deployment" and VARIANT_LABEL in item.labels]
+    if moves:
+        yield deletion("Remove the scalers of what goes", [item for item in going if item.kind in SCALERS], namespace)
+    if drains and names:
+        yield Step("Let the workers that go finish what they run", ASK, _deployments_of(names))
+    if moves:
+        yield Step("Move what waits to another queue", MOVE, tuple(map(_as_object, moves)))
+
+
+def _as_object(move: Move) -> Object:
+    return {"kind": "Deployment", "metadata": {"name": move.deployment}, **asdict(move)}
+
+
+def without_data(items: Iterable[ObservedObject], wishes: Wishes) -> list[ObservedObject]:
+    """Objects that are removed: what is in volumes stays until it is asked for."""
+    return [item for item in items if wishes.removes_data or item.kind != "PersistentVolumeClaim"]
 
 
 def _delivery(fleet: Fleet, wishes: Wishes) -> Iterator[Step]:

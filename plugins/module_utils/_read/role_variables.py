@@ -59,6 +59,28 @@ class _Switch:
         return "true or false"
 
 
+#: What prune may do beside deleting.
+MOVE = "move"
+
+
+@dataclass(frozen=True)
+class _Prune:
+    """True or false, or whether messages are moved first."""
+
+    def __call__(self, node: Node, problems: Problems) -> bool | str | Invalid:
+        """The boolean, or the word."""
+        if _value(node) == MOVE:
+            return MOVE
+        try:
+            return bool(boolean(_value(node)))
+        except TypeError:
+            return refuse(self, node, problems)
+
+    def describe(self) -> str:
+        """Always the same."""
+        return f"true, false or {MOVE}"
+
+
 @dataclass(frozen=True)
 class _Count:
     """A whole number, also with a fraction of nothing, as a filter may make it."""
@@ -179,7 +201,9 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
     # A removal looks at no other variable, so that a guess would hide what else is wrong.
     "state": RoleVariable(_Words(("present", "absent"), guesses=False), "present"),
     "create_namespace": _SWITCH,
-    "prune": _SWITCH,
+    "prune": RoleVariable(_Prune(), False),
+    "move_to": _TEXT,
+    "remove_data": _SWITCH,
     "only": RoleVariable(_Names(), []),
     "pause_direction": _one_of(*DIRECTIONS),
     "pause_replicas": _PODS,
@@ -223,4 +247,7 @@ def role_values(written: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Probl
         # A list or a dict is no tree here but one value, shown as it was written.
         checked = INVALID if value is None else variable.check(Leaf(value, PREFIX + name), problems)
         found[name] = variable.default if isinstance(checked, Invalid) else checked
+    if found["prune"] == MOVE and not found["move_to"]:
+        message = "this is not set, and celery_workers_prune: move moves messages there. Write the name of a queue."
+        problems.add(f"{PREFIX}move_to", message)
     return found, tuple(problems.found)

@@ -287,7 +287,7 @@ def test_prune_does_not_delete_workers_that_hold_messages_under_a_key_of_their_o
     old = fleet_of(**one_variant(TRACKED, variant="old"))
     (change,) = key_changes(fleet_with(), observed(*running(old, 2)), prunes=True)
     assert (change.deployment, change.old_hash) == ("billing-worker-old", "unacked:shop.billing.old")
-    assert "celery_workers_prune would delete it" in refusal(change, 3, "")
+    assert "this run would delete it" in refusal(change, 3, "")
     assert key_changes(fleet_with(), observed(*running(old, 2))) == []
     assert key_changes(fleet_with(), observed(*running(old, 0)), prunes=True) == []
 

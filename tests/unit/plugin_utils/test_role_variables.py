@@ -55,7 +55,13 @@ TAKEN: dict[str, list[Any]] = {
 }
 
 
+#: What does not fit where the type alone says little.
+WRONG_OF: dict[str, list[Any]] = {"prune": ["soon", "moved", 7, [True], {"a": True}, "", 1.5]}
+
+
 def _wrong(name: str) -> list[Any]:
+    if name in WRONG_OF:
+        return WRONG_OF[name]
     choices = OPTIONS[name].get("choices")
     return [*WRONG[OPTIONS[name]["type"]], *(["nothing of the kind", f"{choices[-1]}x"] if choices else [])]
 

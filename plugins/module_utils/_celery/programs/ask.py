@@ -77,10 +77,19 @@ class Asked:
         self.read_broker(answer)
         if sent:
             answer["canary"] = self.look_for(sent)
+        if question["moves_to"]:
+            Moving(app, question, answer).move()
+        if question["leaves"]:
+            with app.connection_for_read() as connection:
+                answer["by_queue"] = {queue: size_of(connection, queue) for queue in question["queues"]}
+            answer["consumers"] = self.other_consumers()
         if question["pods"]:
             nodes = self.nodes()
             self.consume(nodes)
             answer["running"] = self.running(nodes)
+            if question["leaves"]:
+                replies = app.control.inspect(destination=nodes, timeout=self.timeout).scheduled() or {}
+                answer["scheduled"] = sum(map(len, replies.values()))
         if question["inspects"]:
             self.inspect(answer)
 
@@ -94,6 +103,15 @@ class Asked:
                 answer["waiting"] = sum(size_of(connection, queue) for queue in self.question["queues"])
         if self.question["nodes"]:
             self.count_tasks(answer)
+
+    def other_consumers(self) -> dict[str, list[str]]:
+        """Nodes of other pods that consume the queues."""
+        found: dict[str, list[str]] = {}
+        for node, queues in (self.app.control.inspect(timeout=2).active_queues() or {}).items():
+            for queue in queues:
+                if queue["name"] in self.question["queues"] and not any(pod in node for pod in self.question["pods"]):
+                    found.setdefault(queue["name"], []).append(node)
+        return found
 
     def settle(self) -> list[str]:
         """Set what the command line sets, as the worker has it; return what the app's own settings win over.
@@ -229,6 +247,78 @@ class Asked:
         queues = (inspect.active_queues() or {}).get(node)
         answer["answered"] = queues is not None
         answer["consumed"] = sorted(queue["name"] for queue in queues or [])
+
+
+class Moving:
+    """Moves what waits to another queue, so that no message is lost and none is there twice.
+
+    The answer counts them as they go, so that it is right even where it ends early.
+    """
+
+    def __init__(self, app: Any, question: dict[str, Any], answer: dict[str, Any]) -> None:
+        self.app = app
+        self.queues, self.target = question["queues"], question["moves_to"]
+        self.answer = answer
+        self.end = time.time() + question["patience"]
+        answer["moved"] = 0
+
+    def move(self) -> None:
+        """Move, until nothing is left or patience is at its end."""
+        for queue in self.queues:
+            with self.app.connection_for_write() as connection:
+                channel = connection.default_channel
+                if hasattr(channel, "_q_for_pri"):
+                    self.move_lists(raw_client(connection), channel, queue)
+                elif hasattr(channel, "basic_publish_confirm"):
+                    self.publish_again(channel, queue)
+                else:
+                    raise RuntimeError("messages of this broker cannot be moved")
+
+    def move_lists(self, client: Any, channel: Any, queue: str) -> None:
+        """Move the lists of a queue in Redis, each batch in one transaction.
+
+        The oldest is taken first and put behind what waits already, so they keep their order.
+        """
+        from redis import WatchError
+
+        for step in channel.priority_steps:
+            old, new = (prefix_of(channel) + channel._q_for_pri(name, step) for name in (queue, self.target))
+            while time.time() < self.end:
+                with client.pipeline() as pipe:
+                    try:
+                        pipe.watch(old)
+                        batch = pipe.lrange(old, -50, -1)
+                        if not batch:
+                            break
+                        pipe.multi()
+                        for message in reversed(batch):
+                            pipe.rpop(old)
+                            pipe.lpush(new, readdressed(message, self.target))
+                        pipe.execute()
+                        self.answer["moved"] += len(batch)
+                    except WatchError:
+                        continue
+
+    def publish_again(self, channel: Any, queue: str) -> None:
+        """Move a queue of RabbitMQ: it confirms that it has each message before the old one is acknowledged."""
+        channel.queue_declare(self.target, passive=True)
+        while time.time() < self.end:
+            message = channel.basic_get(queue)
+            if message is None:
+                return
+            channel.basic_publish_confirm(message, exchange="", routing_key=self.target, mandatory=True)
+            channel.basic_ack(message.delivery_tag)
+            self.answer["moved"] += 1
+
+
+def readdressed(message: Any, target: str) -> Any:
+    """A message of Redis that says of itself that it belongs to the queue: retries and what is given back go there."""
+    try:
+        found = json.loads(message)
+        found["properties"]["delivery_info"].update(exchange="", routing_key=target)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return message
+    return json.dumps(found)
 
 
 def size_of(connection: Any, queue: str) -> int:

@@ -1,0 +1,327 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run would leave in queues that no worker consumes afterwards.
+
+A worker that goes, or a variant whose queues change, leaves behind what waits in its queues. A command in a pod asks
+the broker for the number: nothing else is sure to reach it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._celery.brokers import place_of
+from .._celery.command import app_of
+from .._celery.inquiry import Answer, Question, settings_in
+from .._model.fleet import Fleet
+from .._model.names import (
+    COMPONENT_LABEL,
+    SERVICE_LABEL,
+    UNACKED_ANNOTATION,
+    VARIANT_LABEL,
+    scaled_object_name,
+)
+from .._model.observed import PAUSED, Observed, ObservedObject
+from .asking import ask, ready_pod, worker_words_of
+from .reading import Cluster, fleet_deployments, fleet_pods, pods_of
+
+Object = dict[str, Any]
+
+#: What this run does to a Deployment.
+PRUNED, REMOVED, CHANGED = "prune removes", "this removal deletes", "this run changes"
+#: Seconds that one command moves messages; a longer one might be cut by a proxy in between.
+_PATIENCE = 60
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A Deployment whose worker leaves queues, with those that no other worker of the fleet consumes afterwards.
+
+    :param what: one of the words above.
+    """
+
+    deployment: str
+    service: str
+    variant: str
+    queues: tuple[str, ...]
+    what: str
+    is_tracked: bool = False
+
+    @property
+    def goes(self) -> bool:
+        """Whether the Deployment itself goes."""
+        return self.what != CHANGED
+
+    @property
+    def title(self) -> str:
+        """The variant, in short."""
+        return f"{self.service}/{self.variant}" if self.service else f"Deployment {self.deployment}"
+
+
+@dataclass(frozen=True)
+class Move:
+    """Messages that are moved before their worker goes.
+
+    :param deployment: the one that leaves the queues.
+    :param others: Deployments whose pods reach the same broker.
+    """
+
+    deployment: str
+    others: tuple[str, ...]
+    queues: tuple[str, ...]
+    to: str
+
+
+@dataclass
+class Left:
+    """What a run would leave behind.
+
+    :param problems: why it stops.
+    :param notes: what was found out, for people.
+    :param moves: what is moved before anything goes.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+
+
+def leavings(fleet: Fleet, observed: Observed, prunes: bool, removes: bool = False) -> list[Leaving]:
+    """Every Deployment of the fleet whose worker leaves a queue without a consumer.
+
+    :param prunes: whether the run removes Deployments that no variant owns.
+    :param removes: whether it removes the whole fleet.
+    """
+    variants = {} if removes else {variant.deployment: variant for variant in fleet.variants}
+    own = [item for item in observed.ours(fleet.name) if item.kind == "Deployment" and _is_worker(item)]
+    stay = [item for item in own if not (removes or prunes or item.name in variants)]
+    found = []
+    for item in own:
+        variant = variants.get(item.name)
+        if item in stay or not item.queues:
+            continue
+        kept = set(variant.queues) if variant is not None else set()
+        after = kept | _consumed_by_others(fleet, item, stay, removes)
+        queues = tuple(queue for queue in item.queues if queue not in after)
+        if queues:
+            what = REMOVED if removes else PRUNED if variant is None else CHANGED
+            place = (item.labels.get(SERVICE_LABEL, ""), item.labels.get(VARIANT_LABEL, ""))
+            found.append(Leaving(item.name, *place, queues, what, UNACKED_ANNOTATION in item.annotations))
+    return found
+
+
+def _is_worker(item: ObservedObject) -> bool:
+    return VARIANT_LABEL in item.labels and COMPONENT_LABEL not in item.labels
+
+
+def _consumed_by_others(fleet: Fleet, item: ObservedObject, stay: Iterable[ObservedObject], removes: bool) -> set[str]:
+    """Queues that workers of the same broker consume after the run."""
+    found = {queue for other in stay if other.replicas != 0 or _is_scaled(other) for queue in other.queues}
+    if removes:
+        return found
+    home = next((one for one in fleet.services if one.name == item.labels.get(SERVICE_LABEL)), None)
+    places = {place_of(one.broker) for one in fleet.services if one.broker is not None}
+    for service in fleet.services:
+        if service.broker is None:
+            continue
+        same = len(places) == 1 or (home is not None and home.broker is not None and _same(home, service))
+        if same:
+            found |= {queue for variant in service.variants for queue in variant.queues}
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(place_of(one.broker) == place_of(other.broker))
+
+
+def _is_scaled(item: ObservedObject) -> bool:
+    """Whether a Deployment without a pod may get one again. A number that was applied does not change by itself."""
+    return item.applied_replicas is None
+
+
+def left_behind(
+    cluster: Cluster,
+    fleet: Fleet,
+    observed: Observed,
+    found: list[Leaving],
+    live: Mapping[tuple[str, str], Object],
+    accepts: bool = False,
+    move_to: str = "",
+) -> Left:
+    """Ask how much waits in the queues that are left.
+
+    :param live: the objects as the API server returned them.
+    :param accepts: whether what is left may stay behind.
+    :param move_to: queue that it is moved to; empty for none.
+    """
+    left = Left()
+    unsure = [item for item in found if not _is_known_empty(item, observed, live)]
+    if not unsure or accepts:
+        return left
+    deployments = {item["metadata"]["name"]: item for item in fleet_deployments(cluster, fleet.name)}
+    pods = fleet_pods(cluster, fleet.name, deployments.values())
+    for service in dict.fromkeys(item.service for item in unsure):
+        own = [item for item in unsure if item.service == service]
+        others = _of_service(service, deployments)
+        answer = _count(cluster, own, others, deployments, pods)
+        for item in own:
+            _settle(left, item, answer, others, move_to)
+    return left
+
+
+def _is_known_empty(item: Leaving, observed: Observed, live: Mapping[tuple[str, str], Object]) -> bool:
+    """Whether KEDA says that nothing waits: it keeps no pod, works, and finds none of its triggers active."""
+    deployment = observed.find("Deployment", item.deployment)
+    scaler = live.get(("ScaledObject", scaled_object_name(item.deployment)))
+    if deployment is None or deployment.replicas != 0 or scaler is None or len(item.queues) == 0:
+        return False
+    conditions = {one.get("type"): one.get("status") for one in (scaler.get("status") or {}).get("conditions") or []}
+    paused = any(name.startswith(PAUSED) for name in scaler["metadata"].get("annotations") or {})
+    spec = scaler.get("spec") or {}
+    # Fewer messages than wake a pod may wait for ever.
+    waits = "activation" in json.dumps(spec.get("triggers") or []) or re.search(
+        r"backlog[^?]*> \d", json.dumps(spec.get("advanced") or {})
+    )
+    works = conditions.get("Ready") == "True" and conditions.get("Fallback") != "True"
+    return bool(works and conditions.get("Active") == "False" and not paused and not waits)
+
+
+def _of_service(service: str, deployments: Mapping[str, Object]) -> tuple[str, ...]:
+    """Deployments whose pods reach the broker of a service."""
+    labels = {name: item["metadata"].get("labels") or {} for name, item in deployments.items()}
+    return tuple(name for name, own in labels.items() if own.get(SERVICE_LABEL) == service)
+
+
+def _count(
+    cluster: Cluster, own: list[Leaving], others: Iterable[str], deployments: Mapping[str, Object], every: list[Object]
+) -> Answer:
+    """How much waits in the queues of some Deployments of one service, and what their workers run."""
+    queues = tuple(dict.fromkeys(queue for item in own for queue in item.queues))
+    going = [deployments[item.deployment] for item in own if item.goes and item.deployment in deployments]
+    names = sorted(
+        str(pod["metadata"]["name"])
+        for item in going
+        for pod in pods_of(item, every)
+        if (pod.get("status") or {}).get("phase") == "Running"
+    )
+    order = [item.deployment for item in own] + list(others)
+    return _ask_one(cluster, order, deployments, every, queues, pods=tuple(names), leaves=True)
+
+
+def _ask_one(
+    cluster: Cluster,
+    names: Iterable[str],
+    deployments: Mapping[str, Object],
+    every: list[Object],
+    queues: tuple[str, ...],
+    **asked: Any,
+) -> Answer:
+    """Ask in the first of some Deployments that has a ready pod."""
+    for name in dict.fromkeys(names):
+        live = deployments.get(name)
+        pod = ready_pod(pods_of(live, every)) if live is not None else None
+        if live is not None and pod is not None:
+            words = worker_words_of(live)
+            if not app_of(words):
+                continue
+            question = Question(app=app_of(words), group="", settings=settings_in(words), queues=queues, **asked)
+            return ask(cluster, pod, question)
+    return Answer(error="no pod is ready that could be asked")
+
+
+def _settle(left: Left, item: Leaving, answer: Answer, others: tuple[str, ...], move_to: str) -> None:
+    if answer.by_queue is None:
+        left.problems.append(_unknown(item, answer.error))
+        return
+    free = [queue for queue in item.queues if not answer.consumers.get(queue)]
+    waiting = {queue: answer.by_queue.get(queue, 0) for queue in free if answer.by_queue.get(queue, 0)}
+    for queue, nodes in answer.consumers.items():
+        if queue in item.queues and answer.by_queue.get(queue):
+            left.notes.append(
+                f"{item.title}: {_messages(answer.by_queue[queue])} in queue {queue}, which {nodes[0]} consumes too."
+            )
+    runs = list(answer.running or ()) if item.goes and not item.is_tracked else []
+    if move_to and answer.scheduled and item.goes:
+        left.problems.append(_scheduled(item, answer.scheduled))
+    elif move_to:
+        own = tuple(queue for queue in free if queue != move_to)
+        if own:
+            left.moves.append(Move(item.deployment, others, own, move_to))
+            left.notes += [f"{item.title}: {_messages(waiting[queue])} in queue {queue}." for queue in waiting]
+    elif waiting or runs or _is_silent(item, answer):
+        unknown = answer.error if _is_silent(item, answer) else ""
+        left.problems.append(_refusal(item, waiting, runs, unknown))
+
+
+def _messages(number: int) -> str:
+    return f"{number} message waits" if number == 1 else f"{number} messages wait"
+
+
+def _is_silent(item: Leaving, answer: Answer) -> bool:
+    """Whether it could not be found out what the workers that go run."""
+    return item.goes and not item.is_tracked and answer.running is None and bool(answer.error)
+
+
+def _refusal(item: Leaving, waiting: Mapping[str, int], runs: list[str], unknown: str) -> str:
+    parts = [f"{_messages(number)} in queue {queue}" for queue, number in waiting.items()]
+    if runs:
+        parts.append(f"its workers run {', '.join(sorted(set(runs)))}")
+    if unknown:
+        parts.append(f"what its workers run is not known ({unknown})")
+    return (
+        f"{item.title}: {' and '.join(parts)}, and {item.what} Deployment {item.deployment}, after which no worker "
+        f"consumes {_queues(item.queues)}. {_ways(item)}"
+    )
+
+
+def _scheduled(item: Leaving, number: int) -> str:
+    tasks = "1 task" if number == 1 else f"{number} tasks"
+    return (
+        f"{item.title}: its workers hold {tasks} until their ETA, which would go back to the old queue after the move. "
+        "Run again when they have started, or with celery_workers_key_change: accept."
+    )
+
+
+def _ways(item: Leaving) -> str:
+    moves = "celery_workers_prune: move and celery_workers_move_to, which moves the messages to another queue first"
+    accepts = "celery_workers_key_change: accept, which leaves them there"
+    wait = "Run again when it is empty"
+    if item.what != REMOVED:
+        wait = "Let another variant consume it (key queues), or run again when it is empty"
+    return f"{wait}; or run with {moves}; or with {accepts}."
+
+
+def _queues(queues: tuple[str, ...]) -> str:
+    return "it" if len(queues) == 1 else "these queues"
+
+
+def _unknown(item: Leaving, error: str) -> str:
+    named = f"queue {item.queues[0]}" if len(item.queues) == 1 else f"the queues {', '.join(item.queues)}"
+    return (
+        f"{item.title}: how many messages wait in {named} is not known ({error}), and {item.what} Deployment "
+        f"{item.deployment}, after which no worker consumes {_queues(item.queues)}. Start a pod that can be asked, for "
+        f"example with kubectl scale deployment {item.deployment} --replicas 1, and run again; or run with "
+        "celery_workers_key_change: accept, which leaves behind whatever is there."
+    )
+
+
+def move_messages(cluster: Cluster, fleet: str, moves: Iterable[Move]) -> Iterator[tuple[Move, Answer]]:
+    """Move messages until none is left; each move with what became of it."""
+    deployments = {item["metadata"]["name"]: item for item in fleet_deployments(cluster, fleet)}
+    pods = fleet_pods(cluster, fleet, deployments.values())
+    for move in moves:
+        names, total = (move.deployment, *move.others), 0
+        while True:
+            answer = _ask_one(
+                cluster, names, deployments, pods, move.queues, moves_to=move.to, leaves=True, patience=_PATIENCE
+            )
+            total += answer.moved
+            left = sum((answer.by_queue or {}).values())
+            if answer.error or answer.by_queue is None or not left or not answer.moved:
+                break
+        yield move, Answer(by_queue=answer.by_queue, moved=total, error=answer.error)
