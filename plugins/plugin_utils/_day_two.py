@@ -113,7 +113,7 @@ class DayTwoRun(FleetRun):
         self._carry_out(core, fleet, observed, found)
 
     def _observed(self, core: KubernetesCore, fleet: Fleet) -> Observed:
-        self.cluster = core.open(fleet.namespace)
+        self.cluster = core.open(fleet.namespace, self.variables.hidden)
         listed = ((kind, self.cluster.list_objects(kind, API_VERSIONS[kind])) for kind in _KINDS)
         objects = tuple(observed_object(kind, raw) for kind, items in listed for raw in items or ())
         return Observed(objects, now=self.now)

@@ -96,7 +96,7 @@ class KubernetesCore:
         made.set_options(var_options=self.task_vars)
         return made
 
-    def open(self, namespace: str, hidden: frozenset[str] = frozenset()) -> DirectCluster:
+    def open(self, namespace: str, hidden: frozenset[str]) -> DirectCluster:
         """Connect.
 
         :param hidden: secret values that the server's texts may repeat.

@@ -15,6 +15,7 @@ from ansible import constants
 from ansible.utils.display import Display
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import Waiting
 from ansible_collections.queueops.celery.plugins.module_utils._plan.data import DELETE, Plan, Wishes
+from ansible_collections.queueops.celery.plugins.module_utils._schema.text_tables import laid_out
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -58,7 +59,7 @@ def table(rows: Rows, columns: Iterable[str], width: int | None = None) -> list[
     widths = [max(len(line[index]) for line in cells) for index in range(len(names))]
     if width is not None:
         widths = _narrowed(names, widths, width)
-    return [line for row in cells for line in _lines(row, widths)]
+    return laid_out(cells, widths)
 
 
 def _narrowed(names: Sequence[str], widths: list[int], width: int) -> list[int]:
@@ -70,17 +71,6 @@ def _narrowed(names: Sequence[str], widths: list[int], width: int) -> list[int]:
             return found
         found[max(wide, key=found.__getitem__)] -= 1
     return found
-
-
-def _lines(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
-    parts = [_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
-    for number in range(max(map(len, parts))):
-        cells = (part[number] if number < len(part) else "" for part in parts)
-        yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-
-
-def _wrapped(cell: str, width: int) -> list[str]:
-    return [cell] if len(cell) <= width else textwrap.wrap(cell, width, break_on_hyphens=False)
 
 
 def _cell(value: Any) -> str:

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
+from .._schema.text_tables import laid_out
 from .data import CRITICAL, NOTE, FleetStatus, Problem, VariantStatus
 from .formula import in_words
 from .moments import ago, lasting, moment
@@ -228,22 +229,14 @@ def _first_line(text: str) -> str:
     return line if len(line) <= _CAUSE else f"{line[: _CAUSE - 3]}..."
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Rows as lines. The first and the last column give way where a line would be too long."""
     cells = [list(columns), *map(list, rows)]
     widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
     for index in (len(columns) - 1, 0):
         excess = sum(widths) + 2 * (len(widths) - 1) - (WIDTH - 2)
         widths[index] = max(min(widths[index], 14), widths[index] - max(0, excess))
-    for row in cells:
-        parts = [_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
-        for number in range(max(map(len, parts))):
-            line = (part[number] if number < len(part) else "" for part in parts)
-            yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-
-
-def _wrapped(cell: str, width: int) -> list[str]:
-    return [cell] if len(cell) <= width else textwrap.wrap(cell, width, break_on_hyphens=False)
+    return laid_out(cells, widths)
 
 
 def _folded(text: str, indent: str = "  ", inner: int = 0) -> list[str]:
