@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,8 +87,45 @@ def _address(content: Any, context: str, read: Read) -> tuple[str, ...]:
     if not isinstance(cluster, Mapping) or not cluster.get("server"):
         return ()
     authority = _decoded(cluster.get("certificate-authority-data"))
-    more = (str(cluster.get(key) or "") for key in ("proxy-url", "tls-server-name"))
-    return (str(cluster["server"]).rstrip("/").lower(), *more, authority)
+    server = _plain_server(str(cluster["server"]))
+    # It says which certificate is expected, and of tunnels to which server they lead.
+    expected = str(cluster.get("tls-server-name") or "") if _TUNNEL.match(server) else ""
+    return (server, str(cluster.get("proxy-url") or ""), expected, authority)
+
+
+def _plain_server(url: str) -> str:
+    """An address as everybody writes it: in small letters, without the port that its scheme has anyway."""
+    scheme, separator, rest = url.strip().lower().partition("://")
+    host, slash, path = rest.partition("/")
+    port = {"https": ":443", "http": ":80"}.get(scheme, " ")
+    host = host.removesuffix(port)
+    name, colon, number = host.rpartition(":") if not host.endswith("]") else ("", "", host)
+    host = f"{name.rstrip('.')}{colon}{number}" if colon else host.rstrip(".")
+    return f"{scheme}{separator}{host}{slash}{path}".rstrip("/")
+
+
+def _one_spelling(places: Iterable[Place]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Each cluster, with the one that stands for all that are the same.
+
+    A kubeconfig may name its authority in a file, or trust any. It is then that of others at the same address, unless
+    this is one of tunnels, which differ by nothing else.
+    """
+    known: dict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
+    clusters = {place.cluster for place in places}
+    for cluster in clusters:
+        if len(cluster) == _OF_ADDRESS and cluster[-1]:
+            known[cluster[:-1]].add(cluster)
+    return {
+        cluster: next(iter(known[cluster[:-1]]))
+        if len(cluster) == _OF_ADDRESS and len(known[cluster[:-1]]) == 1 and not _TUNNEL.match(cluster[0])
+        else cluster
+        for cluster in clusters
+    }
+
+
+#: Parts of a cluster whose address is known, and addresses of tunnels.
+_OF_ADDRESS = 4
+_TUNNEL = re.compile(r"https?://(?:localhost|127\.|\[::1\]|0\.0\.0\.0)")
 
 
 def _named(items: Any, name: str) -> Mapping[str, Any]:
@@ -128,9 +166,11 @@ def collisions(
 
 
 def _by_namespace(places: Iterable[Place]) -> dict[tuple[str, tuple[str, ...]], list[Place]]:
+    every = list(places)
+    same = _one_spelling(every)
     found: dict[tuple[str, tuple[str, ...]], list[Place]] = defaultdict(list)
-    for place in places:
-        found[place.namespace, place.cluster].append(place)
+    for place in every:
+        found[place.namespace, same[place.cluster]].append(place)
     return {key: together for key, together in found.items() if len(together) > 1}
 
 

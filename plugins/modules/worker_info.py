@@ -306,8 +306,8 @@ def main() -> None:
     found = describe(fleet, observed, risk, findings)
     if fleet.services and found["orphan_names"] and not params["prune"]:
         module.warn(
-            f"The inventory does not ask for {', '.join(found['orphan_names'])} of fleet {fleet.name}, so nobody looks "
-            "after them. Remove them with celery_workers_prune: true."
+            f"The inventory does not ask for {', '.join(found['orphan_names'])} of fleet {fleet.name}, so they are "
+            "left as they are. Remove them with celery_workers_prune: true."
         )
     refuse_placeholders(module, drains=found["drains"], releases=found["releases"])
     module.exit_json(changed=False, **found)

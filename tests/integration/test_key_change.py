@@ -249,9 +249,9 @@ class TestWhatPodsHold:
         assert "600 s" in message
 
     def test_a_pod_that_cannot_answer_is_not_taken_for_an_idle_one(self, outcome: Outcome) -> None:
-        assert "not found out: ModuleNotFoundError: No module named 'celery'" in outcome.message("silent")
+        assert "unknown: ModuleNotFoundError: No module named 'celery'" in outcome.message("silent")
         message = outcome.message("bare")
-        assert "not found out: " in message
+        assert "unknown: " in message
         assert "gave no answer" in message
         assert [host for host, run in outcome.runs.items() if "Traceback" in run.output] == []
 

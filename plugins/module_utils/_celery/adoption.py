@@ -185,7 +185,7 @@ def adoptions(fleet: Fleet, observed: Observed) -> list[dict[str, Any]]:
 def unseen_adoptions(fleet: Fleet, observed: Observed) -> list[str]:
     """Variants that adopt a Deployment which nobody has looked at, as is the case for manifest files."""
     return [
-        f"{variant.title} adopts Deployment {variant.deployment}, which was not looked at, so no patch is made for "
+        f"{variant.title} adopts Deployment {variant.deployment}, which could not be read, so no patch is made for "
         "it. Name a rendered Tutor project as celery_workers_tutor_root."
         for variant in fleet.variants
         if variant.adopted and observed.find("Deployment", variant.deployment) is None
@@ -232,10 +232,10 @@ class Cut:
         :param running: names of the tasks that run; None if that could not be found out.
         :param reason: why it could not.
         """
-        what = f"run {len(running)} tasks ({_some(running)})" if running else f"may run tasks (not found out: {reason})"
+        what = f"run {len(running)} tasks ({_some(running)})" if running else f"may run tasks (unknown: {reason})"
         return (
             f"{self.title}: adopting Deployment {self.deployment} replaces its pods, which {what} and are killed "
-            f"{self.grace} s after they are told to stop, whatever they run. Run again when they are idle; or with "
+            f"{self.grace} s after the stop signal, even while tasks run. Run again when they are idle; or with "
             "celery_workers_key_change: drain, which lets them finish first, for celery_workers_wait_timeout seconds "
             "at most; or with celery_workers_key_change: accept."
         )

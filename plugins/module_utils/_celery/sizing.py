@@ -114,7 +114,11 @@ def _size_for_longest(
         f"longest_task_seconds {longest} + {SHUTDOWN_RESERVE} to shut down{hook}",
     )
     if longest + SHUTDOWN_RESERVE + pre_stop > NODE_GRACE:
-        found.set("pod_annotations", dict(NO_EVICTION), f"longest_task_seconds {longest}: no node goes under its task")
+        found.set(
+            "pod_annotations",
+            dict(NO_EVICTION),
+            f"longest_task_seconds {longest}: prevents node eviction during the task",
+        )
     if not sees_in_flight:
         found.set(
             "cooldown_period", max(300, longest), f"longest_task_seconds {longest}, which the scaler does not see"

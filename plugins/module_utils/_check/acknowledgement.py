@@ -63,7 +63,7 @@ def judge_early_acknowledgement(case: Case) -> None:
             case.problems.add(
                 case.path_of("in_flight"),
                 "in_flight needs late acknowledgement, after which a task may run twice; set idempotent: true for "
-                f"{case.who} if every task bears that.",
+                f"{case.who} if that is safe for every task.",
             )
         elif (
             variant.uses_keda
@@ -109,7 +109,7 @@ def judge_disable_prefetch(case: Case) -> None:
         case.warn(
             "disable-prefetch",
             key,
-            f"Celery does without prefetch on Redis alone and ignores this for {case.who}, whose broker is of type "
+            f"Celery can work without prefetch on Redis only and ignores this for {case.who}, whose broker is of type "
             f"{broker.type}. Leave disable_prefetch out.",
         )
     elif at_least(case.versions.celery, "5.6") and older(case.versions.celery, "5.7"):

@@ -89,7 +89,7 @@ def _check_env(pod: Pod, path_of: PathOf, problems: Problems, accepted: bool, br
             if looks_secret(entry["name"], entry.get("value")) and not accepted:
                 problems.add(path_of(key), plain_secret(entry["name"], key))
     for name in sorted({entry["name"] for entry in pod.env} & set(pod.secret_env)):
-        problems.add(path_of("env"), f"{name} stands in env and in secret_env; write it once.")
+        problems.add(path_of("env"), f"{name} is in env and in secret_env; write it once.")
 
 
 def environments_of(pod: Pod) -> Iterable[tuple[str, list[dict[str, Any]]]]:

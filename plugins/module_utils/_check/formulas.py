@@ -81,7 +81,7 @@ def order_fault(tokens: list[_Token]) -> str:
     before = _Token("operator", "", 0)
     for token in tokens:
         if not _may_follow(before, token):
-            return f"{token.text!r} at character {token.position} stands where {_expected(before)} belongs."
+            return f"{token.text!r} at character {token.position} is where {_expected(before)} belongs."
         before = token
     return f"the formula ends after {before.text!r}; a value is missing." if not _ends_value(before) else ""
 

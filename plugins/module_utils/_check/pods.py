@@ -188,7 +188,7 @@ def _identity(spec: Spec) -> Iterator[Fault]:
     names = Counter(item.get("ip") for item in spec.get("hostAliases", []))
     for address, number in names.items():
         if number > 1:
-            yield ("hostAliases",), f"the address {address} stands in hostAliases more than once; write it once."
+            yield ("hostAliases",), f"the address {address} is in hostAliases more than once; write it once."
 
 
 def _levels(spec: Spec) -> Iterator[Fault]:

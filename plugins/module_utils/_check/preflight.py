@@ -200,8 +200,8 @@ def _unfit_for_adoption(fleet: Fleet, observed: Observed) -> Iterable[str]:
         elif has_fleet(live):
             whose = "this fleet" if live.is_ours(fleet.name) else live.owner
             yield (
-                f"{variant.title}: adopt is {word}, but Deployment {name} was made by {whose} and not by somebody "
-                "else. Leave adopt out."
+                f"{variant.title}: adopt is {word}, but Deployment {name} was made by {whose}, so there is no other "
+                "owner to adopt it from. Leave adopt out."
             )
         elif live.labels.get(ADOPTED_LABEL) not in (None, fleet.name):
             yield f"{variant.title}: the fleet {live.labels[ADOPTED_LABEL]} has adopted Deployment {name} already."
@@ -334,8 +334,8 @@ def _owners_replicas(fleet: Fleet, observed: Observed) -> Iterable[str]:
         if live is not None and live.applied_replicas is not None:
             yield (
                 f"{variant.title}: the owner of Deployment {live.name} writes replicas: {live.applied_replicas} into "
-                "it, so each time he applies it the pods above that number end, whatever they run. Take replicas out "
-                "there."
+                "it, so each apply scales it back to that number and ends the extra pods, even while they work. Take "
+                "replicas out there."
             )
 
 

@@ -35,6 +35,7 @@ from .._model.names import (
 )
 from .._model.variant_keys import Pod
 from .._schema.problems import Problems, suggest
+from .._schema.quantities import quantity
 from .containers import check_pod
 from .refused import Refused, is_judged
 from .risks import PathOf
@@ -236,7 +237,7 @@ def _check_requests(
         for owner, resources in containers.items():
             # The API server takes a limit for a request that is not given.
             given = {**resources["limits"], **(resources.get("requests") or {})}
-            if container in (None, owner) and not given.get(name):
+            if container in (None, owner) and not quantity(given.get(name)):
                 problems.add(
                     path,
                     f"{name} of {variant.title} is measured against its request, and the container {owner!r} has "
@@ -265,9 +266,9 @@ def _no_ping(broker: Broker) -> str:
     if broker.type == "sqs":
         return "SQS has no remote control"
     if broker.type == "redis-sentinel":
-        return "celery inspect takes the URL alone, and the name of the sentinels' master cannot stand in it"
+        return "celery inspect takes the URL alone, and the name of the sentinels' master cannot be part of it"
     if broker.global_keyprefix:
-        return "celery inspect takes the URL alone, and global_keyprefix cannot stand in it"
+        return "celery inspect takes the URL alone, and global_keyprefix cannot be part of it"
     return "celery inspect takes no certificates for RabbitMQ over TLS"
 
 
@@ -294,7 +295,7 @@ def _check_scaled_broker(variants: list[Variant], broker: Broker | None, problem
     if broker.type == "sqs" and not broker.pod_identity and not aws_keys(broker):
         problems.add(
             broker.path,
-            f"{who} needs to be let into SQS: set pod_identity: true, or access_key_id and secret_access_key.",
+            f"{who} needs access to SQS: set pod_identity: true, or access_key_id and secret_access_key.",
         )
     if broker.type == "rabbitmq":
         _check_management_login(who, broker, problems)
@@ -318,7 +319,7 @@ def _check_management_login(who: str, broker: Broker, problems: Problems) -> Non
     login = scaler_login(broker)
     fix = "set username and password on the broker or its scaler, or username_key and password_key of secret."
     if not login:
-        problems.warn(broker.path, f"the management API of RabbitMQ lets nobody in without a login; for {who} {fix}")
+        problems.warn(broker.path, f"RabbitMQ's management API needs a login; for {who} {fix}")
     elif set(login) != {"username", "password"}:
         problems.add(
             broker.path,
@@ -411,7 +412,7 @@ def _check_consumers(fleet: Fleet, problems: Problems) -> None:
             near = f"; {suggest(queue, consumed)}" if queue in routes else "."
             problems.add(
                 path,
-                f"nobody consumes the queue {queue!r}, so its tasks would wait for ever; add it to the queues of a "
+                f"no variant consumes the queue {queue!r}, so its tasks would wait forever; add it to the queues of a "
                 f"variant, or to a new one{near}",
             )
 

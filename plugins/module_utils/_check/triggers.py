@@ -289,7 +289,7 @@ def _warn_two_sources(trigger: Trigger, key: str, parameter: Parameter, problems
         winner = min((AUTH, ENV), key=parameter.sources.index)
         problems.warn(
             trigger.at(key + FROM_ENV),
-            f"a TriggerAuthentication stands beside it; where both give {key}, KEDA takes that of {winner}.",
+            f"there is a TriggerAuthentication as well; where both give {key}, KEDA takes that of {winner}.",
         )
 
 
@@ -352,7 +352,8 @@ def _rabbitmq_protocol(trigger: Trigger, problems: Problems) -> str:
         problems.add(trigger.at("host"), "begin the URL with amqp://, amqps://, http:// or https://.")
     elif by_host and written in ("amqp", "http") and written != by_host:
         problems.add(
-            trigger.at("protocol"), f"{written} does not fit the host, whose URL is of {by_host}; change one of both."
+            trigger.at("protocol"),
+            f"{written} does not fit the host, whose URL is of {by_host}; change one of the two.",
         )
     return written if written in ("amqp", "http") else by_host
 

@@ -262,7 +262,8 @@ def _check_exposure(flower: Flower, watched: _Watched) -> None:
         problems.add(f"{watched.path('flower', 'http_route')}.gateway", "name the Gateway that the route belongs to.")
     if flower.ingress is not None and not flower.ingress.tls:
         problems.warn(
-            f"{watched.path('flower', 'ingress')}.tls", "without TLS everybody on the way reads Flower's password."
+            f"{watched.path('flower', 'ingress')}.tls",
+            "without TLS anyone on the network path can read Flower's password.",
         )
     outside = (
         flower.ingress is not None or flower.http_route is not None or watched.monitoring.is_enabled("service_monitor")
@@ -305,7 +306,7 @@ def _check_oauth(flower: Flower, oauth: FlowerOauth, watched: _Watched) -> None:
     if not oauth.client_secret and flower.secret is None:
         problems.add(f"{path}.client_secret", "it is needed; write it, or name an existing Secret with secret.")
     if oauth.client_secret and flower.secret is not None:
-        problems.add(f"{path}.client_secret", "it stands here and secret names an existing Secret; write one of them.")
+        problems.add(f"{path}.client_secret", "it is set here, and secret names an existing Secret; write one of them.")
     if flower.password:
         problems.add(watched.path("flower", "password"), "people log in at the provider; leave password out, or oauth.")
     if oauth.provider == "okta" and not oauth.base_url:

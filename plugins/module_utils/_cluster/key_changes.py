@@ -203,7 +203,7 @@ def refusal(change: KeyChange, held: int | None, reason: str) -> str:
 
 
 def _held(held: int | None, reason: str) -> str:
-    return f"hold {held} messages" if held is not None else f"may hold messages (not found out: {reason})"
+    return f"hold {held} messages" if held is not None else f"may hold messages (unknown: {reason})"
 
 
 _KINDS = {

@@ -80,7 +80,7 @@ def planned_import(folder: Path, project: TutorProject, site: str = "") -> Impor
         other = folder / "host_vars" / f"{name}{ending}"
         if other.is_file():
             raise TutorError(
-                f"{other} stands beside the folder {other.with_name(name)}, where the import writes, and Ansible reads "
+                f"{other} is beside the folder {other.with_name(name)}, where the import writes, and Ansible reads "
                 f"only one of them. Move it to {other.with_name(name)}/main.yml"
             )
     wanted, before, beside = {}, {}, {}

@@ -198,7 +198,7 @@ class _Reading:
         """What is missing, which nothing says while a key is mistyped."""
         if broker.type == "redis-sentinel":
             if broker.host:
-                self.add("host", f"the sentinels stand under hosts, a list; write hosts: [{broker.host}] instead.")
+                self.add("host", f"sentinels belong under hosts, a list; write hosts: [{broker.host}] instead.")
             elif not broker.hosts and not broker.secret:
                 self.add(
                     "hosts",
@@ -251,7 +251,7 @@ class _Reading:
             )
             return
         if login.password and login.secret:
-            self.problems.add(f"{path}.secret", "secret and password stand side by side; write one of them.")
+            self.problems.add(f"{path}.secret", "secret and password are both set; write one of them.")
         if login.username and not login.password and login.secret is None:
             self.problems.add(f"{path}.username", "a user name needs a password beside it, or secret.")
         if broker.type == "rabbitmq" and login.password and not login.username:

@@ -149,7 +149,7 @@ def _check_source_broker(source: Source, broker: Broker, path: str, problems: Pr
             problems.warn(
                 path,
                 f"Deployment {source.deployment} has {name} of another broker. Workers and scaler take that of "
-                f"{broker.path}; whoever sends tasks must send them there too.",
+                f"{broker.path}; the processes that send tasks must use it too.",
             )
         else:
             problems.add(

@@ -74,7 +74,7 @@ def without_secrets(value: Any, masks_env: bool = True) -> Any:
 def _masked(key: str, value: Any, masks_env: bool) -> Any:
     if key == "env":
         return _env_masked(value, masks_env)
-    near = difflib.get_close_matches(key.lower(), _SECRET_KEYS, n=1, cutoff=0.8)
+    near = len(key) < 20 and difflib.get_close_matches(key.lower(), _SECRET_KEYS, n=1, cutoff=0.8)
     if key == "secret_env" and isinstance(value, Mapping):
         return {text_of(name): _marker(item) for name, item in value.items()}
     if value is None or key in _NAMES_ONLY:

@@ -173,7 +173,7 @@ def read_variant(reader: Reader, written: Written) -> Variant:
     if variant.adopted and variant.scaling.in_flight and reader.inventory.routing_delivery != "tutor_plugin":
         reader.problems.add(
             variant.path_of("in_flight"),
-            f"{variant.title} is adopted, so its key must stand in settings that Tutor renders: write "
+            f"{variant.title} is adopted, so its key must be in the settings that Tutor renders: write "
             f"{PREFIX}routing_delivery: tutor_plugin, or leave in_flight out, which keeps one pod.",
         )
     return variant

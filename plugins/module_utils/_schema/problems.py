@@ -145,6 +145,9 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+_LONGEST_NAME = 200
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """A half sentence that leads from a mistyped name to the right one.
 
@@ -161,6 +164,9 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """What people mean by a name, or else the known one that is most like it; empty if none is."""
+    # Nothing is called so, and to compare a long text with all names takes long.
+    if len(name) > _LONGEST_NAME:
+        return ""
     candidates = sorted(set(known))
     meant = next((found for found in _SYNONYMS.get(_snake_case(name), ()) if found in candidates), None)
     near = [meant] if meant else difflib.get_close_matches(name.lower(), candidates, n=1, cutoff=0.6)

@@ -77,4 +77,4 @@ def secret_references(words: Iterable[str], container: Mapping[str, Any]) -> Ite
 
 def _wanted(entry: Mapping[str, Any]) -> list[str]:
     value = entry.get("value")
-    return references(value) if isinstance(value, str) else []
+    return list(dict.fromkeys(references(value))) if isinstance(value, str) else []

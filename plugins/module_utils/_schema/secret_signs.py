@@ -39,7 +39,7 @@ _SECRET_KEY = re.compile(
 )
 
 #: What may come after the word that tells: C(API_KEY_2), C(SECRET_KEY_BASE), C(TOKEN_OLD).
-_TAIL = r"(?:_?[0-9]+|_(?:BASE|BASE64|B64|OLD|NEW|NEXT|PREVIOUS|FALLBACKS?|PRIMARY|SECONDARY))*$"
+_TAIL = r"(?:_?[0-9]+(?![0-9])|_(?:BASE|BASE64|B64|OLD|NEW|NEXT|PREVIOUS|FALLBACKS?|PRIMARY|SECONDARY))*$"
 #: What a key must be of, to be one that nobody may read.
 _KEY_OF = (
     "ACCESS|ACCOUNT|ADMIN|API|APP|AES|AUTH|COOKIE|CRYPTO|DECRYPTION|DEPLOY|ENCRYPT|ENCRYPTION|FERNET|GPG|HMAC|INGEST"
@@ -48,7 +48,7 @@ _KEY_OF = (
 )
 #: Endings of names of environment variables that hold a secret. Their values may be numbers, too.
 _SECRET_VARIABLE = re.compile(
-    r"(?:PASSWORDS?|PASSWD|PASSPHRASE|PASSCODE|(?:^|_|DB|PG)PASS|(?<!OLD)(?<!^)PWD|SECRETS?|(?:^|_)CREDENTIALS?|(?:^|_)CREDS"
+    r"(?:PASSWORDS?|PASSWD|PASSPHRASE|PASSCODE|(?:^|_|DB|PG)PASS|(?:^|_)PW|(?<!OLD)(?<!^)PWD|SECRETS?|(?:^|_)CREDENTIALS?|(?:^|_)CREDS"
     rf"|(?:^|_)(?:{_KEY_OF})_?KEYS?|(?:^|_)(?:SALT|PEPPER)|ERLANG_COOKIE"
     r"|(?:BASIC|DOCKER|HTTP|MQTT|NPM|PROXY|REDIS|REDISCLI|REGISTRY|SMTP)_?AUTH)" + _TAIL
 )
@@ -64,10 +64,17 @@ _RANDOM = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])[A-Za-z0-9+/=_-]{20,}")
 
 #: Texts that hold a secret whatever their name.
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+#: Beginnings by which the services that issue tokens, and those who scan for leaked ones, know them.
+_KNOWN_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9_-])(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{40}|glpat-[\w-]{20}|xox[abeoprs]-[0-9A-Za-z-]{10}"
+    r"|(?:sk|rk)_(?:live|test)_[0-9A-Za-z]{16}|AKIA[0-9A-Z]{16}(?![0-9A-Z])|AIza[\w-]{35}|SG\.[\w-]{16,64}\.[\w-]{16}"
+    r"|eyJ[\w-]{8,4000}\.eyJ[\w-]{8}|https://hooks\.slack\.com/services/T)"
+)
 _PASSWORD_IN_TEXT = re.compile(
     rf"(?:^|[\s;&?,])(?:password|passwd|pwd|accountkey|sharedaccesskey)\s*=\s*(?!{_REFERENCES}(?:$|[\s;&,]))[^\s;&,]+",
     re.IGNORECASE,
 )
+_SIGNS = (_PRIVATE_KEY, _PASSWORD_IN_TEXT, _KNOWN_TOKEN)
 
 #: Values that are no secret whatever their name: switches, and paths of files.
 _SWITCH = re.compile(r"(?:true|false|yes|no|on|off|[01])?", re.IGNORECASE)
@@ -88,7 +95,11 @@ _KEY_BLOCK = re.compile(
 _WORD_OF_API = (
     r"(?!\s*(?:Required|Invalid|Forbidden|Unsupported|Duplicate|Not found|Too (?:long|many)|Internal error)\b)"
 )
-_ASSIGNED = re.compile(rf"([A-Za-z_][\w.-]*)([\"']?\s*[=:]\s*){_WORD_OF_API}(\"[^\"]*\"|'[^']*'|[^\s,;&}})\]]+)")
+#: A name begins where a word does, and is looked at once, so that the time grows with the text.
+_ASSIGNED = re.compile(rf"(?<![\w.-])([\w.-]+)[\"']?\s*[=:]\s*{_WORD_OF_API}")
+_ASSIGNED_VALUE = re.compile(r"\"[^\"]*\"|'[^']*'|[^\s,;&})\]]+")
+#: Letters of a value by which it is judged, and of the end of a name.
+_ENOUGH = 200
 _LOGIN_HEADER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+", re.IGNORECASE)
 
 
@@ -144,7 +155,7 @@ def looks_secret(name: str, value: Any) -> bool:
 
 def holds_secret(text: str) -> bool:
     """Whether a text holds a secret whatever its name: a password in a URL or in a list of options, a private key."""
-    return bool(has_url_with_password(text) or _PRIVATE_KEY.search(text) or _PASSWORD_IN_TEXT.search(text))
+    return bool(has_url_with_password(text) or any(sign.search(text) for sign in _SIGNS))
 
 
 def plain_secret(name: str, key: str) -> str:
@@ -185,11 +196,23 @@ def without_secret_values(text: str) -> str:
     parts, position = [], 0
     # What follows a name may be another name with its value, so the search goes on behind the sign.
     while match := _ASSIGNED.search(found, position):
-        name, _sign, value = match.groups()
-        secret = names_secret(name) or variable_names_secret(name) or looks_secret(name, value.strip("\"'"))
-        parts.append(found[position : match.start(3)] + (MASK if secret else ""))
-        position = match.end(3) if secret else match.start(3)
+        start, name = match.end(), match[1].lstrip("-.0123456789")
+        end = start
+        if _tells_secret(name, found[start : start + _ENOUGH]):
+            value = _ASSIGNED_VALUE.match(found, start)
+            end = value.end() if value else start
+        parts.append(found[position:start] + (MASK if end > start else ""))
+        position = end
     return "".join([*parts, found[position:]])
+
+
+def _tells_secret(name: str, rest: str) -> bool:
+    value = _ASSIGNED_VALUE.match(rest)
+    return (
+        names_secret(name)
+        or variable_names_secret(name)
+        or (value is not None and looks_secret(name, value[0].strip("\"'")))
+    )
 
 
 def _is_named(name: str, text: str) -> bool:
@@ -208,7 +231,8 @@ def _is_harmless(text: str) -> bool:
 
 def _split(name: str) -> str:
     """camelCase as words with lines between them."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    # Endings decide.
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name[-_ENOUGH:])
 
 
 def _plain(name: str) -> str:

@@ -337,7 +337,7 @@ def test_what_is_still_adopted_is_not_given_back() -> None:
 def test_an_adoption_that_nobody_has_looked_at_is_told() -> None:
     fleet = fleet_of(**VARIABLES)
     (warning,) = unseen_adoptions(fleet, NOTHING)
-    assert warning.startswith("variant default of service billing adopts Deployment lms-worker, which was")
+    assert warning.startswith("variant default of service billing adopts Deployment lms-worker, which could")
     assert "celery_workers_tutor_root" in warning
     assert unseen_adoptions(fleet, seen(deployment())) == []
     assert unseen_adoptions(RELEASED, NOTHING) == []
@@ -371,7 +371,7 @@ def test_nothing_is_cut_where_no_pod_is_replaced_too_early(raw: Manifest) -> Non
     [
         (("a", "b"), "", "run 2 tasks (a, b)"),
         (("a", "a", "b", "c", "d"), "", "run 5 tasks (a, b, c and others)"),
-        (None, "no pod is ready", "may run tasks (not found out: no pod is ready)"),
+        (None, "no pod is ready", "may run tasks (unknown: no pod is ready)"),
     ],
 )
 def test_a_cut_says_what_runs_and_which_ways_on_there_are(

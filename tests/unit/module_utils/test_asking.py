@@ -74,7 +74,7 @@ def test_what_cannot_be_found_out_counts_as_held(
     monkeypatch: pytest.MonkeyPatch, output: str, errors: str, said: str
 ) -> None:
     let_pods_say(monkeypatch, lambda _pod, _question: (output, errors))
-    assert f"may hold messages (not found out: {said})" in risk(OFF, ON, "stop").problems[0]
+    assert f"may hold messages (unknown: {said})" in risk(OFF, ON, "stop").problems[0]
 
 
 def test_a_pod_into_which_nobody_may_run_a_command_counts_as_holding_messages(
@@ -89,7 +89,7 @@ def test_a_pod_into_which_nobody_may_run_a_command_counts_as_holding_messages(
 
 def test_where_no_pod_is_ready_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     let_pods_say(monkeypatch, answering(held=0))
-    assert "not found out: no pod is ready" in risk(OFF, ON, "stop", pods=False).problems[0]
+    assert "unknown: no pod is ready" in risk(OFF, ON, "stop", pods=False).problems[0]
 
 
 @pytest.mark.parametrize(("policy", "kind"), [("stop", "problems"), ("drain", "warnings")])
@@ -177,9 +177,9 @@ def test_who_drains_or_accepts_is_not_asked_about_adopted_pods(monkeypatch: pyte
 def test_adopted_pods_that_cannot_be_asked_count_as_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     let_pods_say(monkeypatch, lambda _pod, _question: ("", "Traceback\nOSError: no route\n"))
     (problem,) = cut("stop", pod_of(THEIRS)).problems
-    assert "may run tasks (not found out: billing-worker-1 gave no answer (OSError: no route)" in problem
+    assert "may run tasks (unknown: billing-worker-1 gave no answer (OSError: no route)" in problem
     (problem,) = cut("stop", pod_of(THEIRS, ready=False)).problems
-    assert "not found out: no pod is ready" in problem
+    assert "unknown: no pod is ready" in problem
 
 
 def test_a_deployment_without_pods_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({**SENTINEL, "consumer_timeout": 5}, "consumer_timeout", "consumer_timeout belongs to rabbitmq"),
     ({"type": "redis-sentinel", "master_name": "main"}, "hosts", "name the sentinels"),
     ({"type": "redis-sentinel", "hosts": ["a"]}, "master_name", "name the master as the sentinels know it"),
-    ({**SENTINEL, "host": "redis"}, "host", "the sentinels stand under hosts"),
+    ({**SENTINEL, "host": "redis"}, "host", "sentinels belong under hosts"),
     ({"type": "redis-sentinel", "master_name": "main", "host": "redis"}, "host", "write hosts: [redis] instead."),
     ({"type": "sqs"}, "region", "name the region of the queues"),
     ({**SQS, "host": "x"}, "host", "SQS is found by its region"),
@@ -620,7 +620,7 @@ def test_an_endpoint_that_one_of_both_would_not_take_is_refused(endpoint: str) -
         (
             SENTINEL,
             "ping",
-            "the name of the sentinels' master cannot stand in it. Write probe: heartbeat, exec or none.",
+            "the name of the sentinels' master cannot be part of it. Write probe: heartbeat, exec or none.",
         ),
         ({**SQS, "pod_identity": True}, "ping", "SQS has no remote control. Write probe: exec with a command"),
         (
@@ -628,7 +628,11 @@ def test_an_endpoint_that_one_of_both_would_not_take_is_refused(endpoint: str) -
             "ping",
             "no certificates for RabbitMQ over TLS. Write probe: heartbeat, exec or no",
         ),
-        ({"host": "redis", "global_keyprefix": "x"}, "ping", "global_keyprefix cannot stand in it. Write probe: heart"),
+        (
+            {"host": "redis", "global_keyprefix": "x"},
+            "ping",
+            "global_keyprefix cannot be part of it. Write probe: heart",
+        ),
         ({**SQS, "pod_identity": True}, "heartbeat", "SQS has no events. Write probe: exec with a command"),
     ],
 )

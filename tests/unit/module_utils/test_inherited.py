@@ -337,7 +337,7 @@ def test_a_deployment_that_is_left_alone_counts_as_a_consumer() -> None:
     assert set(named(fleet, "lms").queues) == {f"edx.lms.core.{name}" for name in ("default", "high", "high_mem")}
     narrow = deployment(words=["celery", "worker", "-Qedx.lms.core.default"])
     found = problems_of(preset="openedx", config=config, observed=seen(narrow, TUTOR[1]))
-    assert [text for text in found if "nobody consumes the queue 'edx.lms.core.high'" in text]
+    assert [text for text in found if "no variant consumes the queue 'edx.lms.core.high'" in text]
 
 
 def test_without_queues_on_its_command_line_it_serves_what_the_app_knows() -> None:

@@ -169,7 +169,7 @@ def test_a_first_run_changes_no_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "said"), [(3, "hold 3 messages"), (None, "may hold messages (not found out: no pod is ready)")]
+    ("held", "said"), [(3, "hold 3 messages"), (None, "may hold messages (unknown: no pod is ready)")]
 )
 def test_a_run_that_stops_says_what_is_held_where_and_which_ways_on_there_are(held: int | None, said: str) -> None:
     text = refusal(change_of(fleet_with(SCALED), fleet_with()), held, "no pod is ready")

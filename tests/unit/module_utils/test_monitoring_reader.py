@@ -45,7 +45,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"oauth": OAUTH, "secret": {"name": "login"}},
-        f"{FLOWER}.oauth.client_secret: it stands here and secret names an existing Secret; write one of them.",
+        f"{FLOWER}.oauth.client_secret: it is set here, and secret names an existing Secret; write one of them.",
     ),
     (
         {"oauth": OAUTH, "password": True},
@@ -575,7 +575,9 @@ def test_who_may_enter_is_written_as_flower_itself_takes_it(allow: str) -> None:
 
 def test_an_ingress_without_tls_is_a_warning_and_with_tls_is_none() -> None:
     plain = fleet_of(**watched("flower", flower={"ingress": {"host": "flower.example.org", "tls": False}}))
-    assert plain.warnings == (f"{FLOWER}.ingress.tls: without TLS everybody on the way reads Flower's password.",)
+    assert plain.warnings == (
+        f"{FLOWER}.ingress.tls: without TLS anyone on the network path can read Flower's password.",
+    )
     assert fleet_of(**watched("flower", flower=INGRESS)).warnings == ()
 
 

@@ -212,3 +212,31 @@ def test_a_removal_of_several_fleets_names_them_all_until_it_is_confirmed(confir
 )
 def test_a_removal_that_was_asked_for_goes_on(places: list[Place], confirmed: Any, limit: str) -> None:
     assert unconfirmed_removal(places, confirmed, limit) == ""
+
+
+@pytest.mark.parametrize(
+    "server",
+    ["https://ONE.example.org", "https://one.example.org:443/", "https://one.example.org.:443"],
+)
+def test_one_api_server_under_other_spellings_is_one_cluster(server: str) -> None:
+    def cluster(url: str) -> tuple[str, ...]:
+        return cluster_of(kubeconfig(url, "ca"), "", {}, lambda path: None)
+
+    assert cluster(server) == cluster("https://one.example.org")
+    assert cluster("https://one.example.org:6443") != cluster(server)
+
+
+@pytest.mark.parametrize(("server", "found"), [("https://one.example.org", 1), ("https://127.0.0.1:6443", 0)])
+def test_a_kubeconfig_without_its_authority_leads_to_the_same_server(server: str, found: int) -> None:
+    given = [kubeconfig(server, "ca"), kubeconfig(server)]
+    places = [
+        Place(host, "shop", "shop", cluster_of(content, "", {}, lambda path: None))
+        for host, content in zip(("north", "south"), given, strict=True)
+    ]
+    assert len(collisions(places, ["north"], nothing)) == found
+
+
+def test_private_addresses_of_two_authorities_are_two_clusters() -> None:
+    clusters = [cluster_of(kubeconfig("https://10.0.0.1:6443", name), "", {}, lambda path: None) for name in "ab"]
+    places = [Place(host, "shop", "shop", one) for host, one in zip(("north", "south"), clusters, strict=True)]
+    assert collisions(places, ["north"], nothing) == []

@@ -75,9 +75,9 @@ def test_where_the_app_names_the_broker_only_the_probe_is_told_of_it() -> None:
 
 def test_the_users_own_entry_wins_over_ours_and_stands_there_once() -> None:
     broker = {"type": "sqs", "region": "eu-central-1", "pod_identity": True}
-    container = container_with({"env": {"AWS_DEFAULT_REGION": "eu-west-1"}}, broker=broker)
+    container = container_with({"env": {"AWS_DEFAULT_REGION": "eu-central-1"}}, broker=broker)
     assert [entry for entry in container["env"] if entry["name"] == "AWS_DEFAULT_REGION"] == [
-        {"name": "AWS_DEFAULT_REGION", "value": "eu-west-1"}
+        {"name": "AWS_DEFAULT_REGION", "value": "eu-central-1"}
     ]
 
 

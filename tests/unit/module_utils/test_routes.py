@@ -60,7 +60,7 @@ def test_a_queue_that_a_recommended_route_names_needs_a_consumer() -> None:
     services = {"lms": {"image": "x:1", "known_queues": ["edx.lms.core.default"]}, "cms": {"image": "x:1"}}
     found = problems_of(preset="openedx", services=services, config=config, openedx_routing="recommended")
     assert [text.partition(":")[0] for text in found] == ["celery_workers_openedx_routing"]
-    assert "nobody consumes the queue 'edx.lms.core.high_mem'" in found[0]
+    assert "no variant consumes the queue 'edx.lms.core.high_mem'" in found[0]
 
 
 def test_the_path_of_a_written_route_counts_where_both_name_a_queue() -> None:

@@ -72,7 +72,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("sidecars", {"sidecars": [{"name": "worker", "image": "x"}]}, "the container name 'worker' is taken"),
     ("sidecars", {"sidecars": [{"name": "x"}]}, "the container 'x' has no image."),
-    ("env", {"env": {"A": "1"}, "secret_env": {"A": True}}, "A stands in env and in secret_env; write it once."),
+    ("env", {"env": {"A": "1"}, "secret_env": {"A": True}}, "A is in env and in secret_env; write it once."),
     ("labels", {"labels": {"celery.queueops.io/fleet": "x"}}, "labels of celery.queueops.io/ are ours"),
     ("pod_labels", {"pod_labels": {"celery.queueops.io/variant": "x"}}, "labels of celery.queueops.io/ are ours"),
     ("pdb", {"replicas": 2, "pdb": {"min_available": 1, "max_unavailable": 1}}, ""),
@@ -100,7 +100,7 @@ _ENABLE = "celery_workers_config.billing.default.enable_keda"
         (
             {"type": "sqs", "region": "eu-central-1"},
             "celery_workers_broker",
-            "needs to be let into SQS: set pod_identity: true",
+            "needs access to SQS: set pod_identity: true",
         ),
         (
             {"type": "rabbitmq", "host": "rabbit", "tls": {"ca_secret": "ca"}},
@@ -238,7 +238,7 @@ def test_two_variants_of_one_service_on_one_queue_are_refused_because_both_count
 )
 def test_a_queue_that_is_known_or_routed_and_that_nobody_consumes_is_refused(variables: dict[str, Any]) -> None:
     (problem,) = problems_of(**variables)
-    assert "nobody consumes the queue 'reports', so its tasks would wait for ever" in problem
+    assert "no variant consumes the queue 'reports', so its tasks would wait forever" in problem
     variables["config"]["billing"] = {"default": {}, "reports": {}}
     assert len(fleet_of(**variables).variants) == 2
 
@@ -246,7 +246,7 @@ def test_a_queue_that_is_known_or_routed_and_that_nobody_consumes_is_refused(var
 def test_a_known_queue_whose_variant_is_switched_off_is_refused() -> None:
     variables = one_variant({}, {"known_queues": ["high"]})
     variables["config"]["billing"]["high"] = {"enabled": False}
-    assert "nobody consumes the queue 'high'" in problems_of(**variables)[0]
+    assert "no variant consumes the queue 'high'" in problems_of(**variables)[0]
 
 
 @pytest.mark.parametrize(
@@ -400,3 +400,9 @@ def test_quorum_queues_before_celery_5_5_are_one_problem_for_all_variants() -> N
     )
     assert problem.startswith("celery_workers_celery_version: variant a of service billing and variant b")
     assert "needs Celery 5.5, and 5.4 is installed" in problem
+
+
+@pytest.mark.parametrize("amount", ["0", 0, "0m"])
+def test_an_hpa_does_not_measure_against_a_request_of_nothing(amount: Any) -> None:
+    (problem,) = problems_with({"scaler": "hpa", "resources": {"requests": {"cpu": amount}}})
+    assert "cpu of variant default of service billing is measured against its request" in problem

@@ -816,7 +816,7 @@ def test_in_flight_tracking_without_idempotent_tasks_is_refused_and_cannot_be_ac
     problems, _warnings = said_of(one_variant({**SCALED, "in_flight": True}))
     assert problems == [
         "celery_workers_config.billing.default.in_flight: in_flight needs late acknowledgement, after which a task may "
-        f"run twice; set idempotent: true for {WHO} if every task bears that."
+        f"run twice; set idempotent: true for {WHO} if that is safe for every task."
     ]
 
 

@@ -19,7 +19,7 @@ SECRET_NAMES = [
     "SIGNING_KEY", "ENCRYPTION_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY", "NEW_RELIC_LICENSE_KEY", "JWT_KEY",
     "GITHUB_TOKEN", "authToken", "API_TOKEN_2", "SLACK_TOKENS", "CLIENT_SECRET", "OAUTH_CLIENT_SECRET_OLD",
     "APP_CREDENTIALS", "HASH_SALT", "REDISCLI_AUTH", "FLOWER_BASIC_AUTH", "ERLANG_COOKIE", "ADMIN_PASSWORDS",
-    "vault_password",
+    "vault_password", "DB_PW", "LDAP_BIND_PW",
 ]  # fmt: skip
 OTHER_NAMES = [
     "PUBLIC_KEY_PATH", "DB_PASSWORD_FILE", "PRIVATE_KEY_PATH", "JWT_PUBLIC_KEY", "KEYSPACE", "MONKEY",
@@ -134,3 +134,37 @@ def test_what_looks_like_a_secret_is_taken_out_of_a_log(text: str) -> None:
 )
 def test_the_rest_of_a_log_stays_as_it_is(text: str) -> None:
     assert without_secret_values(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ghp_" + "a1" * 18,
+        "glpat-" + "a1" * 10,
+        "xoxb-1234567890-abc",
+        "sk_" + "live_" + "a1" * 8,
+        "AKIA" + "A1" * 8,
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.x",
+        "https://hooks.slack.com/services/T0/B0/x",
+    ],
+)
+def test_a_token_that_is_known_by_its_beginning_is_a_secret_whatever_its_name(text: str) -> None:
+    assert looks_secret("VALUE", text)
+    assert looks_secret("OPTIONS", f"first,{text}")
+
+
+@pytest.mark.parametrize("text", ["risk_live_abcdefghijklmnop", "AKIA", "eyJ", "SG.eu", "https://hooks.slack.com/docs"])
+def test_a_text_that_only_begins_like_a_token_is_none(text: str) -> None:
+    assert not looks_secret("VALUE", text)
+
+
+@pytest.mark.parametrize(
+    "text", ["--password=hunter2", "1.password=hunter2", 'x: {"spec.token": "hunter2"}', "PGPASSWORD = hunter2"]
+)
+def test_a_value_behind_a_name_of_a_secret_is_hidden_in_a_text(text: str) -> None:
+    assert "hunter2" not in without_secret_values(text)
+
+
+def test_what_the_api_says_of_a_field_is_shown() -> None:
+    said = "spec.automountServiceAccountToken: Invalid value; spec.imagePullSecrets: Required value"
+    assert without_secret_values(said) == said

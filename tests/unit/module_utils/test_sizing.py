@@ -73,7 +73,7 @@ DERIVED: list[tuple[str, dict[str, Any], Any, str, Any]] = [
         "pod_annotations",
         {"longest_task_seconds": 571},
         SAFE,
-        "pod_annotations: longest_task_seconds 571: no node goes under its task",
+        "pod_annotations: longest_task_seconds 571: prevents node eviction during the task",
         {"karpenter.sh/do-not-disrupt": "false", "cluster-autoscaler.kubernetes.io/safe-to-evict": "true"},
     ),
     (

@@ -633,12 +633,12 @@ def test_a_formula_of_the_language_is_taken(formula: str) -> None:
         ("max([waiting, running)]", "the ')' at character 22 closes nothing"),
         ("maxx(waiting, running)", "no function 'maxx'; did you mean 'max'?"),
         ("waiting @ running", "no '@' (character 9)"),
-        ("waiting running", "'running' at character 9 stands where an operator belongs"),
-        ("waiting + * running", "'*' at character 11 stands where a value belongs"),
+        ("waiting running", "'running' at character 9 is where an operator belongs"),
+        ("waiting + * running", "'*' at character 11 is where a value belongs"),
         ("waiting 2", "where an operator belongs"),
-        ("(waiting) (running)", "'(' at character 11 stands where an operator belongs"),
+        ("(waiting) (running)", "'(' at character 11 is where an operator belongs"),
         ("waiting + running +", "the formula ends after '+'"),
-        ("max(waiting, running +)", "')' at character 23 stands where a value belongs"),
+        ("max(waiting, running +)", "')' at character 23 is where a value belongs"),
     ],
 )
 def test_a_formula_that_keda_could_not_compile_is_found(formula: str, words: str) -> None:

@@ -68,7 +68,7 @@ def test_every_problem_comes_in_one_message() -> None:
 
 def test_a_warning_is_given_once() -> None:
     options = {**FLEET, "flower": {"ingress": {"host": "flower.example", "tls": False}}}
-    warnings = [text for text in run("fleet_specs", **options)["warnings"] if "without TLS everybody" in str(text)]
+    warnings = [text for text in run("fleet_specs", **options)["warnings"] if "without TLS anyone" in str(text)]
     assert len(warnings) == 1
 
 

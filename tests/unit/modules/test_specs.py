@@ -96,7 +96,7 @@ ADOPTING: dict[str, Any] = {**FLEET, "config": {"billing": {"default": {**SCALED
 def test_an_adoption_that_nobody_has_looked_at_is_a_warning() -> None:
     result = run("worker_specs", **ADOPTING)
     assert result["adoptions"] == []
-    assert "adopts Deployment billing-worker, which was not looked at" in str(result["warnings"])
+    assert "adopts Deployment billing-worker, which could not be read" in str(result["warnings"])
 
 
 def test_a_deployment_that_was_looked_at_gets_its_patch_and_no_other_worker() -> None:
