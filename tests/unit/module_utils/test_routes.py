@@ -74,7 +74,7 @@ def test_the_path_of_a_written_route_counts_where_both_name_a_queue() -> None:
         openedx_routing="recommended",
         explicit_queues=written,
     )
-    assert found[0].startswith("celery_workers_explicit_queues.lms.site.tasks.report: nobody consumes")
+    assert found[0].startswith("celery_workers_explicit_queues.lms.site.tasks.report: no variant consumes")
 
 
 def test_a_route_whose_messages_would_be_lost_is_a_problem_where_it_is_written() -> None:
