@@ -290,7 +290,7 @@ CASES = [
     Case(
         "disable-prefetch",
         {"disable_prefetch": True, "acks_late": True},
-        ("on Redis alone and ignores this", "whose broker is of type rabbitmq", "Leave disable_prefetch out."),
+        ("on Redis only and ignores this", "whose broker is of type rabbitmq", "Leave disable_prefetch out."),
         {"disable_prefetch": False},
         "default.disable_prefetch",
         refused=False,
