@@ -165,6 +165,9 @@ def left_behind(
         return left
     deployments = {item["metadata"]["name"]: item for item in fleet_deployments(cluster, fleet.name)}
     pods = fleet_pods(cluster, fleet.name, deployments.values())
+    idle = [item for item in unsure if _never_was_up(deployments.get(item.deployment) or {})]
+    left.notes += [_never(item, "its workers have never been up") for item in idle]
+    unsure = [item for item in unsure if item not in idle]
     for service in dict.fromkeys(item.service for item in unsure):
         own = [item for item in unsure if item.service == service]
         others = _of_service(service, deployments)
@@ -172,6 +175,19 @@ def left_behind(
         for item in own:
             _settle(left, item, answer, others, move_to)
     return left
+
+
+def _never_was_up(live: Object) -> bool:
+    """Whether no rollout of a Deployment has ever come to its end, so that its workers have taken nothing yet."""
+    status, notes = live.get("status") or {}, (live.get("metadata") or {}).get("annotations") or {}
+    reasons = {one.get("type"): one.get("reason") for one in status.get("conditions") or []}
+    return (
+        bool(reasons)
+        and notes.get("deployment.kubernetes.io/revision", "1") == "1"
+        and reasons.get("Progressing") != "NewReplicaSetAvailable"
+        and not status.get("availableReplicas")
+        and not status.get("readyReplicas")
+    )
 
 
 def _is_known_empty(item: Leaving, observed: Observed, live: Mapping[tuple[str, str], Object]) -> bool:
@@ -235,6 +251,9 @@ def _ask_one(
 
 
 def _settle(left: Left, item: Leaving, answer: Answer, others: tuple[str, ...], move_to: str) -> None:
+    if answer.by_queue is None and answer.running == ():
+        left.notes.append(_never(item, "there is no Celery in its image"))
+        return
     if answer.by_queue is None:
         left.problems.append(_unknown(item, answer.error))
         return
@@ -300,10 +319,17 @@ def _queues(queues: tuple[str, ...]) -> str:
     return "it" if len(queues) == 1 else "these queues"
 
 
+def _named(item: Leaving) -> str:
+    return f"queue {item.queues[0]}" if len(item.queues) == 1 else f"the queues {', '.join(item.queues)}"
+
+
+def _never(item: Leaving, why: str) -> str:
+    return f"{item.title}: {why}, so {_named(item)} lost no consumer; what waits there is not known, and stays."
+
+
 def _unknown(item: Leaving, error: str) -> str:
-    named = f"queue {item.queues[0]}" if len(item.queues) == 1 else f"the queues {', '.join(item.queues)}"
     return (
-        f"{item.title}: how many messages wait in {named} is not known ({error}), and {item.what} Deployment "
+        f"{item.title}: how many messages wait in {_named(item)} is not known ({error}), and {item.what} Deployment "
         f"{item.deployment}, after which no worker consumes {_queues(item.queues)}. Start a pod that can be asked, for "
         f"example with kubectl scale deployment {item.deployment} --replicas 1, and run again; or run with "
         "celery_workers_key_change: accept, which leaves behind whatever is there."

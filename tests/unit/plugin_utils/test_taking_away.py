@@ -273,6 +273,42 @@ def test_what_cannot_be_asked_stops_the_run_which_says_how_to_go_on(site: Site) 
     assert site.has_low
 
 
+#: Conditions and numbers of a Deployment that has not come up yet, and of one that has been up before.
+NEVER_UP = {
+    "conditions": [{"type": "Available", "status": "False"}, {"type": "Progressing", "reason": "ReplicaSetUpdated"}]
+}
+DOWN_NOW = {
+    "conditions": [
+        {"type": "Available", "status": "False"},
+        {"type": "Progressing", "reason": "NewReplicaSetAvailable"},
+    ]
+}
+
+
+@pytest.mark.parametrize(("status", "goes"), [(NEVER_UP, True), (DOWN_NOW, False)])
+def test_workers_that_have_never_been_up_may_go(site: Site, status: Object, goes: bool) -> None:
+    site.start_pods()
+    for name in ("lms-worker", LOW):
+        site.cluster.objects["Deployment", name]["status"] = status
+    for key in [key for key in site.cluster.objects if key[0] == "Pod"]:
+        del site.cluster.objects[key]
+    found = site.deploy(state="absent")
+    assert site.has_low is not goes
+    if goes:
+        assert "lms/low: its workers have never been up, so queue lms.low lost no consumer" in str(done(found)["notes"])
+    else:
+        assert "how many messages wait in queue lms.low is not known" in refused(found)
+
+
+def test_a_container_without_celery_was_no_consumer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_celery(_pod: str, _question: dict[str, Any]) -> tuple[str, str]:
+        return f'{MARK}{{"running": [], "error": "there is no Python"}}\n', ""
+
+    let_pods_say(monkeypatch, without_celery)
+    assert "there is no Celery in its image" in str(done(site.deploy(state="absent"))["notes"])
+    assert not site.has_low
+
+
 def test_a_pod_of_the_same_service_can_be_asked_instead(site: Site) -> None:
     site.waiting = {"lms.low": 2}
     site.cluster.scale(LOW, 0)
