@@ -357,7 +357,7 @@ def main(question: dict[str, Any]) -> None:
     except (Exception, SystemExit) as error:  # whatever an app does while it is imported
         text = str(error).split("\n", maxsplit=1)[0].split("://", maxsplit=1)[0]
         answer["error"] = f"{type(error).__name__}: {text[:200]}"
-    print(MARK + json.dumps(answer, default=str))
+    sys.stdout.write(MARK + json.dumps(answer, default=str) + "\n")
 
 
 if __name__ == "__main__":

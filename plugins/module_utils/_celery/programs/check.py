@@ -36,14 +36,14 @@ def main(limit: str, *addresses: str) -> int:
     if pathlib.Path(f"{BEAT_FILE}-leaving").exists():
         return 0
     if not beat.exists():
-        print("the worker is not ready yet")
+        sys.stdout.write("the worker is not ready yet\n")
         return 1
     age = time.time() - beat.stat().st_mtime
     if age <= float(limit) or (addresses and not any(answers(address) for address in addresses)):
         return 0
-    print(f"the last heartbeat is {age:.0f} seconds old")
+    sys.stdout.write(f"the last heartbeat is {age:.0f} seconds old\n")
     return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    raise SystemExit(main(*sys.argv[1:]))

@@ -78,7 +78,7 @@ def main() -> None:
     enforce_settings()
     # The arguments begin with the word celery, which is the program's name.
     sys.argv = sys.argv[1:]
-    sys.exit(celery())
+    raise SystemExit(celery())
 
 
 if __name__ == "__main__":
