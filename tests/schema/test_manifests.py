@@ -386,6 +386,7 @@ def test_what_is_made_like_or_beside_a_deployment_of_somebody_else_is_what_a_ser
 
 
 POD_KEYS: dict[str, Any] = {
+    "accept_risks": ["version"],
     "image": "registry.example/watch:1",
     "image_pull_policy": "IfNotPresent",
     "image_pull_secrets": ["registry"],
