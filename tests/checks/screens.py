@@ -137,7 +137,7 @@ def played(screen: Screen, folder: Path, kubeconfig: Path) -> str:
 
 def stable(text: str) -> str:
     """The output without times and paths of this machine."""
-    for path in {str(layout.TREE), str(layout.TREE.resolve())}:
+    for path in (str(layout.TREE), str(layout.TREE.resolve())):
         text = text.replace(path, "~/.ansible/collections")
     text = re.sub(r"up after \d+ s:", "up:", text)
     # The hash of a pod template changes with every release.

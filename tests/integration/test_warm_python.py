@@ -164,14 +164,14 @@ def test_a_run_reads_its_own_settings(tmp_path: Path, own: dict[str, str]) -> No
 
     command = program(tmp_path, SETTINGS)
     cold = read([sys.executable, *command])
-    for _ in range(2):  # each server once
+    for _round in range(2):  # each server once
         assert read(warm_command(command)) == cold
 
 
 @pytest.mark.parametrize("text", [SPOILS, RUNS_TWO], ids=["program", "module"])
 def test_a_run_sees_nothing_of_the_one_before(tmp_path: Path, text: str) -> None:
     command = program(tmp_path, text)
-    for _ in range(4):  # each server twice
+    for _round in range(4):  # each server twice
         done = subprocess.run(warm_command(command), cwd=tmp_path, capture_output=True, text=True, check=True)
         assert done.stdout.split() == []
 

@@ -10,9 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._check.risks import RULES
-from ansible_collections.queueops.celery.plugins.module_utils._schema import kubernetes as kubernetes
-from ansible_collections.queueops.celery.plugins.module_utils._schema import kubernetes_values
-from ansible_collections.queueops.celery.plugins.module_utils._schema import values as values
+from ansible_collections.queueops.celery.plugins.module_utils._schema import kubernetes, kubernetes_values, values
 from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import Section, key_of
 from ansible_collections.queueops.celery.plugins.module_utils._schema.kubernetes_rules import REQUIRED
 from ansible_collections.queueops.celery.plugins.module_utils._schema.kubernetes_types import TYPES
