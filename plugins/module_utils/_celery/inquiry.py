@@ -9,9 +9,9 @@ only the app knows its tasks. Nothing secret is in the answer.
 
 from __future__ import annotations
 
-import ast
 import inspect
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -119,15 +119,17 @@ _SHELL = (
 )
 
 
+#: Comments, and texts that are statements of their own, which are docstrings.
+_FOR_READERS = re.compile(r'^ *#.*\n|^ *"""(?:[^"]|"(?!""))*"""\n', re.MULTILINE)
+
+
 @cache
 def program() -> str:
-    """The program that answers, without comments and docstrings: it travels in the address of a request."""
-    tree = ast.parse(inspect.getsource(ask))
-    for node in ast.walk(tree):
-        documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
-        if isinstance(node, documented) and ast.get_docstring(node) is not None:
-            del node.body[0]
-    return ast.unparse(tree)
+    """The program that answers, without comments and docstrings: it travels in the address of a request.
+
+    Not by C(ast), which must not parse in several threads at once (CPython 3.11).
+    """
+    return _FOR_READERS.sub("", inspect.getsource(ask))
 
 
 def command_of(question: Question, python: Sequence[str] | None = None) -> list[str]:
