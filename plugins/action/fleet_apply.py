@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
-from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import TreeError, write_text
 from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, PLAN, VALIDATE, FleetRun
+from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder import HostFolder
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import VariableError, read_variables
 from ansible_collections.queueops.celery.plugins.plugin_utils._hosts import Hosts, play_of
 from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import KubernetesCore
@@ -125,7 +124,7 @@ class ActionModule(ActionBase):
         )
         if not found or not progress.is_over(found):
             return {"changed": False}
-        if not self._in_step() and not folder.is_first(str(self._task._uuid)):
+        if not self._in_step() and not folder.left.is_first(str(self._task._uuid)):
             return {"changed": False}
         reports = progress.all_reports(found)
         try:
@@ -151,7 +150,7 @@ class ActionModule(ActionBase):
             shows.whole(many_hosts(reports))
 
     def _folder(self) -> RunFolder:
-        return RunFolder(Path(constants.DEFAULT_LOCAL_TMP) / f"queueops-celery-{play_of(self)._uuid}")
+        return RunFolder(HostFolder.of(str(play_of(self)._uuid)))
 
     def _in_step(self) -> bool:
         """Whether all hosts have done a task before the first of them starts the next one."""

@@ -37,6 +37,32 @@ attributes:
       - The same input gives the same output, byte for byte.
 """
 
+    READS = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Reads only, so nothing is ever changed.
+  diff_mode:
+    support: N/A
+    details:
+      - Reads only, so nothing is ever changed.
+  idempotent:
+    support: full
+"""
+
+    CHANGES = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+"""
+
     CLUSTER = r"""
 options: {}
 attributes:

@@ -19,13 +19,7 @@ author:
   - queueops (@queueops)
 extends_documentation_fragment:
   - queueops.celery._attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - queueops.celery._attributes.changes
 options:
   only_verify:
     description: Ask the running workers what is in force, and do nothing else.

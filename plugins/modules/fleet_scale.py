@@ -21,13 +21,7 @@ author:
   - queueops (@queueops)
 extends_documentation_fragment:
   - queueops.celery._attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - queueops.celery._attributes.changes
 options:
   state:
     description:

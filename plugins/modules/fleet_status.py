@@ -19,20 +19,10 @@ author:
   - queueops (@queueops)
 extends_documentation_fragment:
   - queueops.celery._attributes
+  - queueops.celery._attributes.reads
   - queueops.celery._attributes.cluster
   - queueops.celery._fleet
   - kubernetes.core.k8s_auth_options
-attributes:
-  check_mode:
-    support: full
-    details:
-      - Reads only, so nothing is ever changed.
-  diff_mode:
-    support: N/A
-    details:
-      - Reads only, so nothing is ever changed.
-  idempotent:
-    support: full
 options:
   keda_namespace:
     description:
@@ -187,7 +177,6 @@ page:
   elements: str
 """
 
-from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.connection import (
@@ -197,7 +186,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.connectio
     merge_of,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import DirectCluster
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError, open_cluster
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
+    ClusterError,
+    open_cluster,
+    utc_now,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options
 from ansible_collections.queueops.celery.plugins.module_utils._status.data import as_data
 from ansible_collections.queueops.celery.plugins.module_utils._status.rendering import page
@@ -219,7 +212,7 @@ def main() -> None:
     """Entry point."""
     module = cluster_module(argument_spec())
     fleet = read_fleet(module, only_reads=True)
-    now = datetime.now(UTC).replace(microsecond=0)
+    now = utc_now()
     try:
         opened = open_cluster(lambda: client_of(module), fleet.namespace)
         found = look(

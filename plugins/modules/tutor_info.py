@@ -19,17 +19,7 @@ author:
   - queueops (@queueops)
 extends_documentation_fragment:
   - queueops.celery._attributes
-attributes:
-  check_mode:
-    support: full
-    details:
-      - Reads only, so nothing is ever changed.
-  diff_mode:
-    support: N/A
-    details:
-      - Reads only, so nothing is ever changed.
-  idempotent:
-    support: full
+  - queueops.celery._attributes.reads
 options:
   root:
     description: The Tutor project root, as C(tutor config printroot) prints it.

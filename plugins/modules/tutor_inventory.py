@@ -20,13 +20,7 @@ author:
   - queueops (@queueops)
 extends_documentation_fragment:
   - queueops.celery._attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - queueops.celery._attributes.changes
 options:
   root:
     description: The Tutor project root, as C(tutor config printroot) prints it.

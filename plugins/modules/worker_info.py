@@ -19,20 +19,10 @@ author:
   - queueops (@queueops)
 extends_documentation_fragment:
   - queueops.celery._attributes
+  - queueops.celery._attributes.reads
   - queueops.celery._attributes.cluster
   - queueops.celery._fleet
   - kubernetes.core.k8s_auth_options
-attributes:
-  check_mode:
-    support: full
-    details:
-      - Reads only, so nothing is ever changed.
-  diff_mode:
-    support: N/A
-    details:
-      - Reads only, so nothing is ever changed.
-  idempotent:
-    support: full
 options:
   create_namespace:
     description: Whether the namespace will be created, so that its absence is no problem.

@@ -94,16 +94,14 @@ class DayTwoRun(FleetRun):
             return None
 
     def _change(self, planner: _Planner) -> None:
-        variables = self.variables
+        variables, problems = self.variables, Problems()
         if variables.text("output") == "manifests":
-            problems = Problems()
             problems.add(
                 "celery_workers_output",
                 "manifests writes files, and this playbook changes what runs in a cluster. Write it into the inventory "
                 "(keys paused and min_replicas), or run it with -e celery_workers_output=cluster.",
             )
             problems.raise_any()
-        problems = Problems()
         fleet = parse_fleet(variables.inventory())
         chosen = select(fleet, variables.value("only"), problems)
         core = self.connect(variables.connection)

@@ -49,6 +49,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan.data import 
     Plan,
     Step,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._schema.counted import counted
 from ansible_collections.queueops.celery.plugins.module_utils._schema.secret_signs import without_values
 from ansible_collections.queueops.celery.plugins.module_utils.plan import filled_in
 from ansible_collections.queueops.celery.plugins.modules.worker_drain import said, tell
@@ -375,7 +376,7 @@ class Executor:
             return
         for move, answer in move_messages(self._open(), self.fleet.name, moves):
             queues, left = ", ".join(move.queues), sum((answer.by_queue or {}).values())
-            moved = f"Moved {answer.moved} {'message' if answer.moved == 1 else 'messages'} from {queues} to {move.to}"
+            moved = f"Moved {counted(answer.moved, 'message')} from {queues} to {move.to}"
             if answer.error or answer.by_queue is None or left:
                 why = answer.error or f"{left} are still there"
                 raise StepError(f"{moved}, and then it ended: {why}. Nothing was deleted that consumes {queues}.")

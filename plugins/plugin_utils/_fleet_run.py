@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import secrets_of, without_stale_keys
@@ -20,7 +20,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking im
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import Report, readable
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import CONTENTS, DirectCluster
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.leaving import Left, leavings, left_behind
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError, read_observed
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
+    ClusterError,
+    read_observed,
+    utc_now,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.names import FLEET_LABEL, FLOWER
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed
@@ -69,11 +73,6 @@ VALIDATE, PLAN, APPLY = "validate", "plan", "apply"
 #: What comes after a run, among the tables.
 _ADVICE = ("make_sure", "routing")
 _REFUSED = (InventoryError, VariableError, ClusterError, StepError, TreeError, TutorError)
-
-
-def utc_now() -> datetime:
-    """The time, in whole seconds."""
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 class FleetRun:
@@ -127,7 +126,7 @@ class FleetRun:
             word = "removes" if self.variables.text("state") == "absent" else "works on"
             text = (
                 f"this run {word} the whole fleet, and not only {', '.join(chosen)}. Leave it out; the playbooks "
-                "queueops.celery.pause and queueops.celery.resume read it."
+                "status, pause, resume and boost of queueops.celery read it."
             )
             raise InventoryError([Problem("celery_workers_only", text)])
 
@@ -207,11 +206,8 @@ class FleetRun:
         cluster: DirectCluster, fleet: Fleet, observed: Observed, wishes: Wishes, risk: AtRisk, removes: bool = False
     ) -> Left:
         """What waits in queues that the run leaves, of workers that are not in the way already."""
-        found = [
-            item
-            for item in leavings(fleet, observed, wishes.prunes, removes)
-            if not any(f"Deployment {item.deployment} " in text for text in risk.problems)
-        ]
+        every = leavings(fleet, observed, wishes.prunes, removes)
+        found = [item for item in every if item.deployment not in risk.refused]
         accepts = wishes.key_change == "accept"
         return left_behind(cluster, fleet, observed, found, cluster.live, accepts, wishes.move_to)
 

@@ -10,15 +10,14 @@ its report in the folder that Ansible keeps for the run and removes at its end, 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import LAST_LINES
+from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder import HostFolder
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import (
     WIDTH,
     fleet_table,
@@ -297,37 +296,22 @@ def as_json(reports: Sequence[HostReport]) -> str:
 class RunFolder:
     """Where the hosts of one play leave their reports.
 
-    :param path: in the folder that Ansible removes at the end of the run.
+    :param left: what they have left, in the folder that Ansible removes at the end of the run.
     """
 
-    path: Path
+    left: HostFolder
 
     def write(self, report: HostReport) -> None:
         """Leave a report, in place of an earlier one of that host."""
-        self.path.mkdir(mode=0o700, exist_ok=True)
-        # A host may have any name; a file may not.
-        target = self.path / f"{report.host.encode().hex()}.json"
-        spare = target.with_suffix(".new")
-        spare.write_text(json.dumps(asdict(report)), encoding="utf-8")
-        spare.replace(target)
+        self.left.write(report.host, asdict(report))
 
     def read(self) -> dict[str, HostReport]:
         """Reports by host."""
         known = {item.name for item in fields(HostReport)}
-        found = {}
-        for path in sorted(self.path.glob("*.json")) if self.path.is_dir() else ():
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            found[str(raw["host"])] = HostReport(**{name: raw[name] for name in raw if name in known})
-        return found
-
-    def is_first(self, name: str) -> bool:
-        """Whether nobody has done something of that name yet. It is done from now on."""
-        self.path.mkdir(mode=0o700, exist_ok=True)
-        try:
-            os.close(os.open(self.path / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        except FileExistsError:
-            return False
-        return True
+        return {
+            host: HostReport(**{name: raw[name] for name in raw if name in known})
+            for host, raw in self.left.read().items()
+        }
 
 
 @dataclass(frozen=True)

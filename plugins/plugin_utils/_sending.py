@@ -17,7 +17,6 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.connection import connection_options
 from ansible_collections.queueops.celery.plugins.plugin_utils._in_process import Ended, InProcess, Result
 
 try:
@@ -32,25 +31,6 @@ except ImportError:
 
 #: Objects that are on their way at the same time: with more, a server takes hardly less time for all of them.
 TOGETHER = 4
-
-
-def argument_spec() -> dict[str, Any]:
-    """Options of the connection, and those of kubernetes.core.k8s that a list needs."""
-    return {
-        **connection_options(),
-        "resource_definition": {"type": "list", "elements": "dict", "required": True, "aliases": ["definition"]},
-        "state": {"type": "str", "default": "present", "choices": ["present", "absent", "patched"]},
-        "apply": {"type": "bool", "default": False},
-        "merge_type": {"type": "list", "elements": "str", "choices": ["merge", "strategic-merge"]},
-        "hidden_fields": {"type": "list", "elements": "str"},
-        "delete_options": {
-            "type": "dict",
-            "options": {"propagationPolicy": {"type": "str", "choices": ["Foreground", "Background", "Orphan"]}},
-        },
-        "wait": {"type": "bool", "default": False},
-        "wait_sleep": {"type": "int", "default": 5},
-        "wait_timeout": {"type": "int", "default": 120},
-    }
 
 
 @dataclass
@@ -106,9 +86,12 @@ def _failure(error: Exception) -> tuple[Result, bool]:
 
 def send(arguments: Mapping[str, Any], is_check: bool) -> Result:
     """Do with a list of objects what kubernetes.core.k8s does, and return what it returns, with differences."""
+    # It brings a long documentation along, and few runs send anything.
+    from ansible_collections.kubernetes.core.plugins.modules.k8s import argspec
+
     make = partial(InProcess, "kubernetes.core.k8s", arguments, is_check, shows_diff=True)
     try:
-        module = AnsibleK8SModule(module_class=make, argument_spec=argument_spec(), supports_check_mode=True)
+        module = AnsibleK8SModule(module_class=make, argument_spec=argspec(), supports_check_mode=True)
         try:
             service = K8sService(get_api_client(module), module)
             results = Sender(partial(_perform, service)).send(module.params["resource_definition"])

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from ansible import constants
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import utc_now
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._status.data import FleetStatus, as_data
 from ansible_collections.queueops.celery.plugins.module_utils._status.rendering import page
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import TreeError, write_text
+from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder import HostFolder
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import (
     HostVariables,
     VariableError,
@@ -28,7 +30,6 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._status_run import
     StatusRun,
     as_json,
     look_at_all,
-    now,
     watch,
 )
 
@@ -65,10 +66,10 @@ class StatusPage:
         try:
             variables = self._variables(self._host_vars)
             variables.refuse()
+            wishes = _Wishes.of(variables)
         except (VariableError, InventoryError):
             # The host's own task has told it. The page is shown all the same.
-            variables = None
-        wishes = _Wishes(variables)
+            wishes = _Wishes()
         if wishes.problem:
             return {"failed": True, "changed": False, "msg": wishes.problem}
         hosts = [str(name) for name in self._host_vars.get("ansible_play_hosts_all") or [self._host]]
@@ -88,7 +89,7 @@ class StatusPage:
         if as_text:
             Screen.whole([as_json(statuses)])
         else:
-            Screen.whole(page(statuses, now(), verbosity() > 0))
+            Screen.whole(page(statuses, utc_now(), verbosity() > 0))
 
     @staticmethod
     def _kept(statuses: list[FleetStatus], file: str) -> Result:
@@ -118,17 +119,27 @@ class StatusPage:
         return read_variables(self._action._templar, host_vars, self._known)
 
     def _folder(self) -> StatusFolder:
-        return StatusFolder(Path(constants.DEFAULT_LOCAL_TMP) / f"queueops-celery-status-{play_of(self._action)._uuid}")
+        return StatusFolder(HostFolder.of(f"status-{play_of(self._action)._uuid}"))
 
 
+@dataclass(frozen=True)
 class _Wishes:
     """How the status is to be shown; plainly where the variables cannot be read."""
 
-    def __init__(self, variables: HostVariables | None) -> None:
-        self.as_json = variables is not None and variables.text("status_format") == "json"
-        self.file = variables.text("status_file") if variables is not None else ""
-        self.pause = variables.number("status_watch") if variables is not None else 0
-        self.rounds = variables.number("status_watch_count") if variables is not None else 0
+    as_json: bool = False
+    file: str = ""
+    pause: int = 0
+    rounds: int = 0
+
+    @classmethod
+    def of(cls, variables: HostVariables) -> _Wishes:
+        """As the variables of a host say."""
+        return cls(
+            variables.text("status_format") == "json",
+            variables.text("status_file"),
+            variables.number("status_watch"),
+            variables.number("status_watch_count"),
+        )
 
     @property
     def problem(self) -> str:

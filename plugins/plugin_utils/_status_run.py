@@ -9,14 +9,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from ansible.utils.color import ANSIBLE_COLOR
 from ansible.utils.display import Display
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import DirectCluster
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError, utc_now
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
@@ -25,6 +23,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._status.data impor
 from ansible_collections.queueops.celery.plugins.module_utils._status.rendering import page
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils.status import look
+from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder import HostFolder
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import HostVariables, VariableError
 from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import KubernetesCore, merged
 
@@ -33,11 +32,6 @@ _AT_ONCE = 8
 _REFUSED = (InventoryError, VariableError, ClusterError)
 #: Moves to the first line and clears the screen below it.
 _CLEAR = "\033[H\033[J"
-
-
-def now() -> datetime:
-    """The time, to the second."""
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 class StatusRun:
@@ -88,7 +82,7 @@ class StatusRun:
                 fleet,
                 lambda observed: parse_fleet(replace(inventory, observed=observed), only_reads=True),
                 merged,
-                now(),
+                utc_now(),
                 self.host,
                 variables.text("keda_namespace"),
                 variables.flag("status_ask_pods"),
@@ -136,34 +130,18 @@ _SPOKEN = ("reason", "what", "fault", "hpa_fault", "failed")
 
 @dataclass(frozen=True)
 class StatusFolder:
-    """Where the hosts of one play leave how they are.
+    """Where the hosts of one play leave how they are."""
 
-    :param path: in the folder that Ansible removes at the end of the run.
-    """
-
-    path: Path
+    left: HostFolder
 
     def write(self, status: FleetStatus) -> None:
         """Leave a status, in place of an earlier one of that host."""
-        self.path.mkdir(mode=0o700, exist_ok=True)
-        # A host may have any name; a file may not.
-        target = self.path / f"{status.host.encode().hex()}.json"
-        spare = target.with_suffix(".new")
-        spare.write_text(json.dumps(as_data(status)), encoding="utf-8")
-        spare.replace(target)
+        self.left.write(status.host, as_data(status))
 
     def read(self, hosts: Iterable[str]) -> list[FleetStatus]:
         """What was left, in the order of the hosts; one that left nothing is not known."""
-        found = []
-        for host in hosts:
-            path = self.path / f"{host.encode().hex()}.json"
-            try:
-                found.append(from_data(json.loads(path.read_text(encoding="utf-8"))))
-            except (OSError, ValueError):
-                found.append(
-                    FleetStatus(host, failed="it stopped before its fleet was looked at; its message is above")
-                )
-        return found
+        found, nothing = self.left.read(), "it stopped before its fleet was looked at; its message is above"
+        return [from_data(found[host]) if host in found else FleetStatus(host, failed=nothing) for host in hosts]
 
 
 def as_json(statuses: Sequence[FleetStatus]) -> str:
@@ -198,7 +176,7 @@ def watch(
     """
     found, number = first, 1
     while True:
-        lines = page(found, now(), shows_all)
+        lines = page(found, utc_now(), shows_all)
         of = f" of {rounds}" if rounds else ""
         show_in_place([*lines, "", f"every {pause:g} s, round {number}{of}; Ctrl-C ends it"])
         if rounds and number >= rounds:

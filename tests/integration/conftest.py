@@ -18,6 +18,8 @@ from tests.integration.cluster import REAL_CLUSTER, Cluster, namespaces, new_nam
 from tests.integration.playbook import Player
 from tests.support.idle_pods import idle_pods
 from tests.support.kubernetes_emulator import Emulator
+from tests.support.live_pods import LivePods, live_pods
+from tests.support.real_redis import PASSWORD, RedisServer, redis_server, require_redis
 
 _SHOWN = 20_000  # characters of a run's output
 
@@ -96,6 +98,32 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster | None]:
     with Emulator(without_kinds=["ScaledObject", "TriggerAuthentication"]) as emulator:
         kubeconfig = emulator.write_kubeconfig(tmp_path_factory.mktemp("bare") / "kubeconfig")
         yield Cluster(kubeconfig, emulator)
+
+
+@pytest.fixture(scope="class")
+def redis() -> Iterator[RedisServer]:
+    """A real Redis whose password has every character that a URL must quote."""
+    require_redis()
+    with redis_server(PASSWORD) as server:
+        yield server
+
+
+@pytest.fixture(scope="class")
+def apps() -> dict[str, str]:
+    """Files of the image that the pods of a story run."""
+    return {}
+
+
+@pytest.fixture(scope="class")
+def pods(cluster: Cluster, apps: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePods]:
+    """Pods of the emulator, in which a story starts real workers."""
+    if REAL_CLUSTER or cluster.emulator is None:
+        pytest.skip("needs the emulator: what runs in its pods is up to the test")
+    folder = tmp_path_factory.mktemp("image")
+    for name, text in apps.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    with live_pods(cluster.emulator, folder) as found:
+        yield found
 
 
 @pytest.fixture(scope="class")

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cluster import REAL_CLUSTER, Cluster, Json, namespaces, new_namespace_name
+from tests.integration.cluster import Cluster, Json, namespaces, new_namespace_name
 from tests.integration.playbook import Player, Run, write_inventory
 from tests.support.kubernetes_emulator import RecordedRequest
-from tests.support.live_pods import WITHOUT_CELERY, Database, LivePods, live_pods, wait_until
-from tests.support.real_redis import RedisServer, redis_server, require_redis
+from tests.support.live_pods import WITHOUT_CELERY, Database, LivePods, wait_until
+from tests.support.real_redis import PASSWORD, RedisServer
 
 WORKER = "shop-worker"
-PASSWORD = "p@:/#%"
 
 APP = """
 from celery import Celery
@@ -51,22 +50,8 @@ TRACKED: Json = {
 
 
 @pytest.fixture(scope="class")
-def redis() -> Iterator[RedisServer]:
-    require_redis()
-    with redis_server(PASSWORD) as server:
-        yield server
-
-
-@pytest.fixture(scope="class")
-def pods(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePods]:
-    if REAL_CLUSTER or cluster.emulator is None:
-        pytest.skip("needs the emulator: what runs in its pods is up to the test")
-    folder = tmp_path_factory.mktemp("image")
-    (folder / "shop.py").write_text(APP, encoding="utf-8")
-    (folder / "prefixed.py").write_text(PREFIXED_APP, encoding="utf-8")
-    (folder / "topics.py").write_text(TOPIC_APP, encoding="utf-8")
-    with live_pods(cluster.emulator, folder) as found:
-        yield found
+def apps() -> dict[str, str]:
+    return {"shop.py": APP, "prefixed.py": PREFIXED_APP, "topics.py": TOPIC_APP}
 
 
 def fleet(redis: RedisServer, number: int, variants: Json, app: str = "shop", **broker: object) -> Json:

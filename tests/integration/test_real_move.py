@@ -24,16 +24,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry im
 from celery import Celery
 
 from tests.support.real_rabbitmq import RabbitServer, rabbitmq_server, require_rabbitmq
-from tests.support.real_redis import RedisServer, redis_server, require_redis
+from tests.support.real_redis import RedisServer
 
 OLD, NEW = "shop.old", "shop.new"
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    require_redis()
-    with redis_server("p@:/#%") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cluster import REAL_CLUSTER, Cluster, Json, namespaces, new_namespace_name
+from tests.integration.cluster import Cluster, Json, namespaces, new_namespace_name
 from tests.integration.playbook import Player, Run, extra_vars, write_inventory
-from tests.support.live_pods import Database, LivePods, live_pods, wait_until
-from tests.support.real_redis import RedisServer, redis_server, require_redis
+from tests.support.live_pods import Database, LivePods, wait_until
+from tests.support.real_redis import RedisServer
 
-PASSWORD = "p@:/#%"
 LOW = "shop-worker-low"
 COUNT = 500
 APP = """
@@ -34,20 +33,8 @@ def note(number):
 
 
 @pytest.fixture(scope="class")
-def redis() -> Iterator[RedisServer]:
-    require_redis()
-    with redis_server(PASSWORD) as server:
-        yield server
-
-
-@pytest.fixture(scope="class")
-def pods(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePods]:
-    if REAL_CLUSTER or cluster.emulator is None:
-        pytest.skip("needs the emulator: what runs in its pods is up to the test")
-    folder = tmp_path_factory.mktemp("image")
-    (folder / "shop.py").write_text(APP, encoding="utf-8")
-    with live_pods(cluster.emulator, folder) as found:
-        yield found
+def apps() -> dict[str, str]:
+    return {"shop.py": APP}
 
 
 @dataclass

@@ -22,6 +22,9 @@ from tests.support.certificates import Certificates
 from tests.support.free_ports import free_ports
 from tests.support.installed import require_command
 
+#: A password with every character that a URL must quote.
+PASSWORD = "p@:/#%"
+
 
 @dataclass(frozen=True)
 class RedisServer:

@@ -14,16 +14,18 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from ansible_collections.kubernetes.core.plugins.module_utils.apply import annotate, merge
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import utc_now
 from ansible_collections.queueops.celery.plugins.plugin_utils._day_two import DayTwoRun
-from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, FleetRun, utc_now
+from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, FleetRun
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import HostVariables, read_variables
 
 Object = dict[str, Any]
 Key = tuple[str, str]
+AnyRun = TypeVar("AnyRun", bound=FleetRun)
 
 NAMESPACE = "shop"
 _DEFAULTS = Path(__file__).parents[2] / "roles" / "celery_workers" / "defaults" / "main.yml"
@@ -217,17 +219,7 @@ def run(
 
     :param hosts: every host of the inventory.
     """
-    made = FleetRun(
-        "one",
-        _variables(variables),
-        lambda _connection: cluster,  # type: ignore[arg-type, return-value]
-        reaches,
-        checks,
-        shows_diff=True,
-        hosts=hosts,
-        clock=clock,
-    )
-    return made.apply()
+    return _made(FleetRun, cluster, variables, reaches, checks, clock, hosts).apply()
 
 
 def operate(
@@ -239,15 +231,7 @@ def operate(
     **variables: Any,
 ) -> Object:
     """One run of a playbook that changes how variants are scaled: C(pause), C(resume)."""
-    made = DayTwoRun(
-        "one",
-        _variables(variables),
-        lambda _connection: cluster,  # type: ignore[arg-type, return-value]
-        APPLY,
-        checks,
-        shows_diff=True,
-        clock=clock,
-    )
+    made = _made(DayTwoRun, cluster, variables, APPLY, checks, clock)
     made.by = by
     done: Object = getattr(made, operation)()
     return done
@@ -256,3 +240,36 @@ def operate(
 def _variables(variables: Mapping[str, Any]) -> HostVariables:
     given = {f"celery_workers_{name}": value for name, value in variables.items()}
     return read_variables(_Templar(), {**role_defaults(), **given}, ())
+
+
+def _made(
+    kind: type[AnyRun],
+    cluster: ModelCluster,
+    variables: Mapping[str, Any],
+    reaches: str,
+    checks: bool,
+    clock: Callable[[], datetime],
+    hosts: Collection[str] = (),
+) -> AnyRun:
+    return kind(
+        "one",
+        _variables(variables),
+        lambda _connection: cluster,  # type: ignore[arg-type, return-value]
+        reaches,
+        checks,
+        shows_diff=True,
+        hosts=hosts,
+        clock=clock,
+    )
+
+
+def done(result: Object) -> Object:
+    """The result of a run that must not have failed."""
+    assert not result.get("failed"), result["msg"]
+    return result
+
+
+def refused(result: Object) -> str:
+    """Why a run was refused, which it must have been."""
+    assert result.get("failed")
+    return str(result["msg"])

@@ -19,6 +19,7 @@ from typing import Any
 from .._model.fleet import Fleet, Variant
 from .._model.names import BOOST_ANNOTATION, FORMULA_ANNOTATION, scaled_object_name
 from .._model.observed import Observed, ObservedObject
+from .._schema.counted import counted
 from .._schema.moments import from_kept, kept, shown
 
 Manifest = dict[str, Any]
@@ -57,7 +58,7 @@ class Boost:
         """What it does, for messages."""
         by = f" by {self.by}" if self.by else ""
         reason = f" ({self.reason})" if self.reason else ""
-        return f"at least {_pods(self.floor)}{by} until {shown(self.until)}{reason}"
+        return f"at least {counted(self.floor, 'pod')}{by} until {shown(self.until)}{reason}"
 
     @property
     def schedules(self) -> tuple[str, str]:
@@ -70,10 +71,6 @@ class Boost:
 
 def _schedule(moment: datetime) -> str:
     return f"{moment.minute} {moment.hour} {moment.day} {moment.month} *"
-
-
-def _pods(number: int) -> str:
-    return f"{number} pod" if number == 1 else f"{number} pods"
 
 
 def boost_of(live: ObservedObject | None) -> Boost | None:
@@ -112,7 +109,7 @@ def boosted(item: Manifest, boost: Boost | None) -> Manifest:
         modifiers["formula"] = f"max({modifiers['formula']}, ({TRIGGER} > 1 ? {boost.floor} : 0))"
     notes[BOOST_ANNOTATION] = boost.annotation
     if FORMULA_ANNOTATION in notes:
-        notes[FORMULA_ANNOTATION] += f" At least {_pods(boost.floor)} until {shown(boost.until)} (boost)."
+        notes[FORMULA_ANNOTATION] += f" At least {counted(boost.floor, 'pod')} until {shown(boost.until)} (boost)."
     return made
 
 

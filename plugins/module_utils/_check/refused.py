@@ -14,7 +14,7 @@ from .._model.service_keys import ServiceKeys
 from .._model.variant_keys import Consumption, Knowledge, Pod, Process, Scaling
 from .._schema.keys import key_names
 from .._schema.layers import PREFIX, without_layer
-from .._schema.problems import Problems
+from .._schema.problems import Problems, is_within
 
 #: Keys on which it depends whether there is a variant of ours at all.
 _WHOLE = {"enabled", "adopt"}
@@ -53,7 +53,7 @@ class Refused:
     def holds(self, path: str) -> bool:
         """Whether what was written there, or a part of it, was refused."""
         place = without_layer(path)
-        return any(found == place or found.startswith((f"{place}.", f"{place}[")) for found in self.paths)
+        return any(is_within(found, place) for found in self.paths)
 
     def keys_of(self, variant: Variant, service: Service) -> frozenset[str]:
         """Keys of a variant that could not be read, wherever they were written."""

@@ -167,6 +167,7 @@ class AtRisk:
     :param drains: workers that are left on an old key.
     :param busy: workers of an earlier run that still drain, each with what it says.
     :param needed: kind and name of what workers that drain read, which must stay as long as they do.
+    :param refused: Deployments that the problems are about.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -174,6 +175,12 @@ class AtRisk:
     drains: list[dict[str, Any]] = field(default_factory=list)
     busy: dict[str, str] = field(default_factory=dict)
     needed: set[tuple[str, str]] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+
+    def refuse(self, deployment: str, text: str) -> None:
+        """Note why the run stops before it touches a Deployment."""
+        self.problems.append(text)
+        self.refused.add(deployment)
 
 
 def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str, prunes: bool = False) -> AtRisk:
@@ -194,13 +201,12 @@ def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str
     asked |= {variant.deployment for variant in tracked}
     others = [item for name, item in deployments.items() if name in asked]
     pods = fleet_pods(cluster, fleet.name, others)
-    found.problems += _running_in(cluster, cuts, deployments, pods)
-    found.problems += [
-        text
-        for item in tracked
-        if item.deployment in deployments
-        for text in _unseen(cluster, fleet, item, deployments, pods)
-    ]
+    for cut in cuts:
+        for text in _running_in(cluster, cut, deployments, pods):
+            found.refuse(cut.deployment, text)
+    for variant in tracked:
+        for text in _unseen(cluster, fleet, variant, deployments, pods) if variant.deployment in deployments else ():
+            found.refuse(variant.deployment, text)
     for item in drains:
         live = deployments.get(item.name)
         if live is not None:
@@ -226,14 +232,13 @@ def _runs(pod: Mapping[str, Any]) -> bool:
 
 
 def _running_in(
-    cluster: Cluster, cuts: Iterable[Cut], deployments: dict[str, dict[str, Any]], pods: list[dict[str, Any]]
+    cluster: Cluster, cut: Cut, deployments: dict[str, dict[str, Any]], pods: list[dict[str, Any]]
 ) -> Iterable[str]:
-    """Why Deployments that are about to be narrowed must not be yet: their workers run something."""
-    for cut in cuts:
-        live = deployments.get(cut.deployment)
-        answer = ask_running(cluster, live, pods) if live is not None else Answer(running=())
-        if answer.running != ():
-            yield cut.refusal(answer.running, answer.error)
+    """Why a Deployment that is about to be narrowed must not be yet: its workers run something."""
+    live = deployments.get(cut.deployment)
+    answer = ask_running(cluster, live, pods) if live is not None else Answer(running=())
+    if answer.running != ():
+        yield cut.refusal(answer.running, answer.error)
 
 
 def _unseen(
@@ -298,11 +303,11 @@ def _settle(found: AtRisk, fleet: Fleet, change: KeyChange, live: dict[str, Any]
         return
     message = refusal(change, answer.held, answer.error)
     if policy == "stop":
-        found.problems.append(message)
+        found.refuse(change.deployment, message)
     elif not change.moves_key:
         found.warnings.append(message)
     elif obstacle := drain_obstacle(change, live, {*found.busy, *(variant.deployment for variant in fleet.variants)}):
-        found.problems.append(no_drain(change, answer.held, answer.error, obstacle))
+        found.refuse(change.deployment, no_drain(change, answer.held, answer.error, obstacle))
     else:
         worker = drain_worker(fleet, change, live)
         found.drains.append(worker)

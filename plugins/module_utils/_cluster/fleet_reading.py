@@ -16,7 +16,7 @@ from typing import Any
 
 from .._celery.brokers import key_prefix
 from .._celery.in_flight import SHARED_HASH
-from .._celery.inquiry import Answer, Question, program
+from .._celery.inquiry import Answer, Question
 from .._model.fleet import Fleet, Service, Variant
 from .._model.names import ADOPTED_LABEL, FLEET_LABEL, scaled_object_name
 from .._model.observed import Observed
@@ -204,8 +204,6 @@ def _ask_pods(
             work[variant.deployment] = _asking(cluster, pod, question)
     if not work:
         return {}
-    # Made here, because Python cannot parse in several threads at once (3.11), and kept for all of them.
-    program()
     pool = ThreadPoolExecutor(max_workers=_AT_ONCE)
     try:
         started: dict[str, Future[Answer]] = {name: pool.submit(one) for name, one in work.items()}

@@ -26,8 +26,11 @@ from .._model.names import (
     VARIANT_LABEL,
     scaled_object_name,
 )
-from .._model.observed import PAUSED, Observed, ObservedObject
+from .._model.observed import Observed, ObservedObject
+from .._schema.counted import counted, messages_wait
 from .asking import ask, ready_pod, worker_words_of
+from .operator_metrics import distrust
+from .readiness import condition
 from .reading import Cluster, fleet_deployments, fleet_pods, pods_of
 
 Object = dict[str, Any]
@@ -180,11 +183,11 @@ def left_behind(
 def _never_was_up(live: Object) -> bool:
     """Whether no rollout of a Deployment has ever come to its end, so that its workers have taken nothing yet."""
     status, notes = live.get("status") or {}, (live.get("metadata") or {}).get("annotations") or {}
-    reasons = {one.get("type"): one.get("reason") for one in status.get("conditions") or []}
+    progress = condition(live, "Progressing").get("reason")
     return (
-        bool(reasons)
+        bool(progress)
         and notes.get("deployment.kubernetes.io/revision", "1") == "1"
-        and reasons.get("Progressing") != "NewReplicaSetAvailable"
+        and progress != "NewReplicaSetAvailable"
         and not status.get("availableReplicas")
         and not status.get("readyReplicas")
     )
@@ -196,15 +199,14 @@ def _is_known_empty(item: Leaving, observed: Observed, live: Mapping[tuple[str, 
     scaler = live.get(("ScaledObject", scaled_object_name(item.deployment)))
     if deployment is None or deployment.replicas != 0 or scaler is None or len(item.queues) == 0:
         return False
-    conditions = {one.get("type"): one.get("status") for one in (scaler.get("status") or {}).get("conditions") or []}
-    paused = any(name.startswith(PAUSED) for name in scaler["metadata"].get("annotations") or {})
     spec = scaler.get("spec") or {}
     # Fewer messages than wake a pod may wait for ever.
     waits = "activation" in json.dumps(spec.get("triggers") or []) or re.search(
         r"backlog[^?]*> \d", json.dumps(spec.get("advanced") or {})
     )
-    works = conditions.get("Ready") == "True" and conditions.get("Fallback") != "True"
-    return bool(works and conditions.get("Active") == "False" and not paused and not waits)
+    told = {kind: condition(scaler, kind).get("status") for kind in ("Ready", "Active", "Fallback")}
+    works = told["Ready"] == "True" and told["Fallback"] != "True" and not distrust(scaler)
+    return works and told["Active"] == "False" and not waits
 
 
 def _of_service(service: str, deployments: Mapping[str, Object]) -> tuple[str, ...]:
@@ -262,7 +264,8 @@ def _settle(left: Left, item: Leaving, answer: Answer, others: tuple[str, ...], 
     for queue, nodes in answer.consumers.items():
         if queue in item.queues and answer.by_queue.get(queue):
             left.notes.append(
-                f"{item.title}: {_messages(answer.by_queue[queue])} in queue {queue}, which {nodes[0]} consumes too."
+                f"{item.title}: {messages_wait(answer.by_queue[queue])} in queue {queue}, which {nodes[0]} consumes "
+                "too."
             )
     runs = list(answer.running or ()) if item.goes and not item.is_tracked else []
     if move_to and answer.scheduled and item.goes:
@@ -271,14 +274,10 @@ def _settle(left: Left, item: Leaving, answer: Answer, others: tuple[str, ...], 
         own = tuple(queue for queue in free if queue != move_to)
         if own:
             left.moves.append(Move(item.deployment, others, own, move_to))
-            left.notes += [f"{item.title}: {_messages(waiting[queue])} in queue {queue}." for queue in waiting]
+            left.notes += [f"{item.title}: {messages_wait(waiting[queue])} in queue {queue}." for queue in waiting]
     elif waiting or runs or _is_silent(item, answer):
         unknown = answer.error if _is_silent(item, answer) else ""
         left.problems.append(_refusal(item, waiting, runs, unknown))
-
-
-def _messages(number: int) -> str:
-    return f"{number} message waits" if number == 1 else f"{number} messages wait"
 
 
 def _is_silent(item: Leaving, answer: Answer) -> bool:
@@ -287,7 +286,7 @@ def _is_silent(item: Leaving, answer: Answer) -> bool:
 
 
 def _refusal(item: Leaving, waiting: Mapping[str, int], runs: list[str], unknown: str) -> str:
-    parts = [f"{_messages(number)} in queue {queue}" for queue, number in waiting.items()]
+    parts = [f"{messages_wait(number)} in queue {queue}" for queue, number in waiting.items()]
     if runs:
         parts.append(f"its workers run {', '.join(sorted(set(runs)))}")
     if unknown:
@@ -299,10 +298,9 @@ def _refusal(item: Leaving, waiting: Mapping[str, int], runs: list[str], unknown
 
 
 def _scheduled(item: Leaving, number: int) -> str:
-    tasks = "1 task" if number == 1 else f"{number} tasks"
     return (
-        f"{item.title}: its workers hold {tasks} until their ETA, which would go back to the old queue after the move. "
-        "Run again when they have started, or with celery_workers_key_change: accept."
+        f"{item.title}: its workers hold {counted(number, 'task')} until their ETA, which would go back to the old "
+        "queue after the move. Run again when they have started, or with celery_workers_key_change: accept."
     )
 
 

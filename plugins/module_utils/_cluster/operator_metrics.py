@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._model.observed import PAUSED, pauses
+from .._model.pauses import PAUSED_REPLICAS
 from .direct import DirectCluster, StatusError
 
 Object = dict[str, Any]
@@ -110,18 +111,19 @@ def distrust(scaled_object: Object) -> str:
     notes = scaled_object["metadata"].get("annotations") or {}
     if any(name in _STOPPING and pauses(name, str(value)) for name, value in notes.items()):
         return "KEDA reads nothing while the ScaledObject is paused"
-    failing = [name for name, one in (status.get("health") or {}).items() if _fails(one)]
+    failing = [name for name, one in (status.get("health") or {}).items() if is_failing(one)]
     if failing or (conditions.get("Ready") or {}).get("status") == "False":
         return "KEDA cannot read the queue"
     return ""
 
 
-def _fails(health: Mapping[str, Any]) -> bool:
+def is_failing(health: Mapping[str, Any]) -> bool:
+    """Whether KEDA could not read a trigger the last time it tried."""
     return health.get("status") == "Failing" or int(health.get("numberOfFailures") or 0) > 0
 
 
 #: Annotations by which KEDA stops reading, while those that pause one direction let it go on.
-_STOPPING = (PAUSED, f"{PAUSED}-replicas")
+_STOPPING = (PAUSED, PAUSED_REPLICAS)
 
 
 def numbers_of(scaled_object: Object, series: Collection[Series]) -> dict[str, float]:

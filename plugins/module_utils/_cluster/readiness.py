@@ -125,14 +125,14 @@ def deployment_waits(
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
     if seen and updated >= wanted and available >= wanted and status.get("replicas", 0) <= updated:
         return None
-    condition = _condition(status, "Progressing")
-    stuck = condition.get("reason") == "ProgressDeadlineExceeded" and seen
+    progress = condition(deployment, "Progressing")
+    stuck = progress.get("reason") == "ProgressDeadlineExceeded" and seen
     new = new_pods(deployment, pods)
     reason, fault = _pod_fault(new)
     if not reason and missing:
         reason, fault = _missing_reason(missing), "config"
     if not reason:
-        reason, fault = (condition.get("message", ""), "") if stuck else _refusal(deployment)
+        reason, fault = (progress.get("message", ""), "") if stuck else _refusal(deployment)
     counts = f"{available} of {wanted} pods are available, {updated} run the new version"
     exits = tuple(end for pod in new for end in _exits(pod))
     # Of pods that an older template has made, nothing is known to be this run's.
@@ -151,7 +151,7 @@ def new_pods(deployment: dict[str, Any], pods: Iterable[dict[str, Any]]) -> list
     """Pods that the present template has made. Those of the version before may crash as they like: they are leaving."""
     alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
     status = deployment.get("status") or {}
-    name = _new_replica_set(status)
+    name = _new_replica_set(deployment)
     if not name:
         # Without old pods all are new.
         return alive if status.get("replicas", 0) <= status.get("updatedReplicas", 0) else []
@@ -159,17 +159,16 @@ def new_pods(deployment: dict[str, Any], pods: Iterable[dict[str, Any]]) -> list
     return [pod for pod in alive if (pod["metadata"].get("labels") or {}).get("pod-template-hash") == template]
 
 
-def _new_replica_set(status: dict[str, Any]) -> str:
+def _new_replica_set(deployment: dict[str, Any]) -> str:
     """The ReplicaSet that a Deployment's controller works on; only this message names it."""
-    found = _REPLICA_SET.search(_condition(status, "Progressing").get("message") or "")
+    found = _REPLICA_SET.search(condition(deployment, "Progressing").get("message") or "")
     return found[1] if found else ""
 
 
 def _refusal(deployment: dict[str, Any]) -> tuple[str, str]:
     """Why the API server lets no new pod in. It may still speak of an older version's pods, which is not shown."""
-    status = deployment.get("status") or {}
-    message = _condition(status, "ReplicaFailure").get("message") or ""
-    name = _new_replica_set(status)
+    message = condition(deployment, "ReplicaFailure").get("message") or ""
+    name = _new_replica_set(deployment)
     if not message or (name and "pods " in message and f'"{name}-' not in message):
         return "", ""
     for words, advice in _REFUSALS:
@@ -206,8 +205,7 @@ def scaled_object_waits(scaled_object: dict[str, Any]) -> Waiting | None:
     """Why KEDA does not scale by a ScaledObject; None if it does or is paused on purpose."""
     name = f"ScaledObject {scaled_object['metadata']['name']}"
     progress = f"{name} not ready"
-    status = scaled_object.get("status") or {}
-    ready, paused = _condition(status, "Ready"), _condition(status, "Paused")
+    ready, paused = condition(scaled_object, "Ready"), condition(scaled_object, "Paused")
     if ready.get("status") == "True" or paused.get("status") == "True":
         return None
     if ready.get("status") == "False":
@@ -217,8 +215,10 @@ def scaled_object_waits(scaled_object: dict[str, Any]) -> Waiting | None:
     return Waiting(name, "KEDA has not looked at it yet; check that its operator runs.", progress=progress)
 
 
-def _condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
-    return next((item for item in status.get("conditions") or [] if item.get("type") == kind), {})
+def condition(obj: dict[str, Any] | None, kind: str) -> dict[str, Any]:
+    """One condition of an object's status; empty if it has none of that type."""
+    conditions = ((obj or {}).get("status") or {}).get("conditions") or []
+    return next((item for item in conditions if item.get("type") == kind), {})
 
 
 def _statuses(pod: dict[str, Any]) -> list[tuple[dict[str, Any], bool]]:
@@ -275,7 +275,7 @@ def trouble_of(deployment: dict[str, Any], pods: Iterable[dict[str, Any]]) -> Tr
     text, _fault = _refusal(deployment)
     if text:
         return Trouble(text, QUOTA if _REFUSALS[0][0] in text else REFUSED)
-    progress = _condition(deployment.get("status") or {}, "Progressing")
+    progress = condition(deployment, "Progressing")
     if progress.get("reason") == "ProgressDeadlineExceeded":
         return Trouble(str(progress.get("message") or ""), STUCK)
     return Trouble("", "")
@@ -297,7 +297,7 @@ def _pod_troubles(pods: Iterable[dict[str, Any]]) -> Iterator[Trouble]:
             elif reason and reason not in ("PodInitializing", "ContainerCreating"):
                 text, fault = _explained(reason, waiting.get("message") or "", container)
                 yield Trouble(f"{where} {text}", fault or CRASH)
-        scheduled = _condition(pod.get("status") or {}, "PodScheduled")
+        scheduled = condition(pod, "PodScheduled")
         if scheduled.get("status") == "False":
             reason = scheduled.get("message", "")
             text = f"Pod {name} cannot be scheduled: {reason} Check resources, node_selector and tolerations."

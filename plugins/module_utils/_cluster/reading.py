@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from .._model.names import ADOPTED_LABEL, FLEET_LABEL
@@ -36,6 +37,11 @@ from .readiness import (
 )
 
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
+
+
+def utc_now() -> datetime:
+    """The time at which a look at a cluster begins, in whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 class ClusterError(Exception):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from .._schema.counted import counted
 from .._schema.moments import from_kept, kept, shown
 from .fleet import Fleet, Variant
 from .names import PAUSE_ANNOTATION, scaled_object_name
@@ -76,15 +77,12 @@ class Pause:
 def how(notes: Mapping[str, str], pods: int | None) -> str:
     """What KEDA's annotations pause, in words."""
     if PAUSED_REPLICAS in notes:
-        return f"paused at {_pods(notes[PAUSED_REPLICAS])}"
+        number = notes[PAUSED_REPLICAS]
+        return f"paused at {counted(int(number), 'pod') if number.isdigit() else number}"
     if PAUSED in notes:
-        return f"paused at {_pods(str(pods))}" if pods is not None else "paused"
+        return f"paused at {counted(pods, 'pod')}" if pods is not None else "paused"
     ways = [name.removeprefix(f"{PAUSED}-").replace("-", " ") for name in sorted(notes)]
     return f"{' and '.join(ways)} paused"
-
-
-def _pods(number: str) -> str:
-    return f"{number} pod" if number == "1" else f"{number} pods"
 
 
 def pause_of(live: ObservedObject) -> Pause | None:

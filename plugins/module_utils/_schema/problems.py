@@ -15,6 +15,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
+def is_within(path: str, place: str) -> bool:
+    """Whether a path is that of a place, or of a part of what was written there."""
+    return path == place or path.startswith((f"{place}.", f"{place}["))
+
+
 @dataclass(frozen=True, order=True)
 class Problem:
     """One thing to fix.
@@ -58,7 +63,7 @@ class Problems:
 
     def has(self, path: str) -> bool:
         """Whether what was written at a path, or a part of it, was refused."""
-        return any(item.path == path or item.path.startswith((f"{path}.", f"{path}[")) for item in self.found)
+        return any(is_within(item.path, path) for item in self.found)
 
     def warn(self, path: str, message: str) -> None:
         """Note something that works but that the user should know of."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from .._build.demand import Demand, demand_of, without_formula
 from .._cluster.fleet_reading import Readings
 from .._model.fleet import Fleet, Service, Variant
 from .._model.names import scaled_object_name
+from .._schema.moments import kept
 from .data import BY_KEDA, BY_NOBODY, BY_POD, Drift, FleetStatus, Formula, Pods, Scaler, VariantStatus, Work
 from .formula import FormulaError, worked_out
 from .rules import Case, fleet_problems, problems_of
@@ -50,7 +51,7 @@ def status_of(
         host=host,
         namespace=fleet.namespace,
         fleet=fleet.name,
-        at=now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        at=kept(now),
         numbers=_sources(variants, readings),
         variants=variants,
         drift=tuple(drift for place, own in drifts.items() if place not in names for drift in own),

@@ -6,25 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
+
+from .._schema.moments import from_kept
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
-def moment(text: object) -> datetime | None:
-    """A time of an API server; None for anything else."""
-    try:
-        found = datetime.fromisoformat(text) if isinstance(text, str) and text else None
-    except ValueError:
-        return None
-    if found is None:
-        return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
-
-
 def seconds_since(text: object, now: datetime) -> float | None:
     """How long ago it was. Clocks differ, so what is in the future is now."""
-    then = moment(text)
+    then = from_kept(text)
     return None if then is None else max(0.0, (now - then).total_seconds())
 
 
@@ -53,14 +44,14 @@ def lasting(text: object, now: datetime) -> str:
 
 def latest(times: Iterable[object]) -> str | None:
     """The last of several times."""
-    return max((str(one) for one in times if moment(one) is not None), key=_order, default=None)
+    return max((str(one) for one in times if from_kept(one) is not None), key=_order, default=None)
 
 
 def earliest(times: Iterable[object]) -> str | None:
     """The first of several times."""
-    return min((str(one) for one in times if moment(one) is not None), key=_order, default=None)
+    return min((str(one) for one in times if from_kept(one) is not None), key=_order, default=None)
 
 
 def _order(text: str) -> float:
-    found = moment(text)
+    found = from_kept(text)
     return found.timestamp() if found is not None else 0.0

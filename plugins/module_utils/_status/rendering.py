@@ -9,10 +9,11 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
+from .._schema.moments import from_kept
 from .._schema.text_tables import laid_out
 from .data import CRITICAL, NOTE, FleetStatus, Problem, VariantStatus
 from .formula import in_words
-from .moments import ago, lasting, moment
+from .moments import ago, lasting
 from .rules import drift_in_words
 
 #: Columns that a page keeps within.
@@ -160,7 +161,7 @@ def _rolled_out(time: str | None, now: datetime) -> str:
 
 def _clock(time: str, now: datetime) -> str:
     """A time of today by the clock, another one with its day."""
-    then = moment(time)
+    then = from_kept(time)
     if then is None:
         return ""
     return then.strftime("%H:%M:%S" if then.date() == now.date() else "%Y-%m-%d %H:%M")

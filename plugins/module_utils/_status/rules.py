@@ -15,8 +15,10 @@ from datetime import datetime
 
 from .._cluster.readiness import CRASH, QUOTA, REFUSED, STUCK, UNSCHEDULABLE
 from .._model.fleet import Variant
+from .._schema.counted import counted, messages_wait
+from .._schema.moments import from_kept
 from .data import BY_NOBODY, CRITICAL, NOTE, WARNING, FleetStatus, Problem, VariantStatus
-from .moments import ago, lasting, moment, seconds_since
+from .moments import ago, lasting, seconds_since
 
 #: Seconds that a variant may be at its maximum before that is a problem: a burst is none.
 AT_MAXIMUM = 300
@@ -46,7 +48,7 @@ class Case:
     @property
     def messages(self) -> str:
         """What waits, for a sentence; empty where nothing is known to."""
-        return _messages(self.waiting) if self.waiting else ""
+        return messages_wait(self.waiting) if self.waiting else ""
 
 
 #: What is wrong and what to do about it.
@@ -69,14 +71,6 @@ class Rule:
     finds: Callable[[Case], Finding | None]
 
 
-def _messages(count: int) -> str:
-    return "1 message waits" if count == 1 else f"{count} messages wait"
-
-
-def _pods(count: int) -> str:
-    return "1 pod" if count == 1 else f"{count} pods"
-
-
 # There at all
 
 
@@ -96,7 +90,7 @@ def _fault(*kinds: str, fix: str) -> Callable[[Case], Finding | None]:
             return None
         waits = f", {case.messages}" if case.messages else ""
         fault, advice = _parted(pods.fault)
-        return f"{pods.ready} of {_pods(pods.wanted)} ready{waits}. {_bare(fault)}", advice or fix
+        return f"{pods.ready} of {counted(pods.wanted, 'pod')} ready{waits}. {_bare(fault)}", advice or fix
 
     return finds
 
@@ -148,7 +142,7 @@ def _pods_not_ready(case: Case) -> Finding | None:
     if waited is not None and waited < max(GETTING_READY, case.variant.pod.probe.startup_seconds):
         return None
     waits = f", {case.messages}" if case.messages else ""
-    what = f"{pods.ready} of {_pods(pods.wanted)} ready{lasting(since, case.now)}{waits}"
+    what = f"{pods.ready} of {counted(pods.wanted, 'pod')} ready{lasting(since, case.now)}{waits}"
     return what, f"read kubectl describe pods and kubectl logs deployment/{case.status.deployment}"
 
 
@@ -171,7 +165,7 @@ def _scaler_missing(case: Case) -> Finding | None:
     if scaler.state != "missing" or not case.status.exists:
         return None
     kind = "ScaledObject" if scaler.kind == "keda" else "HorizontalPodAutoscaler"
-    what = f"it has no {kind}, so nothing scales its {_pods(case.status.pods.wanted)}"
+    what = f"it has no {kind}, so nothing scales its {counted(case.status.pods.wanted, 'pod')}"
     return what, f"{_DEPLOY}; without KEDA in the cluster, install it"
 
 
@@ -196,7 +190,7 @@ def _failing(kind: str) -> Callable[[Case], Finding | None]:
 
 
 def _consequence(case: Case) -> str:
-    count = _pods(case.status.pods.wanted)
+    count = counted(case.status.pods.wanted, "pod")
     return f"falls back to {count}" if case.status.scaler.state == "fallback" else f"stays at {count}"
 
 
@@ -219,7 +213,8 @@ def _fallback_active(case: Case) -> Finding | None:
         return None
     why = f" ({_bare(scaler.reason)})" if scaler.reason else ""
     what = f"the fallback is active{lasting(scaler.since, case.now)}: KEDA cannot read the queue{why}"
-    return f"{what}, and keeps {_pods(case.status.pods.wanted)}", "check that the broker runs, and the scaler's login"
+    kept = counted(case.status.pods.wanted, "pod")
+    return f"{what}, and keeps {kept}", "check that the broker runs, and the scaler's login"
 
 
 def _ambiguous(case: Case) -> Finding | None:
@@ -282,12 +277,12 @@ def _paused(case: Case) -> Finding | None:
     waits = f"; {case.messages}" if case.messages else ""
     if scaler.pause:
         return f"{scaler.pause}{since and f',{since}'}{waits}", _resume(case)
-    what = f"{state}{since} by annotation ({note}){by}, at {_pods(case.status.pods.wanted)}{waits}"
+    what = f"{state}{since} by annotation ({note}){by}, at {counted(case.status.pods.wanted, 'pod')}{waits}"
     return what, _resume(case)
 
 
 def _since(time: str, now: datetime) -> str:
-    then, seconds = moment(time), seconds_since(time, now)
+    then, seconds = from_kept(time), seconds_since(time, now)
     if then is None or seconds is None:
         return ""
     if seconds < 6 * 86400:
@@ -308,7 +303,7 @@ def _at_maximum(case: Case) -> Finding | None:
     if seconds is not None and seconds < AT_MAXIMUM:
         return None
     waits = f"{case.messages}, " if case.messages else ""
-    what = f"{waits}{pods.ready} of {_pods(pods.max)}{lasting(since, case.now)}"
+    what = f"{waits}{pods.ready} of {counted(pods.max, 'pod')}{lasting(since, case.now)}"
     keys = "max_replicas or list_length" if scaler.kind == "keda" else "max_replicas"
     return what, f"raise {keys}"
 
@@ -320,7 +315,7 @@ def _unscaled_backlog(case: Case) -> Finding | None:
     if case.waiting <= case.variant.scaling.list_length * status.pods.wanted:
         return None
     sees = "its number is fixed" if scaler.kind == "none" else "its HPA does not see the queue"
-    what = f"{case.messages} for {_pods(status.pods.wanted)}, and {sees}"
+    what = f"{case.messages} for {counted(status.pods.wanted, 'pod')}, and {sees}"
     return what, "scale it by its queue (enable_keda: true), or raise replicas"
 
 

@@ -11,14 +11,16 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from .._cluster.operator_metrics import is_failing
+from .._cluster.readiness import condition
 from .._model.fleet import Variant
 from .._model.observed import PAUSED, observed_object, pauses
-from .._model.pauses import pause_of
+from .._model.pauses import PAUSED_REPLICAS, PAUSED_SCALE_IN, PAUSED_SCALE_OUT, pause_of
 from .._schema.moments import kept
 from .data import Rescale, Scaler
 from .moments import latest, seconds_since
 from .texts import cleaned, printable
-from .workloads import condition, writer_of
+from .workloads import writer_of
 
 Object = dict[str, Any]
 
@@ -41,10 +43,10 @@ _ASLEEP = "ScalingDisabled"
 _TARGET = re.compile(r"\bapps/v1\.Deployment \S+ ")
 #: What each annotation of KEDA's does, in a word.
 _PAUSES = {
-    f"{PAUSED}-replicas": "paused",
+    PAUSED_REPLICAS: "paused",
     PAUSED: "paused",
-    f"{PAUSED}-scale-in": "scale-in paused",
-    f"{PAUSED}-scale-out": "scale-out paused",
+    PAUSED_SCALE_IN: "scale-in paused",
+    PAUSED_SCALE_OUT: "scale-out paused",
 }
 
 
@@ -109,11 +111,7 @@ def _since(found: Object) -> str | None:
 
 def _failing_triggers(scaled_object: Object) -> list[str]:
     health = (scaled_object.get("status") or {}).get("health") or {}
-    return [
-        printable(name)
-        for name, one in health.items()
-        if one.get("status") == "Failing" or int(one.get("numberOfFailures") or 0) > 0
-    ]
+    return [printable(name) for name, one in health.items() if is_failing(one)]
 
 
 def _pausing(scaled_object: Object) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from .._cluster.readiness import LAST_LINES, trouble_of
+from .._cluster.readiness import LAST_LINES, condition, trouble_of
 from .._model.fleet import Variant
 from .._model.sources import app_container
 from .data import Pods
@@ -29,12 +29,6 @@ _MANAGERS = {
     # The name that the Kubernetes library for Python has, which kubernetes.core uses.
     "OpenAPI-Generator": "Ansible",
 }
-
-
-def condition(obj: Object | None, kind: str) -> Object:
-    """One condition of an object's status; empty if it has none of that type."""
-    conditions = ((obj or {}).get("status") or {}).get("conditions") or []
-    return next((item for item in conditions if item.get("type") == kind), {})
 
 
 def writer_of(obj: Object, path: Sequence[str]) -> tuple[str | None, str | None]:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tests.unit.formulas import asked
 from tests.unit.inventories import IMAGE
-from tests.unit.model_cluster import ModelCluster, Object, operate, run
+from tests.unit.model_cluster import ModelCluster, Object, done, operate, refused, run
 
 NOW = datetime(2026, 11, 30, 12, 0, 30, tzinfo=UTC)
 TRACKED = {"enable_keda": True, "idempotent": True, "max_replicas": 12}
@@ -38,16 +38,6 @@ HIGH: Object = {"only": ["lms/high"]}
 
 def at(hours: float = 0) -> Callable[[], datetime]:
     return lambda: NOW + timedelta(hours=hours)
-
-
-def done(result: Object) -> Object:
-    assert not result.get("failed"), result["msg"]
-    return result
-
-
-def refused(result: Object) -> str:
-    assert result.get("failed")
-    return str(result["msg"])
 
 
 def deployed(**variables: Any) -> ModelCluster:

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.inventories import IMAGE
-from tests.unit.model_cluster import ModelCluster, Object, operate, run
+from tests.unit.model_cluster import ModelCluster, Object, done, operate, refused, run
 
 PAUSED = "autoscaling.keda.sh/paused"
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
@@ -53,16 +53,6 @@ def _usual() -> dict[tuple[str, str], Object]:
     cluster = ModelCluster()
     done(run(cluster, clock=at(-1), **FLEET))
     return cluster.objects
-
-
-def done(result: Object) -> Object:
-    assert not result.get("failed"), result["msg"]
-    return result
-
-
-def refused(result: Object) -> str:
-    assert result.get("failed")
-    return str(result["msg"])
 
 
 def notes(cluster: ModelCluster, deployment: str = "lms-worker-high") -> dict[str, str]:

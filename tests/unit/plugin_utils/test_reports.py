@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.queueops.celery.plugins.action.fleet_apply import write_reports
+from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder import HostFolder
 from ansible_collections.queueops.celery.plugins.plugin_utils._reports import (
     HostReport,
     Progress,
@@ -265,7 +266,7 @@ def test_a_host_that_stopped_before_the_role_is_in_the_table() -> None:
 
 
 def test_reports_cross_processes_whatever_a_host_is_called(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
+    folder = RunFolder(HostFolder(tmp_path / "run"))
     assert folder.read() == {}
     written = [report("../north site", created=["Deployment a"], tables={"x": ["y"]}), report("s\u00fcd", waited=3)]
     for item in written:
@@ -273,7 +274,11 @@ def test_reports_cross_processes_whatever_a_host_is_called(tmp_path: Path) -> No
     folder.write(written[0])
     assert folder.read() == {item.host: item for item in written}
     assert [path.parent for path in tmp_path.rglob("*.json")] == [tmp_path / "run"] * 2
-    assert [folder.is_first("said"), folder.is_first("said"), folder.is_first("again")] == [True, False, True]
+    assert [folder.left.is_first("said"), folder.left.is_first("said"), folder.left.is_first("again")] == [
+        True,
+        False,
+        True,
+    ]
 
 
 def test_the_report_file_has_the_table_and_what_is_behind_it(tmp_path: Path) -> None:

@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import threading
 from typing import Any
 
-import pytest
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
-from ansible_collections.queueops.celery.plugins.plugin_utils._sending import TOGETHER, Sender, argument_spec
+from ansible_collections.queueops.celery.plugins.plugin_utils._sending import TOGETHER, Sender
 from urllib3.exceptions import MaxRetryError, ProtocolError
 
 Json = dict[str, Any]
@@ -81,12 +79,3 @@ def test_objects_of_a_kind_go_together_and_the_next_kind_waits_for_them() -> Non
     results = Sender(perform).send(_objects("A", 1 + 2 * TOGETHER) + _objects("B", 1 + TOGETHER))
     assert all(item["changed"] for item in results)
     assert order == sorted(order)
-
-
-@pytest.mark.parametrize("name", sorted(argument_spec()))
-def test_an_option_is_one_of_kubernetes_core(name: str) -> None:
-    theirs = importlib.import_module("ansible_collections.kubernetes.core.plugins.modules.k8s").argspec()
-    own = argument_spec()[name]
-    assert name in theirs
-    for key in ("choices", "default"):
-        assert own.get(key) == theirs[name].get(key)

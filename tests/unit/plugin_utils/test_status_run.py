@@ -15,6 +15,7 @@ from ansible import constants
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError
 from ansible_collections.queueops.celery.plugins.module_utils._status.data import FleetStatus
 from ansible_collections.queueops.celery.plugins.plugin_utils import _status_run
+from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder import HostFolder
 from ansible_collections.queueops.celery.plugins.plugin_utils._status_page import _Wishes
 from ansible_collections.queueops.celery.plugins.plugin_utils._status_run import (
     StatusFolder,
@@ -28,7 +29,7 @@ from tests.unit.status_cases import Site, ago
 
 
 def test_every_host_has_a_status_whatever_its_name_and_one_that_left_none_is_not_known(tmp_path: Path) -> None:
-    folder = StatusFolder(tmp_path / "run")
+    folder = StatusFolder(HostFolder(tmp_path / "run"))
     found = replace(Site().status(), host="../north")
     folder.write(found)
     statuses = folder.read(["../north", "gone"])
@@ -87,7 +88,7 @@ def test_a_host_that_cannot_be_reached_is_tried_again_and_hides_no_other() -> No
 def wishes(**given: Any) -> _Wishes:
     values = {"status_format": "text", "status_file": "", "status_watch": 0, "status_watch_count": 0, **given}
     variables: Any = SimpleNamespace(text=values.__getitem__, number=values.__getitem__)
-    return _Wishes(variables)
+    return _Wishes.of(variables)
 
 
 def test_a_page_that_refreshes_is_for_people(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.inventories import IMAGE
-from tests.unit.model_cluster import ModelCluster, Object, run
+from tests.unit.model_cluster import ModelCluster, Object, done, refused, run
 from tests.unit.running_pods import MARK, let_pods_say, pod_of
 
 SCALED = {"enable_keda": True, "min_replicas": 1, "max_replicas": 8}
@@ -118,16 +118,6 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Site:
     let_pods_say(monkeypatch, made.says)
     done(made.deploy())
     return made
-
-
-def done(result: Object) -> Object:
-    assert not result.get("failed"), result["msg"]
-    return result
-
-
-def refused(result: Object) -> str:
-    assert result.get("failed")
-    return str(result["msg"])
 
 
 def test_prune_stops_before_a_queue_with_messages_loses_its_worker(site: Site) -> None:
