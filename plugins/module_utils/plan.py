@@ -89,14 +89,16 @@ def plan_removal(fleet: Fleet, sight: Sight, wishes: Wishes) -> Plan:
     left, every = sight.left, removal_order(sight.observed.ours(fleet.name))
     own = without_data(every, wishes)
     rest = [item for item in own if item.kind not in SCALERS]
+    drains = wishes.key_change == "drain"
     steps = [
         deletion("Remove scalers", [item for item in own if item.kind in SCALERS], fleet.namespace),
         # Before any worker goes, so that no queue is without a consumer.
         *giving_back(releases(fleet, sight.observed), wishes),
-        *emptying(rest, left.moves, fleet.namespace, drains=bool(left.moves) or wishes.key_change == "drain"),
+        *emptying(rest, left.moves, fleet.namespace, drains=drains or bool(left.moves), looks_again=drains),
         deletion("Remove everything else that carries the fleet's label", rest, fleet.namespace),
     ]
-    problems = (*sight.risk.problems, *sight.risk.busy.values(), *left.problems)
+    busy = () if wishes.key_change == "accept" else sight.risk.busy.values()
+    problems = (*sight.risk.problems, *busy, *left.problems)
     return Plan(
         steps=tuple(step for step in steps if step is not None and step.objects),
         problems=problems,

@@ -122,5 +122,8 @@ class DayTwoRun(FleetRun):
             self.result.update(failed=True, msg="\n".join(found.problems), problems=list(found.problems))
             return
         self._execute(core, self.cluster, fleet, observed, found, [])
-        self._say(found.notes)
-        self.screen.show(found.notes)
+        said = list(found.notes)
+        if self.checks and found.steps:
+            said.insert(0, "check mode: nothing was sent. Without --check:")
+        self._say(said)
+        self.screen.show(said)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import redact
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import ask_fleet
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import ask_fleet, work_at_risk
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import (
     Report,
     failure_message,
@@ -40,6 +40,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan.data import 
     APPLY,
     ASK,
     DELETE,
+    LOOK,
     MOVE,
     PATCH,
     SCALERS,
@@ -149,6 +150,8 @@ class Executor:
             self._ask(step)
         elif step.action == MOVE:
             self._move(step)
+        elif step.action == LOOK:
+            self._look_again()
         elif step.action == APPLY:
             is_secret = step.objects[0]["kind"] == "Secret"
             self._send_secrets(step) if is_secret else self._apply(step)
@@ -365,6 +368,12 @@ class Executor:
                 f"replaced. {'; '.join(busy)}. Run again later, with a larger celery_workers_wait_timeout, or with "
                 "celery_workers_key_change: accept, which cuts them."
             )
+
+    def _look_again(self) -> None:
+        """Look at what workers hold that run nothing any more, such as tasks for later."""
+        found = [] if self.checks else work_at_risk(self._open(), self.fleet, self.observed, "stop", True).problems
+        if found:
+            raise StepError("\n".join(["The scalers are removed, and nothing else is.", *found]))
 
     def _move(self, step: Step) -> None:
         """Move what waits, so that nothing is deleted that is the last to know of a message."""

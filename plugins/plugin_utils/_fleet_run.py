@@ -189,8 +189,9 @@ class FleetRun:
     def _absent(self, core: KubernetesCore, cluster: DirectCluster, fleet: Fleet, observed: Observed) -> None:
         """Remove everything of the fleet, unless something would be lost."""
         wishes = self.variables.wishes(self.checks)
-        # What is left on an old key goes as well, so no worker can be left there.
-        policy = "accept" if wishes.key_change == "accept" else "stop"
+        # What is left on an old key goes as well, so no worker can be left there. Workers that finish first what they
+        # run are looked at after that.
+        policy = "stop" if wishes.key_change == "stop" else "accept"
         risk = work_at_risk(cluster, fleet, observed, policy, prunes=True)
         left = self._left(cluster, fleet, observed, wishes, risk, removes=True)
         found = plan_removal(fleet, Sight(observed, cluster.live, risk, left), wishes)
@@ -208,8 +209,10 @@ class FleetRun:
         """What waits in queues that the run leaves, of workers that are not in the way already."""
         every = leavings(fleet, observed, wishes.prunes, removes)
         found = [item for item in every if item.deployment not in risk.refused]
-        accepts = wishes.key_change == "accept"
-        return left_behind(cluster, fleet, observed, found, cluster.live, accepts, wishes.move_to)
+        if wishes.key_change == "accept":
+            return Left()
+        drains = removes and wishes.key_change == "drain"
+        return left_behind(cluster, fleet, observed, found, cluster.live, drains, wishes.move_to)
 
     def _present(self, core: KubernetesCore, cluster: DirectCluster, fleet: Fleet, observed: Observed) -> None:
         wishes = self.variables.wishes(self.checks)

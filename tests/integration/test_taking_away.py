@@ -91,7 +91,9 @@ class TestTakingAway:
 
     def test_prune_stops_and_says_how_many_messages_wait_where(self, story: Story) -> None:
         message = story.runs["refused"].message("one")
-        assert "messages wait in queue low and its workers run shop.note, and prune removes Deployment" in message
+        assert (
+            "messages wait in queue low and the workers that go run shop.note, and prune removes Deployment" in message
+        )
         assert story.names["refused"] == story.names["first"]
 
     def test_no_message_is_lost_and_none_is_there_twice(self, story: Story) -> None:

@@ -191,9 +191,13 @@ def refusal(change: KeyChange, held: int | None, reason: str) -> str:
             "again when they are idle, or with celery_workers_key_change: accept; their tasks then start again on "
             "the new pods."
         )
-    becomes = f"the key would become '{change.after}'" if change.after else "they would have no key of their own"
     if change.is_removed:
-        becomes = "this run would delete it"
+        return (
+            f"{who}: the workers of Deployment {change.deployment} {what} under '{change.before}', and this run would "
+            "delete it. Messages left there would be lost. Run again when they are idle, or with "
+            "celery_workers_key_change: drain, which lets them be finished first."
+        )
+    becomes = f"the key would become '{change.after}'" if change.after else "they would have no key of their own"
     return (
         f"{who}: the workers of Deployment {change.deployment} {what} under '{change.before or change.old_hash}', and "
         f"{becomes}. Messages left there would be lost. Run again when they are idle, or with "

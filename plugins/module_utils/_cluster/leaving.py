@@ -153,18 +153,18 @@ def left_behind(
     observed: Observed,
     found: list[Leaving],
     live: Mapping[tuple[str, str], Object],
-    accepts: bool = False,
+    drains: bool = False,
     move_to: str = "",
 ) -> Left:
     """Ask how much waits in the queues that are left.
 
     :param live: the objects as the API server returned them.
-    :param accepts: whether what is left may stay behind.
+    :param drains: whether workers finish what they run before they go.
     :param move_to: queue that it is moved to; empty for none.
     """
     left = Left()
     unsure = [item for item in found if not _is_known_empty(item, observed, live)]
-    if not unsure or accepts:
+    if not unsure:
         return left
     deployments = {item["metadata"]["name"]: item for item in fleet_deployments(cluster, fleet.name)}
     pods = fleet_pods(cluster, fleet.name, deployments.values())
@@ -176,7 +176,7 @@ def left_behind(
         others = _of_service(service, deployments)
         answer = _count(cluster, own, others, deployments, pods)
         for item in own:
-            _settle(left, item, answer, others, move_to)
+            _settle(left, item, answer, others, drains, move_to)
     return left
 
 
@@ -252,7 +252,7 @@ def _ask_one(
     return Answer(error="no pod is ready that could be asked")
 
 
-def _settle(left: Left, item: Leaving, answer: Answer, others: tuple[str, ...], move_to: str) -> None:
+def _settle(left: Left, item: Leaving, answer: Answer, others: tuple[str, ...], drains: bool, move_to: str) -> None:
     if answer.by_queue is None and answer.running == ():
         left.notes.append(_never(item, "there is no Celery in its image"))
         return
@@ -267,30 +267,27 @@ def _settle(left: Left, item: Leaving, answer: Answer, others: tuple[str, ...], 
                 f"{item.title}: {messages_wait(answer.by_queue[queue])} in queue {queue}, which {nodes[0]} consumes "
                 "too."
             )
-    runs = list(answer.running or ()) if item.goes and not item.is_tracked else []
+    own = tuple(queue for queue in free if queue != move_to)
     if move_to and answer.scheduled and item.goes:
         left.problems.append(_scheduled(item, answer.scheduled))
-    elif move_to:
-        own = tuple(queue for queue in free if queue != move_to)
-        if own:
-            left.moves.append(Move(item.deployment, others, own, move_to))
-            left.notes += [f"{item.title}: {messages_wait(waiting[queue])} in queue {queue}." for queue in waiting]
-    elif waiting or runs or _is_silent(item, answer):
-        unknown = answer.error if _is_silent(item, answer) else ""
+    elif move_to and own:
+        left.moves.append(Move(item.deployment, others, own, move_to))
+        left.notes += [f"{item.title}: {messages_wait(waiting[queue])} in queue {queue}." for queue in waiting]
+    if move_to:
+        return
+    judges = item.goes and not item.is_tracked and not drains
+    runs = list(answer.running or ()) if judges else []
+    unknown = answer.error if judges and answer.running is None else ""
+    if waiting or runs or unknown:
         left.problems.append(_refusal(item, waiting, runs, unknown))
-
-
-def _is_silent(item: Leaving, answer: Answer) -> bool:
-    """Whether it could not be found out what the workers that go run."""
-    return item.goes and not item.is_tracked and answer.running is None and bool(answer.error)
 
 
 def _refusal(item: Leaving, waiting: Mapping[str, int], runs: list[str], unknown: str) -> str:
     parts = [f"{messages_wait(number)} in queue {queue}" for queue, number in waiting.items()]
     if runs:
-        parts.append(f"its workers run {', '.join(sorted(set(runs)))}")
+        parts.append(f"the workers that go run {', '.join(sorted(set(runs)))}")
     if unknown:
-        parts.append(f"what its workers run is not known ({unknown})")
+        parts.append(f"what the workers that go run is not known ({unknown})")
     return (
         f"{item.title}: {' and '.join(parts)}, and {item.what} Deployment {item.deployment}, after which no worker "
         f"consumes {_queues(item.queues)}. {_ways(item)}"

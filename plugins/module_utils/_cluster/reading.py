@@ -26,7 +26,7 @@ from .._model.observed import (
 )
 from .._model.sources import source_of
 from .._schema.secret_signs import without_values
-from .changes import first_cause
+from .changes import first_cause, lost_connection
 from .readiness import (
     Looks,
     Waiting,
@@ -148,6 +148,10 @@ def credentials_of(client: Any) -> frozenset[str]:
     return frozenset(filter(None, words))
 
 
+#: Where the client's network library was going.
+_ADDRESS = re.compile(r"host='([^']+)', port=(\d+)")
+
+
 def explained(
     error: Exception, host: str = "The API server", doing: str = "", hidden: Collection[str] = ()
 ) -> ClusterError:
@@ -165,8 +169,11 @@ def explained(
     if status is not None:
         passes = status == 429 or (isinstance(status, int) and status >= 500)
         return ClusterError(f"{host} failed to {doing or 'answer'}: {cause}", passes)
+    found = _ADDRESS.search(str(error))
+    place = f"{host} {found[1]}:{found[2]}" if found and "://" not in host else host
+    why = lost_connection(str(error)) or cause.removesuffix(".")
     return ClusterError(
-        f"{host} cannot be reached: {cause} {connection}, and the network; or set celery_workers_output: manifests, "
+        f"{place} cannot be reached: {why}. {connection}, and the network; or set celery_workers_output: manifests, "
         "which needs no cluster.",
         passes=True,
     )

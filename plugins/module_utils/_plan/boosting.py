@@ -48,7 +48,7 @@ def plan_boost(fleet: Fleet, chosen: Selection, observed: Observed, live: Live, 
         if found is not None:
             applied = _applied(live.get(("ScaledObject", found.name)))
             _boost(said, variant, found, applied, wish, named)
-    return said.plan("Boost", "No variant that was chosen has a scaler that could be boosted.")
+    return said.plan("Boost", "No variant that was chosen has a scaler that could be boosted.", "no variant is boosted")
 
 
 def _impossible(wish: BoostWish) -> Iterable[str]:

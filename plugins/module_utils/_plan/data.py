@@ -23,6 +23,8 @@ Live = Mapping[tuple[str, str], Object]
 Merge = Callable[[Object, Object, Object], Object]
 #: What a step does with its objects.
 DELETE, PATCH, APPLY, WAIT, ASK, WRITE, MOVE = "delete", "patch", "apply", "wait", "ask", "write", "move"
+#: Looks once more at what workers hold that have finished what they ran.
+LOOK = "look"
 SCALERS = ("ScaledObject", "HorizontalPodAutoscaler")
 #: Stands for the version of a Secret that this run sends, until it is sent.
 TO_COME = "changes"

@@ -74,8 +74,14 @@ class Said:
         """What was asked for by its name must be done; of a whole service or fleet it is told what was not."""
         (self.problems if named else self.warnings).append(text)
 
-    def plan(self, name: str, nothing: str) -> Plan:
-        """The steps, unless something is wrong."""
+    def plan(self, name: str, nothing: str, idle: str = "") -> Plan:
+        """The steps, unless something is wrong.
+
+        :param nothing: what is wrong where no variant has a scaler.
+        :param idle: what is said where every scaler is as it should be, and nothing was said of any.
+        """
+        if self.unchanged and not (self.notes or self.patches or self.applied) and idle:
+            self.notes.append(idle)
         if not (self.problems or self.patches or self.applied or self.unchanged or self.notes):
             self.problems.append(nothing)
             self.problems += self.warnings
@@ -229,7 +235,9 @@ def plan_resume(fleet: Fleet, chosen: Selection, observed: Observed) -> Plan:
             live = scaler_of(fleet, variant, observed, named, said)
             if live is not None:
                 _resume(said, fleet, variant, live, named)
-    return said.plan("Resume scaling", "No variant that was chosen has a scaler that could be resumed.")
+    return said.plan(
+        "Resume scaling", "No variant that was chosen has a scaler that could be resumed.", "no variant is paused"
+    )
 
 
 def _resume(said: Said, fleet: Fleet, variant: Variant, live: ObservedObject, named: bool) -> None:

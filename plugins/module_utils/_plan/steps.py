@@ -40,7 +40,24 @@ from .._model.observed import (
     without_replicas,
 )
 from .comparing import differs
-from .data import APPLY, ASK, DELETE, MOVE, PATCH, SCALERS, WAIT, WRITE, Live, Merge, Object, Plan, Sight, Step, Wishes
+from .data import (
+    APPLY,
+    ASK,
+    DELETE,
+    LOOK,
+    MOVE,
+    PATCH,
+    SCALERS,
+    WAIT,
+    WRITE,
+    Live,
+    Merge,
+    Object,
+    Plan,
+    Sight,
+    Step,
+    Wishes,
+)
 from .pausing import resumptions
 
 
@@ -260,19 +277,22 @@ def _pruning(fleet: Fleet, unwanted: Leftovers, wishes: Wishes, moves: Collectio
 
 
 def emptying(
-    going: Collection[ObservedObject], moves: Collection[Move], namespace: str, drains: bool
+    going: Collection[ObservedObject], moves: Collection[Move], namespace: str, drains: bool, looks_again: bool = False
 ) -> Iterator[Step | None]:
     """What happens before workers go: they finish what they run, and what waits in their queues is moved.
 
     Their scalers first, so that none of them gets another pod meanwhile.
 
     :param drains: whether they finish what they run.
+    :param looks_again: whether it was not judged before what they hold.
     """
     names = [item.name for item in going if item.kind == "Deployment" and VARIANT_LABEL in item.labels]
     if moves:
         yield deletion("Remove the scalers of what goes", [item for item in going if item.kind in SCALERS], namespace)
     if drains and names:
         yield Step("Let the workers that go finish what they run", ASK, _deployments_of(names))
+    if looks_again and names:
+        yield Step("See that the workers that go hold nothing", LOOK, _deployments_of(names))
     if moves:
         yield Step("Move what waits to another queue", MOVE, tuple(map(_as_object, moves)))
 

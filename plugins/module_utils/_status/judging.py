@@ -19,7 +19,7 @@ from .data import BY_KEDA, BY_NOBODY, BY_POD, Drift, FleetStatus, Formula, Pods,
 from .formula import FormulaError, worked_out
 from .rules import Case, fleet_problems, problems_of
 from .scalers import events_by_object, hpa_of, keda_scaler, pod_scaler, rescales
-from .workloads import image_of, pods_of_variant
+from .workloads import image_of, least_pods, pods_of_variant
 
 Object = dict[str, Any]
 #: Service and variant to what of its objects is not as the inventory says. Both are empty for what is of the fleet.
@@ -84,7 +84,7 @@ class _Sight:
         events = self._events_of(variant, hpa)
         scaler = self._scaler(variant, hpa, events)
         demand = demand_of(variant, service, self.fleet.namespace, {}, "")
-        pods = Pods(max=variant.most_pods)
+        pods = Pods(min=least_pods(variant), max=variant.most_pods)
         image, since = None, None
         if live is not None:
             scaled_at = ((hpa or {}).get("status") or {}).get("lastScaleTime")

@@ -66,7 +66,7 @@ def pods_of_variant(variant: Variant, deployment: Object, pods: Iterable[Object]
     return Pods(
         ready=ready,
         wanted=wanted,
-        min=_least(variant),
+        min=least_pods(variant),
         max=variant.most_pods,
         since=latest([time, scaled_at]),
         set_by=manager,
@@ -80,7 +80,8 @@ def pods_of_variant(variant: Variant, deployment: Object, pods: Iterable[Object]
     )
 
 
-def _least(variant: Variant) -> int:
+def least_pods(variant: Variant) -> int:
+    """The fewest pods that its scaler keeps."""
     if variant.uses_keda:
         return variant.scaling.min_replicas
     return max(1, variant.scaling.min_replicas) if variant.has_scaler else variant.most_pods

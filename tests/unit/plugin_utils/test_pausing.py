@@ -392,3 +392,15 @@ def test_a_paused_fleet_stays_paused_through_deploys_until_its_end(
     second = done(deploy(cluster, hours, **variables))
     assert not second["changed"]
     assert not second["updated"]
+
+
+def test_a_resume_that_finds_no_pause_says_so() -> None:
+    result = done(operate(deployed(), "resume", clock=at(0), **FLEET))
+    assert result["notes"] == ["no variant is paused"]
+    assert not result["changed"]
+
+
+def test_check_mode_says_that_nothing_was_paused() -> None:
+    cluster = deployed()
+    result = done(operate(cluster, "pause", clock=at(0), checks=True, **FLEET))
+    assert result["notes"][0] == "check mode: nothing was sent. Without --check:"

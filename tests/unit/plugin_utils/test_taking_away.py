@@ -43,9 +43,11 @@ class Site:
     running: dict[str, list[str]] = field(default_factory=dict)
     strangers: dict[str, list[str]] = field(default_factory=dict)
     scheduled: int = 0
+    held: int = 0
     story: list[str] = field(default_factory=list)
     is_broken: bool = False
     is_silent: bool = False
+    finishes: bool = False
 
     def __post_init__(self) -> None:
         self.cluster.client = SimpleNamespace(client=SimpleNamespace(client=None), configuration=None)
@@ -89,8 +91,12 @@ class Site:
                 queue: self.strangers[queue] for queue in question["queues"] if queue in self.strangers
             }
             answer["scheduled"] = self.scheduled
+        if question["hash"]:
+            answer["held"] = self.held
         if question["consumes"]:
             self.story.append(question["consumes"])
+            # Workers that are told to take nothing finish what they run.
+            self.running = {} if self.finishes else self.running
         if question["pods"] and self.is_silent:
             answer["error"] = f"no answer from {question['pods'][0]}"
         elif question["pods"]:
@@ -183,13 +189,16 @@ def test_a_renamed_variant_and_a_moved_queue_leave_nothing_behind(site: Site) ->
 def test_running_tasks_count_as_well(site: Site) -> None:
     site.running = {f"{LOW}-0": ["lms.grade", "lms.grade"]}
     said = refused(site.deploy(**WITHOUT_LOW, prune=True))
-    assert "lms/low: its workers run lms.grade, and prune removes Deployment lms-worker-low" in said
+    assert "lms/low: the workers that go run lms.grade, and prune removes Deployment lms-worker-low" in said
 
 
 def test_workers_that_do_not_say_what_they_run_stop_the_run(site: Site) -> None:
     site.is_silent = True
     said = refused(site.deploy(**WITHOUT_LOW, prune=True))
-    assert "lms/low: what its workers run is not known (no answer from lms-worker-low-0), and prune removes" in said
+    assert (
+        "lms/low: what the workers that go run is not known (no answer from lms-worker-low-0), and prune "
+        "removes" in said
+    )
 
 
 def test_messages_are_moved_after_their_worker_has_finished_and_before_it_goes(site: Site) -> None:
@@ -250,6 +259,33 @@ def test_a_removal_moves_messages_too(site: Site) -> None:
     done(site.deploy(state="absent", prune="move", move_to="elsewhere"))
     assert site.waiting["elsewhere"] == 12
     assert not [key for key in site.cluster.objects if key[0] in ("Deployment", "ScaledObject")]
+
+
+def test_a_removal_lets_workers_finish_first_where_it_is_asked_to(site: Site) -> None:
+    site.running = {f"{LOW}-0": ["lms.slow"]}
+    assert "the workers that go run lms.slow" in refused(site.deploy(state="absent"))
+    site.finishes = True
+    done(site.deploy(state="absent", key_change="drain"))
+    story = site.story
+    assert story[0] == "absent ScaledObject"
+    assert story.index("pause") < next(at for at, line in enumerate(story) if "Deployment" in line)
+    assert not site.has_low
+
+
+def test_a_removal_that_lets_workers_finish_deletes_none_that_still_holds_something(site: Site) -> None:
+    """Such as tasks for later: no worker runs them, and no list has them."""
+    config = {"lms": {"default": {"replicas": 1}, "low": {**SCALED, "idempotent": True}}}
+    done(site.deploy(config=config))
+    site.finishes, site.held = True, 3
+    assert "hold 3 messages" in refused(site.deploy(state="absent"))
+    said = refused(site.deploy(state="absent", key_change="drain"))
+    assert "The scalers are removed, and nothing else is." in said
+    assert "hold 3 messages" in said
+    assert site.story[-1] == "resume"
+    assert site.has_low
+    site.held = 0
+    done(site.deploy(state="absent", key_change="drain"))
+    assert not site.has_low
 
 
 def test_what_cannot_be_asked_stops_the_run_which_says_how_to_go_on(site: Site) -> None:
