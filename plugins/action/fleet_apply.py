@@ -9,24 +9,27 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.queueops.celery.plugins.plugin_utils._files import TreeError, write_text
-from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, PLAN, VALIDATE, FleetRun
-from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder import HostFolder
-from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import VariableError, read_variables
-from ansible_collections.queueops.celery.plugins.plugin_utils._hosts import Hosts, play_of
-from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import KubernetesCore
-from ansible_collections.queueops.celery.plugins.plugin_utils._reports import (
-    HostReport,
-    Progress,
-    RunFolder,
-    as_data,
-    as_json,
-    many_hosts,
-    one_host,
-    shared_warnings,
-)
-from ansible_collections.queueops.celery.plugins.plugin_utils._screen import Screen, is_for_people, verbosity
-from ansible_collections.queueops.celery.plugins.plugin_utils._status_page import StatusPage
+from ansible_collections.queueops.celery.plugins.plugin_utils._collector import no_collection
+
+with no_collection():
+    from ansible_collections.queueops.celery.plugins.plugin_utils._files import TreeError, write_text
+    from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, PLAN, VALIDATE, FleetRun
+    from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder import HostFolder
+    from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import VariableError, read_variables
+    from ansible_collections.queueops.celery.plugins.plugin_utils._hosts import Hosts, play_of
+    from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import KubernetesCore
+    from ansible_collections.queueops.celery.plugins.plugin_utils._reports import (
+        HostReport,
+        Progress,
+        RunFolder,
+        as_data,
+        as_json,
+        many_hosts,
+        one_host,
+        shared_warnings,
+    )
+    from ansible_collections.queueops.celery.plugins.plugin_utils._screen import Screen, is_for_people, verbosity
+    from ansible_collections.queueops.celery.plugins.plugin_utils._status_page import StatusPage
 
 #: Variables that the role reads without having a default for them.
 _WITHOUT_DEFAULT = ("celery_workers_namespace", "celery_workers_hosts")

@@ -8,13 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.queueops.celery.plugins.module_utils.neighbours import (
-    DEFAULT_GROUP,
-    collisions,
-    no_host,
-    unconfirmed_removal,
-)
-from ansible_collections.queueops.celery.plugins.plugin_utils._hosts import Hosts, extra_variable
+from ansible_collections.queueops.celery.plugins.plugin_utils._collector import no_collection
+
+with no_collection():
+    from ansible_collections.queueops.celery.plugins.module_utils.neighbours import (
+        DEFAULT_GROUP,
+        collisions,
+        no_host,
+        unconfirmed_removal,
+    )
+    from ansible_collections.queueops.celery.plugins.plugin_utils._hosts import Hosts, extra_variable
 
 
 class ActionModule(ActionBase):
