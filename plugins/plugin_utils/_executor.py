@@ -59,7 +59,7 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._screen import pro
 from ansible_collections.queueops.celery.plugins.plugin_utils._secret_objects import refused_secrets
 
 Object = dict[str, Any]
-Send = Callable[[Object, bool], Object]
+Send = Callable[[Object, bool, Collection[str]], Object]
 
 #: Seconds between two looks at what is not up yet; the last one repeats.
 _PAUSES = (0.5, 1.0, 2.0, 5.0)
@@ -183,7 +183,8 @@ class Executor:
 
         :raises StepError: if it failed as a whole, so that nothing says what became of each object.
         """
-        result = self.send({**arguments, "definition": objects}, hides)
+        new = {identity(item) for item in objects}.difference(self._existing) if "state" not in arguments else ()
+        result = self.send({**arguments, "definition": objects}, hides, new)
         if not result.get("failed") or list_results(result):
             return result
         names = [identity(item) for item in objects]

@@ -39,7 +39,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.documents 
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError, Problem
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import follows_cluster, parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils.plan import plan, plan_removal
-from ansible_collections.queueops.celery.plugins.plugin_utils._executor import Executor, StepError
+from ansible_collections.queueops.celery.plugins.plugin_utils._executor import Executor, Send, StepError
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import (
     TreeError,
     deployment_files,
@@ -293,7 +293,7 @@ class FleetRun:
 
     def _executor(
         self,
-        send: Callable[[dict[str, Any], bool], dict[str, Any]],
+        send: Send,
         cluster: DirectCluster | None,
         fleet: Fleet,
         observed: Observed,
@@ -486,5 +486,5 @@ class FleetRun:
         ]
 
 
-def _no_cluster(_arguments: dict[str, Any], _hides: bool) -> dict[str, Any]:
+def _no_cluster(_arguments: dict[str, Any], _hides: bool, _new: Collection[str]) -> dict[str, Any]:
     raise StepError("Manifest files are made without a cluster.")

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -158,24 +159,25 @@ class KubernetesCore:
             self._plugin({}).get_kubeconfig(options["kubeconfig"], False, options)
         return options
 
-    def send(self, arguments: Object, hides: bool = False) -> Object:
+    def send(self, arguments: Object, hides: bool = False, new: Collection[str] = ()) -> Object:
         """Send objects as kubernetes.core.k8s does.
 
         :param hides: whether neither the arguments nor the result may show on any screen.
+        :param new: kind and name of those that the run has looked for and not found.
         """
         plugin = self._plugin({**self.options, **arguments}, hides)
         # Nothing is copied to another machine, and no program is started.
         plugin.TRANSFERS_FILES = False
-        plugin._execute_module = self._send_here
+        plugin._execute_module = partial(self._send_here, new)
         try:
             result: Object = plugin.run(task_vars=self.task_vars)
         except AnsibleError as error:
             result = {"failed": True, "msg": str(error)}
         return plain_result(result)
 
-    def _send_here(self, module_args: Object, **_where: Any) -> Object:
+    def _send_here(self, new: Collection[str], module_args: Object, **_where: Any) -> Object:
         with self._environment():
-            return send(plain(module_args), bool(self.action._task.check_mode))
+            return send(plain(module_args), bool(self.action._task.check_mode), new)
 
     def _plugin(self, arguments: Object, hides: bool = False) -> Any:
         action = self.action

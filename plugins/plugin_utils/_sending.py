@@ -10,21 +10,29 @@ each; those of the next kind follow once these have arrived.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from typing import Any
 
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import identity
 from ansible_collections.queueops.celery.plugins.plugin_utils._in_process import Ended, InProcess, Result
 
 try:
+    from ansible_collections.kubernetes.core.plugins.module_utils.apply import annotate, dict_merge
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.runner import perform_action
-    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.service import K8sService
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.service import (
+        K8sService,
+        decode_response,
+        diff_objects,
+        hide_fields,
+    )
+    from kubernetes.dynamic.exceptions import ConflictError
 except ImportError:
     # The cluster is opened first, which says what is missing.
     pass
@@ -84,8 +92,11 @@ def _failure(error: Exception) -> tuple[Result, bool]:
     return {"changed": False, "result": {}, "error": told}, isinstance(reason, Exception)
 
 
-def send(arguments: Mapping[str, Any], is_check: bool) -> Result:
-    """Do with a list of objects what kubernetes.core.k8s does, and return what it returns, with differences."""
+def send(arguments: Mapping[str, Any], is_check: bool, new: Collection[str]) -> Result:
+    """Do with a list of objects what kubernetes.core.k8s does, and return what it returns, with differences.
+
+    :param new: kind and name of those that the run has looked for and not found.
+    """
     # It brings a long documentation along, and few runs send anything.
     from ansible_collections.kubernetes.core.plugins.modules.k8s import argspec
 
@@ -94,7 +105,7 @@ def send(arguments: Mapping[str, Any], is_check: bool) -> Result:
         module = AnsibleK8SModule(module_class=make, argument_spec=argspec(), supports_check_mode=True)
         try:
             service = K8sService(get_api_client(module), module)
-            results = Sender(partial(_perform, service)).send(module.params["resource_definition"])
+            results = Sender(partial(_perform, service, new)).send(module.params["resource_definition"])
         except CoreException as error:
             module.fail_from_exception(error)
         module.exit_json(changed=any(item["changed"] for item in results), result={"results": results})
@@ -105,6 +116,27 @@ def send(arguments: Mapping[str, Any], is_check: bool) -> Result:
     return {"failed": True, "msg": "kubernetes.core has come to no end."}
 
 
-def _perform(service: Any, definition: Result) -> Result:
-    found: Result = perform_action(service, definition, service.module.params)
+def _perform(service: Any, new: Collection[str], definition: Result) -> Result:
+    made = _create(service, definition) if identity(definition) in new else None
+    found: Result = made or perform_action(service, definition, service.module.params)
     return found
+
+
+def _create(service: Any, definition: Result) -> Result | None:
+    """Create an object that is not there: one request, where kubernetes.core looks for it twice before.
+
+    :returns: what kubernetes.core returns for it; None if it is there meanwhile.
+    """
+    params, metadata = service.module.params, definition["metadata"]
+    resource = service.find_resource(definition["kind"], definition["apiVersion"], fail=True)
+    body = dict_merge(definition, annotate(definition)) if params["apply"] else definition
+    try:
+        answer = service.client.create(resource, body, namespace=metadata.get("namespace"), serialize=False)
+    except ConflictError:
+        return None
+    except Exception as error:
+        raise CoreException(f"Failed to create object: {getattr(error, 'body', error)}") from error
+    instance, warnings = decode_response(answer)
+    _same, difference = diff_objects({}, instance, params["hidden_fields"])
+    made = {"changed": True, "method": "create", "result": hide_fields(instance, params["hidden_fields"])}
+    return {**made, "diff": difference, **({"warnings": warnings} if warnings else {})}

@@ -8,7 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from ansible_collections.queueops.celery.plugins.plugin_utils._sending import send
 
 from tests.checks import layout
 from tests.support.run_counter import Counts, RunCounter
@@ -104,14 +106,37 @@ def test_an_unchanged_run_starts_no_program_and_asks_as_often_for_any_size(clust
         }
         inventory = write_inventory(folder, {"one": host}, shared, name=f"size{queues}")
         with namespaces(cluster, name):
+            start = len(cluster.emulator.requests) if cluster.emulator else 0
             sending = deploy(cluster, folder, inventory, changes=True)
+            made = [request for request in _since(cluster, start) if request.is_write]
+            looked = [request for request in _since(cluster, start) if "/shop-worker" in request.path]
             before = len(cluster.emulator.requests) if cluster.emulator else 0
             counts = deploy(cluster, folder, inventory, changes=False)
             asked.append([request.path.replace(name, "") for request in _since(cluster, before)])
+        # What is known to be missing is created: nothing looks for it once more.
+        assert {request.method for request in made} <= {"POST"}
+        assert looked == []
         assert not [command for run in (sending, counts) for command in run.programs if "ansible-tmp" in command]
         assert counts.parses == 1
     # On a real cluster nobody logs requests.
     assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize("applies", [True, False])
+def test_an_object_that_has_come_meanwhile_is_changed_into_what_was_to_be_created(
+    cluster: Cluster, applies: bool
+) -> None:
+    name = new_namespace_name("meanwhile")
+    with namespaces(cluster, name):
+        found = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "routes", "namespace": name}}
+        cluster.create({**found, "data": {"theirs": "1"}})
+        wanted = {**found, "data": {"ours": "2"}}
+        arguments = {"definition": [wanted], "apply": applies, "kubeconfig": str(cluster.kubeconfig)}
+        arguments |= {"hidden_fields": ["metadata.managedFields"], "merge_type": ["merge"]}
+        result = send(arguments, is_check=False, new={"ConfigMap routes"})
+        assert [item["changed"] for item in result["result"]["results"]] == [True]
+        assert cluster.get("ConfigMap", name, "routes")["data"] == {"theirs": "1", "ours": "2"}
+        assert not result.get("warnings")
 
 
 def deploy(cluster: Cluster, folder: Path, inventory: Path, changes: bool) -> Counts:

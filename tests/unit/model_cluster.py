@@ -118,7 +118,7 @@ class ModelCluster:
         self.live, self.hidden = {}, hidden
         return self
 
-    def send(self, arguments: Object, hides: bool = False) -> Object:
+    def send(self, arguments: Object, hides: bool = False, new: Collection[str] = ()) -> Object:
         """What kubernetes.core.k8s does, object by object."""
         self.sent.append((copy.deepcopy(arguments), hides))
         results = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -247,8 +247,8 @@ def test_a_list_task_that_the_api_cut_short_says_what_was_written() -> None:
     cluster = ModelCluster()
     send = cluster.send
 
-    def failing(arguments: Object, hides: bool = False) -> Object:
-        result = send(arguments, hides)
+    def failing(arguments: Object, hides: bool = False, new: Collection[str] = ()) -> Object:
+        result = send(arguments, hides, new)
         items = result["result"]["results"]
         if arguments.get("apply") and len(items) > 2:
             items[2] = {"changed": False, "result": {}, "error": {"msg": 'quota "exceeded"'}}

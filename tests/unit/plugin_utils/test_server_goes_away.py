@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -38,15 +39,15 @@ def cut(cluster: ModelCluster, kind: str, after: int, whole: bool = False) -> No
     send = cluster.send
     is_gone: list[bool] = []
 
-    def failing(arguments: Object, hides: bool = False) -> Object:
+    def failing(arguments: Object, hides: bool = False, new: Collection[str] = ()) -> Object:
         definitions = arguments["definition"]
         assert not is_gone, "a server that is gone was asked again"
         if kind not in {item["kind"] for item in definitions}:
-            return send(arguments, hides)
+            return send(arguments, hides, new)
         is_gone.append(True)
         if whole:
             return dict(WHOLE)
-        results = send({**arguments, "definition": definitions[:after]}, hides)["result"]["results"]
+        results = send({**arguments, "definition": definitions[:after]}, hides, new)["result"]["results"]
         lost = {"changed": False, "result": {}, "error": {"msg": f"{REFUSED} {CANARY}"}}
         return {"result": {"results": [*results, *[lost] * (len(definitions) - after)]}}
 
@@ -175,7 +176,7 @@ def test_workers_that_take_no_work_and_were_not_replaced_are_named(
     told = _Told(resumed)
     monkeypatch.setattr(_executor, "tell", told)
     executor = _executor.Executor(
-        send=lambda _arguments, _hides: dict(WHOLE),
+        send=lambda _arguments, _hides, _new: dict(WHOLE),
         cluster=ModelCluster(),  # type: ignore[arg-type]
         fleet=Fleet("shop", "shop", ()),
         observed=NOTHING,

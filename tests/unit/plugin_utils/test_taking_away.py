@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -53,11 +54,11 @@ class Site:
         self.cluster.client = SimpleNamespace(client=SimpleNamespace(client=None), configuration=None)
         send = self.cluster.send
 
-        def sent(arguments: Object, hides: bool = False) -> Object:
+        def sent(arguments: Object, hides: bool = False, new: Collection[str] = ()) -> Object:
             state = arguments.get("state", "present")
             kinds = dict.fromkeys(item["kind"] for item in arguments["definition"])
             self.story.append(f"{state} {', '.join(kinds)}")
-            return send(arguments, hides)
+            return send(arguments, hides, new)
 
         self.cluster.send = sent  # type: ignore[method-assign]
 
