@@ -9,6 +9,7 @@ import base64
 import copy
 import json
 from collections.abc import Callable, Collection
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -73,6 +74,14 @@ def test_a_second_run_sends_nothing_and_reads_each_kind_once() -> None:
     assert sorted(second["unchanged"]) == sorted(first["created"])
     # Of Secrets and ConfigMaps of others only names are read; with their content only the fleet's own.
     assert len(cluster.lists) == len(set(cluster.lists))
+
+
+def test_objects_of_a_kind_are_sent_in_a_row_so_that_they_can_go_together() -> None:
+    cluster = ModelCluster()
+    done(run(cluster, **inventory({f"queue{number}": {"enable_keda": True} for number in range(5)})))
+    kinds = [kind for _state, kind in sent_kinds(cluster)]
+    assert kinds.count("Deployment") == kinds.count("PodDisruptionBudget") == kinds.count("ScaledObject") == 5
+    assert len(list(groupby(kinds))) == len(set(kinds))
 
 
 def test_secrets_are_sent_first_and_alone_and_their_versions_reach_the_pods_of_the_same_run() -> None:
