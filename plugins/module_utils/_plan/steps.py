@@ -135,7 +135,7 @@ def _before_waiting(making: Making, changed: list[Object]) -> Iterator[Step | No
     yield from giving_back(back, wishes)
     # Only the record of the last apply is changed. Without this the next step would set one pod.
     yield Step("Hand the number of pods over to who decides on it now", PATCH, _handed_over(fleet, observed, wishes))
-    yield Step("Apply everything but Secrets", APPLY, _budgets_first(changed), hides=fleet.take_over)
+    yield Step("Apply everything but Secrets", APPLY, tuple(_in_rows(changed)), hides=fleet.take_over)
     # With what the inventory says of them by now, and not before.
     ended = tuple(resumptions(fleet, observed))
     yield Step("Resume what was paused until now", PATCH, ended, is_change=True)
@@ -218,9 +218,19 @@ def _deployments_of(names: Iterable[str]) -> tuple[Object, ...]:
     return tuple({"kind": "Deployment", "metadata": {"name": name}} for name in names)
 
 
-def _budgets_first(changed: Iterable[Object]) -> tuple[Object, ...]:
-    """Each variant's budget stands behind its Deployment. What is of one kind is sent together only in a row."""
-    return tuple(sorted(changed, key=lambda item: item["kind"] != "PodDisruptionBudget"))
+def _in_rows(changed: Iterable[Object]) -> Iterator[Object]:
+    """The same with the budgets of variants behind all their Deployments: what is of one kind and in a row is sent
+    together."""
+    budgets: list[Object] = []
+    for item in changed:
+        if item["kind"] == "PodDisruptionBudget":
+            budgets.append(item)
+            continue
+        if item["kind"] != "Deployment":
+            yield from budgets
+            budgets.clear()
+        yield item
+    yield from budgets
 
 
 def _handed_over(fleet: Fleet, observed: Observed, wishes: Wishes) -> tuple[Object, ...]:
