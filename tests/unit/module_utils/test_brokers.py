@@ -252,7 +252,7 @@ def test_one_mistake_in_a_broker_is_one_problem(data: st.DataObject) -> None:
     else:
         broker = {**whole, data.draw(st.sampled_from([*FOREIGN[kind]])): 1}
     where = data.draw(st.sampled_from(["broker", "broker__50_campus"]))
-    variants = {name: {"enable_keda": True, "min_replicas": 0, "idempotent": True} for name in ("a", "b", "c")}
+    variants = {name: {"enable_keda": True, "min_replicas": 0, "idempotent": True} for name in ("a", "b")}
     try:
         fleet_of(services={"billing": {"image": IMAGE}}, config={"billing": variants}, **{where: broker})
     except InventoryError as error:

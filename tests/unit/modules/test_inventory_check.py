@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests.support.run_counter import RunCounter
+from tests.support.warm_python import warm_command
 
 MODULE = "inventory_check"
 
@@ -40,7 +41,9 @@ def play(
     written = {"hosts": "celery_fleets", "connection": "local", "gather_facts": False, **keywords}
     written.setdefault("tasks", [{f"queueops.celery.{MODULE}": task}])
     (folder / "play.yml").write_text(yaml.safe_dump([written]))
-    command = [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.yml", "play.yml", *options]
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "hosts.yml", "play.yml", *options]
+    # What is counted starts as a program of its own.
+    command = command if environment else warm_command(command)
     environment = {**os.environ, **(environment or {}), "ANSIBLE_HOME": str(folder / "home"), "HOME": str(folder)}
     environment["COLUMNS"] = "10000"
     for name in ("KUBECONFIG", "K8S_AUTH_KUBECONFIG", "K8S_AUTH_CONTEXT"):
@@ -75,7 +78,7 @@ ROLE = {
 
 @pytest.mark.parametrize("keywords", [{}, {"tasks": [ROLE]}], ids=["the module", "the role"])
 def test_many_hosts_are_not_looked_at_from_each_of_them(tmp_path: Path, keywords: dict[str, Any]) -> None:
-    hosts = {f"host{number}": {"celery_workers_namespace": f"shop{number}"} for number in range(8)}
+    hosts = {f"host{number}": {"celery_workers_namespace": f"shop{number}"} for number in range(4)}
     counter = RunCounter(tmp_path / "counted")
     environment = {**counter.environment(os.environ), "ANSIBLE_FORKS": "1"}
     assert play(tmp_path, hosts, {}, environment=environment, **keywords).returncode == 0
