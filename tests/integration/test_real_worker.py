@@ -117,6 +117,23 @@ def test_a_stale_heartbeat_fails_while_the_broker_is_up(start: Start) -> None:
     assert worker.probe("livenessProbe") != 0
 
 
+def test_a_worker_that_takes_work_again_does_so_after_it_has_lost_its_broker(start: Start, broker: RedisServer) -> None:
+    pods, worker = start(probe="heartbeat")
+    worker.wait_until_ready()
+    control = pods.sender().control
+    control.cancel_consumer("default", reply=True, timeout=10, limit=1)
+    control.add_consumer("default", reply=True, timeout=10, limit=1)
+    wait_until(lambda: "Started consuming from default" in worker.log, why=pods.logs)
+    with broker.client() as client:
+        own = client.client_id()
+        for one in client.client_list():
+            if int(one["id"]) != own:
+                client.client_kill_filter(_id=one["id"])
+    wait_until(lambda: worker.log.count("Connected to redis") == 2, why=pods.logs)
+    pods.send(0, "task")
+    wait_until(lambda: pods.events("done") == ["task"], why=pods.logs)
+
+
 @pytest.mark.parametrize("probe", ["none", "heartbeat"])
 def test_sigterm_lets_the_running_task_finish(start: Start, probe: str) -> None:
     pods, worker = start(probe=probe, concurrency=1)

@@ -68,6 +68,25 @@ def enforce_settings() -> None:
     Celery.config_from_cmdline = config_from_cmdline
 
 
+def remember_queues() -> None:
+    """Let a worker that takes work again go on doing so after it has lost its broker.
+
+    Who was told to take nothing from a queue, and then to take from it again, forgets the second (Celery 5.6) when it
+    connects anew, and takes nothing ever after.
+    """
+    from celery.worker.consumer import Consumer
+
+    by_celery = Consumer.add_task_queue
+
+    def add_task_queue(consumer: Any, queue: str, *args: Any, **options: Any) -> None:
+        by_celery(consumer, queue, *args, **options)
+        queues = consumer.app.amqp.queues
+        if queues._consume_from is not None and queue in queues:
+            queues._consume_from[queue] = queues[queue]
+
+    Consumer.add_task_queue = add_task_queue
+
+
 def main() -> None:
     """Run Celery with the arguments of the container."""
     # Not the folder of this file, but the one that the image starts in.
@@ -76,6 +95,8 @@ def main() -> None:
 
     follow_heartbeats()
     enforce_settings()
+    if "worker" in sys.argv:
+        remember_queues()
     # The arguments begin with the word celery, which is the program's name.
     sys.argv = sys.argv[1:]
     raise SystemExit(celery())
