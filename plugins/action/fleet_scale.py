@@ -22,10 +22,15 @@ class ActionModule(FleetApply):
     """Runs on the controller, whatever machine the host is."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Pause, resume or boost the chosen variants of the host."""
+        """Pause, drain, resume or boost the chosen variants of the host."""
         host_vars = task_vars or {}
         result: dict[str, Any] = super(FleetApply, self).run(tmp, host_vars)
-        states = {"paused": DayTwoRun.pause, "resumed": DayTwoRun.resume, "boosted": DayTwoRun.boost}
+        states = {
+            "paused": DayTwoRun.pause,
+            "drained": DayTwoRun.drain,
+            "resumed": DayTwoRun.resume,
+            "boosted": DayTwoRun.boost,
+        }
         options = {"state": {"type": "str", "required": True, "choices": list(states)}}
         _checked, arguments = self.validate_argument_spec(options)
         try:

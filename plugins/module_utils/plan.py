@@ -39,6 +39,7 @@ from ._model.observed import (
 from ._plan.boosting import boost_notes, boost_warnings
 from ._plan.data import SCALERS, TO_COME, Merge, Object, Plan, Sight, Wishes
 from ._plan.described import described, with_manifests
+from ._plan.draining import drain_warnings
 from ._plan.pausing import pause_notes, pause_warnings
 from ._plan.steps import Making, deletion, emptying, giving_back, with_steps, without_data
 from ._schema.placeholders import placeholder_message, placeholders
@@ -80,8 +81,8 @@ def plan(
     if masked:
         return replace(found, problems=(placeholder_message(masked),))
     seen_sight = replace(sight, observed=seen)
-    making = Making(fleet, seen_sight, wishes, found, findings, unwanted, secrets, stale_secrets)
-    return with_steps(making, merge)
+    making = Making(fleet, seen_sight, wishes, found, findings, unwanted, secrets, stale_secrets, merge)
+    return with_steps(making)
 
 
 def plan_removal(fleet: Fleet, sight: Sight, wishes: Wishes) -> Plan:
@@ -134,6 +135,7 @@ def _kept_claims(going: Iterable[ObservedObject], wishes: Wishes) -> Iterator[st
 def _warnings(fleet: Fleet, sight: Sight, unwanted: Leftovers, wishes: Wishes) -> Iterator[str]:
     yield from sight.risk.warnings
     yield from pause_warnings(fleet, sight.observed)
+    yield from drain_warnings(fleet, sight.observed)
     yield from boost_warnings(fleet, sight.observed)
     yield from _orphan_warnings(fleet, unwanted, wishes)
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_scale
-short_description: Pause, resume and boost the scaling of Celery workers
+short_description: Pause, drain, resume and boost Celery workers
 version_added: 1.0.0
 description:
   - Reads the variables of the role P(queueops.celery.celery_workers#role) and pauses KEDA's scaling of variants, or
-    resumes it, by annotations of their ScaledObjects, or gives them a floor for some time. It changes nothing else.
+    resumes it, by annotations of their ScaledObjects, or gives them a floor for some time, or lets their workers take
+    nothing new. It changes nothing else.
   - C(celery_workers_only) chooses services and variants. Without it the whole fleet is meant.
-  - The playbooks C(queueops.celery.pause), C(queueops.celery.resume) and C(queueops.celery.boost) are made of
-    this task.
+  - The playbooks C(queueops.celery.pause), C(queueops.celery.drain), C(queueops.celery.resume) and
+    C(queueops.celery.boost) are made of this task.
   - Runs on the controller, whatever machine the host is. It needs no connection to the host.
 author:
   - queueops (@queueops)
@@ -27,11 +28,14 @@ options:
     description:
       - V(paused) stops scaling as C(celery_workers_pause_direction) and C(celery_workers_pause_replicas) say. Deploys
         keep the pause until C(celery_workers_pause_until).
-      - V(resumed) lets KEDA scale again, whoever paused it.
+      - V(drained) tells the workers to take nothing from any queue, pauses their scalers, and waits for
+        C(celery_workers_drain_timeout) seconds until they run nothing. They are told over Celery's remote control,
+        with a command in one of their pods. Deploys keep it so.
+      - V(resumed) lets KEDA scale again, whoever paused it, and lets workers that are drained take work again.
       - V(boosted) gives a floor of C(celery_workers_boost_min) pods until C(celery_workers_boost_until).
     type: str
     required: true
-    choices: [paused, resumed, boosted]
+    choices: [paused, drained, resumed, boosted]
 requirements:
   - the collection kubernetes.core >= 3.2.0
   - kubernetes >= 24.2.0, != 36.0.0, != 36.0.1 in Ansible's own Python
@@ -54,13 +58,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 updated:
-  description: ScaledObjects that were changed.
+  description: ScaledObjects and Deployments that were changed.
   returned: when nothing is wrong
   type: list
   elements: str
   sample: [ScaledObject lms-worker-high-scaledobject]
 unchanged:
-  description: ScaledObjects that were as they should be.
+  description: ScaledObjects that were as they should be already.
   returned: when nothing is wrong
   type: list
   elements: str

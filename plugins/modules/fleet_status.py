@@ -145,6 +145,9 @@ status:
         image_since:
           description: Since when all of them run it.
           type: str
+        drain:
+          description: Since when it is drained, by whom and why, and which of its pods take work all the same.
+          type: dict
         drift:
           description: Objects that are not as the inventory says, each with the names of the C(fields) that differ.
           type: list

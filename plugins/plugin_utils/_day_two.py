@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs of the playbooks that change how variants are scaled, and nothing else: pause, resume and boost."""
+"""Runs of the playbooks that change how variants are scaled and whether they take work, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.observed im
 from ansible_collections.queueops.celery.plugins.module_utils._model.selection import Selection, select
 from ansible_collections.queueops.celery.plugins.module_utils._plan.boosting import BoostWish, plan_boost
 from ansible_collections.queueops.celery.plugins.module_utils._plan.data import Plan
+from ansible_collections.queueops.celery.plugins.module_utils._plan.draining import DrainWish, plan_drain, plan_resume
 from ansible_collections.queueops.celery.plugins.module_utils._plan.pausing import (
     PauseWish,
     plan_pause,
-    plan_resume,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._schema.moments import read_moment
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import Problems
@@ -52,6 +52,10 @@ class DayTwoRun(FleetRun):
         """Give them a floor for some time."""
         return self._guarded(lambda: self._change(self._boost))
 
+    def drain(self) -> Result:
+        """Let them take nothing new, and wait until they run nothing."""
+        return self._guarded(lambda: self._change(self._drain))
+
     def resume(self) -> Result:
         """Resume them."""
         return self._guarded(lambda: self._change(self._resume))
@@ -79,6 +83,9 @@ class DayTwoRun(FleetRun):
         )
         problems.raise_any()
         return plan_boost(fleet, chosen, observed, self.cluster.live if self.cluster is not None else {}, wish)
+
+    def _drain(self, fleet: Fleet, chosen: Selection, observed: Observed, _problems: Problems) -> Plan:
+        return plan_drain(fleet, chosen, observed, DrainWish(self.now, self.variables.text("drain_reason"), self.by))
 
     @staticmethod
     def _resume(fleet: Fleet, chosen: Selection, observed: Observed, _problems: Problems) -> Plan:
@@ -121,9 +128,14 @@ class DayTwoRun(FleetRun):
         if found.problems:
             self.result.update(failed=True, msg="\n".join(found.problems), problems=list(found.problems))
             return
-        self._execute(core, self.cluster, fleet, observed, found, [])
+        try:
+            self._execute(core, self.cluster, fleet, observed, found, [])
+        finally:
+            # What single steps have said, also where a later one failed.
+            self.screen.show(self.result["notes"])
         said = list(found.notes)
         if self.checks and found.steps:
-            said.insert(0, "check mode: nothing was sent. Without --check:")
+            dry = "check mode: nothing was sent"
+            said.insert(0, f"{dry}. Without --check:" if said else f"{dry}, and no worker was told to stop")
         self._say(said)
         self.screen.show(said)

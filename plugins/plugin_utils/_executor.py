@@ -40,9 +40,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan.data import 
     APPLY,
     ASK,
     DELETE,
+    DRAIN,
+    DRAIN_AGAIN,
     LOOK,
     MOVE,
     PATCH,
+    RESUME,
     SCALERS,
     TO_COME,
     WAIT,
@@ -54,6 +57,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.counted im
 from ansible_collections.queueops.celery.plugins.module_utils._schema.secret_signs import without_values
 from ansible_collections.queueops.celery.plugins.module_utils.plan import filled_in
 from ansible_collections.queueops.celery.plugins.modules.worker_drain import said, tell
+from ansible_collections.queueops.celery.plugins.plugin_utils._draining import Drains, StepError, Waves, forgetting
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import write_text
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import progress_line
 from ansible_collections.queueops.celery.plugins.plugin_utils._secret_objects import refused_secrets
@@ -67,10 +71,6 @@ _PAUSES = (0.5, 1.0, 2.0, 5.0)
 _SAY_AGAIN = 15
 #: Seconds that a removed scaler may take; KEDA takes its finalizer off within a few.
 _LONGEST_REMOVAL = 60
-
-
-class StepError(Exception):
-    """A step failed; the text says what and why."""
 
 
 @dataclass
@@ -93,6 +93,8 @@ class Executor:
     shows_diff: bool
     timeout: int
     key_change: str = "stop"
+    drain_timeout: int = 900
+    drain_on_timeout: str = "keep"
     done: Report = field(default_factory=Report)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -100,6 +102,7 @@ class Executor:
     waited: int = 0
     _versions: dict[str, str] = field(default_factory=dict)
     _paused: list[str] = field(default_factory=list)
+    _waves: Waves = field(default_factory=Waves)
     #: Kind and name of what later steps send.
     _later: list[str] = field(default_factory=list)
 
@@ -111,6 +114,8 @@ class Executor:
         self.done.unchanged.extend(plan.unchanged)
         self._note(report([], {}, list(map(readable, plan.not_sent)), self._existing, self.shows_diff))
         for position, step in enumerate(plan.steps):
+            if self._waves.leaves_out(step):
+                continue
             self._later = [identity(item) for one in plan.steps[position + 1 :] for item in _sent_of(one)]
             try:
                 self._run(step)
@@ -122,6 +127,8 @@ class Executor:
                 raise
             if step.action == PATCH or (step.action == DELETE and self._removes_paused(step)):
                 self._paused.clear()
+                self._waves.end(step.wave)
+        self._waves.raise_any(plan, self.drain_timeout)
 
     def _removes_paused(self, step: Step) -> bool:
         """Whether workers that take nothing are gone by now."""
@@ -152,6 +159,14 @@ class Executor:
             self._move(step)
         elif step.action == LOOK:
             self._look_again()
+        elif step.action == DRAIN and step.wave:
+            self._waves.drain(step, self._drains)
+        elif step.action == DRAIN:
+            self._drains.drain(step.objects)
+        elif step.action == DRAIN_AGAIN:
+            self._drains.drain_again(step.objects)
+        elif step.action == RESUME:
+            self._drains.resume(step.objects)
         elif step.action == APPLY:
             is_secret = step.objects[0]["kind"] == "Secret"
             self._send_secrets(step) if is_secret else self._apply(step)
@@ -304,12 +319,13 @@ class Executor:
         scalers = [item["metadata"]["name"] for item in step.objects if item["kind"] == "ScaledObject"]
         start = time.monotonic()
         waiting, ends = self._until_up(names, scalers, start)
-        self.waited = round(time.monotonic() - start)
+        seconds = round(time.monotonic() - start)
+        self.waited += seconds
         if waiting:
             said = [f"{item.name}: {self._clean(item.reason)}" for item in [*ends, *waiting]]
-            raise StepError("\n".join([self._why_it_ends(step, bool(ends)), *dict.fromkeys(said)]))
+            raise StepError("\n".join([self._why_it_ends(step, bool(ends), seconds), *dict.fromkeys(said)]))
 
-    def _why_it_ends(self, step: Step, early: bool) -> str:
+    def _why_it_ends(self, step: Step, early: bool, seconds: int) -> str:
         if step.reason:
             return step.reason
         if early:
@@ -317,7 +333,7 @@ class Executor:
                 "Everything is applied, but this does not come up by itself, so the run waits no longer. Fix the cause "
                 "below; a second run waits again."
             )
-        return f"Everything is applied, but after {self.waited} seconds this is not up. A second run waits again."
+        return f"Everything is applied, but after {seconds} seconds this is not up. A second run waits again."
 
     def _until_up(
         self, names: Collection[str], scalers: Collection[str], start: float
@@ -370,6 +386,19 @@ class Executor:
                 "celery_workers_key_change: accept, which cuts them."
             )
 
+    @property
+    def _drains(self) -> Drains:
+        return Drains(
+            self._open(),
+            lambda patches: self._patch(Step("", PATCH, tuple(patches))),
+            self.tell,
+            self.checks,
+            self.drain_timeout,
+            self.drain_on_timeout,
+            self.notes,
+            self.warnings,
+        )
+
     def _look_again(self) -> None:
         """Look at what workers hold that run nothing any more, such as tasks for later."""
         found = [] if self.checks else work_at_risk(self._open(), self.fleet, self.observed, "stop", True).problems
@@ -394,12 +423,15 @@ class Executor:
 
     def _resume(self) -> None:
         """Workers that were told to take nothing, and are not replaced after all, take work again."""
+        if self._waves.draining and not self.checks:
+            self.warnings.extend(self._waves.take_back(self._drains))
         if not self._paused:
             return
         names, self._paused = self._paused, []
         try:
             found = tell(self._open(), names, "resume", 0)
             left = [name for name, answer in found.items() if answer.error]
+            self.warnings.extend(forgetting(self._open(), [name for name in names if name not in left]))
         except ClusterError:
             left = names
         if left:

@@ -25,6 +25,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
     read_observed,
     utc_now,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._model.drains import AFTER_DRAIN
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.names import FLEET_LABEL, FLOWER
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed
@@ -39,7 +40,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.documents 
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError, Problem
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import follows_cluster, parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils.plan import plan, plan_removal
-from ansible_collections.queueops.celery.plugins.plugin_utils._executor import Executor, Send, StepError
+from ansible_collections.queueops.celery.plugins.plugin_utils._draining import StepError
+from ansible_collections.queueops.celery.plugins.plugin_utils._executor import Executor, Send
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import (
     TreeError,
     deployment_files,
@@ -126,7 +128,7 @@ class FleetRun:
             word = "removes" if self.variables.text("state") == "absent" else "works on"
             text = (
                 f"this run {word} the whole fleet, and not only {', '.join(chosen)}. Leave it out; the playbooks "
-                "status, pause, resume and boost of queueops.celery read it."
+                "status, pause, drain, resume and boost of queueops.celery read it."
             )
             raise InventoryError([Problem("celery_workers_only", text)])
 
@@ -216,7 +218,8 @@ class FleetRun:
 
     def _present(self, core: KubernetesCore, cluster: DirectCluster, fleet: Fleet, observed: Observed) -> None:
         wishes = self.variables.wishes(self.checks)
-        risk = work_at_risk(cluster, fleet, observed, wishes.key_change, wishes.prunes)
+        finishes = wishes.rollout == AFTER_DRAIN
+        risk = work_at_risk(cluster, fleet, observed, wishes.key_change, wishes.prunes, finishes)
         left = self._left(cluster, fleet, observed, wishes, risk)
         secrets = secrets_of(fleet, self.variables.layers, observed, wishes.output)
         secrets = without_stale_keys(secrets, observed)
@@ -311,6 +314,8 @@ class FleetRun:
             shows_diff=self.shows_diff,
             timeout=variables.number("wait_timeout"),
             key_change=variables.text("key_change"),
+            drain_timeout=variables.number("drain_timeout"),
+            drain_on_timeout=variables.text("drain_on_timeout"),
         )
 
     def _run(self, executor: Executor, steps: Plan) -> None:

@@ -122,6 +122,7 @@ class HostVariables:
             removes_data=self.flag("remove_data"),
             key_change=self.text("key_change"),
             waits=self.flag("wait"),
+            rollout=self.text("rollout"),
             verifies=self.flag("verify"),
             output=self.text("output"),
             on_openedx=self.text("preset") == "openedx",

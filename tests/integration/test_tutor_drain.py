@@ -245,6 +245,7 @@ class TestAdoptingABusyWorker:
         assert story.consumed["late"] == {DEFAULT, HIGH, f"{HIGH}_mem"}
         assert story.events["late"][-1] == "done meanwhile"
         assert "done long" not in story.events["late"]
+        assert f"{WORKER}: its workers take work again, and forget that when they lose" in story.runs["late"].warnings
 
     def test_a_drain_lets_it_finish_before_its_pod_is_replaced(self, story: Story) -> None:
         assert story.runs["drain"].changed("site") > 0

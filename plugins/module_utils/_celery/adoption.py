@@ -10,7 +10,7 @@ before. Everything else stays its owner's, who may restore its own arguments at 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -249,14 +249,23 @@ def _some(names: tuple[str, ...]) -> str:
 def cut_by_adoption(fleet: Fleet, observed: Observed) -> list[Cut]:
     """Adopted Deployments whose pods this run replaces although they have less time to stop than it gives them."""
     found = []
-    for variant in fleet.variants:
-        live = observed.find("Deployment", variant.deployment) if variant.adopted else None
-        if live is None or not live.replicas or not command_line(live).words or not replaces_pods(variant, live):
-            continue
+    for variant, live in _replaced(fleet, observed):
         grace = live.grace if live.grace is not None else DEFAULT_GRACE
         if grace < adoption_of(variant, live).written_grace:
             found.append(Cut(variant.title, live.name, grace))
     return found
+
+
+def replaced_by_adoption(fleet: Fleet, observed: Observed) -> set[str]:
+    """Adopted Deployments whose pods this run replaces."""
+    return {live.name for _variant, live in _replaced(fleet, observed)}
+
+
+def _replaced(fleet: Fleet, observed: Observed) -> Iterator[tuple[Variant, ObservedObject]]:
+    for variant in fleet.variants:
+        live = observed.find("Deployment", variant.deployment) if variant.adopted else None
+        if live is not None and live.replicas and command_line(live).words and replaces_pods(variant, live):
+            yield variant, live
 
 
 def _patch(fleet: Fleet, live: ObservedObject, wanted: Adoption, replicas: int | None) -> dict[str, Any]:

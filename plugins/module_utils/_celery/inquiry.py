@@ -38,6 +38,9 @@ class Question:
     :param pods: names of pods whose workers are asked for the tasks that they run; empty for none.
     :param consumes: what becomes of their consuming: C(pause) takes nothing new from any queue, C(resume) takes from
         C(queues) again, empty leaves it.
+    :param excluded: queues that they do not take from although the app has them.
+    :param watches: whether what each of the pods holds is told, as soon as that changes. Those that do not answer are
+        left out, and are no error.
     :param counts: whether the messages that wait in the queues are counted.
     :param nodes: names of nodes of which it is counted what they run and what they hold for later; empty for none.
     :param patience: seconds to wait until they run nothing, or to move messages.
@@ -56,6 +59,8 @@ class Question:
     enforced: bool = False
     pods: tuple[str, ...] = ()
     consumes: str = ""
+    excluded: tuple[str, ...] = ()
+    watches: bool = False
     patience: int = 0
     timeout: int = 10
     counts: bool = False
@@ -75,6 +80,8 @@ class Answer:
     :param shadowed: settings of the command line that the app's own, under a prefix, win over.
     :param tasks: registered task to whether it acknowledges late, and whether it is given back when its child dies.
     :param running: names of the tasks that the asked pods run, with those they have reserved where they take no more.
+    :param works: pod to what its workers hold: C(running), each with its name and seconds, C(reserved) and C(later) as
+        numbers, and how many C(queues) they take from. Who did not answer is not in it.
     :param by_queue: messages that wait in each queue; after moving, those that are left.
     :param consumers: nodes of other pods that consume each queue, where there are any.
     :param moved: messages that were moved.
@@ -94,6 +101,7 @@ class Answer:
     consumed: tuple[str, ...] = ()
     running: tuple[str, ...] | None = None
     answered: bool = False
+    works: dict[str, Any] | None = None
     by_queue: dict[str, int] | None = None
     consumers: dict[str, list[str]] = field(default_factory=dict)
     moved: int = 0
@@ -161,6 +169,7 @@ def answer_from(output: str) -> Answer | None:
         consumed=tuple(data.get("consumed", ())),
         answered=bool(data.get("answered", False)),
         running=tuple(data["running"]) if "running" in data else None,
+        works=data.get("works"),
         by_queue=data.get("by_queue"),
         consumers=data.get("consumers", {}),
         moved=int(data.get("moved") or 0),

@@ -24,7 +24,7 @@ from .._celery.inquiry import (
 )
 from .._celery.start import python_in
 from .._model.fleet import Fleet, Variant
-from .._model.observed import Observed
+from .._model.observed import Observed, ObservedObject
 from .._model.sources import app_container
 from .._schema.secret_signs import without_values
 from .changes import first_cause
@@ -183,15 +183,18 @@ class AtRisk:
         self.refused.add(deployment)
 
 
-def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str, prunes: bool = False) -> AtRisk:
+def work_at_risk(
+    cluster: Cluster, fleet: Fleet, observed: Observed, policy: str, prunes: bool = False, finishes: bool = False
+) -> AtRisk:
     """Ask the pods whose key or grace period would change, and those that drain.
 
     :param policy: one of L(POLICIES).
     :param prunes: whether Deployments that no variant owns will be removed.
+    :param finishes: whether workers finish what they run before their pods are replaced.
     """
     found = AtRisk()
-    changes = [] if policy == "accept" else key_changes(fleet, observed, prunes)
-    cuts = cut_by_adoption(fleet, observed) if policy == "stop" else []
+    changes = [] if policy == "accept" else _changes(fleet, observed, prunes, finishes)
+    cuts = cut_by_adoption(fleet, observed) if policy == "stop" and not finishes else []
     drains = draining(fleet.name, observed)
     tracked = [] if policy == "accept" else [item for item in fleet.variants if item.adopted and item.goes_to_zero]
     if not changes and not drains and not cuts and not tracked:
@@ -208,13 +211,8 @@ def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str
         for text in _unseen(cluster, fleet, variant, deployments, pods) if variant.deployment in deployments else ():
             found.refuse(variant.deployment, text)
     for item in drains:
-        live = deployments.get(item.name)
-        if live is not None:
-            answer = _asked(cluster, live, pods, partial(question_to, item))
-            if answer.held != 0:
-                left = f"{answer.held} messages" if answer.held is not None else f"not known: {answer.error}"
-                found.busy[item.name] = f"Deployment {item.name} stays until its old key is empty ({left})."
-                found.needed |= read_by(live["spec"]["template"]["spec"])
+        if item.name in deployments:
+            _still_drains(found, cluster, item, deployments[item.name], pods)
     for change in changes:
         live = deployments.get(change.deployment)
         if live is None or (change.is_idle and not pods_of(live, pods)):
@@ -224,7 +222,22 @@ def work_at_risk(cluster: Cluster, fleet: Fleet, observed: Observed, policy: str
     return found
 
 
-def _runs(pod: Mapping[str, Any]) -> bool:
+def _still_drains(
+    found: AtRisk, cluster: Cluster, item: ObservedObject, live: dict[str, Any], pods: list[dict[str, Any]]
+) -> None:
+    answer = _asked(cluster, live, pods, partial(question_to, item))
+    if answer.held != 0:
+        left = f"{answer.held} messages" if answer.held is not None else f"not known: {answer.error}"
+        found.busy[item.name] = f"Deployment {item.name} stays until its old key is empty ({left})."
+        found.needed |= read_by(live["spec"]["template"]["spec"])
+
+
+def _changes(fleet: Fleet, observed: Observed, prunes: bool, finishes: bool) -> list[KeyChange]:
+    """What changes of keys and grace periods. Pods that run nothing have time enough, however short it is."""
+    return [change for change in key_changes(fleet, observed, prunes) if change.moves_key or not finishes]
+
+
+def runs(pod: Mapping[str, Any]) -> bool:
     """Whether any container of a pod runs; one that cannot start, or crashes, works on nothing."""
     status = pod.get("status") or {}
     states = [item.get("state") or {} for item in status.get("containerStatuses") or []]
@@ -257,7 +270,7 @@ def ask_running(
     cluster: Cluster, live: dict[str, Any], pods: list[dict[str, Any]], consumes: str = "", patience: int = 0
 ) -> Answer:
     """What the workers of a Deployment run. The parameters are those of L(Question)."""
-    own = [pod for pod in pods_of(live, pods) if _runs(pod)]
+    own = [pod for pod in pods_of(live, pods) if runs(pod)]
     asked = ready_pod(own)
     if asked is None:
         # Who does not run yet, or not any more, runs no task.

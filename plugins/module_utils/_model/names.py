@@ -19,6 +19,8 @@ COMPONENT_LABEL = f"{OWN_DOMAIN}component"
 FORMULA_ANNOTATION = f"{OWN_DOMAIN}formula"
 #: On a ScaledObject: who paused it, why and until when, as JSON.
 PAUSE_ANNOTATION = f"{OWN_DOMAIN}pause"
+#: On a Deployment: who drained it, why and since when, and which of its pods were told to take nothing, as JSON.
+DRAINED_ANNOTATION = f"{OWN_DOMAIN}drained"
 #: On a ScaledObject: the floor that it has for some time, who asked for it, why and until when, as JSON.
 BOOST_ANNOTATION = f"{OWN_DOMAIN}boost"
 

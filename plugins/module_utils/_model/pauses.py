@@ -31,6 +31,7 @@ class Pause:
 
     :param notes: KEDA's annotations that it set, with their values.
     :param pods: those there were at that time; None where that is not known.
+    :param drains: whether it belongs to a drain, which is told of instead.
     """
 
     notes: dict[str, str] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Pause:
     since: datetime | None = None
     until: datetime | None = None
     reason: str = ""
+    drains: bool = False
 
     def is_over(self, now: datetime) -> bool:
         """Whether its time has passed."""
@@ -58,6 +60,7 @@ class Pause:
             "since": kept(self.since) if self.since else "",
             "until": kept(self.until) if self.until else "",
             "reason": self.reason,
+            "drains": self.drains or None,
         }
         return json.dumps({name: value for name, value in told.items() if value not in ("", None)}, sort_keys=True)
 
@@ -101,6 +104,7 @@ def pause_of(live: ObservedObject) -> Pause | None:
         since=from_kept(told.get("since")),
         until=from_kept(told.get("until")),
         reason=str(told.get("reason") or ""),
+        drains=told.get("drains") is True,
     )
 
 

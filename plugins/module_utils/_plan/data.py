@@ -11,6 +11,7 @@ from typing import Any
 
 from .._cluster.asking import AtRisk
 from .._cluster.leaving import Left
+from .._model.drains import PARALLEL
 from .._model.observed import (
     NOTHING,
     Observed,
@@ -25,6 +26,9 @@ Merge = Callable[[Object, Object, Object], Object]
 DELETE, PATCH, APPLY, WAIT, ASK, WRITE, MOVE = "delete", "patch", "apply", "wait", "ask", "write", "move"
 #: Looks once more at what workers hold that have finished what they ran.
 LOOK = "look"
+#: Tells workers to take nothing, and waits until they run nothing; tells those that have started since; and tells them
+#: to take work again.
+DRAIN, DRAIN_AGAIN, RESUME = "drain", "drain again", "resume"
 SCALERS = ("ScaledObject", "HorizontalPodAutoscaler")
 #: Stands for the version of a Secret that this run sends, until it is sent.
 TO_COME = "changes"
@@ -40,6 +44,7 @@ class Step:
     :param is_change: of merge patches, whether they change what people see, and not only the record of the last apply.
     :param hides: whether what comes back may show what others keep in plain sight.
     :param reason: what a failing wait is about.
+    :param wave: the Deployment that it is about, of steps that are left out where its workers do not finish in time.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Step:
     is_change: bool = False
     hides: bool = False
     reason: str = ""
+    wave: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Wishes:
     removes_data: bool = False
     key_change: str = "stop"
     waits: bool = True
+    rollout: str = PARALLEL
     verifies: bool = False
     output: str = "cluster"
     on_openedx: bool = False

@@ -13,6 +13,7 @@ from .._check.config_maps import missing_config_maps
 from .._check.preflight import (
     wanted_objects,
 )
+from .._model.drains import PARALLEL
 from .._model.fleet import Fleet
 from .._model.names import (
     FLEET_LABEL,
@@ -47,9 +48,18 @@ def plan_files(fleet: Fleet, observed: Observed, wishes: Wishes, before: Iterabl
     if problems:
         return replace(said, problems=problems)
     steps = tuple(_delivery(fleet, wishes)) + tuple(_dashboard(fleet))
+    said = replace(said, warnings=(*said.warnings, *_no_order(wishes)))
     found = replace(with_manifests(said, fleet, with_selectors(observed, written)), steps=steps)
     masked = [*placeholders(found.manifests), *placeholders(found.adoptions)]
     return replace(found, problems=(placeholder_message(masked),)) if masked else found
+
+
+def _no_order(wishes: Wishes) -> Iterator[str]:
+    if wishes.rollout != PARALLEL:
+        yield (
+            f"celery_workers_rollout: {wishes.rollout} has no effect on files: what applies them decides on the order. "
+            "Leave it out, or run with celery_workers_output: cluster."
+        )
 
 
 def written_before(fleet: Fleet, before: Iterable[Object]) -> Iterator[ObservedObject]:

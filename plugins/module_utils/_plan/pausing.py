@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from .._model.drains import drained_of, drained_variants
 from .._model.fleet import Fleet, Variant
 from .._model.names import PAUSE_ANNOTATION, pod_autoscaler_name, scaled_object_name
 from .._model.observed import API_VERSIONS, PAUSED, Observed, ObservedObject
@@ -118,7 +119,11 @@ def plan_pause(fleet: Fleet, chosen: Selection, observed: Observed, wish: PauseW
         )
     for variant in chosen.variants:
         live = scaler_of(fleet, variant, observed, chosen.names(variant), said)
-        if live is not None:
+        drained = drained_of(variant, observed)
+        if live is not None and drained is not None:
+            text = f"{short_name(variant)}: it is {drained.words}, so its scaling is paused already."
+            said.refuse(chosen.names(variant), text)
+        elif live is not None:
             _pause(said, fleet, variant, live, _pods_of(variant, observed), wish, chosen.names(variant))
     return said.plan("Pause scaling", "No variant that was chosen has a scaler that could be paused.")
 
@@ -184,7 +189,7 @@ def _pause(
         said.notes.append(f"{own}: {before.how}{before.origin}")
         return
     gone = dict.fromkeys(now.keys() - pause.notes.keys())
-    said.patches.append(_patch(live, fleet, {**gone, **pause.notes, PAUSE_ANNOTATION: pause.annotation}))
+    said.patches.append(annotation_patch(live, fleet, {**gone, **pause.notes, PAUSE_ANNOTATION: pause.annotation}))
     said.notes.append(f"{own}: {pause.how}{pause.origin}; resume it with {command('resume', variant)}")
     if wish.replicas is not None and pods is not None and wish.replicas < pods:
         grace = variant.pod.termination_grace_period
@@ -221,32 +226,23 @@ def _as_words(notes: Mapping[str, str]) -> str:
     return ", ".join(f"{name}: {value!r}" for name, value in sorted(notes.items()))
 
 
-def _patch(live: ObservedObject, fleet: Fleet, notes: Mapping[str, str | None]) -> Object:
+def annotation_patch(live: ObservedObject, fleet: Fleet, notes: Mapping[str, str | None]) -> Object:
+    """A patch of annotations, and of nothing else."""
     metadata = {"name": live.name, "namespace": fleet.namespace, "annotations": dict(notes)}
-    return {"apiVersion": API_VERSIONS["ScaledObject"], "kind": "ScaledObject", "metadata": metadata}
+    return {"apiVersion": API_VERSIONS[live.kind], "kind": live.kind, "metadata": metadata}
 
 
-def plan_resume(fleet: Fleet, chosen: Selection, observed: Observed) -> Plan:
-    """What resumes the chosen variants, whoever paused them."""
-    said = Said()
-    for variant in chosen.variants:
-        named = chosen.names(variant)
-        if variant.uses_keda or named:
-            live = scaler_of(fleet, variant, observed, named, said)
-            if live is not None:
-                _resume(said, fleet, variant, live, named)
-    return said.plan(
-        "Resume scaling", "No variant that was chosen has a scaler that could be resumed.", "no variant is paused"
-    )
-
-
-def _resume(said: Said, fleet: Fleet, variant: Variant, live: ObservedObject, named: bool) -> None:
+def resume_scaling(said: Said, fleet: Fleet, variant: Variant, live: ObservedObject, named: bool) -> None:
+    """What lets KEDA scale a variant again, whoever paused it."""
     own, written = short_name(variant), written_pauses(variant)
     notes = {name: value for name, value in live.paused.items() if name not in written}
     pause = pause_of(live)
     if notes or PAUSE_ANNOTATION in live.annotations:
-        said.patches.append(_patch(live, fleet, dict.fromkeys([*notes, PAUSE_ANNOTATION])))
+        said.patches.append(annotation_patch(live, fleet, dict.fromkeys([*notes, PAUSE_ANNOTATION])))
         ours = pause is not None and pauses_of_ours(variant, live)
+        if pause is not None and pause.drains:
+            # That of its drain, of which is told instead.
+            return
         if pause is not None and ours:
             said.notes.append(f"{own}: resumed; it was {pause.how}{pause.origin}")
         else:
@@ -265,7 +261,7 @@ def _resume(said: Said, fleet: Fleet, variant: Variant, live: ObservedObject, na
 def resumptions(fleet: Fleet, observed: Observed) -> list[Object]:
     """Patches that end pauses whose time has passed, and that clear up after pauses that were taken off by hand."""
     return [
-        _patch(live, fleet, dict.fromkeys([*pauses_of_ours(variant, live), PAUSE_ANNOTATION]))
+        annotation_patch(live, fleet, dict.fromkeys([*pauses_of_ours(variant, live), PAUSE_ANNOTATION]))
         for variant, live, pause in paused_variants(fleet, observed)
         if _ends(variant, live, pause, observed.now)
     ]
@@ -284,6 +280,8 @@ def pause_notes(fleet: Fleet, observed: Observed) -> Iterable[str]:
 
 def pause_warnings(fleet: Fleet, observed: Observed) -> Iterable[str]:
     """What a deploy says of pauses that it keeps."""
+    drained = {variant.deployment for variant, _live, _drained in drained_variants(fleet, observed)}
     for variant, live, pause in paused_variants(fleet, observed):
-        if not _ends(variant, live, pause, observed.now):
+        is_of_drain = pause.drains and variant.deployment in drained
+        if not is_of_drain and not _ends(variant, live, pause, observed.now):
             yield f"{short_name(variant)}: {pause.how}{pause.origin}; resume it with {command('resume', variant)}"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from .._build.dashboards import dashboard_file, dashboard_text
@@ -20,6 +20,7 @@ from .._build.workers import (
 from .._celery.adoption import (
     cut_by_adoption,
     releases,
+    replaced_by_adoption,
 )
 from .._check.preflight import (
     Findings,
@@ -28,6 +29,7 @@ from .._check.preflight import (
 from .._cluster.changes import identity
 from .._cluster.leaving import Move
 from .._cluster.readiness import deployment_waits, scaled_object_waits
+from .._model.drains import AFTER_DRAIN, PARALLEL
 from .._model.fleet import Fleet
 from .._model.names import VARIANT_LABEL, scaled_object_name
 from .._model.observed import (
@@ -44,6 +46,7 @@ from .data import (
     APPLY,
     ASK,
     DELETE,
+    DRAIN_AGAIN,
     LOOK,
     MOVE,
     PATCH,
@@ -58,7 +61,9 @@ from .data import (
     Step,
     Wishes,
 )
+from .draining import drain_pauses, drained_again
 from .pausing import resumptions
+from .rolling import Wave, interrupted, order_note, replaces, wave_steps, waves_of, without_waves
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Making:
     :param unwanted: objects of the fleet that nothing asks for.
     :param secrets: the Secrets of the fleet, each with its keys only.
     :param stale_secrets: names of those that are not in the cluster as they should be.
+    :param merge: kubernetes.core's three-way merge.
     """
 
     fleet: Fleet
@@ -79,6 +85,7 @@ class Making:
     unwanted: Leftovers
     secrets: Collection[Object]
     stale_secrets: Collection[str]
+    merge: Merge
 
     @property
     def observed(self) -> Observed:
@@ -96,28 +103,32 @@ class Making:
         return [secret for secret in self.secrets if secret["metadata"]["name"] in self.stale_secrets]
 
 
-def with_steps(making: Making, merge: Merge) -> Plan:
+def with_steps(making: Making) -> Plan:
     """The plan with its steps: what is sent, what is waited for, and what goes only then."""
     sendable, not_sent = _sendable(
         making.found.manifests, making.observed, making.findings, making.unwanted, making.wishes
     )
-    changed = [item for item in sendable if differs(item, making.sight.live.get(_key(item)), merge)]
-    first = [step for step in _before_waiting(making, changed) if step is not None and step.objects]
+    live, observed, wishes = making.sight.live, making.observed, making.wishes
+    changed = [item for item in sendable if differs(item, live.get(_key(item)), making.merge)]
+    waves = waves_of(making.fleet, observed, live, changed, making.merge, wishes)
+    first = [step for step in _before_waiting(making, changed, waves) if step is not None and step.objects]
     writes = any(step.action in (APPLY, PATCH, DELETE) for step in first)
     waits = [_waiting(making.found)] if _must_wait(making.found, making.sight, making.wishes, writes) else []
-    last = [step for step in _after_waiting(making) if step is not None and (step.objects or step.action == WAIT)]
-    ask = making.wishes.verifies and not making.wishes.checks
+    last = [one for one in _after_waiting(making, changed) if one is not None and (one.objects or one.action == WAIT)]
+    ask = wishes.verifies and not wishes.checks
     kept = [secret for secret in making.secrets if secret not in making.stale]
     untouched = (*kept, *(item for item in sendable if item not in changed)) if making.can_send else ()
     return replace(
         making.found,
+        notes=(*making.found.notes, *order_note(waves, wishes)),
+        warnings=(*making.found.warnings, *_undrained(making, changed)),
         steps=(*first, *waits, *last, *([Step("Ask the workers what is in force", ASK)] if ask else [])),
         unchanged=tuple(identity(item) for item in untouched),
         not_sent=(*(() if making.can_send else making.secrets), *not_sent),
     )
 
 
-def _before_waiting(making: Making, changed: list[Object]) -> Iterator[Step | None]:
+def _before_waiting(making: Making, changed: list[Object], waves: Sequence[Wave]) -> Iterator[Step | None]:
     """Everything until the new workers run. At no step is a queue without a consumer, or a scaler without sight."""
     fleet, observed, wishes = making.fleet, making.observed, making.wishes
     yield from _namespace(fleet, observed, wishes)
@@ -135,19 +146,26 @@ def _before_waiting(making: Making, changed: list[Object]) -> Iterator[Step | No
     yield from giving_back(back, wishes)
     # Only the record of the last apply is changed. Without this the next step would set one pod.
     yield Step("Hand the number of pods over to who decides on it now", PATCH, _handed_over(fleet, observed, wishes))
-    yield Step("Apply everything but Secrets", APPLY, tuple(_in_rows(changed)), hides=fleet.take_over)
+    sent = without_waves(changed, waves)
+    yield from interrupted(fleet, observed, waves, sent, wishes)
+    yield Step("Apply everything but Secrets", APPLY, tuple(_in_rows(sent)), hides=fleet.take_over)
     # With what the inventory says of them by now, and not before.
     ended = tuple(resumptions(fleet, observed))
     yield Step("Resume what was paused until now", PATCH, ended, is_change=True)
+    yield Step("Pause the scalers of what is drained", PATCH, drain_pauses(fleet, observed), is_change=True)
     # An HPA that found no pod was woken with a number, which is its own to decide from now on.
-    yield Step("Hand over the number of pods that were woken", PATCH, _woken(fleet, changed, wishes))
+    yield Step("Hand over the number of pods that were woken", PATCH, _woken(fleet, sent, wishes))
+    yield from wave_steps(fleet, observed, waves, sent, wishes)
     yield from _dashboard(fleet)
 
 
-def _after_waiting(making: Making) -> Iterator[Step | None]:
+def _after_waiting(making: Making, changed: list[Object]) -> Iterator[Step | None]:
     """What may go, or leave a queue to others, once the new workers are up."""
     fleet, unwanted = making.fleet, making.unwanted
     yield from _narrowing(fleet, making.observed, making.wishes, making.found.adoptions)
+    # Pods that have started in this run take work, until they are told not to.
+    again = drained_again(fleet, making.observed, _rolled(making, changed))
+    yield Step("Drain again what was drained", DRAIN_AGAIN, again if making.wishes.waits else ())
     # Only now: until then pods of the version before may still start, and need it.
     yield deletion(
         "Remove what variants do not need any more",
@@ -155,6 +173,20 @@ def _after_waiting(making: Making) -> Iterator[Step | None]:
         fleet.namespace,
     )
     yield from _pruning(fleet, unwanted, making.wishes, making.sight.left.moves)
+
+
+def _rolled(making: Making, changed: Iterable[Object]) -> list[str]:
+    """Deployments that get new pods."""
+    fields, live = ("spec.template", "spec.replicas"), making.sight.live
+    own = [item for item in changed if replaces(item, live.get(_key(item)), making.merge, fields)]
+    return [str(item["metadata"]["name"]) for item in [*own, *making.found.adoptions]]
+
+
+def _undrained(making: Making, changed: Iterable[Object]) -> Iterator[str]:
+    """Drained variants whose new pods are not told, because nothing waits for them."""
+    if not making.wishes.waits:
+        for item in drained_again(making.fleet, making.observed, _rolled(making, changed)):
+            yield f"{item['title']}: it is drained, and its new pods take work: drain it again once they are up"
 
 
 def _key(item: Object) -> tuple[str, str]:
@@ -274,13 +306,19 @@ def _narrowing(fleet: Fleet, observed: Observed, wishes: Wishes, patches: tuple[
     """Every other worker is up by now, so that each queue keeps a consumer."""
     if not patches:
         return
-    cut = [item.deployment for item in cut_by_adoption(fleet, observed)]
-    if wishes.key_change == "drain" and cut:
-        yield Step("Let its workers finish what they run", ASK, _deployments_of(cut))
-    yield Step("Narrow adopted Deployments", PATCH, patches, is_strategic=True, hides=True)
-    if wishes.waits and not wishes.checks:
-        names = sorted(variant.deployment for variant in fleet.variants if variant.adopted)
-        yield Step("Wait until what was adopted is up", WAIT, _deployments_of(names))
+    cut = {item.deployment for item in cut_by_adoption(fleet, observed)} if wishes.key_change == "drain" else set()
+    if wishes.rollout == AFTER_DRAIN:
+        cut = replaced_by_adoption(fleet, observed)
+    # Where the others wait for it, each is narrowed once the one before is up.
+    for some in [(patch,) for patch in patches] if wishes.rollout != PARALLEL else [patches]:
+        names = [str(patch["metadata"]["name"]) for patch in some]
+        if cut & set(names):
+            busy = _deployments_of(name for name in names if name in cut)
+            yield Step("Let its workers finish what they run", ASK, busy)
+        yield Step("Narrow adopted Deployments", PATCH, some, is_strategic=True, hides=True)
+        if wishes.waits and not wishes.checks:
+            every = sorted(variant.deployment for variant in fleet.variants if variant.adopted)
+            yield Step("Wait until what was adopted is up", WAIT, _deployments_of(every if some == patches else names))
 
 
 def _pruning(fleet: Fleet, unwanted: Leftovers, wishes: Wishes, moves: Collection[Move]) -> Iterator[Step | None]:

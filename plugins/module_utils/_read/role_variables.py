@@ -16,6 +16,7 @@ from typing import Any
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from .._celery.brokers import REDIS_POLICIES
+from .._model.drains import ROLLOUTS, SERIAL
 from .._model.pauses import DIRECTIONS
 from .._model.watching import PARTS
 from .._schema.layers import PREFIX, Leaf, Node
@@ -209,9 +210,13 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
     "pause_replicas": _PODS,
     "pause_until": _TEXT,
     "pause_reason": _TEXT,
+    "drain_timeout": RoleVariable(_Count("seconds"), 900),
+    "drain_on_timeout": _one_of("keep", "resume"),
+    "drain_reason": _TEXT,
     "boost_min": _PODS,
     "boost_until": _TEXT,
     "boost_reason": _TEXT,
+    "rollout": _one_of(*ROLLOUTS),
     "wait": RoleVariable(_Switch(), True),
     "wait_timeout": RoleVariable(_Count("seconds"), 300),
     "manifests_dir": RoleVariable(_Words(), "manifests"),
@@ -247,6 +252,12 @@ def role_values(written: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Probl
         # A list or a dict is no tree here but one value, shown as it was written.
         checked = INVALID if value is None else variable.check(Leaf(value, PREFIX + name), problems)
         found[name] = variable.default if isinstance(checked, Invalid) else checked
+    if found["rollout"] == SERIAL and not found["wait"] and found["output"] == "cluster":
+        message = (
+            "serial sends each Deployment once the one before is up, and celery_workers_wait: false waits for none. "
+            "Leave one of them out."
+        )
+        problems.add(f"{PREFIX}rollout", message)
     if found["prune"] == MOVE and not found["move_to"]:
         message = "this is not set, and celery_workers_prune: move moves messages there. Write the name of a queue."
         problems.add(f"{PREFIX}move_to", message)

@@ -17,6 +17,7 @@ _PART = re.compile(r"(\d{1,9})\s*(s|min|m|h|d|w)\s*")
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 #: Nothing is planned further ahead, and years above 9999 could not be kept.
 _LONGEST = timedelta(days=3660)
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def read_moment(text: str, now: datetime) -> datetime:
@@ -68,3 +69,14 @@ def from_kept(text: object) -> datetime | None:
 def shown(moment: datetime) -> str:
     """A time as messages show it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def duration(seconds: float) -> str:
+    """A time span in words of one unit."""
+    if seconds < 2 * _MINUTE:
+        return f"{int(seconds)} s"
+    if seconds < 2 * _HOUR:
+        return f"{int(seconds // _MINUTE)} min"
+    if seconds < 2 * _DAY:
+        return f"{int(seconds // _HOUR)} h"
+    return f"{int(seconds // _DAY)} days"

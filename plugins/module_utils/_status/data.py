@@ -131,6 +131,23 @@ class Scaler:
 
 
 @dataclass(frozen=True)
+class Drain:
+    """That a variant is drained.
+
+    :param how: since when, by whom and why, in words; empty for one that is not drained.
+    :param by_deploy: whether a deploy did it, until it replaces the pods.
+    :param taking: pods that were not told to take nothing, such as those that have started since.
+    """
+
+    how: str = ""
+    since: str | None = None
+    by: str = ""
+    reason: str = ""
+    by_deploy: bool = False
+    taking: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Rescale:
     """One time that the number of pods changed."""
 
@@ -162,6 +179,7 @@ class VariantStatus:
     scaler: Scaler
     image: str | None = None
     image_since: str | None = None
+    drain: Drain = Drain()
     drift: tuple[Drift, ...] = ()
     rescales: tuple[Rescale, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -245,6 +263,7 @@ def _variant_from(data: dict[str, Any], problems: list[Problem]) -> VariantStatu
         pods=Pods(**data["pods"]),
         formula=Formula(**data["formula"]),
         scaler=Scaler(**scaler),
+        drain=Drain(**{**data["drain"], "taking": tuple(data["drain"]["taking"])}),
         drift=_drift_from(data["drift"]),
         rescales=tuple(Rescale(**item) for item in data["rescales"]),
         problems=tuple(item for item in problems if item.where == title),

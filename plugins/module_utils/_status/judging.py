@@ -19,7 +19,7 @@ from .data import BY_KEDA, BY_NOBODY, BY_POD, Drift, FleetStatus, Formula, Pods,
 from .formula import FormulaError, worked_out
 from .rules import Case, fleet_problems, problems_of
 from .scalers import events_by_object, hpa_of, keda_scaler, pod_scaler, rescales
-from .workloads import image_of, least_pods, pods_of_variant
+from .workloads import drain_of, image_of, least_pods, pods_of_variant
 
 Object = dict[str, Any]
 #: Service and variant to what of its objects is not as the inventory says. Both are empty for what is of the fleet.
@@ -101,6 +101,7 @@ class _Sight:
             pods=pods,
             formula=self._formula(variant, demand, numbers) if variant.uses_keda else Formula(),
             scaler=scaler,
+            drain=drain_of(live, readings.pods.get(variant.deployment, [])),
             image=image,
             image_since=since,
             drift=tuple(self.drifts.get((variant.service, variant.name), ())),

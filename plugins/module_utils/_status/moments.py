@@ -8,26 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from .._schema.moments import from_kept
-
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+from .._schema.moments import duration, from_kept
 
 
 def seconds_since(text: object, now: datetime) -> float | None:
     """How long ago it was. Clocks differ, so what is in the future is now."""
     then = from_kept(text)
     return None if then is None else max(0.0, (now - then).total_seconds())
-
-
-def duration(seconds: float) -> str:
-    """A time span in words of one unit."""
-    if seconds < 2 * _MINUTE:
-        return f"{int(seconds)} s"
-    if seconds < 2 * _HOUR:
-        return f"{int(seconds // _MINUTE)} min"
-    if seconds < 2 * _DAY:
-        return f"{int(seconds // _HOUR)} h"
-    return f"{int(seconds // _DAY)} days"
 
 
 def ago(text: object, now: datetime) -> str:

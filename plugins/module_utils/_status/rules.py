@@ -18,6 +18,7 @@ from .._model.fleet import Variant
 from .._schema.counted import counted, messages_wait
 from .._schema.moments import from_kept
 from .data import BY_NOBODY, CRITICAL, NOTE, WARNING, FleetStatus, Problem, VariantStatus
+from .drain_rules import Finding, drained, drained_in_part, only
 from .moments import ago, lasting, seconds_since
 
 #: Seconds that a variant may be at its maximum before that is a problem: a burst is none.
@@ -49,10 +50,6 @@ class Case:
     def messages(self) -> str:
         """What waits, for a sentence; empty where nothing is known to."""
         return messages_wait(self.waiting) if self.waiting else ""
-
-
-#: What is wrong and what to do about it.
-Finding = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -263,7 +260,15 @@ def _resume(case: Case) -> str:
     paused = case.variant.scaling.paused
     if paused and f"autoscaling.keda.sh/{paused}" in " ".join(case.status.scaler.annotations):
         return f"take paused out of the inventory, and {_DEPLOY}"
-    return f"run queueops.celery.resume -e celery_workers_only={case.status.service}/{case.status.variant}"
+    return f"run queueops.celery.resume {only(case.status)}"
+
+
+def _partly(case: Case) -> Finding | None:
+    return drained_in_part(case.status)
+
+
+def _drained(case: Case) -> Finding | None:
+    return drained(case.status)
 
 
 def _paused(case: Case) -> Finding | None:
@@ -406,6 +411,8 @@ RULES = (
     Rule("fallback-active", WARNING, "scaler", "KEDA's fallback decides on the number of pods", _fallback_active),
     Rule("ambiguous-selector", CRITICAL, "scaler", "two HPAs select the same pods", _ambiguous),
     Rule("hpa-cannot-scale", CRITICAL, "scaler", "the HPA cannot compute or set a number", _hpa_cannot_scale),
+    Rule("drained-in-part", WARNING, "drained", "it is drained, and pods that have started since take work", _partly),
+    Rule("drained", WARNING, "drained", "it is drained, so its workers take nothing new", _drained),
     Rule("nothing-consumes", CRITICAL, "work", "messages wait, there is no pod, and none will come", _nothing_consumes),
     Rule("at-maximum", WARNING, "work", "messages wait, and it has had its most pods for five minutes", _at_maximum),
     Rule("unscaled-backlog", WARNING, "work", "more wait than its fixed pods should have", _unscaled_backlog),
@@ -426,7 +433,9 @@ def problems_of(case: Case) -> tuple[Problem, ...]:
     found: list[Problem] = []
     groups: set[str] = set()
     for rule in RULES:
-        finding = rule.finds(case) if rule.group not in groups and "there" not in groups else None
+        # What follows from a drain needs no second sentence.
+        silent = {"there", "drained"} if rule.group in ("work", "paused") else {"there"}
+        finding = rule.finds(case) if rule.group not in groups and not silent & groups else None
         if finding is not None:
             groups.add(rule.group)
             found.append(Problem(rule.name, rule.severity, case.status.title, *finding))
@@ -472,4 +481,6 @@ def _unknown(status: FleetStatus) -> dict[str, list[str]]:
 
 
 #: Rules whose problem is also the reason why numbers are not known.
-_EXPLAIN = {rule.name for rule in RULES if rule.group in ("scaler", "paused", "there") or rule.severity == CRITICAL}
+_EXPLAIN = {
+    rule.name for rule in RULES if rule.group in ("scaler", "drained", "paused", "there") or rule.severity == CRITICAL
+}

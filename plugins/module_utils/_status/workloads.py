@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from .._cluster.asking import runs
+from .._cluster.drains import restarts_of
 from .._cluster.readiness import LAST_LINES, condition, trouble_of
+from .._model.drains import drained_from
 from .._model.fleet import Variant
 from .._model.sources import app_container
-from .data import Pods
+from .._schema.moments import kept
+from .data import Drain, Pods
 from .moments import earliest, latest
 from .texts import cleaned
 
@@ -77,6 +81,26 @@ def pods_of_variant(variant: Variant, deployment: Object, pods: Iterable[Object]
         unready_since=earliest(pod["metadata"].get("creationTimestamp") for pod in alive if not _is_ready(pod)),
         fault=_first_line(trouble.text) if trouble else "",
         fault_kind=trouble.kind if trouble else "",
+    )
+
+
+def drain_of(deployment: Object | None, pods: Iterable[Object]) -> Drain:
+    """Whether a variant is drained, and which of its pods take work all the same."""
+    drained = drained_from((deployment or {"metadata": {}})["metadata"].get("annotations") or {})
+    if drained is None:
+        return Drain()
+    alive = [pod for pod in pods if runs(pod) and not pod["metadata"].get("deletionTimestamp")]
+    names = {str(pod["metadata"]["name"]): restarts_of(pod) for pod in alive}
+    # A deploy that waits until it may replace them keeps no list.
+    told = names if drained.by_deploy else drained.told
+    taking = tuple(sorted(name for name, count in names.items() if told.get(name) != count))
+    return Drain(
+        how=drained.words,
+        since=kept(drained.since) if drained.since else None,
+        by=drained.by,
+        reason=drained.reason,
+        by_deploy=drained.by_deploy,
+        taking=taking,
     )
 
 

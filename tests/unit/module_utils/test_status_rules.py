@@ -105,6 +105,21 @@ def paused(site: Site) -> None:
     site.annotate("autoscaling.keda.sh/paused", "true", "kubectl-annotate", ago(days=3))
 
 
+def drained(*, left_out: int = 0) -> Fault:
+    """Drained by our playbook; so many of its pods have started since."""
+
+    def change(site: Site) -> None:
+        for pod in site.pods[WORKER]:
+            pod["status"]["phase"] = "Running"
+        names = [pod["metadata"]["name"] for pod in site.pods[WORKER]]
+        told = {"by": "ann", "since": ago(hours=1), "reason": "node 7", "told": dict.fromkeys(names[left_out:], 0)}
+        site.deployment["metadata"]["annotations"]["celery.queueops.io/drained"] = json.dumps(told)
+        paused(site)
+        many_wait(site)
+
+    return change
+
+
 def without(kind: str) -> Fault:
     def change(site: Site) -> None:
         for key in [key for key in site.live if key[0] == kind]:
@@ -162,6 +177,20 @@ CASES: list[tuple[str, Any, Fault, str]] = [
         KEYS,
         hpa_says("ScalingActive", "FailedGetExternalMetric", "unable to get external metric"),
         "(FailedGetExternalMetric: unable to get external metric)",
+    ),
+    (
+        "drained",
+        KEYS,
+        drained(),
+        "drained since 2026-11-30 13:00 UTC by ann (node 7); 340 messages wait: run queueops.celery.resume -e "
+        "celery_workers_only=billing/default",
+    ),
+    (
+        "drained-in-part",
+        KEYS,
+        drained(left_out=1),
+        "but 1 of 3 pods was started or restarted since, or never told, so it takes work (billing-worker-0): run "
+        "queueops.celery.drain -e celery_workers_only=billing/default",
     ),
     ("nothing-consumes", KEYS, paused_at_none, "12 messages wait in default and nothing consumes them"),
     (
@@ -306,6 +335,38 @@ def test_a_pause_of_the_playbook_is_told_with_who_until_when_and_why() -> None:
     assert problem.what == ("paused at 3 pods by ann until 2026-11-30 18:00 UTC (release 42), since Monday 13:00 UTC")
     assert (site.variant.scaler.paused_by, site.variant.scaler.since) == ("ann", ago(hours=1))
     assert site.variant.drift == ()
+
+
+@pytest.mark.parametrize("keys", [KEYS, FIXED, BY_CPU], ids=["tracked", "fixed", "by CPU"])
+def test_a_drain_explains_what_waits_and_that_scaling_is_paused(keys: Any) -> None:
+    site = Site(fleet_with(keys), pods_wanted=2)
+    if keys == KEYS:
+        drained()(site)
+    else:
+        told = {"since": ago(hours=1), "told": {f"{WORKER}-{number}": 0 for number in range(3)}}
+        site.deployment["metadata"]["annotations"]["celery.queueops.io/drained"] = json.dumps(told)
+        many_wait(site)
+    assert site.rules == ["drained"]
+    assert site.variant.drift == ()
+
+
+def test_a_drain_of_a_deploy_ends_with_that_deploy() -> None:
+    site = Site()
+    told = {"since": ago(minutes=5), "by_deploy": True, "reason": "until its pods are replaced"}
+    site.deployment["metadata"]["annotations"]["celery.queueops.io/drained"] = json.dumps(told)
+    for pod in site.pods[WORKER]:
+        pod["status"]["phase"] = "Running"
+    (problem,) = site.status().all_problems
+    assert problem.rule == "drained"
+    assert problem.fix.startswith("wait for the deploy that does so")
+
+
+def test_a_worker_that_has_restarted_takes_work_again() -> None:
+    site = Site()
+    drained()(site)
+    site.container(2)["restartCount"] = 1
+    assert site.rules == ["drained-in-part"]
+    assert site.variant.drain.taking == (f"{WORKER}-2",)
 
 
 # The fleet

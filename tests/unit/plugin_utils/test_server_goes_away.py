@@ -16,7 +16,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING
 from ansible_collections.queueops.celery.plugins.module_utils._plan.data import APPLY, ASK, Plan, Step
-from ansible_collections.queueops.celery.plugins.plugin_utils import _executor
+from ansible_collections.queueops.celery.plugins.plugin_utils import _draining, _executor
 
 from tests.unit.inventories import IMAGE
 from tests.unit.model_cluster import ModelCluster, Object, run
@@ -187,7 +187,7 @@ def test_workers_that_take_no_work_and_were_not_replaced_are_named(
         timeout=1,
     )
     steps = (Step("drain", ASK, (_OLD, _NEW)), Step("workers", APPLY, (_OLD, _NEW)))
-    with pytest.raises(_executor.StepError, match="could not be reached any more"):
+    with pytest.raises(_draining.StepError, match="could not be reached any more"):
         executor.run(Plan(steps=steps))
     assert told.said == ["pause", "resume"]
     assert len(executor.warnings) == bool(left)

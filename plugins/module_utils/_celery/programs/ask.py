@@ -83,7 +83,9 @@ class Asked:
             with app.connection_for_read() as connection:
                 answer["by_queue"] = {queue: size_of(connection, queue) for queue in question["queues"]}
             answer["consumers"] = self.other_consumers()
-        if question["pods"]:
+        if question["watches"]:
+            answer["works"] = self.watched()
+        elif question["pods"]:
             nodes = self.nodes()
             self.consume(nodes)
             answer["running"] = self.running(nodes)
@@ -192,17 +194,52 @@ class Asked:
 
     def nodes(self) -> list[str]:
         """Nodes of the asked pods: a node of Kubernetes has its pod's name somewhere in its own."""
+        found = self.nodes_by_pod()
+        silent = sorted(set(self.question["pods"]) - set(found.values()))
+        if silent:
+            raise RuntimeError("no answer over remote control from " + ", ".join(silent))
+        return sorted(found)
+
+    def nodes_by_pod(self) -> dict[str, str]:
+        """Node to pod, of those that answer within the time that a question may take."""
         end, pods = time.time() + self.timeout, self.question["pods"]
         found: dict[str, str] = {}
         # A ping to everybody takes its whole time, so many short ones.
         while True:
             nodes = self.app.control.inspect(timeout=1).ping() or {}
             found.update({node: pod for node in nodes for pod in pods if pod in node})
-            silent = sorted(set(pods) - set(found.values()))
-            if not silent:
-                return sorted(found)
-            if time.time() >= end:
-                raise RuntimeError("no answer over remote control from " + ", ".join(silent))
+            if set(pods) <= set(found.values()) or time.time() >= end:
+                return found
+
+    def watched(self) -> dict[str, Any]:
+        """What the workers of each pod hold: once that is another than at first, or nothing, or patience is over."""
+        end, first = time.time() + self.question["patience"], None
+        while True:
+            nodes = self.nodes_by_pod()
+            self.consume(sorted(nodes))
+            found = self.works(nodes)
+            seen = {pod: [work["ids"], work["reserved"]] for pod, work in found.items()}
+            first = seen if first is None else first
+            is_busy = len(found) < len(self.question["pods"]) or any(ids or count for ids, count in seen.values())
+            if seen != first or not is_busy or time.time() >= end:
+                return {pod: {key: work[key] for key in work if key != "ids"} for pod, work in found.items()}
+
+    def works(self, nodes: dict[str, str]) -> dict[str, Any]:
+        """What the workers of each pod hold; those that stop answering are not among them. No argument of a task."""
+        inspect = self.app.control.inspect(destination=sorted(nodes), timeout=self.timeout)
+        active, reserved, later = inspect.active() or {}, inspect.reserved() or {}, inspect.scheduled() or {}
+        queues, now = inspect.active_queues() or {}, time.time()
+        return {
+            nodes[node]: {
+                "ids": sorted(task["id"] for task in active[node]),
+                "running": [[task["name"], max(0, now - (task.get("time_start") or now))] for task in active[node]],
+                "reserved": len(reserved[node]),
+                "later": len(later[node]),
+                "queues": len(queues[node]),
+            }
+            for node in nodes
+            if node in active and node in reserved and node in later and node in queues
+        }
 
     def consume(self, nodes: list[str]) -> None:
         """Let the nodes take nothing new, or take from their queues again."""
@@ -211,7 +248,7 @@ class Asked:
         for node, queues in ((inspect.active_queues() or {}) if wanted == "pause" else {}).items():
             for queue in queues:
                 app.control.cancel_consumer(queue["name"], destination=[node], reply=True, timeout=self.timeout)
-        named = self.question["queues"] or list(app.amqp.queues)
+        named = [one for one in self.question["queues"] or app.amqp.queues if one not in self.question["excluded"]]
         for queue in named if wanted == "resume" else []:
             app.control.add_consumer(queue, destination=nodes, reply=True, timeout=self.timeout)
 
