@@ -265,7 +265,7 @@ def test_a_drained_variant_is_not_paused_once_more(site: ToldSite) -> None:
     assert "lms/high: it is drained since 2026-11-30 12:00 UTC by anna, so its scaling is paused already." in said
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     chosen=st.sampled_from([[], ["lms"], ["lms/high"], ["lms/low", "lms/default"]]),
     inventory_pauses=st.sampled_from([{}, {"paused": True}, {"paused": "scale_in"}]),

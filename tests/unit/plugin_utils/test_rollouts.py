@@ -226,7 +226,7 @@ _KEYS: list[Object] = [
 _CONFIGS = st.dictionaries(st.sampled_from(["default", "high", "low"]), st.sampled_from(_KEYS), min_size=1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     before=_CONFIGS,
     after=_CONFIGS,
