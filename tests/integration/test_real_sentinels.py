@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A worker on Redis Sentinel, with a password on the servers and another one on the sentinels, through a failover."""
+"""A worker on Redis Sentinel, and a module: servers have a password, sentinels another one, and the master changes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.support.celery_versions import celery_environment
 from tests.support.real_readings import Scaler
 from tests.support.real_redis import redis_sentinels, require_redis
 from tests.support.real_worker import Pods, shop, wait_until
+from tests.unit.modules.running import run
 
 PASSWORD = "p@:/#%"
 SENTINEL_PASSWORD = "s@:/#%"
@@ -35,6 +36,8 @@ def test_no_task_is_lost_when_another_server_becomes_the_master(tmp_path: Path) 
             for number in range(TASKS):
                 pods.send(1.5, number)
             assert scaler.both() == (TASKS, 0)
+            told = run("queue_info", broker=broker, audit=False)
+            assert [(row["name"], row["waiting"], row["unacked"]) for row in told["queues"]] == [("default", TASKS, 0)]
             worker = pods.start()
             wait_until(lambda: scaler.both() == (TASKS - 2, 2), 60, pods.logs)
             group.fail_over()

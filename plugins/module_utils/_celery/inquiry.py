@@ -118,7 +118,7 @@ class Answer:
 NO_PYTHON = "there is no Python"
 
 #: Finds the interpreter that the image's own celery command runs with.
-_SHELL = (
+FIND_PYTHON = (
     'found=$(command -v celery) && found=$(sed -n "1s/^#!//p" "$found"); '
     'case "$found" in *python*) ;; *) found=$(command -v python || command -v python3) '
     # Without Python there is no Celery either, so nothing runs.
@@ -128,7 +128,7 @@ _SHELL = (
 
 
 #: Comments, and texts that are statements of their own, which are docstrings.
-_FOR_READERS = re.compile(r'^ *#.*\n|^ *"""(?:[^"]|"(?!""))*"""\n', re.MULTILINE)
+FOR_READERS = re.compile(r'^ *#.*\n|^ *"""(?:[^"]|"(?!""))*"""\n', re.MULTILINE)
 
 
 @cache
@@ -137,7 +137,7 @@ def program() -> str:
 
     Not by C(ast), which must not parse in several threads at once (CPython 3.11).
     """
-    return _FOR_READERS.sub("", inspect.getsource(ask))
+    return FOR_READERS.sub("", inspect.getsource(ask))
 
 
 def command_of(question: Question, python: Sequence[str] | None = None) -> list[str]:
@@ -146,17 +146,23 @@ def command_of(question: Question, python: Sequence[str] | None = None) -> list[
     :param python: the words that start the Python of its Celery, where its command line says so.
     """
     asked = json.dumps({**asdict(question), "places": PLACE_OPTIONS}, sort_keys=True)
-    return [*python, "-c", program(), asked] if python else ["sh", "-c", _SHELL, program(), asked]
+    return [*python, "-c", program(), asked] if python else ["sh", "-c", FIND_PYTHON, program(), asked]
+
+
+def answered(output: str) -> dict[str, Any] | None:
+    """What a program told in what its command printed; None if it told nothing."""
+    line = next((line for line in reversed(output.splitlines()) if line.startswith(ask.MARK)), None)
+    try:
+        found = json.loads(line.removeprefix(ask.MARK)) if line is not None else None
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def answer_from(output: str) -> Answer | None:
     """The answer in what the command printed; None if there is none."""
-    line = next((line for line in reversed(output.splitlines()) if line.startswith(ask.MARK)), None)
-    if line is None:
-        return None
-    try:
-        data = json.loads(line.removeprefix(ask.MARK))
-    except ValueError:
+    data = answered(output)
+    if data is None:
         return None
     tasks = {name: (bool(flags[0]), bool(flags[1])) for name, flags in data.get("tasks", {}).items()}
     return Answer(

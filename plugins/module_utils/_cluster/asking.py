@@ -88,23 +88,47 @@ def ask(
     :returns: the answer; one with an error where there is none.
     """
     name = str(pod["metadata"]["name"])
-    container = app_container(pod["spec"], name)
-    python = python_in([*(container.get("command") or []), *(container.get("args") or [])], LAUNCHER)
-    try:
-        command = command_of(question, python)
-        own = client or cluster.client.client.client
-        output, errors = _execute(own, cluster.namespace, (name, container["name"]), command, patience)
-    except Exception as error:  # the client raises one class per status, and others for the network
-        cause = first_cause({"msg": without_values(str(error), cluster.hidden)})
-        return Answer(error=f"{name} could not be asked: {cause}")
+    output, errors, fault = run_in(cluster, pod, partial(command_of, question), client, patience)
+    if fault:
+        return Answer(error=fault)
     answer = answer_from(output)
     if answer is not None and answer.error != NO_PYTHON:
         return answer
-    last = NO_PYTHON if answer is not None else (errors.strip().splitlines() or ["no output"])[-1]
+    return replace(answer or Answer(), error=no_answer(name, NO_PYTHON if answer is not None else errors))
+
+
+def run_in(
+    cluster: Cluster,
+    pod: Mapping[str, Any],
+    command: Callable[[list[str] | None], list[str]],
+    client: Any = None,
+    patience: int = _LONGEST,
+) -> tuple[str, str, str]:
+    """Run a command in a pod's worker container.
+
+    :param command: what it is, for the words that start the Python of its Celery.
+    :returns: standard output, standard error, and why it could not be run.
+    """
+    name = str(pod["metadata"]["name"])
+    container = app_container(pod["spec"], name)
+    python = python_in([*(container.get("command") or []), *(container.get("args") or [])], LAUNCHER)
+    own = client or cluster.client.client.client
+    try:
+        return (*_execute(own, cluster.namespace, (name, container["name"]), command(python), patience), "")
+    except Exception as error:  # the client raises one class per status, and others for the network
+        cause = first_cause({"msg": without_values(str(error), cluster.hidden)})
+        return "", "", f"{name} could not be asked: {cause}"
+
+
+def no_answer(name: str, errors: str) -> str:
+    """What is said of a pod that did not answer.
+
+    :param errors: what it printed instead.
+    """
+    last = (errors.strip().splitlines() or ["no output"])[-1]
     # What an app prints may hold a URL with its password.
     last = last.partition("://")[0][:200]
-    said = f"{name} gave no answer ({last}); check that its image has Celery and that its app imports"
-    return replace(answer or Answer(), error=said)
+    return f"{name} gave no answer ({last}); check that its image has Celery and that its app imports"
 
 
 def _execute(client: Any, namespace: str, place: tuple[str, str], command: list[str], patience: int) -> tuple[str, str]:

@@ -378,14 +378,14 @@ def flags_of(line: str) -> tuple[str, list[bool]]:
     return name, ["acks_late=True" in flags, "reject_on_worker_lost=True" in flags]
 
 
-def main(question: dict[str, Any]) -> None:
+def main(question: dict[str, Any], kind: type[Asked] = Asked) -> None:
     """Print the answer, or what of it was found before an error."""
     answer: dict[str, Any] = {}
     sys.path.insert(0, os.getcwd())
     try:
         from celery.app.utils import find_app
 
-        Asked(find_app(question["app"]), question).answer(answer)
+        kind(find_app(question["app"]), question).answer(answer)
     except ImportError as error:
         # Where Celery is missing nobody runs a task.
         answer["error"] = type(error).__name__ + ": " + str(error).split("\n", maxsplit=1)[0][:200]
