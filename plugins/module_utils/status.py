@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from ._celery.adoption import adoptions
+from ._celery.inquiry import Answer
 from ._check.preflight import named_objects, source_names
 from ._cluster.direct import DirectCluster
 from ._cluster.fleet_reading import Readings, read_fleet_state
@@ -40,6 +42,7 @@ def look(
     keda_namespace: str = "",
     asks_pods: bool = True,
     only: Collection[str] = (),
+    count: Callable[[Fleet, Collection[Variant]], Mapping[str, Answer]] | None = None,
 ) -> FleetStatus:
     """Read a fleet's namespace, and say how it is.
 
@@ -48,6 +51,7 @@ def look(
     :param merge: kubernetes.core's three-way merge.
     :param asks_pods: whether pods are asked for what KEDA does not tell.
     :param only: services and variants that it is about; empty for all.
+    :param count: asks the brokers for what neither KEDA nor a pod tells; None asks none.
     :raises ClusterError: if the namespace cannot be read.
     :raises InventoryError: if the fleet has not what it is about.
     """
@@ -62,7 +66,9 @@ def look(
     if follows_cluster(fleet):
         fleet = read_again(observed)
     chosen = select(fleet, only, problems).variants
-    readings = read_fleet_state(cluster, fleet, observed, keda_namespace, chosen if asks_pods else ())
+    asked = chosen if asks_pods else ()
+    counts = partial(count, fleet) if count is not None else None
+    readings = read_fleet_state(cluster, fleet, observed, keda_namespace, asked, chosen, counts)
     return fleet_status(fleet, readings, merge, now, host, chosen)
 
 

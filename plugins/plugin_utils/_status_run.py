@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible.utils.color import ANSIBLE_COLOR
 from ansible.utils.display import Display
+from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry import Answer
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import DirectCluster
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError, utc_now
-from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._schema.secret_signs import without_values
@@ -23,6 +24,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._status.data impor
 from ansible_collections.queueops.celery.plugins.module_utils._status.rendering import page
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils.status import look
+from ansible_collections.queueops.celery.plugins.plugin_utils._broker_login import count_from_here
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder import HostFolder
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import HostVariables, VariableError
 from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import KubernetesCore, merged
@@ -87,10 +89,15 @@ class StatusRun:
                 variables.text("keda_namespace"),
                 variables.flag("status_ask_pods"),
                 variables.value("only"),
+                self._count if variables.flag("status_ask_broker") else None,
             )
         except _REFUSED as error:
             return FleetStatus(self.host, fleet.namespace, failed=str(error))
         return without_hidden(found, opened.hidden)
+
+    def _count(self, fleet: Fleet, variants: Collection[Variant]) -> Mapping[str, Answer]:
+        """What the brokers say themselves."""
+        return count_from_here(fleet, self._opened[0], variants) if self._opened is not None else {}
 
 
 def without_hidden(status: FleetStatus, hidden: frozenset[str]) -> FleetStatus:

@@ -62,6 +62,7 @@ class Site:
     answers: dict[str, Answer] = field(default_factory=dict)
     events: list[Manifest] = field(default_factory=list)
     doubts: dict[str, str] = field(default_factory=dict)
+    counted: dict[str, Answer] = field(default_factory=dict)
     keda_advice: str = ""
     unread: tuple[str, ...] = ()
 
@@ -160,6 +161,7 @@ class Site:
             numbers={} if self.numbers is None else {WORKER: self.numbers},
             answers=self.answers,
             doubts=self.doubts,
+            counted=self.counted,
             keda="keda-operator in keda",
             keda_advice=self.keda_advice,
             unread=self.unread,

@@ -34,6 +34,10 @@ _AT_ONCE, _PATIENCE, _LONGEST = 8, 30, 60
 _EVENT_KINDS = ("HorizontalPodAutoscaler", "ScaledObject")
 
 
+#: Counts what waits for some variants, and what they hold, by Deployment.
+Count = Callable[[Collection[Variant]], Mapping[str, Answer]]
+
+
 @dataclass(frozen=True)
 class Readings:
     """What was read of a fleet.
@@ -44,6 +48,7 @@ class Readings:
     :param numbers: Deployment to what KEDA has read for each of its triggers.
     :param answers: Deployment to what one of its pods said.
     :param doubts: Deployment to why its numbers are not known.
+    :param counted: Deployment to what its broker said itself, where neither KEDA nor a pod did.
     :param keda: where KEDA was asked; empty where it could not be.
     :param keda_advice: what to do so that it can be.
     :param unread: what could not be read, with the right to grant.
@@ -56,6 +61,7 @@ class Readings:
     numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     answers: Mapping[str, Answer] = field(default_factory=dict)
     doubts: Mapping[str, str] = field(default_factory=dict)
+    counted: Mapping[str, Answer] = field(default_factory=dict)
     keda: str = ""
     keda_advice: str = ""
     unread: tuple[str, ...] = ()
@@ -66,13 +72,20 @@ class Readings:
 
 
 def read_fleet_state(
-    cluster: DirectCluster, fleet: Fleet, observed: Observed, keda_namespace: str, asked: Collection[Variant]
+    cluster: DirectCluster,
+    fleet: Fleet,
+    observed: Observed,
+    keda_namespace: str,
+    asked: Collection[Variant],
+    chosen: Collection[Variant] = (),
+    count: Count | None = None,
 ) -> Readings:
     """Read what the status of a fleet is made from, beside what was read of its namespace.
 
     :param observed: what was read through this cluster, whose objects it keeps.
     :param keda_namespace: where KEDA is, if the inventory says so.
     :param asked: variants of which a pod is asked for what KEDA does not tell.
+    :param chosen: variants whose brokers are asked for what neither KEDA nor a pod tells, with C(count).
     :raises ClusterError: if the fleet's ConfigMaps cannot be read.
     """
     # Routes and the like are listed by name only.
@@ -83,9 +96,7 @@ def read_fleet_state(
     scaled = {item.deployment for item in fleet.variants if item.uses_keda}
     keda = ask_operator(cluster, keda_namespace) if scaled else OperatorMetrics()
     numbers, doubts = _told_by_keda(cluster, fleet, keda)
-    silent = [item for item in asked if item.deployment not in numbers]
-    answers = _ask_pods(cluster, fleet, silent, pods)
-    doubts = {name: text for name, text in doubts.items() if name not in answers}
+    answers = _ask_pods(cluster, fleet, [item for item in asked if item.deployment not in numbers], pods)
     return Readings(
         observed=observed,
         live=cluster.live,
@@ -93,11 +104,21 @@ def read_fleet_state(
         events=tuple(events),
         numbers=numbers,
         answers=answers,
-        doubts=doubts,
+        doubts={name: text for name, text in doubts.items() if name not in answers},
+        counted=_counted(chosen, numbers, answers, count),
         keda=keda.place,
         keda_advice=keda.advice,
         unread=tuple(unread),
     )
+
+
+def _counted(
+    chosen: Iterable[Variant], numbers: Collection[str], answers: Mapping[str, Answer], count: Count | None
+) -> Mapping[str, Answer]:
+    """What the brokers say of variants of which nothing else tells."""
+    told = {*numbers, *(name for name, answer in answers.items() if answer.waiting is not None)}
+    unknown = [item for item in chosen if item.deployment not in told]
+    return count(unknown) if count is not None and unknown else {}
 
 
 def _pods(cluster: DirectCluster, fleet: Fleet, unread: list[str]) -> dict[str, list[Object]]:

@@ -12,7 +12,7 @@ from typing import Any
 CRITICAL, WARNING, NOTE = "critical", "warning", "note"
 _RANK = {CRITICAL: 0, WARNING: 1, NOTE: 2}
 #: Who told what a queue holds.
-BY_KEDA, BY_POD, BY_NOBODY = "keda", "pod", "unknown"
+BY_KEDA, BY_POD, BY_BROKER, BY_NOBODY = "keda", "pod", "broker", "unknown"
 
 
 @dataclass(frozen=True)

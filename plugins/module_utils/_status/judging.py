@@ -15,7 +15,19 @@ from .._cluster.fleet_reading import Readings
 from .._model.fleet import Fleet, Service, Variant
 from .._model.names import scaled_object_name
 from .._schema.moments import kept
-from .data import BY_KEDA, BY_NOBODY, BY_POD, Drift, FleetStatus, Formula, Pods, Scaler, VariantStatus, Work
+from .data import (
+    BY_BROKER,
+    BY_KEDA,
+    BY_NOBODY,
+    BY_POD,
+    Drift,
+    FleetStatus,
+    Formula,
+    Pods,
+    Scaler,
+    VariantStatus,
+    Work,
+)
 from .formula import FormulaError, worked_out
 from .rules import Case, fleet_problems, problems_of
 from .scalers import events_by_object, hpa_of, keda_scaler, pod_scaler, rescales
@@ -128,6 +140,12 @@ class _Sight:
             return dict(told), _from_keda(demand, told)
         answer = self.readings.answers.get(variant.deployment)
         doubt = self.readings.doubts.get(variant.deployment, "")
+        counted = self.readings.counted.get(variant.deployment)
+        if counted is not None and counted.waiting is not None:
+            numbers = _named_numbers(demand, counted.waiting, counted.held, pods.wanted)
+            return numbers, Work(counted.waiting, counted.held, source=BY_BROKER)
+        if answer is None and counted is not None:
+            return {}, Work(reason=counted.error)
         if answer is None:
             missing = "no pod is ready to be asked" if not pods.ready else "no pod was asked"
             return {}, Work(reason=f"{doubt}, and {missing}" if doubt else missing)
@@ -189,12 +207,15 @@ def _named_numbers(demand: Demand, waiting: int | None, held: int | None, pods: 
 def _sources(variants: Sequence[VariantStatus], readings: Readings) -> tuple[str, ...]:
     """Where the numbers come from, in sentences."""
     count = len(variants)
-    by = {source: [item for item in variants if item.work.source == source] for source in (BY_KEDA, BY_POD, BY_NOBODY)}
+    sources = (BY_KEDA, BY_POD, BY_BROKER, BY_NOBODY)
+    by = {source: [item for item in variants if item.work.source == source] for source in sources}
     found = []
     if by[BY_KEDA]:
         found.append(f"KEDA's metrics ({readings.keda}){_of(by[BY_KEDA], count)}")
     if by[BY_POD]:
         found.append(f"a pod of each variant was asked{_of(by[BY_POD], count)}")
+    if by[BY_BROKER]:
+        found.append(f"the broker itself, from this machine{_of(by[BY_BROKER], count)}")
     if by[BY_NOBODY]:
         found.append(f"unknown{_of(by[BY_NOBODY], count)}")
     return tuple(found)

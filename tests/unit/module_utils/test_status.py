@@ -67,6 +67,21 @@ def test_what_nobody_knows_is_not_zero() -> None:
     assert "unknown  unknown" in "\n".join(page([site.status()], NOW))
 
 
+def test_what_the_broker_says_itself_takes_the_same_formula() -> None:
+    site = Site(numbers=None, counted={WORKER: Answer(waiting=25, held=14)})
+    work = site.variant.work
+    assert (work.waiting, work.in_flight, work.running, work.source) == (25, 14, None, "broker")
+    assert in_words(site.variant.formula, 30) == "max(25/10, min(14/2, 3)) = 3 → 3 of 30"
+    assert site.status().numbers == ("the broker itself, from this machine",)
+
+
+def test_a_broker_that_gave_no_answer_is_not_zero() -> None:
+    site = Site(numbers=None, counted={WORKER: Answer(error="the broker gave no answer: ConnectionError: refused")})
+    work = site.variant.work
+    assert (work.waiting, work.source) == (None, "unknown")
+    assert work.reason == "the broker gave no answer: ConnectionError: refused"
+
+
 def test_a_pod_that_failed_to_answer_says_why() -> None:
     site = Site(numbers=None, answers={WORKER: Answer(error="billing-worker-0 gave no answer")})
     assert (site.variant.work.waiting, site.variant.work.reason) == (None, "billing-worker-0 gave no answer")
