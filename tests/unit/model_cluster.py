@@ -263,6 +263,11 @@ def _made(
     )
 
 
+def made_run(kind: type[AnyRun], cluster: ModelCluster, variables: Mapping[str, Any], checks: bool = False) -> AnyRun:
+    """A run of another kind over one host."""
+    return _made(kind, cluster, variables, APPLY, checks, utc_now)
+
+
 def done(result: Object) -> Object:
     """The result of a run that must not have failed."""
     assert not result.get("failed"), result["msg"]

@@ -1,0 +1,158 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs of the playbooks that read the brokers of a fleet, and clean them up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ansible_collections.queueops.celery.plugins.module_utils._celery.survey_texts import (
+    consumers_of,
+    findings,
+    is_changed,
+    queue_cells,
+    would_change,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._celery.surveys import Survey, as_data
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reaching import (
+    LibraryError,
+    survey_directly,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import Cluster
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.surveying import (
+    Surveyed,
+    SurveyWish,
+    broker_groups,
+    question_about,
+    survey_fleet,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.selection import PATH, select
+from ansible_collections.queueops.celery.plugins.module_utils._schema.counted import counted
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import Problems
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
+from ansible_collections.queueops.celery.plugins.plugin_utils._broker_login import login_of, unreachable
+from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import FleetRun, Result
+from ansible_collections.queueops.celery.plugins.plugin_utils._screen import table
+
+_COLUMNS = ("queue", "waiting", "by priority", "unacked", "held for ETA", "consumers", "oldest", "variants")
+#: The broker is asked from here, and not from a pod.
+CONTROLLER = "controller"
+
+
+class BrokerRun(FleetRun):
+    """One such run over one host."""
+
+    def list_queues(self) -> Result:
+        """Say what the queues hold."""
+        return self._guarded(self._list)
+
+    def clean(self) -> Result:
+        """Find what is left over, and take it away where it is told to."""
+        return self._guarded(self._clean)
+
+    def _list(self) -> None:
+        fleet = parse_fleet(self.variables.inventory(), only_reads=True)
+        problems = Problems()
+        chosen = select(fleet, self.variables.value("only"), problems)
+        problems.raise_any()
+        only = {queue for variant in chosen.variants for queue in variant.queues}
+        for one in self._surveyed(fleet, SurveyWish()):
+            self._tell(self._queues_of(one, only if self.variables.value("only") else None))
+            if one.survey.unread:
+                self._tell([f"  What else is there is not known: {one.survey.unread}."])
+
+    def _clean(self) -> None:
+        variables, problems = self.variables, Problems()
+        if variables.value("only"):
+            problems.add(PATH, "a broker is cleaned up as a whole. Leave it out.")
+        fleet = parse_fleet(variables.inventory(), only_reads=True)
+        problems.raise_any()
+        wanted = variables.flag("gc")
+        removes = wanted and not self.checks
+        wish = SurveyWish(
+            audits=True,
+            removes=removes,
+            quiet=variables.number("gc_quiet"),
+            min_age=variables.number("gc_min_age"),
+        )
+        found = list(self._surveyed(fleet, wish))
+        for one in found:
+            lines = findings(one.survey, one.group.queues, removes)
+            self._tell([_asked(one), *(f"  {line}" for line in lines or ["nothing is left over."])])
+        open_work = any(would_change(one.survey) for one in found)
+        changed = any(is_changed(one.survey, removes) for one in found)
+        self.result["changed"] = changed or self.result["changed"] or (wanted and self.checks and open_work)
+        if open_work and not removes:
+            what = "check mode: nothing was changed." if wanted else "Nothing was changed."
+            way = "Run it without --check." if wanted else "Do it with -e celery_workers_gc=true."
+            self._tell([f"{what} {way}"])
+
+    def _surveyed(self, fleet: Fleet, wish: SurveyWish) -> Iterator[Surveyed]:
+        """Every broker that could be surveyed. What could not be is what the run fails with."""
+        core = self.connect(self.variables.connection)
+        cluster = core.open(fleet.namespace, self.variables.hidden)
+        directly = self.variables.text("ask_broker_from") == CONTROLLER
+        found = self._directly(cluster, fleet, wish) if directly else survey_fleet(cluster, fleet, wish)
+        failed: list[str] = []
+        told = self.result["brokers"] = []
+        for one in found:
+            told.append(
+                {"broker": one.group.title, "asked": one.asked, **as_data(one.survey), "error": one.survey.error}
+            )
+            if one.survey.error:
+                self.result["changed"] = self.result["changed"] or is_changed(one.survey, wish.removes)
+                failed.append(self._failure(one, directly))
+            else:
+                yield one
+        if failed:
+            self.result.update(failed=True, msg="\n".join(failed))
+
+    @staticmethod
+    def _failure(one: Surveyed, directly: bool) -> str:
+        way = (
+            "Ask it through a pod, with celery_workers_ask_broker_from: pods."
+            if directly
+            else "Start a pod of a variant, or ask from here with celery_workers_ask_broker_from: controller, where "
+            "this machine reaches the broker."
+        )
+        done = " What was changed before that stays changed." if is_changed(one.survey, removes=True) else ""
+        return f"{one.group.title} could not be surveyed: {one.survey.error}.{done} {way}"
+
+    def _directly(self, cluster: Cluster, fleet: Fleet, wish: SurveyWish) -> Iterator[Surveyed]:
+        """Survey every broker from here."""
+        deployments = cluster.list_objects("Deployment", "apps/v1") or []
+        pods = cluster.list_objects("Pod", "v1") or []
+        for group in broker_groups(fleet):
+            question = question_about(group, fleet.name, deployments, pods, wish)
+            broker = group.services[0].broker
+            why = unreachable(broker)
+            if why or broker is None:
+                yield Surveyed(group, Survey(error=why))
+                continue
+            try:
+                yield Surveyed(group, survey_directly(broker, login_of(fleet, self.variables, broker), question))
+            except LibraryError as error:
+                yield Surveyed(group, Survey(error=str(error)))
+
+    def _queues_of(self, one: Surveyed, only: set[str] | None) -> list[str]:
+        consumers = consumers_of((f"{item.service}/{item.name}", item.queues) for item in one.group.variants)
+        rows = [
+            queue_cells(row, consumers.get(row.name, ()))
+            for row in one.survey.queues
+            if only is None or row.name in only
+        ]
+        if not rows:
+            return [_asked(one), "  there is no queue."]
+        return [_asked(one), *(f"  {line}" for line in table(rows, _COLUMNS))]
+
+    def _tell(self, lines: Iterable[str]) -> None:
+        texts = list(lines)
+        self._say(texts)
+        self.screen.show(texts)
+
+
+def _asked(one: Surveyed) -> str:
+    way = f"through pod {one.asked}" if one.asked else "from this machine"
+    return f"{one.group.title}, asked {way}: {counted(len(one.survey.queues), 'queue')}"
