@@ -58,6 +58,10 @@ def _monitoring(name: str, plural: str, short_name: str) -> Kind:
     return Kind("monitoring.coreos.com", "v1", name, plural, True, (short_name,), categories, ("status",), True, True)
 
 
+def _rights(name: str, plural: str, namespaced: bool = True) -> Kind:
+    return Kind("rbac.authorization.k8s.io", "v1", name, plural, namespaced)
+
+
 DEPLOYMENT = Kind(
     "apps", "v1", "Deployment", "deployments", True, ("deploy",), ("all",), ("scale", "status"), False, True
 )
@@ -82,6 +86,7 @@ VPA = Kind(
 )
 SERVICE = replace(_core("Service", "services", "svc"), subresources=("proxy", "status"))
 EVENT = _core("Event", "events", "ev")
+SERVICE_ACCOUNT = replace(_core("ServiceAccount", "serviceaccounts", "sa"), subresources=("token",))
 API_SERVICE = Kind(
     "apiregistration.k8s.io",
     "v1",
@@ -91,6 +96,10 @@ API_SERVICE = Kind(
     categories=("api-extensions",),
     subresources=("status",),
 )
+ROLE = _rights("Role", "roles")
+ROLE_BINDING = _rights("RoleBinding", "rolebindings")
+CLUSTER_ROLE = _rights("ClusterRole", "clusterroles", namespaced=False)
+CLUSTER_ROLE_BINDING = _rights("ClusterRoleBinding", "clusterrolebindings", namespaced=False)
 SCALED_OBJECT = _keda("ScaledObject", "scaledobjects", "so")
 CRD = Kind(
     "apiextensions.k8s.io",
@@ -110,7 +119,7 @@ KINDS: tuple[Kind, ...] = (
     SECRET,
     CONFIG_MAP,
     SERVICE,
-    _core("ServiceAccount", "serviceaccounts", "sa"),
+    SERVICE_ACCOUNT,
     EVENT,
     _core("PersistentVolumeClaim", "persistentvolumeclaims", "pvc", status=True),
     DEPLOYMENT,
@@ -129,6 +138,10 @@ KINDS: tuple[Kind, ...] = (
         has_generation=True,
     ),
     Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", True, ("netpol",), (), (), False, True),
+    ROLE,
+    ROLE_BINDING,
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
     CRD,
     API_SERVICE,
     SCALED_OBJECT,
@@ -224,6 +237,13 @@ def _subresource(kind: Kind, name: str) -> Json:
     entry: Json = {"name": f"{kind.plural}/{name}", "singularName": "", "namespaced": kind.namespaced}
     if name == "exec":
         return entry | {"kind": "PodExecOptions", "verbs": ["create", "get"]}
+    if name == "token":
+        return entry | {
+            "group": "authentication.k8s.io",
+            "version": "v1",
+            "kind": "TokenRequest",
+            "verbs": ["create"],
+        }
     if name == "proxy":
         verbs = ["create", "delete", "get", "patch", "update"]
         return entry | {"kind": "ServiceProxyOptions", "verbs": verbs}

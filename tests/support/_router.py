@@ -9,13 +9,15 @@ from typing import Any
 from urllib.parse import unquote
 
 from . import _kinds
-from ._api import Answer, Api, Place, WriteOptions
+from ._api import APPLY_PATCH, Answer, Api, Place, WriteOptions
 from ._exec import Execution
 from ._http import HttpRequest, Upgrade
 from ._kinds import BY_PATH, KINDS, NAMESPACE, SERVICE, Kind
 from ._operator_metrics import OperatorMetrics, proxied
-from ._status import ApiError, Json, PageNotFound, bad_request, not_implemented, object_details
+from ._rights import Authorizer, Target, accesses, target_of
+from ._status import ApiError, Json, PageNotFound, bad_request, not_implemented
 from ._store import Store
+from ._tokens import Tokens
 
 ANONYMOUS = "system:anonymous"
 _PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
@@ -31,7 +33,7 @@ _OTHER_GROUPS = frozenset(
             "certificates",
             "coordination",
         ),
-        *("discovery", "events", "external.metrics", "flowcontrol.apiserver", "metrics", "node", "rbac.authorization"),
+        *("discovery", "events", "external.metrics", "flowcontrol.apiserver", "metrics", "node"),
         *("resource", "scheduling", "storage"),
     )
 ) | {"batch", "eventing.keda.sh"}
@@ -44,6 +46,7 @@ class Users:
     token: str | None
     forbidden_token: str
     forbidden_user: str
+    tokens: Tokens
 
     def user(self, authorization: str) -> str | None:
         """None for the user who may do everything; Unauthorized for a token that nobody has."""
@@ -56,12 +59,27 @@ class Users:
             return None
         if token == self.forbidden_token:
             return self.forbidden_user
+        found = self.tokens.user(token)
+        if found:
+            return found
         raise ApiError(401, "Unauthorized", "Unauthorized")
 
 
 class Router:
+    """Takes a request to what answers it.
+
+    :param enforces: whether an account may only do what roles allow it. Else it may do everything.
+    """
+
     def __init__(
-        self, store: Store, api: Api, execution: Execution, metrics: OperatorMetrics, users: Users, address: str
+        self,
+        store: Store,
+        api: Api,
+        execution: Execution,
+        metrics: OperatorMetrics,
+        users: Users,
+        address: str,
+        enforces: bool,
     ) -> None:
         self._store = store
         self._api = api
@@ -69,6 +87,8 @@ class Router:
         self._metrics = metrics
         self._users = users
         self._address = address
+        self._authorizer = Authorizer(store)
+        self._enforces = enforces
 
     def answer(self, request: HttpRequest) -> Answer | Upgrade:
         user = self._users.user(request.authorization)
@@ -76,16 +96,35 @@ class Router:
         if path in _PUBLIC:
             return Answer(200, dict(_kinds.VERSION) if path == "/version" else "ok")
         segments = [unquote(segment) for segment in path.split("/")[1:]]
-        if len(segments) < (3 if segments[0] == "api" else 4):
+        target = target_of(segments)
+        if target is None:
             return self._discovery(request, segments, user)
-        place = self._place(segments)
-        if user is not None:
-            raise _forbidden(place, _verb(request.method, place), user)
+        # Before the kind is looked for, as on a server.
+        self._authorize(request, target, user)
+        place = self._place(target)
         if place.subresource == "exec":
             return self._exec(request, place)
         if place.subresource == "proxy":
-            return self._proxy(request, place, "/".join(segments).partition("/proxy/")[2])
+            return self._proxy(request, place, "/".join(target.below[1:]))
+        if place.subresource == "token":
+            return self._token(request, place)
         return _represented(self._operation(request, place), request.accept)
+
+    def _authorize(self, request: HttpRequest, target: Target, user: str | None) -> None:
+        if user is None or (user.startswith("system:serviceaccount:") and not self._is_checked(user)):
+            return
+        for access in accesses(request, target, self._creates(request, target)):
+            self._authorizer.check(user, access)
+
+    def _is_checked(self, user: str) -> bool:
+        return self._enforces or user == self._users.forbidden_user
+
+    def _creates(self, request: HttpRequest, target: Target) -> bool:
+        """Whether a request is a server-side apply of what is not there."""
+        kind = BY_PATH.get((target.group, target.version, target.resource))
+        if kind is None or request.method != "PATCH" or request.content_type != APPLY_PATCH:
+            return False
+        return self._store.get(kind, target.namespace, target.name) is None
 
     # Discovery
 
@@ -119,26 +158,16 @@ class Router:
 
     # Objects
 
-    def _place(self, segments: list[str]) -> Place:
-        group, version, rest = ("", *segments[1:2], segments[2:])
-        if segments[0] == "apis":
-            group, version, rest = segments[1], segments[2], segments[3:]
-        elif segments[0] != "api":
-            raise PageNotFound
-        namespace = ""
-        if rest[0] == "namespaces" and len(rest) > 2 and not (group == "" and rest[2] in ("status", "finalize")):
-            namespace, rest = rest[1], rest[2:]
-        kind = self._served_kind(group, version, rest[0])
-        name = rest[1] if len(rest) > 1 else ""
+    def _place(self, target: Target) -> Place:
+        kind = self._served_kind(target.group, target.version, target.resource)
+        namespace, name, below = target.namespace, target.name, target.below
         # What comes after a proxy is a path of what is behind it.
-        subresource = "/".join(rest[2:3] if kind is SERVICE and rest[2:3] == ["proxy"] else rest[2:])
+        subresource = "/".join(below[:1] if kind is SERVICE and below[:1] == ("proxy",) else below)
         if (namespace and not kind.namespaced) or (kind.namespaced and name and not namespace):
             raise PageNotFound
         if subresource and subresource not in kind.subresources:
             raise not_implemented(f"{kind.plural}/{subresource}")
-        if kind is NAMESPACE:
-            namespace = ""
-        return Place(kind, namespace, name, subresource)
+        return Place(kind, "" if kind is NAMESPACE else namespace, name, subresource)
 
     def _served_kind(self, group: str, version: str, plural: str) -> Kind:
         kind = BY_PATH.get((group, version, plural))
@@ -170,6 +199,11 @@ class Router:
         if request.method not in ("GET", "POST"):
             raise _method_not_allowed()
         return self._execution.answer(request, place.namespace, place.name)
+
+    def _token(self, request: HttpRequest, place: Place) -> Answer:
+        if request.method != "POST":
+            raise _method_not_allowed()
+        return self._users.tokens.issue(place, _body(request))
 
     def _proxy(self, request: HttpRequest, place: Place, path: str) -> Answer:
         if request.method != "GET":
@@ -212,23 +246,6 @@ def _parsed(data: bytes) -> Any:
         return json.loads(data)
     except ValueError as error:
         raise bad_request(f"the body of the request is no JSON: {error}") from error
-
-
-def _verb(method: str, place: Place) -> str:
-    verbs = {"GET": "get" if place.name else "list", "POST": "create", "PUT": "update", "PATCH": "patch"}
-    return verbs.get(method, "delete" if place.name else "deletecollection")
-
-
-def _forbidden(place: Place, verb: str, user: str) -> ApiError:
-    kind = place.kind
-    named = f' "{place.name}"' if place.name else ""
-    resource = f"{kind.plural}/{place.subresource}" if place.subresource else kind.plural
-    scope = f'in the namespace "{place.namespace}"' if place.namespace else "at the cluster scope"
-    message = (
-        f'{kind.qualified}{named} is forbidden: User "{user}" cannot {verb} resource "{resource}" '
-        f'in API group "{kind.group}" {scope}'
-    )
-    return ApiError(403, "Forbidden", message, object_details(kind, place.name))
 
 
 def _method_not_allowed() -> ApiError:

@@ -90,6 +90,13 @@ ConfigMap: metadata=ObjectMeta immutable=bool data={}string binaryData={}string
 ServiceAccount: metadata=ObjectMeta secrets=[]any@name imagePullSecrets=[]LocalObjectReference
   automountServiceAccountToken=bool
 Event: metadata=ObjectMeta *=any
+Role: metadata=ObjectMeta rules=[]PolicyRule
+ClusterRole: metadata=ObjectMeta rules=[]PolicyRule aggregationRule=any
+PolicyRule: verbs=[]string apiGroups=[]string resources=[]string resourceNames=[]string nonResourceURLs=[]string
+RoleBinding: metadata=ObjectMeta subjects=[]Subject roleRef=RoleRef
+ClusterRoleBinding: metadata=ObjectMeta subjects=[]Subject roleRef=RoleRef
+Subject: kind=string apiGroup=string? name=string namespace=string?
+RoleRef: apiGroup=string kind=string name=string
 PersistentVolumeClaim: metadata=ObjectMeta spec=PersistentVolumeClaimSpec status=any
 PersistentVolumeClaimSpec: accessModes=[]string selector=LabelSelector resources=VolumeResourceRequirements
   volumeName=string? storageClassName=string volumeMode=string dataSource=any dataSourceRef=any

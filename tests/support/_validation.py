@@ -83,6 +83,8 @@ def _by_kind(obj: Json, live: Json | None) -> Errors:
         yield from _ingress(obj["spec"])
     elif obj["kind"] == "GrafanaDashboard":
         yield from _dashboard(obj["spec"], live)
+    elif live is not None and obj.get("roleRef") != live.get("roleRef"):
+        yield wrong("roleRef", obj["roleRef"], "cannot change roleRef")
     if live is not None and live.get("immutable"):
         yield from _immutable_data(obj, live)
 

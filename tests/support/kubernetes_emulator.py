@@ -10,6 +10,9 @@ In a test:
 
 From a shell: `python -m tests.support.kubernetes_emulator --kubeconfig FILE`, ended by SIGTERM.
 
+With `enforces_rights`, an account may do what its roles allow: log in with a token that the subresource `token` of its
+ServiceAccount has made. The token of `write_kubeconfig` may do everything in any case.
+
 Commands in pods are run by the test: `emulator.exec_handler` takes an ExecRequest and returns an ExecResult; the
 handler of _local_exec runs them as local processes.
 
@@ -32,6 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import unquote
 
 import yaml
 
@@ -43,12 +47,14 @@ from ._http import HttpRequest, HttpResponse, HttpServer, Upgrade
 from ._kinds import API_SERVICE, CRD, DEPLOYMENT, EVENT, KINDS, SCALED_OBJECT, find_kind
 from ._operator_metrics import API_SERVICE as EXTERNAL_METRICS
 from ._operator_metrics import OperatorMetrics, operator_objects
+from ._rights import Access, accesses, target_of
 from ._router import Router, Users
 from ._status import ApiError, Json, PageNotFound
 from ._store import Store, clone, kind_of, now, seeded
+from ._tokens import Tokens
 from ._workloads import Ends, Unavailable
 
-__all__ = ["CannotStart", "Emulator", "Ends", "ExecRequest", "ExecResult", "RecordedRequest"]
+__all__ = ["Access", "CannotStart", "Emulator", "Ends", "ExecRequest", "ExecResult", "RecordedRequest"]
 
 DEFAULT_TOKEN = "emulator-token"
 FORBIDDEN_TOKEN = "forbidden-token"
@@ -71,6 +77,8 @@ class RecordedRequest:
     status: int
     has_token: bool
     state: tuple[Json, ...] = field(default=(), repr=False, compare=False)
+    #: What it needed, as rules of roles word it; nothing where it was about no object.
+    needs: tuple[Access, ...] = ()
 
     @property
     def is_write(self) -> bool:
@@ -116,11 +124,15 @@ class Emulator:
         forbidden_user: str = FORBIDDEN_USER,
         accepts_apply: bool = False,
         pace: Mapping[str, float] | None = None,
+        enforces_rights: bool = False,
+        longest_token: int = 0,
     ) -> None:
         """A cluster that has nothing in it but namespaces.
 
         :param accepts_apply: whether `kubectl apply --server-side` is answered. The emulator knows no owners of fields,
             so nothing that an apply leaves out goes away, and no conflict arises: good for measuring only.
+        :param enforces_rights: whether an account may only do what its roles allow.
+        :param longest_token: seconds for which the token of an account is good at most; 0 for as long as was asked.
         :param pace: seconds after which requests are answered, by method, LIST and APPLY among them.
         """
         self._pace = pace or {}
@@ -136,11 +148,13 @@ class Emulator:
         self._last_state: tuple[Json, ...] = ()
         self._controllers = Controllers(self._store)
         self._server = HttpServer(port, self._handle)
-        users = Users(token, forbidden_token, forbidden_user)
+        self._tokens = Tokens(self._store, longest_token)
+        users = Users(token, forbidden_token, forbidden_user, self._tokens)
         self._execution = Execution(self._store)
         api = Api(self._store, self._controllers, accepts_apply)
         self._metrics = OperatorMetrics(self._store)
-        self._router = Router(self._store, api, self._execution, self._metrics, users, self._server.address)
+        address = self._server.address
+        self._router = Router(self._store, api, self._execution, self._metrics, users, address, enforces_rights)
         self.reset()
 
     # Life
@@ -169,6 +183,7 @@ class Emulator:
             self._controllers.keda_operator = True
             self._execution.handler = None
             self._metrics.clear()
+            self._tokens.clear()
             self.add_namespaces(*_BUILT_IN_NAMESPACES, *self._namespaces)
             self.add_crds()
             self.remove_kind(*self._without_kinds)
@@ -436,7 +451,13 @@ def _recorded(request: HttpRequest, status: int, state: tuple[Json, ...]) -> Rec
         body = request.data.decode(errors="replace")
     has_token = bool(request.authorization)
     seen = (request.method, request.path, request.query, request.content_type)
-    return RecordedRequest(*seen, body, status, has_token, state)
+    return RecordedRequest(*seen, body, status, has_token, state, needs_of(request))
+
+
+def needs_of(request: HttpRequest) -> tuple[Access, ...]:
+    """What a request needs; nothing where it is about no object."""
+    target = target_of([unquote(segment) for segment in request.path.rstrip("/").split("/")[1:]])
+    return tuple(accesses(request, target)) if target is not None else ()
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
