@@ -70,8 +70,9 @@ dashboard: $(VENV_TEST) ## Write the dashboard of an inventory into build/dashbo
 picture: $(VENV_TEST) ## Draw docs/images/dashboard.png from five minutes of a real site (needs matplotlib in .venv-test)
 	@$(EXEC) python -m tests.checks.picture
 
-docs: $(VENV_TEST) ## Write the page of all nested keys, and the screens of docs/screens.md
+docs: $(VENV_TEST) ## Write the page of all nested keys, the tables of rights, and the screens of docs/screens.md
 	@$(EXEC) python tests/checks/key_reference.py --write
+	@$(EXEC) python tests/checks/rights_table.py --write
 	@$(EXEC) python -m tests.checks.screens --write
 
 compat: ## Unit tests and sanity on another ansible release: make compat ANSIBLE=11 (10 to 14 bring core 2.17 to 2.21)

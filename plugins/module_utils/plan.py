@@ -24,6 +24,7 @@ from ._check.preflight import (
     preflight,
     wanted_objects,
 )
+from ._cluster.lacking import GRANTED_BY
 from ._model.fleet import Fleet
 from ._model.names import (
     SECRETS_ANNOTATION,
@@ -104,7 +105,17 @@ def plan_removal(fleet: Fleet, sight: Sight, wishes: Wishes) -> Plan:
         steps=tuple(step for step in steps if step is not None and step.objects),
         problems=problems,
         notes=(*left.notes, *_kept_claims(every, wishes)),
+        warnings=tuple(_hidden(fleet, sight.observed)),
     )
+
+
+def _hidden(fleet: Fleet, observed: Observed) -> Iterator[str]:
+    """What a removal could not find."""
+    if observed.hidden_kinds:
+        yield (
+            f"The account may not list {', '.join(observed.hidden_kinds)} in namespace {fleet.namespace}. What the "
+            f"fleet has of these stays there. An administrator grants the rights with {GRANTED_BY}."
+        )
 
 
 def _leftovers(fleet: Fleet, sight: Sight) -> Leftovers:

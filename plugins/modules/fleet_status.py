@@ -189,6 +189,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.connectio
     merge_of,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import DirectCluster
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.lacking import advised
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
     ClusterError,
     open_cluster,
@@ -228,7 +229,7 @@ def main() -> None:
             asks_pods=module.params["ask_pods"],
         )
     except ClusterError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=advised(str(error)))
     module.exit_json(
         changed=False,
         status=as_data(found),

@@ -77,6 +77,10 @@ observed:
       description: Always empty, because no cluster was asked.
       type: list
       elements: str
+    hidden_kinds:
+      description: Always empty here.
+      type: list
+      elements: str
     sources:
       description: What workers take over from each of the Deployments.
       type: list

@@ -93,6 +93,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.connectio
     cluster_module,
     connection_options,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.lacking import advised
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
     Cluster,
     ClusterError,
@@ -157,7 +158,7 @@ def main() -> None:
         if busy and consumes == "pause":
             tell(cluster, names, "resume", 0)
     except ClusterError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=advised(str(error)))
     outcome = {"idle": [name for name, answer in found.items() if answer.running == ()], "running": busy}
     if busy and drains and not module.check_mode:
         module.fail_json(

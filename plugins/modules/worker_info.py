@@ -102,6 +102,10 @@ observed:
       description: Kinds that the cluster does not know.
       type: list
       elements: str
+    hidden_kinds:
+      description: Kinds of what watches a fleet that may not be listed.
+      type: list
+      elements: str
 problems:
   description: What in the cluster stands in the way of the inventory.
   returned: when O(wait=false)
@@ -196,6 +200,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.connectio
     connection_options,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.key_changes import POLICIES
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.lacking import advised
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import patience
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
     Cluster,
@@ -289,7 +294,7 @@ def main() -> None:
         fleet = read_fleet(module, observed, is_empty)
         risk = work_at_risk(cluster, fleet, observed, params["key_change"], params["prune"])
     except ClusterError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=advised(str(error)))
     findings = preflight(fleet, observed, params["create_namespace"], params["prune"])
     for warning in (*risk.warnings, *findings.warnings):
         module.warn(warning)

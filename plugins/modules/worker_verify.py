@@ -116,6 +116,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.connectio
     cluster_module,
     connection_options,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.lacking import advised
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError, open_cluster
 from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
@@ -138,7 +139,7 @@ def main() -> None:
         cluster = open_cluster(lambda: client_of(module), fleet.namespace)
         found, silent = ask_fleet(cluster, fleet, module.params["canary"] and not module.check_mode)
     except ClusterError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=advised(str(error)))
     for finding in found:
         for warning in finding.warnings:
             module.warn(warning)

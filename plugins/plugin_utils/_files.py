@@ -26,6 +26,7 @@ __all__ = [
     "deployment_files",
     "folders_left",
     "near_path",
+    "remove_file",
     "remove_files",
     "write_files",
     "write_private",
@@ -61,6 +62,22 @@ def write_text(path: str, content: str, checks: bool, mode: int = 0o644) -> tupl
         raise TreeError(f"{error.filename or target} cannot be written: {error.strerror}.") from error
     header = str(target)
     return changed, {"before_header": header, "after_header": header, "before": before, "after": content}
+
+
+def remove_file(path: str, checks: bool) -> bool:
+    """Remove a file.
+
+    :returns: whether there was one.
+    :raises TreeError: if it cannot be removed.
+    """
+    target = Path(path)
+    found = target.is_file()
+    try:
+        if found and not checks:
+            target.unlink()
+    except OSError as error:
+        raise TreeError(f"{target} cannot be removed: {error.strerror}.") from error
+    return found
 
 
 def write_private(path: str, content: str, checks: bool) -> bool:

@@ -19,6 +19,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._check.preflight i
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import AtRisk, work_at_risk
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import Report, readable
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import CONTENTS, DirectCluster
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.lacking import advised
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.leaving import Left, leavings, left_behind
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
     ClusterError,
@@ -86,6 +87,8 @@ class FleetRun:
     :param clock: tells the time at which it begins.
     """
 
+    lacking_advice = ""
+
     def __init__(
         self,
         host: str,
@@ -141,12 +144,13 @@ class FleetRun:
             self._introduce()
             work()
         except InventoryError as error:
-            problems = [str(problem) for problem in error.problems]
-            self.result.update(failed=True, msg=str(error), problems=problems)
+            self.result.update(failed=True, msg=str(error), problems=[str(problem) for problem in error.problems])
         except _REFUSED as error:
             self.result.update(failed=True, msg=str(error))
         finally:
             remove_key_files()
+        if self.result.get("failed"):
+            self.result["msg"] = advised(str(self.result["msg"]), self.lacking_advice)
         if self.warnings:
             # Ansible shows the same text only once, so that without its host a warning of several hosts would be one's.
             self.report.warnings = list(dict.fromkeys(self.warnings))
@@ -197,6 +201,7 @@ class FleetRun:
         risk = work_at_risk(cluster, fleet, observed, policy, prunes=True)
         left = self._left(cluster, fleet, observed, wishes, risk, removes=True)
         found = plan_removal(fleet, Sight(observed, cluster.live, risk, left), wishes)
+        self.warnings.extend(found.warnings)
         self.screen.show(going(found))
         if found.problems:
             self.result.update(failed=True, msg="\n".join(found.problems), problems=list(found.problems))

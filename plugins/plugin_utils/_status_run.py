@@ -15,6 +15,7 @@ from ansible.utils.color import ANSIBLE_COLOR
 from ansible.utils.display import Display
 from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry import Answer
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import DirectCluster
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.lacking import advised
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError, utc_now
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Variant
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
@@ -67,7 +68,7 @@ class StatusRun:
             fleet = parse_fleet(inventory, only_reads=True)
             cluster = self._connect(variables.connection).open(fleet.namespace, variables.hidden)
         except _REFUSED as error:
-            return FleetStatus(self.host, failed=str(error))
+            return FleetStatus(self.host, failed=advised(str(error)))
         self._opened = (variables, inventory, fleet, cluster)
         return None
 
@@ -92,7 +93,7 @@ class StatusRun:
                 self._count if variables.flag("status_ask_broker") else None,
             )
         except _REFUSED as error:
-            return FleetStatus(self.host, fleet.namespace, failed=str(error))
+            return FleetStatus(self.host, fleet.namespace, failed=advised(str(error)))
         return without_hidden(found, opened.hidden)
 
     def _count(self, fleet: Fleet, variants: Collection[Variant]) -> Mapping[str, Answer]:

@@ -53,7 +53,7 @@ CHECKS: dict[str, list[list[str]]] = {
         ["yamllint", "--strict", "."],
         ["ansible-lint", "--offline", "--profile", "production", "--strict", "--nocolor"],
     ],
-    "pages": [script("key_reference"), script("examples"), script("kubernetes_types")],
+    "pages": [script("key_reference"), script("rights_table"), script("examples"), script("kubernetes_types")],
     "schema": [pytest("schema", "-n", "auto")],
     "demo": [["make", "--no-print-directory", "demo"]],
 }

@@ -23,7 +23,9 @@ from tests.support.kubernetes_emulator import Emulator, Ends, ExecRequest, ExecR
 from tests.support.warm_python import warm_command
 
 #: The first one has the inventory of all.
-PAGES = tuple(layout.ROOT / "docs" / name for name in ("screens.md", "screens-of-many-hosts.md", "day-two.md"))
+PAGES = tuple(
+    layout.ROOT / "docs" / name for name in ("screens.md", "screens-of-many-hosts.md", "day-two.md", "rights.md")
+)
 VENV = layout.ROOT / ".venv-test"
 
 _INVENTORY = re.compile(r"```yaml\n(celery_fleets:\n.*?)```", re.DOTALL)
@@ -94,6 +96,9 @@ SCREENS = {
         tuple(f"site{number:02d}" for number in range(1, 41)), ("--extra-vars", "celery_workers_output=manifests")
     ),
     "why": Screen(("north",), playbook="status", prepare=slow_queue),
+    "rights": Screen(
+        ("north",), ("--extra-vars", "celery_workers_rbac_kubeconfig=kubeconfigs/north.yml"), playbook="rbac"
+    ),
 }
 
 
@@ -143,6 +148,7 @@ def stable(text: str) -> str:
     # The hash of a pod template changes with every release.
     text = re.sub(r"-[0-9a-f]{10}-00000\b", "-5d9c7b9d84-x2x7k", text)
     text = re.sub(r"\bat \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "at 2026-11-30T14:00:00Z", text)
+    text = re.sub(r"\buntil \d{4}-\d\d-\d\d \d\d:\d\d UTC", "until 2026-12-30 14:00 UTC", text)
     text = re.sub(r"\b\d\d:\d\d:\d\d by ", "13:47:40 by ", text)
     text = re.sub(r"\b(started|rolled out) \d+ (?:s|min) ago", r"\1 5 h ago", text)
     text = re.sub(r"^\S+ \| waiting for .*\n", "", text, flags=re.MULTILINE)

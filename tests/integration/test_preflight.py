@@ -65,7 +65,7 @@ BAD_WATCHING: Json = {
 EXPECTED: dict[str, list[str]] = {
     "unreachable": ["127.0.0.1", "cannot be reached", "celery_workers_kubeconfig"],
     "unauthorized": ["refused the credentials", "celery_workers_kubeconfig"],
-    "forbidden": ["forbidden", "Grant get and list"],
+    "forbidden": ["forbidden", "The account lacks: list on", "queueops.celery.rbac"],
     "nowhere": ["does not exist", "celery_workers_create_namespace: true"],
     "kedaless": ["ScaledObject", "shop-worker-high", "Install KEDA"],
     "deployment": ["Deployment shop-worker", "not ours", "helm", "name"],

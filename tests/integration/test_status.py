@@ -196,7 +196,7 @@ class TestStatus:
         assert {item["work"]["source"] for item in status["variants"]} == {"unknown"}
         (problem,) = status["problems"]
         assert problem["rule"] == "numbers-unknown"
-        assert problem["fix"] == "grant get on services/proxy in namespace autoscaling"
+        assert problem["fix"].startswith("grant get on services/proxy in namespace autoscaling, as ")
         assert not [request for request in seen.requests["not asked"] if request.path.endswith("/exec")]
 
     def test_nothing_is_written_and_no_secret_is_shown(self, seen: Seen) -> None:

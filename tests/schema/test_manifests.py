@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.queueops.celery.plugins.module_utils._build.rights import Account, account_resources
 from ansible_collections.queueops.celery.plugins.module_utils._model.broker import Broker
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import API_VERSIONS
+from ansible_collections.queueops.celery.plugins.module_utils._model.rights import Scope, rights_of
 from ansible_collections.queueops.celery.plugins.module_utils._model.service_keys import ServiceKeys
 from ansible_collections.queueops.celery.plugins.module_utils._model.watching import (
     PARTS,
@@ -675,6 +678,13 @@ def model_keys(*classes: type) -> set[str]:
             if known is not None and isinstance(known.check, Section):
                 found |= model_keys(known.check.cls)
     return found
+
+
+def test_an_account_with_every_right_is_one_that_a_server_takes() -> None:
+    scope = Scope(
+        frozenset(API_VERSIONS), adopts=True, replaces=True, uses_keda=True, has_redis=True, removes_data=True
+    )
+    assert_accepted(account_resources(Account("celery-workers", "campus", "shop", "keda"), rights_of(scope)))
 
 
 def test_no_key_of_the_model_is_left_out() -> None:

@@ -21,7 +21,9 @@ from ansible_collections.kubernetes.core.plugins.module_utils.apply import annot
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import utc_now
 from ansible_collections.queueops.celery.plugins.plugin_utils._day_two import DayTwoRun
 from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, FleetRun
+from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder import HostFolder
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import HostVariables, read_variables
+from ansible_collections.queueops.celery.plugins.plugin_utils._rights_run import RightsRun
 
 Object = dict[str, Any]
 Key = tuple[str, str]
@@ -235,6 +237,18 @@ def operate(
     made.by = by
     done: Object = getattr(made, operation)()
     return done
+
+
+def account(
+    cluster: ModelCluster, checks: bool = False, shared: HostFolder | None = None, host: str = "one", **variables: Any
+) -> Object:
+    """One run of the playbook rbac.
+
+    :param shared: what the hosts of the play tell each other.
+    """
+    made = _made(RightsRun, cluster, variables, APPLY, checks, utc_now)
+    made.host, made.shared = host, shared
+    return made.bring()
 
 
 def _variables(variables: Mapping[str, Any]) -> HostVariables:

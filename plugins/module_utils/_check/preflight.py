@@ -114,10 +114,7 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
     """
     missing = []
     if not observed.namespace_exists and not creates_namespace:
-        missing.append(
-            f"The namespace {fleet.namespace} does not exist. Create it, correct celery_workers_namespace, or set "
-            "celery_workers_create_namespace: true."
-        )
+        missing.append(no_namespace(fleet.namespace))
     scaled = [variant.deployment for variant in fleet.variants if variant.uses_keda]
     absent = sorted(set(KEDA_KINDS) & set(observed.missing_kinds))
     if scaled and absent:
@@ -144,6 +141,14 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
     )
     doomed = tuple(dict.fromkeys(item for item, _problem in conflicts)) if _removes(fleet) else ()
     return Findings(tuple(problems), tuple(missing), warnings, doomed)
+
+
+def no_namespace(name: str) -> str:
+    """What to do where a namespace does not exist."""
+    return (
+        f"The namespace {name} does not exist. Create it, correct celery_workers_namespace, or set "
+        "celery_workers_create_namespace: true."
+    )
 
 
 def _some(names: list[str]) -> str:

@@ -40,6 +40,7 @@ from .key_changes import (
     read_by,
     refusal,
 )
+from .lacking import refusal_in
 from .reading import (
     Cluster,
     fleet_deployments,
@@ -117,7 +118,13 @@ def run_in(
         return (*_execute(own, cluster.namespace, (name, container["name"]), command(python), patience), "")
     except Exception as error:  # the client raises one class per status, and others for the network
         cause = first_cause({"msg": without_values(str(error), cluster.hidden)})
-        return "", "", f"{name} could not be asked: {cause}"
+        refused = refusal_in(cause)
+        # That holds for every pod, so that it is told once.
+        return (
+            "",
+            "",
+            f"no pod could be asked: Forbidden: {refused}" if refused else f"{name} could not be asked: {cause}",
+        )
 
 
 def no_answer(name: str, errors: str) -> str:

@@ -253,8 +253,9 @@ def status_in(text: str) -> dict[str, Any] | None:
             return _status(ast.literal_eval(match[0]).decode())
         except (ValueError, SyntaxError, UnicodeDecodeError):
             continue
-    start = text.find("{")
-    return _status(text[start:]) if start >= 0 else None
+    # A refused stream quotes its headers before the answer.
+    starts = (match.start() for match in re.finditer(r"\{", text))
+    return next((found for start in starts if (found := _status(text[start:])) is not None), None)
 
 
 def _status(text: str) -> dict[str, Any] | None:

@@ -9,21 +9,13 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._model.observed import API_VERSIONS
+from .._model.observed import API_VERSIONS, plural
 from .reading import METADATA_LIST, Cluster, ClusterError
 
 Object = dict[str, Any]
 
 #: Read whole only by the fleet's label: of others nothing but names and labels may travel.
 CONTENTS = ("ConfigMap", "Secret", "PersistentVolumeClaim")
-
-
-def plural(kind: str) -> str:
-    """The name of a kind in paths."""
-    word = kind.lower()
-    if word.endswith("y"):
-        return f"{word[:-1]}ies"
-    return f"{word}es" if word.endswith("s") else f"{word}s"
 
 
 @dataclass(frozen=True)
@@ -89,6 +81,19 @@ class DirectCluster(Cluster):
         except Exception as error:  # as above
             raise StatusError(self._explained(error, f"read {path}"), getattr(error, "status", None)) from error
         return bytes(answer.data).decode("utf-8", "replace")
+
+    def create_below(self, resource: str, name: str, subresource: str, body: Object) -> Object:
+        """What the server makes of a request to a subresource of a core object, such as a token. It keeps nothing.
+
+        :raises ClusterError: if it refuses it.
+        """
+        path = f"/api/v1/namespaces/{self.namespace}/{resource}/{name}/{subresource}"
+        try:
+            answer = self.client.client.request("POST", path, body=body, serialize=False)
+        except Exception as error:  # as above
+            raise self._explained(error, f"create {resource}/{subresource} in {self.namespace}") from error
+        found: Object = json.loads(answer.data)
+        return found
 
     def _get(self, path: str, **options: Any) -> Object:
         answer = self.client.client.request("GET", path, serialize=False, **options)

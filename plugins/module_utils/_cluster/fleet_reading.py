@@ -21,7 +21,7 @@ from .._model.fleet import Fleet, Service, Variant
 from .._model.names import ADOPTED_LABEL, FLEET_LABEL, scaled_object_name
 from .._model.observed import Observed
 from .asking import ask, ready_pod
-from .direct import DirectCluster
+from .direct import CONTENTS, DirectCluster
 from .operator_metrics import OperatorMetrics, ask_operator, distrust, numbers_of
 from .reading import ClusterError, pods_of
 from .verification import question_for
@@ -86,10 +86,9 @@ def read_fleet_state(
     :param keda_namespace: where KEDA is, if the inventory says so.
     :param asked: variants of which a pod is asked for what KEDA does not tell.
     :param chosen: variants whose brokers are asked for what neither KEDA nor a pod tells, with C(count).
-    :raises ClusterError: if the fleet's ConfigMaps cannot be read.
+    :raises ClusterError: if the fleet's ConfigMaps or claims cannot be read.
     """
-    # Routes and the like are listed by name only.
-    cluster.read_contents("ConfigMap", f"{FLEET_LABEL}={fleet.name}")
+    _read_contents(cluster, fleet, observed)
     unread: list[str] = []
     pods = _pods(cluster, fleet, unread)
     events = _events(cluster, unread)
@@ -119,6 +118,14 @@ def _counted(
     told = {*numbers, *(name for name, answer in answers.items() if answer.waiting is not None)}
     unknown = [item for item in chosen if item.deployment not in told]
     return count(unknown) if count is not None and unknown else {}
+
+
+def _read_contents(cluster: DirectCluster, fleet: Fleet, observed: Observed) -> None:
+    """Read what was listed by its name only, such as routes. No Secret is."""
+    ours = {item.kind for item in observed.ours(fleet.name)}
+    for kind in CONTENTS:
+        if kind in ours and kind != "Secret":
+            cluster.read_contents(kind, f"{FLEET_LABEL}={fleet.name}")
 
 
 def _pods(cluster: DirectCluster, fleet: Fleet, unread: list[str]) -> dict[str, list[Object]]:

@@ -131,6 +131,16 @@ class HostTree:
         }
 
 
+def host_name(name: str) -> str:
+    """The name of a host, as part of a path.
+
+    :raises TreeError: if it cannot be one.
+    """
+    if not _HOST.fullmatch(name):
+        raise TreeError(f"{name!r} is no folder name; write letters, digits, '.', '-' and '_'.")
+    return name
+
+
 def plan_for(
     folder: Path,
     name: str,
@@ -145,9 +155,7 @@ def plan_for(
     :param wanted: whether the tree should be there at all.
     :raises TreeError: if it cannot be written.
     """
-    if not _HOST.fullmatch(name):
-        raise TreeError(f"{name!r} is no folder name; write letters, digits, '.', '-' and '_'.")
-    root = folder / name
+    root = folder / host_name(name)
     try:
         plan = plan_tree(root, resources, extra_files, patches) if wanted else empty_tree(root)
         diff = tree_diff(root, plan)

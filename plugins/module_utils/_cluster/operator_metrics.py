@@ -18,13 +18,12 @@ from typing import Any
 
 from .._model.observed import PAUSED, pauses
 from .._model.pauses import PAUSED_REPLICAS
+from .._model.rights import OPERATOR, OPERATOR_PORTS
 from .direct import DirectCluster, StatusError
+from .lacking import GRANTED_BY
 
 Object = dict[str, Any]
 
-#: Name of the operator's Service, and ports that its metrics may be behind: KEDA's chart lets you choose the number.
-OPERATOR = "keda-operator"
-_PORTS = ("8080", "metrics")
 #: Where KEDA is installed, if nobody says otherwise.
 DEFAULT_NAMESPACE = "keda"
 #: Says in which namespace KEDA's metrics server is, and so KEDA.
@@ -152,7 +151,7 @@ def ask_operator(cluster: DirectCluster, written: str) -> OperatorMetrics:
     if found.place or written:
         return found
     # KEDA may be elsewhere, and its registration says where.
-    other = _registered_namespace(cluster)
+    other = registered_namespace(cluster)
     return _asked_often(cluster, other) if other not in ("", first) else found
 
 
@@ -171,7 +170,7 @@ def _asked_often(cluster: DirectCluster, namespace: str) -> OperatorMetrics:
 
 def _asked_in(cluster: DirectCluster, namespace: str) -> OperatorMetrics:
     found = OperatorMetrics()
-    for port in _PORTS:
+    for port in OPERATOR_PORTS:
         try:
             text = cluster.text_at(f"/api/v1/namespaces/{namespace}/services/{OPERATOR}:{port}/proxy/metrics")
         except StatusError as error:
@@ -195,7 +194,9 @@ def _refused(namespace: str, error: StatusError) -> OperatorMetrics:
     where = f"Service {OPERATOR} in namespace {namespace}"
     if error.status == 403:
         reason = f"KEDA's metrics in namespace {namespace} may not be read"
-        return OperatorMetrics(refusal=reason, advice=f"grant get on services/proxy in namespace {namespace}")
+        return OperatorMetrics(
+            refusal=reason, advice=f"grant get on services/proxy in namespace {namespace}, as {GRANTED_BY} does"
+        )
     if error.status == 404:
         advice = "set celery_workers_keda_namespace to the namespace of KEDA"
         return OperatorMetrics(refusal=f"there is no {where}", advice=advice)
@@ -205,7 +206,8 @@ def _refused(namespace: str, error: StatusError) -> OperatorMetrics:
     return OperatorMetrics(refusal=f"{where} did not answer ({error})", advice="check that KEDA's operator runs")
 
 
-def _registered_namespace(cluster: DirectCluster) -> str:
+def registered_namespace(cluster: DirectCluster) -> str:
+    """Where KEDA is, as the registration of its metrics server says; empty where it cannot be read."""
     try:
         spec = json.loads(cluster.text_at(_API_SERVICE)).get("spec") or {}
     except (StatusError, ValueError):

@@ -27,6 +27,7 @@ from .._model.observed import (
 from .._model.sources import source_of
 from .._schema.secret_signs import without_values
 from .changes import first_cause, lost_connection
+from .lacking import missing_rights
 from .readiness import (
     Looks,
     Waiting,
@@ -165,7 +166,8 @@ def explained(
     if status == 401:
         return ClusterError(f"{host} refused the credentials ({cause}). {connection}.")
     if status == 403:
-        return ClusterError(f"{host} does not allow to {doing or 'read the API'}: {cause}. Grant get and list on it.")
+        advice = "" if missing_rights(cause) else " Grant get and list on it."
+        return ClusterError(f"{host} does not allow to {doing or 'read the API'}: {cause}.{advice}")
     if status is not None:
         passes = status == 429 or (isinstance(status, int) and status >= 500)
         return ClusterError(f"{host} failed to {doing or 'answer'}: {cause}", passes)
@@ -211,7 +213,7 @@ def read_observed(
     :param redis_hosts: brokers in the namespace, whose Deployments may tell what they do when memory is full.
     """
     exists = cluster.namespace_exists()
-    listed = _listed(cluster, {kind for kind, _name in names})
+    listed, hidden = _listed(cluster, {kind for kind, _name in names})
     present = {kind: items for kind, items in listed.items() if items is not None}
     found = (observed_object(kind, raw) for kind, items in present.items() for raw in items)
     autoscalers = [
@@ -227,29 +229,35 @@ def read_observed(
         autoscalers=tuple(item for item in [*autoscalers, *_foreign_autoscalers(cluster)] if item is not None),
         namespace_exists=exists,
         missing_kinds=tuple(kind for kind, items in listed.items() if items is None),
+        hidden_kinds=hidden,
         sources=tuple(source_of(raw) for raw in foreign if raw["metadata"]["name"] in sources),
         redis_policies=_redis_policies(cluster, deployments, redis_hosts),
         config_maps=tuple(str(raw["metadata"]["name"]) for raw in present.get("ConfigMap", ())),
     )
 
 
-def _listed(cluster: Cluster, wanted: Collection[str]) -> dict[str, list[dict[str, Any]] | None]:
-    """Every object of each kind; None for a kind that the cluster does not know.
+def _listed(
+    cluster: Cluster, wanted: Collection[str]
+) -> tuple[dict[str, list[dict[str, Any]] | None], tuple[str, ...]]:
+    """Every object of each kind, None for a kind that the cluster does not know; and kinds that are hidden.
 
     :param wanted: kinds that the inventory asks for. Others that only watch may be hidden from who runs this.
     :raises ClusterError: with every kind that must be read and may not be.
     """
     listed: dict[str, list[dict[str, Any]] | None] = {}
     refused: list[str] = []
+    hidden: list[str] = []
     for kind, api_version in API_VERSIONS.items():
         try:
             listed[kind] = cluster.list_objects(kind, api_version, kind in METADATA_ONLY)
         except ClusterError as error:
             if kind not in WATCHING_KINDS or kind in wanted:
                 refused.append(str(error))
+            else:
+                hidden.append(kind)
     if refused:
         raise ClusterError("\n".join(dict.fromkeys(refused)))
-    return listed
+    return listed, tuple(hidden)
 
 
 def _foreign_autoscalers(cluster: Cluster) -> list[Autoscaler | None]:

@@ -56,6 +56,8 @@ OWN_VOLUMES = ("celery-heartbeat", "celery-schedule", "celery-broker-tls", "cele
 #: Components that watch the fleet. They hold no work, so they go when they are switched off.
 FLOWER, EXPORTER, MONITORING = "flower", "exporter", "monitoring"
 WATCHING = (FLOWER, EXPORTER, MONITORING)
+#: Component of the account of a fleet and of its roles.
+RIGHTS = "rights"
 
 #: KEDA 2.20 refuses a ScaledObject whose HPA C(keda-hpa-<name>) would have more than 63 characters.
 LONGEST_SCALED_OBJECT = 54

@@ -76,6 +76,14 @@ FOREIGN_VERSIONS = {"VerticalPodAutoscaler": "autoscaling.k8s.io/v1"}
 METADATA_ONLY = ("ConfigMap", "Secret", "PodDisruptionBudget", "TriggerAuthentication", *WATCHING_KINDS)
 
 
+def plural(kind: str) -> str:
+    """The name of a kind in paths."""
+    word = kind.lower()
+    if word.endswith("y"):
+        return f"{word[:-1]}ies"
+    return f"{word}es" if word.endswith("s") else f"{word}s"
+
+
 @dataclass(frozen=True)
 class ObservedObject:
     """One object of the namespace that is ours or carries one of our names."""
@@ -156,6 +164,8 @@ class Observed:
     autoscalers: tuple[Autoscaler, ...] = ()
     namespace_exists: bool = True
     missing_kinds: tuple[str, ...] = ()
+    #: Kinds of what watches a fleet that may not be listed.
+    hidden_kinds: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     redis_policies: dict[str, str] = field(default_factory=dict)
     now: datetime | None = None

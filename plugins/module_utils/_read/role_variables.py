@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -18,8 +19,11 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from .._celery.brokers import REDIS_POLICIES
 from .._model.drains import ROLLOUTS, SERIAL
 from .._model.pauses import DIRECTIONS
+from .._model.rights import FEATURES
 from .._model.watching import PARTS
+from .._schema.kubernetes_values import DNS_LABEL
 from .._schema.layers import PREFIX, Leaf, Node
+from .._schema.moments import read_duration
 from .._schema.problems import Problem, Problems, nearest
 from .._schema.scalars import (
     INVALID,
@@ -130,21 +134,62 @@ class _Words:
         return f"one of {named}" if "" not in self.choices else f"{named}, or leave it empty"
 
 
+def _names_in(value: Any) -> list[str] | None:
+    """The names in a list, or in a text with commas; None for what is neither."""
+    found = value.split(",") if isinstance(value, str) else value
+    if not isinstance(found, (list, tuple)) or not all(isinstance(item, str) for item in found):
+        return None
+    return [item.strip() for item in found if item.strip()]
+
+
 @dataclass(frozen=True)
 class _Names:
     """Names in a list, or in a text with commas between them, as C(-e) gives them."""
 
     def __call__(self, node: Node, problems: Problems) -> list[str] | Invalid:
         """The names."""
-        value = _value(node)
-        found = value.split(",") if isinstance(value, str) else value
-        if not isinstance(found, (list, tuple)) or not all(isinstance(item, str) for item in found):
-            return refuse(self, node, problems)
-        return [item.strip() for item in found if item.strip()]
+        found = _names_in(_value(node))
+        return refuse(self, node, problems) if found is None else found
 
     def describe(self) -> str:
         """One, and several."""
         return "a service such as lms, a variant such as lms/high, or a list of them"
+
+
+@dataclass(frozen=True)
+class _Features:
+    """What an account is used for, written as names are."""
+
+    def __call__(self, node: Node, problems: Problems) -> list[str] | Invalid:
+        """The names of features."""
+        found = _names_in(_value(node))
+        if found == ["all"]:
+            return []
+        wrong = [item for item in found or () if item not in FEATURES]
+        if found is None or wrong:
+            return refuse(self, node, problems, nearest(wrong[0], FEATURES) if wrong else "")
+        return found
+
+    def describe(self) -> str:
+        """All of them."""
+        return f"a list of what the account is used for, of {', '.join(FEATURES)}"
+
+
+@dataclass(frozen=True)
+class _Duration:
+    """A duration, as a person writes it."""
+
+    shortest: timedelta
+
+    def __call__(self, node: Node, problems: Problems) -> str | Invalid:
+        """The text."""
+        text = str(_value(node)).strip()
+        found = read_duration(text)
+        return text if found is not None and found >= self.shortest else refuse(self, node, problems)
+
+    def describe(self) -> str:
+        """How to write it, and its bounds."""
+        return f"a duration such as 30d, 12h or 90m, of {int(self.shortest.total_seconds() / 60)} minutes or more"
 
 
 @dataclass(frozen=True)
@@ -235,6 +280,11 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
     "status_ask_pods": RoleVariable(_Switch(), True),
     "status_ask_broker": _SWITCH,
     "keda_namespace": _TEXT,
+    "rbac_state": RoleVariable(_Words(("present", "absent"), guesses=False), "present"),
+    "rbac_account": RoleVariable(DNS_LABEL, "celery-workers"),
+    "rbac_features": RoleVariable(_Features(), []),
+    "rbac_kubeconfig": _TEXT,
+    "rbac_kubeconfig_lifetime": RoleVariable(_Duration(timedelta(minutes=10)), "30d"),
     "kubeconfig": RoleVariable(_Kubeconfig(), ""),
     "context": _TEXT,
 }

@@ -41,13 +41,24 @@ def read_moment(text: str, now: datetime) -> datetime:
     return found.astimezone(UTC)
 
 
-def _after(text: str, now: datetime) -> datetime | None:
-    """The end of a duration that begins now; None for what is no duration."""
+def read_duration(text: str) -> timedelta | None:
+    """The duration that a person means, the longest there is for one that is longer; None for what is no duration."""
     parts = _PART.findall(text)
     if not parts or _PART.sub("", text):
         return None
     try:
-        return now + sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in parts), timedelta())
+        return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in parts), timedelta())
+    except OverflowError:
+        return timedelta.max
+
+
+def _after(text: str, now: datetime) -> datetime | None:
+    """The end of a duration that begins now; None for what is no duration."""
+    duration = read_duration(text)
+    if duration is None:
+        return None
+    try:
+        return now + duration
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from .._cluster.lacking import grants
 from .._cluster.readiness import CRASH, QUOTA, REFUSED, STUCK, UNSCHEDULABLE
 from .._model.fleet import Variant
 from .._schema.counted import counted, messages_wait
@@ -456,10 +457,12 @@ def _fleet_problems(status: FleetStatus, unread: Sequence[str], advice: str) -> 
     for reason, own in _unknown(status).items():
         titles = ", ".join(own[:3]) + (f" and {len(own) - 3} more" if len(own) > 3 else "")
         what = f"it is not known what the queues of {titles} hold ({_bare(reason)})"
-        yield Problem(name, severity, "", what, advice or _MORE_NUMBERS)
+        fix = "; ".join(filter(None, (grants(reason), advice))) or _MORE_NUMBERS
+        yield Problem(name, severity, "", what, fix)
     name, severity, _summary = FLEET_RULES[1]
     for text in unread:
-        yield Problem(name, severity, "", _bare(text), "without it the status shows less")
+        fix = "; ".join(filter(None, (grants(text), "without it the status shows less")))
+        yield Problem(name, severity, "", _bare(text), fix)
     name, severity, _summary = FLEET_RULES[2]
     if status.drift:
         shown = ", ".join(f"{one.object}{'' if one.fields else ' (missing)'}" for one in status.drift[:3])

@@ -87,6 +87,16 @@ def test_a_pod_into_which_nobody_may_run_a_command_counts_as_holding_messages(
     assert "pods/exec is forbidden" in risk(OFF, ON, "stop").problems[0]
 
 
+def test_who_may_run_commands_in_no_pod_is_told_so_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = 'User "night" cannot create resource "pods/exec" in API group "" in the namespace "shop"'
+
+    def refused(pod: str, _question: dict[str, Any]) -> tuple[str, str]:
+        raise PermissionError(f'pods "{pod}" is forbidden: {said}')
+
+    let_pods_say(monkeypatch, refused)
+    assert f"(unknown: no pod could be asked: Forbidden: {said})" in risk(OFF, ON, "stop").problems[0]
+
+
 def test_where_no_pod_is_ready_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     let_pods_say(monkeypatch, answering(held=0))
     assert "unknown: no pod is ready" in risk(OFF, ON, "stop", pods=False).problems[0]

@@ -151,6 +151,10 @@ ERRORS: list[tuple[Any, str]] = [
         {"msg": "Failed: " + repr(json.dumps({**STATUS, "details": {}}).encode())},
         'Invalid: Deployment "a" is invalid: spec.x',
     ),
+    (
+        {"msg": f"Handshake status 403 Forbidden -+-+- {{'content-length': '9'}} -+-+- {json.dumps(STATUS)}"},
+        "Invalid: spec.x: Invalid value: -1: must be 0 or more",
+    ),
     ({"msg": "b'no json' and nothing else"}, "b'no json' and nothing else"),
     ({"reason": "Forbidden"}, "Forbidden"),
     ({}, "unknown error"),

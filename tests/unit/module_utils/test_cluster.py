@@ -214,6 +214,11 @@ def test_a_kind_that_workers_need_must_be_readable_whatever_the_fleet_asks_for(k
         read(deployment(), refused={kind})
 
 
+def test_what_nobody_asks_for_and_may_not_be_read_is_known_to_be_hidden() -> None:
+    assert read(refused=["Ingress", "PrometheusRule"]).hidden_kinds == ("Ingress", "PrometheusRule")
+    assert read().hidden_kinds == ()
+
+
 def test_every_kind_that_is_refused_is_named_at_once() -> None:
     with pytest.raises(ClusterError) as caught:
         read(refused={"Service", "Ingress", "HTTPRoute"}, names={("Service", "flower"), ("Ingress", "flower")})

@@ -386,6 +386,15 @@ def test_what_may_not_be_read_is_told() -> None:
     assert site.rules == ["not-readable"]
 
 
+def test_a_right_that_is_missing_is_told_with_who_grants_it() -> None:
+    text = 'Forbidden: User "night" cannot list resource "events" in API group "" in the namespace "n"'
+    (problem,) = Site(unread=(text,)).status().problems
+    assert problem.fix == (
+        "grant list on events in namespace n, as ansible-playbook queueops.celery.rbac does; without it the status "
+        "shows less"
+    )
+
+
 def test_objects_of_no_variant_that_differ_are_told_of_the_fleet() -> None:
     site = Site(fleet_of(**one_variant(KEYS, broker={"host": "redis", "priority_steps": [0], "secret": LOGIN})))
     without("TriggerAuthentication")(site)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -253,6 +254,20 @@ def test_a_removal_says_what_goes_and_stops_where_messages_would_be_left(
     assert site.story == []
     done(site.deploy(state="absent", key_change="accept"))
     assert not site.has_low
+
+
+def test_a_removal_says_which_kinds_it_may_not_look_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Green, and an Ingress of the fleet would stay unseen."""
+    listed = site.cluster.list_objects
+
+    def refusing(kind: str, *given: Any, **more: Any) -> list[Object]:
+        if kind == "Ingress":
+            raise ClusterError("Forbidden")
+        return listed(kind, *given, **more)
+
+    monkeypatch.setattr(site.cluster, "list_objects", refusing)
+    (warning,) = done(site.deploy(state="absent"))["warnings"]
+    assert "may not list Ingress in namespace shop. What the fleet has of these stays there." in warning
 
 
 def test_a_removal_moves_messages_too(site: Site) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import plural
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.manifest_tree import TreeError
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import plural
 from ansible_collections.queueops.celery.plugins.module_utils._plan.comparing import covers
 from ansible_collections.queueops.celery.plugins.module_utils._read.role_variables import NO_NAMESPACE
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError

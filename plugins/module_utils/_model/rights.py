@@ -1,0 +1,237 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an account must be allowed to do, by what it is used for. The playbook rbac, its page and its tests read this.
+
+Verbs are those of the requests that kubernetes.core sends. It reads an object before it applies or deletes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from .observed import API_VERSIONS, FOREIGN_VERSIONS, WATCHING_KINDS, plural
+
+#: Namespaces that a right may be in.
+FLEET, KEDA = "fleet", "keda"
+#: Name of the operator's Service, and ports that its metrics may be behind: KEDA's chart lets you choose the number.
+OPERATOR, OPERATOR_PORTS = "keda-operator", ("8080", "metrics")
+#: Kinds of which every run reads a list, whatever the inventory asks for.
+BASE_KINDS = tuple(kind for kind in API_VERSIONS if kind not in WATCHING_KINDS)
+_CLAIM, _DEPLOYMENT, _SCALED, _HPA = "PersistentVolumeClaim", "Deployment", "ScaledObject", "HorizontalPodAutoscaler"
+
+#: Name of a feature to what it lets an account do.
+FEATURES = {
+    "deploy": "run `queueops.celery.deploy`",
+    "wait": "wait until the workers are up (`celery_workers_wait`)",
+    "ask": "ask workers what they hold before a deploy changes a key or a queue (`celery_workers_key_change`)",
+    "prune": "delete what no variant owns (`celery_workers_prune: true`)",
+    "move": "move messages before it is deleted (`celery_workers_prune: move`)",
+    "remove": "run `queueops.celery.remove`",
+    "verify": "run `queueops.celery.verify`, or a deploy with `celery_workers_verify: true`",
+    "drain": "run `queueops.celery.drain`, or let workers finish what they run before a deploy or a removal",
+    "status": "run `queueops.celery.status`",
+    "pause": "run `queueops.celery.pause`",
+    "resume": "run `queueops.celery.resume`",
+    "boost": "run `queueops.celery.boost`",
+    "queues": "run `queueops.celery.queues`",
+    "gc": "run `queueops.celery.gc`",
+}
+
+
+@dataclass(frozen=True)
+class Right:
+    """Verbs on one resource.
+
+    :param place: one of the namespaces above.
+    :param names: the objects that it is limited to; empty for all.
+    """
+
+    group: str
+    resource: str
+    verbs: frozenset[str]
+    place: str = FLEET
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What of a fleet decides on rights.
+
+    :param made: kinds that its inventory asks for.
+    :param found: kinds of its objects in the cluster, which it may have to take away.
+    :param adopts: whether it changes Deployments that others made.
+    :param replaces: whether it may take away autoscalers of others.
+    :param uses_keda: whether KEDA scales any of its variants.
+    :param has_redis: whether its broker may be a Redis in its namespace.
+    :param asks_pods: whether its status asks pods.
+    :param removes_data: whether it may delete claims, with what is in their volumes.
+    """
+
+    made: frozenset[str] = frozenset()
+    found: frozenset[str] = frozenset()
+    adopts: bool = False
+    replaces: bool = False
+    uses_keda: bool = False
+    has_redis: bool = False
+    asks_pods: bool = True
+    removes_data: bool = False
+
+    @property
+    def _used(self) -> frozenset[str]:
+        return self.made | self.found
+
+    def kinds(self, which: str) -> list[str]:
+        """The kinds that a row is about, in the order in which they are applied."""
+        chosen = {
+            "every": set(API_VERSIONS),
+            "read": {*BASE_KINDS, *self._used},
+            "made": self.made,
+            "adopted": {_DEPLOYMENT} if self.adopts else set(),
+            "removed": self._removed(),
+            "scaled": {_DEPLOYMENT, *({_SCALED} & self.made)},
+            "scalers": {_DEPLOYMENT, _SCALED},
+        }.get(which) or {which}
+        return [kind for kind in API_VERSIONS if kind in chosen]
+
+    def _removed(self) -> set[str]:
+        kinds = set(self._used) | ({_SCALED, _HPA} if self.replaces else set())
+        return kinds if self.removes_data else kinds - {_CLAIM}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    :param kinds: a set of kinds of the scope, or one kind.
+    :param resources: API groups and resources that are no kinds of ours.
+    :param why: what it is needed for.
+    :param without: what a run does that lacks it; empty where it stops.
+    :param place: one of the namespaces above.
+    :param when: a field of the scope that must be true.
+    """
+
+    feature: str
+    verbs: tuple[str, ...]
+    why: str
+    kinds: str = ""
+    resources: tuple[tuple[str, str], ...] = ()
+    without: str = ""
+    place: str = FLEET
+    names: tuple[str, ...] = ()
+    when: str = ""
+
+    def rights(self, scope: Scope) -> Iterator[Right]:
+        """What it means for a fleet."""
+        if self.when and not getattr(scope, self.when):
+            return
+        kinds = scope.kinds(self.kinds) if self.kinds else []
+        for group, resource in (*(resource_of(kind) for kind in kinds), *self.resources):
+            yield Right(group, resource, frozenset(self.verbs), self.place, self.names)
+
+
+def resource_of(kind: str) -> tuple[str, str]:
+    """API group and resource of a kind."""
+    version = {**API_VERSIONS, **FOREIGN_VERSIONS}[kind]
+    return version.rpartition("/")[0], plural(kind)
+
+
+_PODS = (("", "pods"),)
+_EXEC = (("", "pods/exec"),)
+_ON_THE_PAGE = "the page says so"
+_ASKED = "run a command in a pod: the stream needs `get`, and from Kubernetes 1.35 `create`"
+
+
+def _asking(feature: str) -> tuple[Row, ...]:
+    """What every question to a worker needs."""
+    return (
+        Row(feature, ("list",), "find the workers", "Deployment"),
+        Row(feature, ("list",), "find a ready pod of each", resources=_PODS),
+        Row(feature, ("get", "create"), _ASKED, resources=_EXEC),
+    )
+
+
+def _scaling(feature: str) -> tuple[Row, ...]:
+    """What changes how a variant is scaled."""
+    return (
+        Row(feature, ("list",), "find the variants and their number of pods", "scalers"),
+        Row(feature, ("get", "patch"), "change the ScaledObject", "ScaledObject"),
+    )
+
+
+def _draining(feature: str) -> tuple[Row, ...]:
+    """What tells workers whether to take work."""
+    return (
+        *_scaling(feature),
+        Row(feature, ("get", "patch"), "keep on the Deployment that its workers are drained", "Deployment"),
+        *_asking(feature),
+    )
+
+
+_FOREIGN = tuple(resource_of(kind) for kind in FOREIGN_VERSIONS)
+
+TABLE: tuple[Row, ...] = (
+    Row("deploy", ("list",), "compare with what the inventory says", "read"),
+    Row("deploy", ("get", "create", "patch"), "create and change it", "made"),
+    Row("deploy", ("get", "patch"), "narrow adopted Deployments", "adopted"),
+    Row("deploy", ("get", "delete"), "take away what was switched off", "removed"),
+    Row("deploy", ("list",), "find a VerticalPodAutoscaler", resources=_FOREIGN, without="no warning of it"),
+    Row(
+        "deploy", ("get",), "see what a Redis does when it is full", "ConfigMap", without="no warning", when="has_redis"
+    ),
+    Row("wait", ("list",), "see whether they are up", "scaled"),
+    Row("wait", ("list",), "say why a pod does not come up", resources=_PODS),
+    *_asking("ask"),
+    Row("prune", ("list",), "find what no variant owns", "read"),
+    Row("prune", ("get", "delete"), "delete it", "removed"),
+    *_asking("prune"),
+    *_asking("move"),
+    # The inventory is not read, so that it does not say which kinds there are.
+    Row(
+        "remove", ("list",), "find what is the fleet's", "every", without="what is not found stays, and the run says so"
+    ),
+    Row("remove", ("get", "delete"), "delete it", "removed"),
+    Row("remove", ("get", "patch"), "give adopted Deployments back", "adopted"),
+    *_asking("remove"),
+    *_asking("verify"),
+    *_draining("drain"),
+    *_asking("queues"),
+    *_asking("gc"),
+    Row("status", ("list",), "read how the fleet is", "read"),
+    Row("status", ("list",), "count pods and restarts", resources=_PODS, without=_ON_THE_PAGE),
+    Row("status", ("list",), "say why it scaled", resources=(("", "events"),), without=_ON_THE_PAGE),
+    Row("status", ("get", "create"), _ASKED, resources=_EXEC, without=_ON_THE_PAGE, when="asks_pods"),
+    Row(
+        "status",
+        ("get",),
+        "read what queues hold from KEDA's operator",
+        resources=(("", "services/proxy"),),
+        without=_ON_THE_PAGE,
+        place=KEDA,
+        names=tuple(f"{OPERATOR}:{port}" for port in OPERATOR_PORTS),
+        when="uses_keda",
+    ),
+    *_scaling("pause"),
+    *_draining("resume"),
+    *_scaling("boost"),
+)
+
+
+def rights_of(scope: Scope, features: Collection[str] = tuple(FEATURES)) -> list[Right]:
+    """The rights of an account that is used for some features, each resource once, in the order of names."""
+    found: dict[tuple[str, str, str, tuple[str, ...]], set[str]] = {}
+    for row in TABLE:
+        for right in row.rights(scope) if row.feature in features else ():
+            key = (right.place, right.group, right.resource, right.names)
+            found.setdefault(key, set()).update(right.verbs)
+    return [
+        Right(group, resource, frozenset(verbs), place, names)
+        for (place, group, resource, names), verbs in sorted(found.items())
+    ]
+
+
+def verbs_in_order(verbs: Iterable[str]) -> list[str]:
+    """Verbs as roles usually list them."""
+    order = ("get", "list", "create", "patch", "delete")
+    return sorted(verbs, key=order.index)
