@@ -40,8 +40,10 @@ _AT_ONCE = 8
 _PATIENCE, _SHORT_PATIENCE = 45, 10
 #: Seconds after which a line says again what is waited for.
 _SAY_AGAIN = 15
-#: Seconds between two questions that brought no answer, and after which such a Deployment is given up.
-_PAUSE, _GIVES_UP = 2, 60
+#: Seconds between two questions, where the workers cannot tell of what is waited for, and elsewhere.
+_PAUSE, _SHORT_PAUSE = 5, 0.2
+#: Seconds after which a Deployment is given up that gives no answer.
+_GIVES_UP = 60
 #: Seconds after its end in which a command that is under way may still answer.
 _LAST_WORDS = 5
 #: Deployments that one round of progress names.
@@ -100,7 +102,7 @@ class Telling:
                 for title in self._busy(asked):
                     left = self._start + self.timeout - time.monotonic()
                     if left > 0:
-                        pause = _PAUSE if self._seen[title].held.error else 0.2
+                        pause = self._pause(self._seen[title].held)
                         asked[title] = pool.submit(self._ask, title, with_own[title], self._patience(left), pause)
                 self._report()
                 is_over = time.monotonic() >= self._start + self.timeout + _LAST_WORDS
@@ -122,6 +124,13 @@ class Telling:
             if not error.passes:
                 raise
             return Held(error=str(error))
+
+    @staticmethod
+    def _pause(held: Held) -> float:
+        """Seconds until the next question. The command in a pod does not wait for what happens elsewhere."""
+        if held.error or held.starting or (held.leaving and held.is_drained):
+            return _PAUSE
+        return _SHORT_PAUSE
 
     def _patience(self, left: float) -> int:
         many = len(self.deployments) > _AT_ONCE
@@ -197,8 +206,8 @@ class Drains:
         live = self._live(objects)
         consumes, timeout = ("", 0) if self.checks else (PAUSE, self.timeout)
         start = time.monotonic()
-        found = self._telling(live, consumes, _is_drained, timeout).run()
-        busy = [item for item in objects if not found[item["title"]].is_drained]
+        found = self._telling(live, consumes, _is_empty, timeout).run()
+        busy = [item for item in objects if not _is_empty(found[item["title"]])]
         if self.checks:
             self.notes += [f"{item['title']}: {found[item['title']].said()}" for item in objects]
             return
@@ -297,6 +306,11 @@ def _is_drained(held: Held) -> bool:
     return held.is_drained
 
 
+def _is_empty(held: Held) -> bool:
+    """Whether not even a pod that stops may run something."""
+    return held.is_drained and not held.leaving
+
+
 def _takes_all(held: Held) -> bool:
     return held.takes_all
 
@@ -331,6 +345,11 @@ def _drained(item: Object, held: Held) -> str:
     parts = [f"drained, at {pods if held.pods else 'no pod'}"]
     parts += [messages_wait(held.waiting)] if held.waiting else []
     parts += [held.said()] if held.later else []
+    if held.down:
+        them = "it takes" if held.down == 1 else "they take"
+        parts.append(
+            f"{counted(held.down, 'pod')} more did not come up; {them} work if that changes, so drain again then"
+        )
     parts.append(f"let it take work again with {item['resume']}")
     return f"{item['title']}: {'; '.join(parts)}"
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._celery.command import app_of, written_options
@@ -15,6 +15,7 @@ from .._model.sources import app_container
 from .._schema.counted import counted
 from .._schema.moments import duration
 from .asking import ask, ready_pod, runs, worker_words_of
+from .readiness import condition
 from .reading import Cluster, pods_of
 
 Object = dict[str, Any]
@@ -51,12 +52,18 @@ class Held:
 
     :param pods: those that run, each with how often its worker has restarted.
     :param works: by pod; those that do not answer have none.
+    :param starting: pods that are about to run, and take work then.
+    :param down: how many others do not run, and take work if they ever do.
+    :param leaving: pods that were told to stop. They take nothing, answer no more, and may still run something.
     :param waiting: messages in the queues that the command line names; None if that is not known.
     :param error: why it is not known.
     """
 
     pods: Mapping[str, int] = field(default_factory=dict)
     works: Mapping[str, PodWork] = field(default_factory=dict)
+    starting: tuple[str, ...] = ()
+    down: int = 0
+    leaving: tuple[str, ...] = ()
     waiting: int | None = None
     error: str = ""
 
@@ -89,7 +96,7 @@ class Held:
     def is_drained(self) -> bool:
         """Whether nothing runs, nothing is about to, and nothing is taken."""
         quiet = all(not (work.running or work.reserved or work.takes) for work in self.works.values())
-        return quiet and not self.error and not self.silent
+        return quiet and not self.error and not self.silent and not self.starting
 
     @property
     def takes_all(self) -> bool:
@@ -100,7 +107,7 @@ class Held:
     def signature(self) -> tuple[object, ...]:
         """What of it is news when it changes."""
         pods = tuple(sorted((pod, len(work.running), work.reserved) for pod, work in self.works.items()))
-        return pods, tuple(self.silent), self.error
+        return pods, tuple(self.silent), self.starting, self.leaving, self.error
 
     def said(self, seconds: float = 0) -> str:
         """What is waited for, in words.
@@ -109,7 +116,13 @@ class Held:
         """
         if self.error:
             return f"what its workers run is not known ({self.error})"
-        parts = [*_running(self, seconds), *_reserved(self.reserved), *_silent(self), *_later(self.later)]
+        parts = [
+            *_running(self, seconds),
+            *_reserved(self.reserved),
+            *_silent(self),
+            *_others(self),
+            *_later(self.later),
+        ]
         return "; ".join(parts) or "its workers run nothing"
 
 
@@ -135,6 +148,15 @@ def _silent(held: Held) -> Iterable[str]:
         yield f"{len(held.silent)} of {counted(len(held.pods), 'pod')} {verb} not answer ({', '.join(held.silent[:2])})"
 
 
+def _others(held: Held) -> Iterable[str]:
+    if held.starting:
+        verb = "starts, and takes" if len(held.starting) == 1 else "start, and take"
+        yield f"{counted(len(held.starting), 'pod')} {verb} work until told not to ({', '.join(held.starting[:2])})"
+    if held.leaving:
+        verb = "stops" if len(held.leaving) == 1 else "stop"
+        yield f"{counted(len(held.leaving), 'pod')} {verb}, and may still run a task ({', '.join(held.leaving[:2])})"
+
+
 def _later(count: int) -> Iterable[str]:
     if count:
         does, whose = ("is", "its") if count == 1 else ("are", "their")
@@ -154,11 +176,19 @@ def ask_held(cluster: Cluster, deployment: Object, consumes: str = "", patience:
     :raises ClusterError: if its pods cannot be listed.
     """
     listed = pods_of(deployment, cluster.pods_selected_by(deployment))
-    own = [pod for pod in listed if runs(pod) and not pod["metadata"].get("deletionTimestamp")]
+    alive = [pod for pod in listed if not pod["metadata"].get("deletionTimestamp") and not _has_ended(pod)]
+    own = [pod for pod in alive if runs(pod)]
     pods = {str(pod["metadata"]["name"]): restarts_of(pod) for pod in own}
+    starting = _names(pod for pod in alive if _starts(pod))
+    found = Held(
+        pods,
+        starting=starting,
+        down=len(alive) - len(own) - len(starting),
+        leaving=_names(pod for pod in listed if pod["metadata"].get("deletionTimestamp") and runs(pod)),
+    )
     asked = ready_pod(own)
     if asked is None:
-        return Held(pods, error="no pod is ready" if own else "")
+        return replace(found, error="no pod is ready" if own else "")
     answer = ask(cluster, asked, _question(deployment, pods, consumes, patience), client, patience + _OVERHEAD)
     if answer.works is None and answer.running == ():
         # Where there is no Celery, nothing runs.
@@ -172,7 +202,24 @@ def ask_held(cluster: Cluster, deployment: Object, consumes: str = "", patience:
         )
         for pod, work in (answer.works or {}).items()
     }
-    return Held(pods, works, answer.waiting, answer.error)
+    return replace(found, works=works, waiting=answer.waiting, error=answer.error)
+
+
+def _names(pods: Iterable[Object]) -> tuple[str, ...]:
+    return tuple(sorted(str(pod["metadata"]["name"]) for pod in pods))
+
+
+def _has_ended(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _starts(pod: Object) -> bool:
+    """Whether a pod that does not run has a node, and nothing keeps it from running soon."""
+    status = pod.get("status") or {}
+    states = [item.get("state") or {} for item in status.get("containerStatuses") or []]
+    reasons = {(state.get("waiting") or {}).get("reason", "ContainerCreating") for state in states}
+    has_node = condition(pod, "PodScheduled").get("status") == "True"
+    return status.get("phase") == "Pending" and has_node and reasons <= {"ContainerCreating", "PodInitializing"}
 
 
 def restarts_of(pod: Object) -> int:

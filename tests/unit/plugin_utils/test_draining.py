@@ -142,6 +142,55 @@ def test_a_worker_that_does_not_answer_may_run_something(site: ToldSite) -> None
     assert len(record(site)["told"]) == 2
 
 
+def change_pod(site: ToldSite, **metadata: Any) -> Object:
+    """A pod of the variant that is about to start or to stop."""
+    pod = next(pod for pod, worker in site.workers.items() if worker.deployment == HIGH)
+    found: Object = site.cluster.objects["Pod", pod]
+    found["metadata"] |= metadata
+    return found
+
+
+def test_a_pod_that_is_about_to_start_is_waited_for(site: ToldSite) -> None:
+    pod = change_pod(site)
+    was = pod["status"]
+    pod["status"] = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]}
+    said = refused(drain(site))
+    assert "1 pod starts, and takes work until told not to (lms-worker-high-" in said
+    pod["status"] = was
+    done(drain(site))
+    assert not any(worker.takes for worker in site.of(HIGH))
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False"}]},
+        {
+            "phase": "Pending",
+            "conditions": [{"type": "PodScheduled", "status": "True"}],
+            "containerStatuses": [{"name": "worker", "state": {"waiting": {"reason": "ImagePullBackOff"}}}],
+        },
+        {
+            "phase": "Running",
+            "containerStatuses": [{"name": "worker", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}],
+        },
+    ],
+    ids=["no node", "no image", "crashes"],
+)
+def test_a_pod_that_does_not_come_up_is_not_waited_for_and_named(site: ToldSite, status: Object) -> None:
+    change_pod(site)["status"] = status
+    found = done(drain(site))
+    assert "1 pod more did not come up; it takes work if that changes, so drain again then" in found["notes"][0]
+
+
+def test_a_pod_that_stops_may_still_run_a_task(site: ToldSite) -> None:
+    pod = change_pod(site, deletionTimestamp="2026-11-30T11:59:00Z")
+    said = refused(drain(site))
+    assert "lms/high: 1 pod stops, and may still run a task (lms-worker-high-" in said
+    del site.cluster.objects["Pod", pod["metadata"]["name"]]
+    done(drain(site))
+
+
 def test_an_account_that_may_run_no_command_is_told_at_once(site: ToldSite, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_pod: str, _question: Object) -> tuple[str, str]:
         raise RuntimeError('(403) pods "x" is forbidden: User "deployer" cannot create resource "pods/exec"')
