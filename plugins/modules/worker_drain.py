@@ -47,7 +47,9 @@ options:
   state:
     description:
       - V(drained) takes nothing new and waits for what runs.
-      - V(resumed) takes work again from the queues that the command line of the Deployment names.
+      - V(resumed) takes work again from the queues that the command line of the Deployment names. A worker forgets that
+        when it loses its connection to the broker (as of Celery 5.6) and takes nothing then, unless the collection's own
+        launcher has started it, so restart it at a quiet moment.
     type: str
     choices: [drained, resumed]
     default: drained
