@@ -48,7 +48,7 @@ options:
     description:
       - V(drained) takes nothing new and waits for what runs.
       - V(resumed) takes work again from the queues that the command line of the Deployment names. A worker forgets that
-        when it loses its connection to the broker (as of Celery 5.6) and takes nothing then, unless the collection's own
+        when it loses its connection to the broker (as of Celery 5.6) and takes nothing then, unless our own
         launcher has started it, so restart it at a quiet moment.
     type: str
     choices: [drained, resumed]
