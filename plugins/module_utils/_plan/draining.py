@@ -19,7 +19,7 @@ from .._model.drains import Drained, drained_from, drained_of, drained_variants
 from .._model.fleet import Fleet, Variant
 from .._model.names import DRAINED_ANNOTATION, PAUSE_ANNOTATION, pod_autoscaler_name, scaled_object_name
 from .._model.observed import API_VERSIONS, PAUSED, Observed, ObservedObject
-from .._model.pauses import Pause, written_pauses
+from .._model.pauses import Pause, pause_of, written_pauses
 from .._model.selection import Selection
 from .data import DRAIN, PATCH, RESUME, Object, Plan, Step
 from .pausing import Said, annotation_patch, command, resume_scaling, scaler_of, short_name
@@ -124,7 +124,8 @@ def _is_paused(variant: Variant, scaler: ObservedObject) -> bool:
 
 
 def _is_of_drain(scaler: ObservedObject) -> bool:
-    return '"drains": true' in scaler.annotations.get(PAUSE_ANNOTATION, "")
+    pause = pause_of(scaler)
+    return pause is not None and pause.drains
 
 
 def told_object(fleet: Fleet, variant: Variant, drained: Drained) -> Object:
