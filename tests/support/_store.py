@@ -66,6 +66,14 @@ class Store:
         for table in self._tables.values():
             table.clear()
 
+    def snapshot(self) -> dict[Kind, dict[Key, Json]]:
+        """What is stored now. No object of it is ever changed."""
+        return {kind: dict(table) for kind, table in self._tables.items()}
+
+    def restore(self, snapshot: dict[Kind, dict[Key, Json]]) -> None:
+        self.version += 1
+        self._tables = {kind: dict(table) for kind, table in snapshot.items()}
+
     def serves(self, kind: Kind) -> bool:
         """A custom resource is served as long as its definition is there."""
         return not kind.custom or ("", kind.qualified) in self._tables[CRD]

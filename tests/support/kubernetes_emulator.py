@@ -188,6 +188,24 @@ class Emulator:
             self.add_crds()
             self.remove_kind(*self._without_kinds)
 
+    def snapshot(self) -> Any:
+        """All objects as they are now, to come back to them."""
+        with self._lock:
+            return self._store.snapshot()
+
+    def restore(self, snapshot: Any) -> None:
+        """The objects of a snapshot, and no others. No controller acts."""
+        with self._lock:
+            self._store.restore(snapshot)
+
+    def forget(self, kind: str, name: str, namespace: str = "") -> None:
+        """Take an object away without any controller that acts on it."""
+        with self._lock:
+            found = find_kind(kind)
+            obj = self._store.get(found, namespace, name)
+            if obj is not None:
+                self._store.remove(found, obj)
+
     # Connection
 
     @property

@@ -251,7 +251,16 @@ def account(
     return made.bring()
 
 
-def _variables(variables: Mapping[str, Any]) -> HostVariables:
+def host_run(kind: type[AnyRun], core: Any, variables: Mapping[str, Any], checks: bool = False) -> AnyRun:
+    """A run over the host of the variables.
+
+    :param core: the way to a cluster.
+    """
+    return _made(kind, core, variables, APPLY, checks, utc_now)
+
+
+def host_variables(variables: Mapping[str, Any]) -> HostVariables:
+    """Variables of the role, without their prefix, as a run reads them."""
     given = {f"celery_workers_{name}": value for name, value in variables.items()}
     return read_variables(_Templar(), {**role_defaults(), **given}, ())
 
@@ -267,7 +276,7 @@ def _made(
 ) -> AnyRun:
     return kind(
         "one",
-        _variables(variables),
+        host_variables(variables),
         lambda _connection: cluster,  # type: ignore[arg-type, return-value]
         reaches,
         checks,
