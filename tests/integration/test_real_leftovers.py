@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
@@ -13,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.reaching import Login, count_directly
+from ansible_collections.queueops.celery.plugins.module_utils._celery.surveys import SurveyQuestion
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reaching import (
+    Login,
+    count_directly,
+    survey_directly,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._model.broker import Broker
 
 from tests.support.leftovers import LeftSite, left, row
@@ -195,6 +201,48 @@ def test_messages_that_are_acknowledged_meanwhile_are_neither_lost_nor_doubled(
     assert {step: size for item in again.queues for step, size in item.steps.items() if size} == {}
     assert set(back) | acknowledged == set(range(300))
     assert set(back.values()) == {1}
+
+
+def here(redis: RedisServer, number: int, **keys: Any) -> Broker:
+    return Broker(host="127.0.0.1", port=redis.port, database=number, **keys)
+
+
+def test_a_message_whose_queue_no_binding_names_stays(redis: RedisServer) -> None:
+    client = redis.client()
+    client.connection_pool.connection_kwargs["db"] = 3
+    message = {"body": "", "headers": {}, "properties": {"priority": 9, "delivery_info": {}}}
+    held = {"unknown": [message, "nowhere", "a"], "known": [message, "", "b"], "broken": "no message"}
+    client.hset("unacked:f.s.gone", mapping={tag: json.dumps(item) for tag, item in held.items()})
+    question = SurveyQuestion("", own="unacked:f.", min_age=0, removes=True, asks_nodes=False)
+    [row] = survey_directly(here(redis, 3), Login(redis.password), question).hashes
+    assert (row.given_back, row.unplaced) == ({"b": 1}, 2)
+    assert sorted(client.hkeys("unacked:f.s.gone")) == ["broken", "unknown"]
+    [given] = client.lrange("b\x06\x169", 0, -1)
+    assert json.loads(given)["properties"]["delivery_info"]["redelivered"]
+
+
+def test_a_queue_that_is_named_like_the_step_of_another_one_is_told_once(redis: RedisServer) -> None:
+    client = redis.client()
+    client.connection_pool.connection_kwargs["db"] = 4
+    message = json.dumps({"body": "", "properties": {"timestamp": time.time() - 90}})
+    client.lpush("a:3", message)
+    client.lpush("c:3", message)
+    question = SurveyQuestion("", queues=("a:3",), asks_nodes=False)
+    found = survey_directly(here(redis, 4, sep=":"), Login(redis.password), question)
+    assert {item.name: (item.waiting, item.steps["3"]) for item in found.queues} == {"a:3": (1, 0), "c": (1, 1)}
+    assert {round((item.oldest_waiting or 0) / 10) for item in found.queues} == {9}
+
+
+def test_an_account_that_may_not_list_keys_still_counts_its_queues(redis: RedisServer) -> None:
+    client = redis.client()
+    client.execute_command("ACL", "SETUSER", "reader", "on", ">word", "~*", "+llen", "+lindex", "+select", "+client")
+    client.rpush("counted", "1")
+    question = SurveyQuestion("", queues=("counted",), asks_nodes=False, audits=True)
+    found = survey_directly(here(redis, 0, username="reader"), Login("word"), question)
+    assert [(item.name, item.waiting, item.held) for item in found.queues] == [("counted", 1, None)]
+    assert "its keys cannot be listed" in found.unread
+    assert not found.error
+    client.delete("counted")
 
 
 @pytest.fixture(scope="module")

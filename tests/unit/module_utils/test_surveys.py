@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import json
+import ssl
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +24,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._celery.programs.s
     task_message,
     why,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._celery.programs.tidy import settle_times
+from ansible_collections.queueops.celery.plugins.module_utils._celery.programs.tidy import Surveying, settle_times
 from ansible_collections.queueops.celery.plugins.module_utils._celery.survey_texts import (
     age,
     findings,
@@ -137,6 +139,25 @@ def test_what_the_app_decides_is_filled_in() -> None:
     question: dict[str, Any] = {"used": {"unacked": 0, "unacked:a": 120}}
     settle_times(question, 7200)
     assert question["used"] == {"unacked": 7260, "unacked:a": 120}
+
+
+@pytest.mark.parametrize(
+    ("use_ssl", "mode"),
+    [
+        (None, ssl.CERT_REQUIRED),
+        (True, ssl.CERT_REQUIRED),
+        ({"cert_reqs": ssl.CERT_REQUIRED}, ssl.CERT_REQUIRED),
+        ({"cert_reqs": ssl.CERT_NONE}, ssl.CERT_NONE),
+    ],
+)
+def test_the_certificate_of_the_management_api_is_checked_unless_the_app_says_otherwise(
+    use_ssl: Any, mode: int
+) -> None:
+    app = SimpleNamespace(conf=SimpleNamespace(broker_use_ssl=use_ssl))
+    surveying = Surveying(app, {"management": "https://rabbit:15671", "timeout": 2})
+    found = surveying.management(SimpleNamespace(userid="u", password="p", virtual_host="/"))
+    assert found is not None
+    assert found.context.verify_mode == mode
 
 
 # What is asked

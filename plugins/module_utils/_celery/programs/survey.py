@@ -148,7 +148,10 @@ class Lists:
         """Find every queue and every hash of what is held."""
         names = self.keys("list")
         self.own = sorted(name for name in names if self.place.own_kind(name))
-        for queue in sorted({self.place.queue_of(name) for name in names if not self.place.own_kind(name)}):
+        begin = len(self.place.prefix)
+        known = {self.place.list_of(queue, step)[begin:] for queue in self.queues for step in self.place.steps}
+        others = [name for name in names if name not in known and not self.place.own_kind(name)]
+        for queue in sorted(set(map(self.place.queue_of, others))):
             if queue not in self.queues and self.holds_tasks(queue):
                 self.queues[queue] = self.lengths(queue)
         self.hashes = [Held(self, key).row for key in sorted(self.keys("hash", "unacked"))]

@@ -366,11 +366,11 @@ class Surveying(Asked):
         address = self.question["management"]
         if not address:
             return None
-        tls = self.app.conf.broker_use_ssl or {}
-        tls = tls if isinstance(tls, dict) else {}
+        tls = self.app.conf.broker_use_ssl
+        options = tls if isinstance(tls, dict) else {}
         context = None
         if address.startswith("https:"):
-            context = tls_context(str(tls.get("ca_certs") or ""), int(tls.get("cert_reqs") or 0) > 0)
+            context = tls_context(str(options.get("ca_certs") or ""), bool(options.get("cert_reqs", True)))
         login = (connection.userid or "guest", connection.password or "guest")
         return Management(address, login, connection.virtual_host or "/", self.timeout, context)
 
