@@ -122,7 +122,7 @@ class TestRedis:
 
     def test_a_second_run_finds_nothing_and_takes_no_worker_for_gone_that_answers(self, site: LeftSite) -> None:
         # Nothing of this cluster names the hash of the one that lives.
-        found = site.survey(own="unacked:shop.", used={"unacked": 0}, min_age=0, removes=True)
+        found = site.survey(app="", own="unacked:shop.", used={"unacked": 0}, min_age=0, removes=True)
         assert [(item.key, item.is_used, item.messages) for item in found.hashes] == [(LIVE, True, 4)]
         assert left(found) == {}
         assert not any(item.stranded for item in found.hashes)
@@ -234,7 +234,7 @@ def test_a_queue_that_is_named_like_the_step_of_another_one_is_told_once(redis: 
 
 
 def test_an_account_that_may_not_list_keys_still_counts_its_queues(redis: RedisServer) -> None:
-    client = redis.client()
+    client: Any = redis.client()
     client.execute_command("ACL", "SETUSER", "reader", "on", ">word", "~*", "+llen", "+lindex", "+select", "+client")
     client.rpush("counted", "1")
     question = SurveyQuestion("", queues=("counted",), asks_nodes=False, audits=True)

@@ -145,13 +145,16 @@ class LeftSite:
         """Workers that answer."""
         return set(self.app.control.inspect(timeout=2).ping() or {})
 
-    def survey(self, **question: Any) -> Survey:
-        """Run what a run sends into a pod."""
-        asked = SurveyQuestion("shop", **{"audits": True, "quiet": 1, **question})
+    def survey(self, app: str = "shop", **question: Any) -> Survey:
+        """Run what a run sends into a pod.
+
+        :param app: empty for a pod of Flower, whose environment has the broker's address.
+        """
+        asked = SurveyQuestion(app, **{"audits": True, "quiet": 1, **question})
         done = subprocess.run(
             command_of(asked),
-            cwd=self.folder,
-            env=self.environment,
+            cwd=self.folder if app else self.folder.parent,
+            env={**self.environment, **({} if app else {"CELERY_BROKER_URL": self.url})},
             capture_output=True,
             text=True,
             check=False,

@@ -20,7 +20,7 @@ from .._celery.inquiry import NO_PYTHON, settings_in
 from .._celery.programs.tidy import MARGIN
 from .._celery.surveys import Survey, SurveyQuestion, answer_from, command_of
 from .._model.fleet import Fleet, Service, Variant
-from .._model.names import FLEET_LABEL
+from .._model.names import FLEET_LABEL, beat_name
 from .asking import no_answer, ready_pod, run_in, worker_words_of
 from .reading import Cluster, pods_of
 
@@ -53,10 +53,25 @@ class BrokerGroup:
     """Services that share a broker, as far as the inventory says.
 
     :param place: address and database, without a login; empty where only the app knows.
+    :param flowers: Deployments of Flower that listen there.
     """
 
     place: str
     services: tuple[Service, ...]
+    flowers: tuple[str, ...] = ()
+
+    @property
+    def ways(self) -> Iterator[tuple[str, str, bool]]:
+        """Deployments whose pods reach it, each with its app and whether it sets settings over the app's own."""
+        for service in self.services:
+            for variant in (*service.variants, *service.left):
+                yield variant.deployment, service.app, needs_launcher(variant, service.broker)
+        # Workers may have gone to zero.
+        for service in self.services:
+            if service.beat is not None:
+                yield beat_name(service.name), service.app, False
+        for name in self.flowers:
+            yield name, "", False
 
     @property
     def title(self) -> str:
@@ -82,7 +97,12 @@ def broker_groups(fleet: Fleet) -> list[BrokerGroup]:
     found: dict[str, list[Service]] = {}
     for service in fleet.services:
         found.setdefault(place_of(service.broker) or f" {service.name}", []).append(service)
-    return [BrokerGroup(place.strip() if place[0] != " " else "", tuple(own)) for place, own in found.items()]
+    groups = []
+    for place, own in found.items():
+        names = {service.name for service in own}
+        flowers = tuple(item.name for item in fleet.monitoring.flowers if names & set(item.services))
+        groups.append(BrokerGroup("" if place.startswith(" ") else place, tuple(own), flowers))
+    return groups
 
 
 @dataclass(frozen=True)
@@ -167,21 +187,14 @@ def _through_a_pod(
     cluster: Cluster, group: BrokerGroup, question: SurveyQuestion, deployments: list[Object], pods: list[Object]
 ) -> Surveyed:
     by_name = {str(item["metadata"]["name"]): item for item in deployments}
-    for service in group.services:
-        for variant in (*service.variants, *service.left):
-            live = by_name.get(variant.deployment)
-            pod = ready_pod(pods_of(live, pods)) if live is not None else None
-            if live is None or pod is None:
-                continue
+    for name, app, enforced in group.ways:
+        live = by_name.get(name)
+        pod = ready_pod(pods_of(live, pods)) if live is not None else None
+        if live is not None and pod is not None:
             words = worker_words_of(live)
-            asked = replace(
-                question,
-                app=app_of(words) or service.app,
-                settings=settings_in(words),
-                enforced=needs_launcher(variant, service.broker),
-            )
+            asked = replace(question, app=app_of(words) or app, settings=settings_in(words), enforced=enforced)
             return Surveyed(group, survey_through(cluster, pod, asked), str(pod["metadata"]["name"]))
-    return Surveyed(group, Survey(error="no pod of its workers is ready, so none can be asked"))
+    return Surveyed(group, Survey(error="no pod that reaches it is ready, so none can be asked"))
 
 
 def survey_through(cluster: Cluster, pod: Mapping[str, Any], question: SurveyQuestion) -> Survey:

@@ -16,6 +16,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._build.flower import flower_resources
+from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
 from ansible_collections.queueops.celery.plugins.module_utils._celery.programs.survey import (
     Place,
     eta_of,
@@ -50,7 +52,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.surveying
     used_hashes,
 )
 
-from tests.unit.inventories import fleet_of
+from tests.unit.inventories import fleet_of, of_kind
 from tests.unit.running_pods import MARK, answering, cluster_of, let_pods_say, pod_of, running
 
 SHOP: dict[str, Any] = {
@@ -150,9 +152,7 @@ def test_what_the_app_decides_is_filled_in() -> None:
         ({"cert_reqs": ssl.CERT_NONE}, ssl.CERT_NONE),
     ],
 )
-def test_the_certificate_of_the_management_api_is_checked_unless_the_app_says_otherwise(
-    use_ssl: Any, mode: int
-) -> None:
+def test_the_certificate_of_the_management_api_is_checked_unless_told_otherwise(use_ssl: Any, mode: int) -> None:
     app = SimpleNamespace(conf=SimpleNamespace(broker_use_ssl=use_ssl))
     surveying = Surveying(app, {"management": "https://rabbit:15671", "timeout": 2})
     found = surveying.management(SimpleNamespace(userid="u", password="p", virtual_host="/"))
@@ -202,11 +202,25 @@ def test_one_ready_pod_of_each_broker_is_asked_for_everything(monkeypatch: pytes
     assert len(question["pods"]) == 2
 
 
+@pytest.mark.parametrize(("ready", "app"), [(("shop-beat", "flower"), "shop:app"), (("flower",), "")])
+def test_beat_and_flower_are_asked_while_no_worker_is_up(
+    monkeypatch: pytest.MonkeyPatch, ready: tuple[str, ...], app: str
+) -> None:
+    services = {"shop": {**SHOP["services"]["shop"], "beat": {"enabled": True}}}
+    fleet = fleet_of(broker={"host": "redis"}, **{**SHOP, "services": services}, enabled=("flower",))
+    deployments = of_kind([*worker_resources(fleet), *flower_resources(fleet)], "Deployment")
+    pods = [pod_of(item) for item in deployments if item["metadata"]["name"] in ready]
+    asked = let_pods_say(monkeypatch, answering(broker="redis"))
+    [found] = survey_fleet(cluster_of(*deployments, *pods), fleet, SurveyWish())
+    assert found.asked == f"{ready[0]}-1"
+    assert [question["app"] for _pod, _container, question in asked] == [app]
+
+
 def test_without_a_ready_pod_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = fleet_of(broker={"host": "redis"}, **SHOP)
     asked = let_pods_say(monkeypatch, answering())
     [found] = survey_fleet(cluster_of(*running(fleet)), fleet, SurveyWish())
-    assert "no pod of its workers is ready" in found.survey.error
+    assert "no pod that reaches it is ready" in found.survey.error
     assert asked == []
 
 

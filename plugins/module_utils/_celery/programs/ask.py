@@ -383,9 +383,11 @@ def main(question: dict[str, Any], kind: type[Asked] = Asked) -> None:
     answer: dict[str, Any] = {}
     sys.path.insert(0, os.getcwd())
     try:
+        from celery import current_app
         from celery.app.utils import find_app
 
-        kind(find_app(question["app"]), question).answer(answer)
+        # Flower has no app, and its environment says where the broker is.
+        kind(find_app(question["app"]) if question["app"] else current_app, question).answer(answer)
     except ImportError as error:
         # Where Celery is missing nobody runs a task.
         answer["error"] = type(error).__name__ + ": " + str(error).split("\n", maxsplit=1)[0][:200]
