@@ -167,15 +167,17 @@ def used_hashes(variants: Iterable[Variant], objects: Iterable[Object], own: str
 
     Whatever names a hash uses it: better one too many.
     """
-    found: dict[str, float] = {SHARED_HASH: 0}
+    found: dict[str, float] = {}
+    texts = [json.dumps([item.get("spec"), (item.get("metadata") or {}).get("annotations")]) for item in objects]
     for variant in variants:
+        texts.append(json.dumps(list(variant.args)))
         if variant.unacked is not None:
             found[variant.unacked.hash] = _visible_after(variant.args, variant.unacked.hash)
-    for item in objects:
-        text = json.dumps([item.get("spec"), (item.get("metadata") or {}).get("annotations")])
+    for text in texts:
         for name in re.findall(re.escape(own) + r"[A-Za-z0-9_.-]+", text):
             found[name] = max(found.get(name, 0), _visible_after([text], name))
-    return found
+    # Whoever has none of its own shares one, and the longest of all times holds for it.
+    return {**found, SHARED_HASH: _visible_after(texts, "")}
 
 
 def _visible_after(texts: Iterable[str], name: str) -> float:

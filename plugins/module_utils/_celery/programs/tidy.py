@@ -381,7 +381,11 @@ def settle_times(question: dict[str, Any], visibility: Any = None) -> None:
     :param visibility: what the app says; None is kombu's own.
     """
     seconds = float(visibility) if isinstance(visibility, (int, float)) and visibility > 0 else DEFAULT_VISIBILITY
-    question["used"] = {key: given or seconds + MARGIN for key, given in question["used"].items()}
+    found = {key: given or seconds + MARGIN for key, given in question["used"].items()}
+    if SHARED in found:
+        # Some of those that share it may have this from their command line, and others from the app.
+        found[SHARED] = max(found[SHARED], seconds + MARGIN)
+    question["used"] = found
 
 
 def is_of(task: dict[str, Any], queue: str) -> bool:
