@@ -119,6 +119,9 @@ def send(arguments: Mapping[str, Any], is_check: bool, new: Collection[str]) -> 
 def _perform(service: Any, new: Collection[str], definition: Result) -> Result:
     made = _create(service, definition) if identity(definition) in new else None
     found: Result = made or perform_action(service, definition, service.module.params)
+    why = why_not_done(found)
+    if why:
+        raise CoreException(why)
     return found
 
 
@@ -140,3 +143,14 @@ def _create(service: Any, definition: Result) -> Result | None:
     _same, difference = diff_objects({}, instance, params["hidden_fields"])
     made = {"changed": True, "method": "create", "result": hide_fields(instance, params["hidden_fields"])}
     return {**made, "diff": difference, **({"warnings": warnings} if warnings else {})}
+
+
+def why_not_done(found: Mapping[str, Any]) -> str:
+    """Why an object is not as it was to be although kubernetes.core (6.2) tells of no failure; empty if it is."""
+    if "method" not in found:
+        # A patch of what is gone, which it passes over with a warning.
+        return "NotFound: it was there when this run began, and is gone"
+    if found["method"] == "create" and not found.get("result"):
+        # It takes a 409 for success, for kinds that make others.
+        return "Conflict: another one created it at the same time, with its own content"
+    return ""

@@ -9,6 +9,7 @@ It merges as kubernetes.core does, and fills in defaults as a server does, also 
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -202,9 +203,15 @@ class _Templar:
         return value
 
 
+@functools.cache
+def _written_defaults() -> Object:
+    found: Object = yaml.safe_load(_DEFAULTS.read_text(encoding="utf-8"))
+    return found
+
+
 def role_defaults() -> Object:
     """The role's defaults, without templates."""
-    found: Object = yaml.safe_load(_DEFAULTS.read_text(encoding="utf-8"))
+    found = copy.deepcopy(_written_defaults())
     plain = {"celery_workers_fleet": NAMESPACE, "celery_workers_tutor_plugins_root": "/tmp/plugins"}
     return {**found, **plain, "celery_workers_namespace": NAMESPACE}
 

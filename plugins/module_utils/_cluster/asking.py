@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -33,6 +33,7 @@ from .key_changes import (
     drain_obstacle,
     drain_worker,
     draining,
+    drains_already,
     key_changes,
     no_drain,
     question_about,
@@ -249,7 +250,8 @@ def work_at_risk(
         if live is None or (change.is_idle and not pods_of(live, pods)):
             continue
         answer = _asked(cluster, live, pods, partial(question_about, change), is_leaving=change.is_idle)
-        _settle(found, fleet, change, live, answer, policy)
+        resumed = {item.name for item in drains if drains_already(change, item)}
+        _settle(found, fleet, change, live, answer, policy, resumed)
     return found
 
 
@@ -342,15 +344,28 @@ def _asked(
     return ask(cluster, pod, question(worker_args_of(live)))
 
 
-def _settle(found: AtRisk, fleet: Fleet, change: KeyChange, live: dict[str, Any], answer: Answer, policy: str) -> None:
+def _settle(
+    found: AtRisk,
+    fleet: Fleet,
+    change: KeyChange,
+    live: dict[str, Any],
+    answer: Answer,
+    policy: str,
+    resumed: Collection[str],
+) -> None:
+    """Note what becomes of what a key holds.
+
+    :param resumed: workers that an earlier run has left on this very key.
+    """
     if answer.held == 0:
         return
     message = refusal(change, answer.held, answer.error)
+    taken = {*found.busy, *(variant.deployment for variant in fleet.variants)}.difference(resumed)
     if policy == "stop":
         found.refuse(change.deployment, message)
     elif not change.moves_key:
         found.warnings.append(message)
-    elif obstacle := drain_obstacle(change, live, {*found.busy, *(variant.deployment for variant in fleet.variants)}):
+    elif obstacle := drain_obstacle(change, live, taken):
         found.refuse(change.deployment, no_drain(change, answer.held, answer.error, obstacle))
     else:
         worker = drain_worker(fleet, change, live)

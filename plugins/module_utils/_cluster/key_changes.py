@@ -240,6 +240,11 @@ def _read_as_volumes(spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
                 yield "Secret", str(part["secret"].get("secretName") or part["secret"].get("name"))
 
 
+def drains_already(change: KeyChange, item: ObservedObject) -> bool:
+    """Whether an earlier run has left this worker on the key, and ended before it changed the Deployment."""
+    return item.name == drain_name(change.deployment) and _drained(item).get("hash") == change.old_hash
+
+
 def drain_obstacle(change: KeyChange, live: Mapping[str, Any], taken: Collection[str]) -> str:
     """Why no worker can be left on the old key; empty where one can.
 
@@ -277,11 +282,17 @@ def draining(fleet: str, observed: Observed) -> list[ObservedObject]:
 
 def question_to(item: ObservedObject, args: Iterable[str]) -> Question:
     """What is asked in a worker that drains."""
-    told = json.loads(item.annotations.get(f"{UNACKED_ANNOTATION}-drain") or "{}")
+    told = _drained(item)
     change = KeyChange(
         "", "", item.name, "", "", str(told.get("hash", "")), bool(told.get("shared")), tuple(told.get("queues", ()))
     )
     return question_about(change, args)
+
+
+def _drained(item: ObservedObject) -> dict[str, Any]:
+    """What the worker looks after that an earlier run has left."""
+    found: dict[str, Any] = json.loads(item.annotations.get(f"{UNACKED_ANNOTATION}-drain") or "{}")
+    return found
 
 
 def drain_worker(fleet: Fleet, change: KeyChange, live: Mapping[str, Any]) -> dict[str, Any]:
