@@ -28,6 +28,7 @@ from ._cluster.lacking import GRANTED_BY
 from ._model.fleet import Fleet
 from ._model.names import (
     SECRETS_ANNOTATION,
+    attached_names,
 )
 from ._model.observed import (
     LAST_APPLIED,
@@ -42,7 +43,17 @@ from ._plan.data import SCALERS, TO_COME, Merge, Object, Plan, Sight, Wishes
 from ._plan.described import described, with_manifests
 from ._plan.draining import drain_warnings
 from ._plan.pausing import pause_notes, pause_warnings
-from ._plan.steps import Making, deletion, emptying, giving_back, with_steps, without_data
+from ._plan.steps import (
+    Making,
+    deletion,
+    deletions,
+    emptying,
+    giving_back,
+    recount,
+    resting,
+    with_steps,
+    without_data,
+)
 from ._schema.placeholders import placeholder_message, placeholders
 
 
@@ -90,14 +101,18 @@ def plan_removal(fleet: Fleet, sight: Sight, wishes: Wishes) -> Plan:
     """What takes a fleet away, found by label and never computed, whatever the inventory says by now."""
     left, every = sight.left, removal_order(sight.observed.ours(fleet.name))
     own = without_data(every, wishes)
-    rest = [item for item in own if item.kind not in SCALERS]
+    # The scalers of workers that have nothing to do go after these.
+    early = [item for item in own if item.kind in SCALERS and not _is_of(item, left.idle)]
+    rest = [item for item in own if item not in early]
     drains = wishes.key_change == "drain"
     steps = [
-        deletion("Remove scalers", [item for item in own if item.kind in SCALERS], fleet.namespace),
+        deletion("Remove scalers", early, fleet.namespace),
         # Before any worker goes, so that no queue is without a consumer.
         *giving_back(releases(fleet, sight.observed), wishes),
         *emptying(rest, left.moves, fleet.namespace, drains=drains or bool(left.moves), looks_again=drains),
-        deletion("Remove everything else that carries the fleet's label", rest, fleet.namespace),
+        recount(left, "The scalers of busy workers are removed, and nothing else is"),
+        *deletions("Remove everything else that carries the fleet's label", rest, left, fleet.namespace),
+        resting(left),
     ]
     busy = () if wishes.key_change == "accept" else sight.risk.busy.values()
     problems = (*sight.risk.problems, *busy, *left.problems)
@@ -116,6 +131,10 @@ def _hidden(fleet: Fleet, observed: Observed) -> Iterator[str]:
             f"The account may not list {', '.join(observed.hidden_kinds)} in namespace {fleet.namespace}. What the "
             f"fleet has of these stays there. An administrator grants the rights with {GRANTED_BY}."
         )
+
+
+def _is_of(scaler: ObservedObject, deployments: Collection[str]) -> bool:
+    return any(scaler.name in attached_names(name) for name in deployments)
 
 
 def _leftovers(fleet: Fleet, sight: Sight) -> Leftovers:

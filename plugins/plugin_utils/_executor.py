@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import redact
@@ -25,7 +25,15 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes i
     report,
     without_env_secrets,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.leaving import Move, move_messages
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.leaving import (
+    REMOVED,
+    Leaving,
+    Move,
+    Rest,
+    come_meanwhile,
+    move_messages,
+    rests,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import Looks, Waiting, patience
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
     MOUNTED_SOON,
@@ -39,6 +47,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.observed im
 from ansible_collections.queueops.celery.plugins.module_utils._plan.data import (
     APPLY,
     ASK,
+    COUNT,
     DELETE,
     DRAIN,
     DRAIN_AGAIN,
@@ -46,6 +55,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan.data import 
     MOVE,
     PATCH,
     RESUME,
+    REST,
     SCALERS,
     TO_COME,
     WAIT,
@@ -103,6 +113,7 @@ class Executor:
     _versions: dict[str, str] = field(default_factory=dict)
     _paused: list[str] = field(default_factory=list)
     _waves: Waves = field(default_factory=Waves)
+    _rests: list[Rest] = field(default_factory=list)
     #: Kind and name of what later steps send.
     _later: list[str] = field(default_factory=list)
 
@@ -167,6 +178,10 @@ class Executor:
             self._drains.drain_again(step.objects)
         elif step.action == RESUME:
             self._drains.resume(step.objects)
+        elif step.action == COUNT:
+            self._count_again(step)
+        elif step.action == REST:
+            self._tell_rests(step)
         elif step.action == APPLY:
             is_secret = step.objects[0]["kind"] == "Secret"
             self._send_secrets(step) if is_secret else self._apply(step)
@@ -405,6 +420,36 @@ class Executor:
         if found:
             raise StepError("\n".join(["The scalers are removed, and nothing else is.", *found]))
 
+    def _count_again(self, step: Step) -> None:
+        """Count what has come since the plan was made, which may be minutes ago."""
+        leaving = _leaving_of(step)
+        if self.checks:
+            return
+        if self.key_change == "accept":
+            # Who accepts it is told of it, and these pods may be the last that know.
+            self._rests = list(rests(self._open(), self.fleet.name, leaving))
+            return
+        drains = self.key_change == "drain" and leaving[0].what == REMOVED
+        found = come_meanwhile(self._open(), self.fleet, leaving, drains)
+        if found:
+            raise StepError("\n".join([step.reason, *found]))
+
+    def _tell_rests(self, step: Step) -> None:
+        """Say what stays where no worker consumes it any more."""
+        if self.checks:
+            return
+        try:
+            after = {rest.queue: rest for rest in rests(self._open(), self.fleet.name, _leaving_of(step))}
+        except ClusterError:
+            # What was to be done is done.
+            after = {}
+        before = {rest.queue: rest for rest in self._rests}
+        known = {queue: rest for queue, rest in after.items() if rest.number is not None}
+        if self.key_change == "accept":
+            self.notes += filter(None, (rest.accepted for rest in {**after, **before, **known}.values()))
+        else:
+            self.warnings += filter(None, (rest.surprise for rest in known.values()))
+
     def _move(self, step: Step) -> None:
         """Move what waits, so that nothing is deleted that is the last to know of a message."""
         moves = [
@@ -464,6 +509,13 @@ class Executor:
         problems = [problem for finding in found for problem in finding.problems]
         if problems:
             raise StepError("\n".join(problems))
+
+
+def _leaving_of(step: Step) -> list[Leaving]:
+    return [Leaving(**{name: item[name] for name in _LEAVING}) for item in step.objects]
+
+
+_LEAVING = tuple(item.name for item in fields(Leaving))
 
 
 def _sent_of(step: Step) -> list[Object]:

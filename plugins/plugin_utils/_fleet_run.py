@@ -217,7 +217,7 @@ class FleetRun:
         every = leavings(fleet, observed, wishes.prunes, removes)
         found = [item for item in every if item.deployment not in risk.refused]
         if wishes.key_change == "accept":
-            return Left()
+            return Left(leaving=found)
         drains = removes and wishes.key_change == "drain"
         return left_behind(cluster, fleet, observed, found, cluster.live, drains, wishes.move_to)
 

@@ -26,7 +26,7 @@ from .._model.names import (
     VARIANT_LABEL,
     scaled_object_name,
 )
-from .._model.observed import Observed, ObservedObject
+from .._model.observed import API_VERSIONS, Observed, ObservedObject, observed_object
 from .._schema.counted import counted, messages_wait
 from .asking import ask, ready_pod, worker_words_of
 from .operator_metrics import distrust
@@ -87,11 +87,15 @@ class Left:
     :param problems: why it stops.
     :param notes: what was found out, for people.
     :param moves: what is moved before anything goes.
+    :param leaving: every Deployment whose worker leaves a queue, which is looked at once more before and after it goes.
+    :param idle: those of them that go and have nothing to do, as their scaler says, which knows it as long as it stays.
     """
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
+    leaving: list[Leaving] = field(default_factory=list)
+    idle: frozenset[str] = frozenset()
 
 
 def leavings(fleet: Fleet, observed: Observed, prunes: bool, removes: bool = False) -> list[Leaving]:
@@ -155,28 +159,31 @@ def left_behind(
     live: Mapping[tuple[str, str], Object],
     drains: bool = False,
     move_to: str = "",
+    asks_all: bool = False,
 ) -> Left:
     """Ask how much waits in the queues that are left.
 
     :param live: the objects as the API server returned them.
     :param drains: whether workers finish what they run before they go.
     :param move_to: queue that it is moved to; empty for none.
+    :param asks_all: whether a scaler's word, which is some seconds old, counts only where no pod can be asked.
     """
-    left = Left()
-    unsure = [item for item in found if not _is_known_empty(item, observed, live)]
+    idle = frozenset(item.deployment for item in found if _is_known_empty(item, observed, live))
+    left = Left(leaving=list(found), idle=frozenset(item.deployment for item in found if item.goes) & idle)
+    unsure = [item for item in found if asks_all or item.deployment not in idle]
     if not unsure:
         return left
     deployments = {item["metadata"]["name"]: item for item in fleet_deployments(cluster, fleet.name)}
     pods = fleet_pods(cluster, fleet.name, deployments.values())
-    idle = [item for item in unsure if _never_was_up(deployments.get(item.deployment) or {})]
-    left.notes += [_never(item, "its workers have never been up") for item in idle]
-    unsure = [item for item in unsure if item not in idle]
+    never = [item for item in unsure if _never_was_up(deployments.get(item.deployment) or {})]
+    left.notes += [_never(item, "its workers have never been up") for item in never]
     for service in dict.fromkeys(item.service for item in unsure):
-        own = [item for item in unsure if item.service == service]
+        own = [item for item in unsure if item.service == service and item not in never]
         others = _of_service(service, deployments)
-        answer = _count(cluster, own, others, deployments, pods)
+        answer = _count(cluster, own, others, deployments, pods) if own else Answer()
         for item in own:
-            _settle(left, item, answer, others, drains, move_to)
+            if answer.by_queue is not None or item.deployment not in idle:
+                _settle(left, item, answer, others, drains, move_to)
     return left
 
 
@@ -346,3 +353,65 @@ def move_messages(cluster: Cluster, fleet: str, moves: Iterable[Move]) -> Iterat
             if answer.error or answer.by_queue is None or not left or not answer.moved:
                 break
         yield move, Answer(by_queue=answer.by_queue, moved=total, error=answer.error)
+
+
+# Once more, just before and after workers go
+
+
+def come_meanwhile(cluster: Cluster, fleet: Fleet, leaving: list[Leaving], drains: bool) -> list[str]:
+    """Why Deployments must not go although a run has seen before that they may: work has come since.
+
+    :param drains: whether their workers have finished what they ran.
+    """
+    listed = {kind: cluster.list_objects(kind, API_VERSIONS[kind]) or [] for kind in ("Deployment", "ScaledObject")}
+    observed = Observed(tuple(observed_object("Deployment", raw) for raw in listed["Deployment"]))
+    live = {("ScaledObject", str(raw["metadata"]["name"])): raw for raw in listed["ScaledObject"]}
+    return left_behind(cluster, fleet, observed, leaving, live, drains, asks_all=True).problems
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What waits in a queue that no worker consumes.
+
+    :param number: messages; None where that is not known, with the reason in C(error).
+    """
+
+    item: Leaving
+    queue: str
+    number: int | None
+    error: str = ""
+
+    @property
+    def accepted(self) -> str:
+        """What stays, where that was accepted; empty where nothing does."""
+        if self.number is None:
+            return f"{self.item.title}: how many messages stay in queue {self.queue} is not known ({self.error})."
+        stay = f"{counted(self.number, 'message')} {'stays' if self.number == 1 else 'stay'}"
+        return f"{self.item.title}: {stay} in queue {self.queue}, which no worker consumes." if self.number else ""
+
+    @property
+    def surprise(self) -> str:
+        """What has come too late for the run to stop; empty where nothing has."""
+        if not self.number:
+            return ""
+        return (
+            f"{self.item.title}: {counted(self.number, 'message')} came into queue {self.queue} while it lost its last "
+            "worker, and no worker consumes it now. Let a variant consume it (key queues) until it is empty."
+        )
+
+
+def rests(cluster: Cluster, fleet: str, leaving: list[Leaving]) -> Iterator[Rest]:
+    """What waits in queues whose workers leave them, or have left them, as any pod that is there says."""
+    deployments = {item["metadata"]["name"]: item for item in fleet_deployments(cluster, fleet)}
+    pods = fleet_pods(cluster, fleet, deployments.values())
+    for service in dict.fromkeys(item.service for item in leaving):
+        own = [item for item in leaving if item.service == service]
+        queues = tuple(dict.fromkeys(queue for item in own for queue in item.queues))
+        names = [*(item.deployment for item in own), *_of_service(service, deployments)]
+        answer = _ask_one(cluster, names, deployments, pods, queues, leaves=True)
+        for item in own:
+            for queue in item.queues:
+                if answer.by_queue is None:
+                    yield Rest(item, queue, None, answer.error)
+                elif not answer.consumers.get(queue):
+                    yield Rest(item, queue, answer.by_queue.get(queue, 0))

@@ -27,7 +27,7 @@ from .._check.preflight import (
     removal_of,
 )
 from .._cluster.changes import identity
-from .._cluster.leaving import Move
+from .._cluster.leaving import Leaving, Left, Move
 from .._cluster.readiness import deployment_waits, scaled_object_waits
 from .._model.drains import AFTER_DRAIN, PARALLEL
 from .._model.fleet import Fleet
@@ -45,11 +45,13 @@ from .comparing import differs
 from .data import (
     APPLY,
     ASK,
+    COUNT,
     DELETE,
     DRAIN_AGAIN,
     LOOK,
     MOVE,
     PATCH,
+    REST,
     SCALERS,
     WAIT,
     WRITE,
@@ -172,7 +174,8 @@ def _after_waiting(making: Making, changed: list[Object]) -> Iterator[Step | Non
         removal_order(without_data((item for item in unwanted.retired if item.kind not in SCALERS), making.wishes)),
         fleet.namespace,
     )
-    yield from _pruning(fleet, unwanted, making.wishes, making.sight.left.moves)
+    yield from _pruning(fleet, unwanted, making.wishes, making.sight.left)
+    yield resting(making.sight.left)
 
 
 def _rolled(making: Making, changed: Iterable[Object]) -> list[str]:
@@ -321,12 +324,36 @@ def _narrowing(fleet: Fleet, observed: Observed, wishes: Wishes, patches: tuple[
             yield Step("Wait until what was adopted is up", WAIT, _deployments_of(every if some == patches else names))
 
 
-def _pruning(fleet: Fleet, unwanted: Leftovers, wishes: Wishes, moves: Collection[Move]) -> Iterator[Step | None]:
+def _pruning(fleet: Fleet, unwanted: Leftovers, wishes: Wishes, left: Left) -> Iterator[Step | None]:
     if wishes.prunes:
         orphans = removal_order(without_data(unwanted.orphans, wishes))
-        yield from emptying(orphans, moves, fleet.namespace, drains=bool(moves))
-        rest = [item for item in orphans if not (moves and item.kind in SCALERS)]
-        yield deletion("Remove what no variant owns", rest, fleet.namespace)
+        yield from emptying(orphans, left.moves, fleet.namespace, drains=bool(left.moves))
+        yield recount(left, "Everything is applied, and nothing that no variant owns is removed")
+        rest = [item for item in orphans if not (left.moves and item.kind in SCALERS)]
+        yield from deletions("Remove what no variant owns", rest, left, fleet.namespace)
+
+
+def recount(left: Left, done: str) -> Step | None:
+    """What has come since the run began into queues whose workers go. What is moved has been counted by that.
+
+    :param done: what the run has done, for one that stops there.
+    """
+    moved = {move.deployment for move in left.moves}
+    going = tuple(_as_object(item) for item in left.leaving if item.goes and item.deployment not in moved)
+    reason = f"{done}, because work has come since the run began."
+    return Step("Count once more what waits for workers that go", COUNT, going, reason=reason) if going else None
+
+
+def resting(left: Left) -> Step:
+    """What stays in queues that lost their worker."""
+    return Step("Count what stays without a worker", REST, tuple(map(_as_object, left.leaving)))
+
+
+def deletions(name: str, doomed: Collection[ObservedObject], left: Left, namespace: str) -> Iterator[Step | None]:
+    """Workers that have nothing to do go before their scalers: only these know it, should the run end in between."""
+    idle = [item for item in doomed if item.kind == "Deployment" and item.name in left.idle]
+    yield deletion("Remove workers that have nothing to do", idle, namespace)
+    yield deletion(name, [item for item in doomed if item not in idle], namespace)
 
 
 def emptying(
@@ -350,8 +377,8 @@ def emptying(
         yield Step("Move what waits to another queue", MOVE, tuple(map(_as_object, moves)))
 
 
-def _as_object(move: Move) -> Object:
-    return {"kind": "Deployment", "metadata": {"name": move.deployment}, **asdict(move)}
+def _as_object(item: Move | Leaving) -> Object:
+    return {"kind": "Deployment", "metadata": {"name": item.deployment}, **asdict(item)}
 
 
 def without_data(items: Iterable[ObservedObject], wishes: Wishes) -> list[ObservedObject]:

@@ -32,7 +32,7 @@ REFUSALS = {
 }
 #: How a run ends, or goes on without one of its objects. A process that is killed does nothing any more.
 EVERYWHERE = ("killed after", "gone after", "conflict")
-#: These leave what one of the others leaves, but for what the run itself does then: tried with one request of each kind.
+#: These leave what one of the others leaves, and differ in what the run does then: tried once for each kind of request.
 FIRST_OF_A_KIND = ("killed before", "gone before", "forbidden", "broken", "too many")
 
 
@@ -143,9 +143,9 @@ class World:
         try:
             return run(self.cluster, **variables)
         finally:
-            self._start_pods()
+            self.start_pods()
 
-    def _start_pods(self) -> None:
+    def start_pods(self) -> None:
         objects = self.cluster.objects
         for key in [key for key in objects if key[0] == "Pod"]:
             del objects[key]
@@ -161,7 +161,7 @@ class World:
             if kind != "Pod":
                 shown = copy.deepcopy(item)
                 del shown["metadata"]["resourceVersion"]
-                found[f"{kind} {name}"] = re.sub(r'secret-versions[^}]*}', "", json.dumps(shown, sort_keys=True))
+                found[f"{kind} {name}"] = re.sub(r"secret-versions[^}]*}", "", json.dumps(shown, sort_keys=True))
         return {**found, "waiting": self.waiting}
 
 
@@ -220,6 +220,21 @@ MOVED: Object = {
     "prune": "move",
     "move_to": "shop.default",
 }
+#: Two variants that keep no pod while there is nothing to do, so that none can be asked.
+ASLEEP: Object = {
+    **SMALL,
+    "services": {
+        "shop": {**SERVICE, "idempotent": True},
+        "late": {**SERVICE, "queue_name": "late.{variant}", "idempotent": True},
+    },
+    "config": {"shop": {"default": {"enable_keda": True}}, "late": {"default": {"enable_keda": True}}},
+}
+WITHOUT_LATE: Object = {
+    **ASLEEP,
+    "services": {"shop": ASLEEP["services"]["shop"]},
+    "config": {"shop": ASLEEP["config"]["shop"]},
+    "prune": True,
+}
 TRACKED: Object = {**SMALL, "config": {"shop": {"default": {**SCALED, "idempotent": True}}}}
 OTHER_KEY: Object = {**TRACKED, "broker": {"host": "redis", "database": 3}, "key_change": "drain"}
 
@@ -230,6 +245,7 @@ class Story:
 
     :param waiting: messages by queue.
     :param held: messages that workers hold, as their key says.
+    :param is_asleep: whether scalers have found nothing to do, and keep no pod.
     :param is_short: whether only the end of its process disturbs the run.
     """
 
@@ -237,6 +253,7 @@ class Story:
     after: Object
     waiting: Object = field(default_factory=dict)
     held: int = 0
+    is_asleep: bool = False
     is_short: bool = False
 
 
@@ -246,6 +263,8 @@ STORIES = {
     "change back": Story({**CHANGED, "prune": False}, {**FULL, "prune": True}, is_short=True),
     "move": Story(SMALL, MOVED, {"shop.old": 12}),
     "other key": Story(TRACKED, OTHER_KEY, held=3),
+    "prune what sleeps": Story(ASLEEP, WITHOUT_LATE, is_asleep=True),
+    "remove what sleeps": Story(ASLEEP, {"state": "absent"}, is_asleep=True),
     "remove": Story(FULL, {"state": "absent"}, is_short=True),
     "remove everything": Story(FULL, {"state": "absent", "remove_data": True}),
     "remove and move": Story(SMALL, {"state": "absent", "prune": "move", "move_to": "elsewhere"}, {"shop.old": 12}),
@@ -289,12 +308,24 @@ class Played:
             world.cluster.heal()
 
 
+def fall_asleep(cluster: ModelCluster) -> None:
+    """What KEDA does with workers that have nothing to do."""
+    conditions = [{"type": name, "status": value} for name, value in (("Ready", "True"), ("Active", "False"))]
+    for kind, name in list(cluster.objects):
+        if kind == "ScaledObject":
+            cluster.objects[kind, name]["status"] = {"conditions": conditions}
+            cluster.scale(name.removesuffix("-scaledobject"), 0)
+
+
 def played(story: Story) -> Played:
     world = World()
     for item in foreign():
         world.cluster.put(item)
     if story.before is not None:
         done(world.run(**story.before))
+    if story.is_asleep:
+        fall_asleep(world.cluster)
+        world.start_pods()
     return Played(story, world, copy.deepcopy(world.cluster.objects))
 
 
@@ -323,11 +354,11 @@ def test_the_run_after_one_that_failed_at_any_request_comes_to_the_same_end(
             assert not again.get("failed"), f"{where}: {again['msg']}"
             assert world.state() == end, where
             assert not list(stale_pods(world.cluster)), where
-        if fault == "killed after":
-            world.cluster.sent.clear()
-            third = done(world.run(**telling.story.after))
-            assert not third["changed"], where
-            assert not world.cluster.sent, where
+            if fault == "killed after":
+                world.cluster.sent.clear()
+                third = done(world.run(**telling.story.after))
+                assert not third["changed"], where
+                assert not world.cluster.sent, where
         assert {key: json.dumps(world.cluster.objects[key]) for key in FOREIGN} == theirs, where
 
 

@@ -37,7 +37,9 @@ class Site:
     :param waiting: queue to the number of messages in it.
     :param running: pod to the tasks that it runs.
     :param strangers: queue to nodes of workers that no pod of the namespace runs.
-    :param story: what was sent and asked, in its order.
+    :param arrivals: what comes into the queues after each time that they were counted.
+    :param story: what was sent and told to pods, in its order.
+    :param asked: pods that were asked or told something.
     """
 
     cluster: ModelCluster = field(default_factory=ModelCluster)
@@ -46,7 +48,9 @@ class Site:
     strangers: dict[str, list[str]] = field(default_factory=dict)
     scheduled: int = 0
     held: int = 0
+    arrivals: list[dict[str, int]] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
     is_broken: bool = False
     is_silent: bool = False
     finishes: bool = False
@@ -66,6 +70,7 @@ class Site:
     def deploy(self, **variables: Any) -> Object:
         """A run after which each Deployment has the pods that it asks for."""
         self.story.clear()
+        self.asked.clear()
         found = run(self.cluster, **{**FLEET, **variables})
         self.start_pods()
         return found
@@ -78,7 +83,8 @@ class Site:
             for number in range(item["spec"].get("replicas", 1)):
                 self.cluster.put(pod_of(item, f"{item['metadata']['name']}-{number}"))
 
-    def says(self, _pod: str, question: dict[str, Any]) -> tuple[str, str]:
+    def says(self, pod: str, question: dict[str, Any]) -> tuple[str, str]:
+        self.asked.append(pod)
         answer: dict[str, Any] = {}
         if question["moves_to"]:
             self.story.append(f"move {', '.join(question['queues'])} to {question['moves_to']}")
@@ -93,6 +99,7 @@ class Site:
                 queue: self.strangers[queue] for queue in question["queues"] if queue in self.strangers
             }
             answer["scheduled"] = self.scheduled
+            self.waiting |= self.arrivals.pop(0) if self.arrivals else {}
         if question["hash"]:
             answer["held"] = self.held
         if question["consumes"]:
@@ -239,6 +246,67 @@ def test_check_mode_moves_nothing(site: Site) -> None:
 
 def test_a_move_without_a_target_is_refused(site: Site) -> None:
     assert "celery_workers_move_to: this is not set" in refused(site.deploy(**WITHOUT_LOW, prune="move"))
+
+
+def test_what_comes_while_the_run_works_stops_it_before_anything_is_removed(site: Site) -> None:
+    site.arrivals = [{"lms.low": 3}]
+    said = refused(site.deploy(**WITHOUT_LOW, prune=True))
+    assert said.startswith("Everything is applied, and nothing that no variant owns is removed, because work has come")
+    assert "lms/low: 3 messages wait in queue lms.low, and prune removes Deployment lms-worker-low" in said
+    assert site.has_low
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {**WITHOUT_LOW, "prune": True},
+        {**WITHOUT_LOW, "prune": "move", "move_to": "lms.default"},
+        {"config": {"lms": {"default": {"replicas": 1}, "low": {**SCALED, "queues": ["lms.later"]}}}},
+    ],
+)
+def test_what_comes_at_the_very_last_is_told_with_its_number_and_queue(site: Site, variables: Object) -> None:
+    is_counted_twice = variables.get("prune") is True
+    site.arrivals = [*([{}] if is_counted_twice else []), {"lms.low": 3}]
+    if variables.get("prune") == "move":
+        site.arrivals.insert(0, {})
+    found = done(site.deploy(**variables))
+    assert (
+        "one: lms/low: 3 messages came into queue lms.low while it lost its last worker, and no worker consumes it now."
+        in str(found["warnings"])
+    )
+
+
+@pytest.mark.parametrize("variables", [{**WITHOUT_LOW, "prune": True}, {"state": "absent"}])
+def test_what_was_accepted_to_be_left_is_told_with_its_number_and_queue(site: Site, variables: Object) -> None:
+    site.waiting = {"lms.low": 12}
+    found = done(site.deploy(**variables, key_change="accept"))
+    assert "lms/low: 12 messages stay in queue lms.low, which no worker consumes." in found["notes"]
+    assert not site.has_low
+
+
+def test_what_was_accepted_and_cannot_be_counted_is_told_and_stops_nothing(site: Site) -> None:
+    for name in ("lms-worker", LOW):
+        site.cluster.scale(name, 0)
+    site.start_pods()
+    found = done(site.deploy(state="absent", key_change="accept"))
+    assert "lms/low: how many messages stay in queue lms.low is not known (no pod is ready" in str(found["notes"])
+    assert not site.has_low
+
+
+def test_what_comes_while_a_removal_works_stops_it(site: Site) -> None:
+    site.arrivals = [{"lms.low": 3}]
+    said = refused(site.deploy(state="absent"))
+    assert said.startswith("The scalers of busy workers are removed, and nothing else is, because work has come since")
+    assert site.story == ["absent ScaledObject"]
+    site.waiting.clear()
+    done(site.deploy(state="absent"))
+    assert not site.has_low
+
+
+def test_check_mode_counts_once(site: Site) -> None:
+    site.arrivals = [{"lms.low": 3}]
+    done(site.deploy(**WITHOUT_LOW, prune=True, checks=True))
+    assert site.asked == [f"{LOW}-0"]
 
 
 # The whole fleet
