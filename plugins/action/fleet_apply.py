@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ansible.plugins.action import ActionBase
@@ -14,8 +15,13 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._collector import 
 with no_collection():
     from ansible_collections.queueops.celery.plugins.plugin_utils._files import TreeError, write_text
     from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, PLAN, VALIDATE, FleetRun
+    from ansible_collections.queueops.celery.plugins.plugin_utils._history import run_by
     from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder import HostFolder
-    from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import VariableError, read_variables
+    from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import (
+        VariableError,
+        names_given,
+        read_variables,
+    )
     from ansible_collections.queueops.celery.plugins.plugin_utils._hosts import Hosts, play_of
     from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import KubernetesCore
     from ansible_collections.queueops.celery.plugins.plugin_utils._reports import (
@@ -84,9 +90,11 @@ class ActionModule(ActionBase):
         crossing = self._crossing(host, host_vars)
         if crossing:
             raise VariableError("\n".join(crossing))
-        return kind(
+        made = kind(
             host=host,
-            variables=read_variables(self._templar, host_vars, self._known_variables()),
+            variables=replace(
+                read_variables(self._templar, host_vars, self._known_variables()), given=names_given(self._loader)
+            ),
             connect=lambda connection: KubernetesCore(self, host_vars, connection),
             reaches=reaches,
             checks=bool(self._task.check_mode),
@@ -94,6 +102,8 @@ class ActionModule(ActionBase):
             # All of the inventory, whatever --limit leaves in the play.
             hosts=tuple(map(str, (host_vars.get("groups") or {}).get("all") or ())),
         )
+        made.by = run_by(host_vars)
+        return made
 
     def _quiet(self, found: dict[str, Any], host_vars: Mapping[str, Any]) -> dict[str, Any]:
         """A result without what the last task of the role says once for all hosts, where people read it."""

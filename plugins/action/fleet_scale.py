@@ -5,17 +5,12 @@
 
 from __future__ import annotations
 
-import getpass
-from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.action.fleet_apply import ActionModule as FleetApply
 from ansible_collections.queueops.celery.plugins.plugin_utils._day_two import DayTwoRun
 from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, Result
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import VariableError
-
-#: Who runs it, as AWX and Tower say.
-_RUN_BY = ("awx_user_name", "tower_user_name")
 
 
 class ActionModule(FleetApply):
@@ -35,22 +30,9 @@ class ActionModule(FleetApply):
         _checked, arguments = self.validate_argument_spec(options)
         try:
             run = self._fleet_run(DayTwoRun, host_vars, APPLY)
-            run.by = run_by(host_vars)
             found: Result = states[arguments["state"]](run)
         except VariableError as error:
             found = {"failed": True, "msg": str(error)}
         # A failure is shown whole, and its message lists the problems already.
         found.pop("problems", None)
         return {**result, **found}
-
-
-def run_by(host_vars: Mapping[str, Any]) -> str:
-    """Who runs it: the user of AWX or Tower, else of the controller; empty where nobody is known."""
-    for name in _RUN_BY:
-        if isinstance(host_vars.get(name), str) and host_vars[name]:
-            return str(host_vars[name])
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A container may run under a number that has no name.
-        return ""

@@ -29,6 +29,7 @@ from ._model.fleet import Fleet
 from ._model.names import (
     SECRETS_ANNOTATION,
     attached_names,
+    history_name,
 )
 from ._model.observed import (
     LAST_APPLIED,
@@ -72,7 +73,7 @@ def plan(
     """
     findings = preflight(fleet, sight.observed, wishes.creates_namespace, wishes.prunes)
     said = described(fleet, sight.observed, wishes)
-    unwanted = _leftovers(fleet, sight)
+    unwanted = _leftovers(fleet, sight, wishes)
     said = replace(
         said,
         problems=(*findings.problems, *sight.risk.problems, *sight.left.problems),
@@ -137,12 +138,12 @@ def _is_of(scaler: ObservedObject, deployments: Collection[str]) -> bool:
     return any(scaler.name in attached_names(name) for name in deployments)
 
 
-def _leftovers(fleet: Fleet, sight: Sight) -> Leftovers:
+def _leftovers(fleet: Fleet, sight: Sight, wishes: Wishes) -> Leftovers:
     risk = sight.risk
     busy = [("Deployment", name) for name in risk.busy]
-    return leftovers(
-        sight.observed, fleet.name, [*wanted_objects(fleet), *busy, *sorted(risk.needed)], present_places(fleet)
-    )
+    history = [("ConfigMap", history_name(fleet.name))] if wishes.history else []
+    wanted = [*wanted_objects(fleet), *busy, *sorted(risk.needed), *history]
+    return leftovers(sight.observed, fleet.name, wanted, present_places(fleet))
 
 
 def _notes(fleet: Fleet, sight: Sight, unwanted: Leftovers, wishes: Wishes) -> Iterator[str]:

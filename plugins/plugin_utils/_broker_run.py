@@ -46,11 +46,11 @@ class BrokerRun(FleetRun):
 
     def list_queues(self) -> Result:
         """Say what the queues hold."""
-        return self._guarded(self._list)
+        return self._guarded(self._list, "queues")
 
     def clean(self) -> Result:
         """Find what is left over, and take it away where it is told to."""
-        return self._guarded(self._clean)
+        return self._guarded(self._clean, "gc")
 
     def _list(self) -> None:
         fleet = parse_fleet(self.variables.inventory(), only_reads=True)

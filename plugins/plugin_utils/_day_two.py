@@ -36,29 +36,25 @@ _Planner = Callable[[Fleet, Selection, Observed, Problems], Plan]
 
 
 class DayTwoRun(FleetRun):
-    """One such run over one host.
+    """One such run over one host."""
 
-    :param by: who runs it, for those who find what it has done.
-    """
-
-    by: str = ""
     cluster: DirectCluster | None = None
 
     def pause(self) -> Result:
         """Pause the chosen variants."""
-        return self._guarded(lambda: self._change(self._pause))
+        return self._guarded(lambda: self._change(self._pause), "pause")
 
     def boost(self) -> Result:
         """Give them a floor for some time."""
-        return self._guarded(lambda: self._change(self._boost))
+        return self._guarded(lambda: self._change(self._boost), "boost")
 
     def drain(self) -> Result:
         """Let them take nothing new, and wait until they run nothing."""
-        return self._guarded(lambda: self._change(self._drain))
+        return self._guarded(lambda: self._change(self._drain), "drain")
 
     def resume(self) -> Result:
         """Resume them."""
-        return self._guarded(lambda: self._change(self._resume))
+        return self._guarded(lambda: self._change(self._resume), "resume")
 
     def _pause(self, fleet: Fleet, chosen: Selection, observed: Observed, problems: Problems) -> Plan:
         variables = self.variables

@@ -18,7 +18,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._check.preflight i
 )
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import AtRisk, work_at_risk
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import Report, readable
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import CONTENTS, DirectCluster
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import DirectCluster
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.lacking import advised
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.leaving import Left, leavings, left_behind
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
@@ -28,10 +28,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
 )
 from ansible_collections.queueops.celery.plugins.module_utils._model.drains import AFTER_DRAIN
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
-from ansible_collections.queueops.celery.plugins.module_utils._model.names import FLEET_LABEL, FLOWER
+from ansible_collections.queueops.celery.plugins.module_utils._model.history import DEPLOY, REMOVE
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import FLOWER
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING, Observed
 from ansible_collections.queueops.celery.plugins.module_utils._openedx.tutor import TutorError, read_observed_project
-from ansible_collections.queueops.celery.plugins.module_utils._plan.comparing import covers
 from ansible_collections.queueops.celery.plugins.module_utils._plan.data import Plan, Sight, Wishes
 from ansible_collections.queueops.celery.plugins.module_utils._plan.files import plan_files
 from ansible_collections.queueops.celery.plugins.module_utils._plan.steps import namespace_manifest
@@ -53,6 +53,7 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._files import (
     write_files,
     write_private,
 )
+from ansible_collections.queueops.celery.plugins.plugin_utils._history import Keeper
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import HostVariables, VariableError
 from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import (
     KubernetesCore,
@@ -62,12 +63,15 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core i
 from ansible_collections.queueops.celery.plugins.plugin_utils._reports import HostReport
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import (
     Screen,
+    after_files,
     delivered,
+    drifted,
     going,
     planned,
     table,
     watched,
 )
+from ansible_collections.queueops.celery.plugins.plugin_utils._secret_objects import stale_secrets
 
 Result = dict[str, Any]
 #: How far a run goes, by the tag that asks for it.
@@ -112,17 +116,28 @@ class FleetRun:
         self.result: Result = {"changed": False, "notes": []}
         self.warnings: list[str] = []
         self.report = HostReport(host, stage=reaches, check_mode=checks)
+        #: Who runs it, for those who find what it has done.
+        self.by = ""
+        self.keeper: Keeper | None = None
+        self.is_cut_off = False
 
     def apply(self) -> Result:
         """Bring the fleet into its state."""
-        return self._guarded(self._bring)
+        return self._guarded(self._bring, REMOVE if self.variables.text("state") == "absent" else DEPLOY)
 
     def _bring(self) -> None:
         self._refuse_selection()
+        fails = self.variables.flag("fail_on_drift")
+        if fails and not self.checks:
+            text = "this run changes what differs, so that nothing is left to fail on. Add --check, or leave this out."
+            raise InventoryError([Problem("celery_workers_fail_on_drift", text)])
         if self.variables.text("output") == "manifests":
             self._files()
         else:
             self._cluster()
+        if fails and self.result["changed"] and not self.result.get("failed"):
+            report = self.report
+            self.result.update(failed=True, msg=drifted([*report.created, *report.changed, *report.removed]))
 
     def _refuse_selection(self) -> None:
         """A run that would work on more than it was told to must not start."""
@@ -137,16 +152,18 @@ class FleetRun:
 
     def verify(self) -> Result:
         """Ask the running workers, and do nothing else."""
-        return self._guarded(self._verify)
+        return self._guarded(self._verify, "verify")
 
-    def _guarded(self, work: Callable[[], None]) -> Result:
+    def _guarded(self, work: Callable[[], None], what: str) -> Result:
+        """Do it.
+
+        :param what: the playbook.
+        """
+        self.variables = replace(self.variables, playbook=what)
+        self.warnings += self.variables.warnings
         try:
-            self._introduce()
-            work()
-        except InventoryError as error:
-            self.result.update(failed=True, msg=str(error), problems=[str(problem) for problem in error.problems])
-        except _REFUSED as error:
-            self.result.update(failed=True, msg=str(error))
+            self._attempt(work)
+            self._remember(what)
         finally:
             remove_key_files()
         if self.result.get("failed"):
@@ -158,10 +175,27 @@ class FleetRun:
         self.report.failed = str(self.result["msg"]) if self.result.get("failed") else ""
         return self.result
 
+    def _attempt(self, work: Callable[[], None]) -> None:
+        try:
+            self._introduce()
+            work()
+        except InventoryError as error:
+            problems = [str(problem) for problem in error.problems]
+            self.result.update(failed=True, msg=str(error), problems=problems)
+        except _REFUSED as error:
+            self.result.update(failed=True, msg=str(error))
+
     def _introduce(self) -> None:
         report, variables = self.report, self.variables
         report.namespace, report.output = variables.text("namespace"), variables.text("output")
         report.state, report.report_file = variables.text("state"), variables.text("report_file")
+
+    def _remember(self, what: str) -> None:
+        """Keep a record of what was done, where something was."""
+        most, result = self.variables.number("history"), self.result
+        if self.keeper is not None and result.get("changed") and most and not (self.checks or self.is_cut_off):
+            failed = str(result["msg"]) if result.get("failed") else ""
+            self.warnings += self.keeper.remember(self.report, what, self.now, self.by, failed, most)
 
     # Cluster
 
@@ -228,7 +262,7 @@ class FleetRun:
         left = self._left(cluster, fleet, observed, wishes, risk)
         secrets = secrets_of(fleet, self.variables.layers, observed, wishes.output)
         secrets = without_stale_keys(secrets, observed)
-        stale = self._read_contents(cluster, fleet, observed, secrets)
+        stale = stale_secrets(cluster, fleet, observed, secrets)
         shown = [readable(item) for item in secrets]
         found = plan(fleet, Sight(observed, cluster.live, risk, left), wishes, merged, shown, stale)
         self.warnings.extend(found.warnings)
@@ -268,24 +302,6 @@ class FleetRun:
     def _has(self, part: str) -> bool:
         return self.variables.flag(f"{part}_enabled")
 
-    @staticmethod
-    def _read_contents(
-        cluster: DirectCluster, fleet: Fleet, observed: Observed, secrets: list[dict[str, Any]]
-    ) -> list[str]:
-        """Read what was listed by name only, and find the Secrets that are not as they should be. No value is kept."""
-        ours = {item.kind for item in observed.ours(fleet.name)}
-        live: dict[str, Any] = {}
-        for kind in CONTENTS:
-            if kind in ours:
-                contents = cluster.read_contents(kind, f"{FLEET_LABEL}={fleet.name}")
-                live = contents if kind == "Secret" else live
-        stale = [
-            str(item["metadata"]["name"]) for item in secrets if not covers(live.get(item["metadata"]["name"]), item)
-        ]
-        for name in live:
-            cluster.live.pop(("Secret", name), None)
-        return stale
-
     def _execute(
         self,
         core: KubernetesCore,
@@ -297,6 +313,7 @@ class FleetRun:
     ) -> None:
         if self.reaches != APPLY:
             return
+        self.keeper = Keeper(core.send, cluster, fleet) if cluster is not None else None
         self._run(self._executor(core.send, cluster, fleet, observed, secrets), steps)
 
     def _executor(
@@ -328,6 +345,7 @@ class FleetRun:
             executor.run(steps)
         finally:
             self._report(executor.done)
+            self.is_cut_off = bool(executor.done.lost)
             self.warnings.extend([*executor.warnings, *executor.done.warnings])
             self._say(executor.notes)
             self.result.update(executor.answers, waited=executor.waited)
@@ -395,7 +413,7 @@ class FleetRun:
             if self.reaches == APPLY:
                 tree = write_files(folder, self.host, [], [], [], False, self.checks)
                 self.result.update(tree)
-                self._note_files(tree)
+                self.report.note_files(tree)
             self._left_behind(folder)
             return
         wishes = variables.wishes(self.checks)
@@ -468,32 +486,11 @@ class FleetRun:
         self._show(delivered(found, fleet.routing_delivery))
         self.result.update({name: tree[name] for name in ("path", "files", "written", "removed")})
         self.result["changed"] = bool(tree["changed"] or self.result["changed"])
-        self._note_files(tree)
+        self.report.note_files(tree)
         self.result["diff"] = [*tree["diff"], *self.result["diff"]]
-        lines = self._what_comes_next(fleet, found, near)
+        lines = after_files(fleet.namespace, found, near)
         self.result["notes"].extend(lines)
         self.report.next[:0] = lines
-
-    def _note_files(self, tree: Result) -> None:
-        """What was written, for the report. Names are those below the folder of the host."""
-        report, root = self.report, f"{tree['path']}/"
-        new = {item["after_header"].removeprefix(root) for item in tree["diff"] if not item["before"]}
-        report.created = [*(f"file {name}" for name in tree["written"] if name in new), *report.created]
-        report.changed = [*(f"file {name}" for name in tree["written"] if name not in new), *report.changed]
-        report.removed = [*(f"file {name}" for name in tree["removed"]), *report.removed]
-        report.unchanged += len(set(tree["files"].values()) - set(tree["written"]))
-
-    @staticmethod
-    def _what_comes_next(fleet: Fleet, found: Plan, near: str) -> list[str]:
-        names = [str(item["metadata"]["name"]) for item in found.adoptions]
-        return [
-            *(
-                f"Once every worker is up, and not before: kubectl patch deployment {name} "
-                f"--namespace {fleet.namespace} --patch-file {near}/patches/deployment-{name}.yaml"
-                for name in names
-            ),
-            f"Apply to a cluster: kubectl apply --kustomize {near}, or this run with celery_workers_output=cluster",
-        ]
 
 
 def _no_cluster(_arguments: dict[str, Any], _hides: bool, _new: Collection[str]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from functools import cached_property
 from typing import Any
 
 from ansible.errors import AnsibleError
+from ansible.utils.vars import load_extra_vars
+from ansible_collections.queueops.celery.plugins.module_utils._model.history import DEPLOY
 from ansible_collections.queueops.celery.plugins.module_utils._plan.data import Wishes
 from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import inventory_from
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import LAYERED, Inventory
@@ -21,6 +23,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._read.role_variabl
     MOVE,
     NO_NAMESPACE,
     role_values,
+    unread,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._read.variable_names import role_variables
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
@@ -46,12 +49,16 @@ class HostVariables:
     :param layers: variables that are merged, with their numbered layers: name and value. They hold secrets.
     :param names: of all its variables that are meant for the role, those with a mistyped prefix included.
     :param known: names that the role has.
+    :param given: names, without the prefix, that were given on the command line.
+    :param playbook: what the run is.
     """
 
     values: Mapping[str, Any]
     layers: list[dict[str, Any]] = field(repr=False)
     names: tuple[str, ...]
     known: tuple[str, ...]
+    given: frozenset[str] = frozenset()
+    playbook: str = DEPLOY
 
     def text(self, name: str) -> str:
         """A variable as text."""
@@ -72,7 +79,12 @@ class HostVariables:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with variables that have no keys below them."""
-        return self._read[1]
+        return (*self._read[1], *unread(self._read[0], self.given, self.playbook)[0])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What of them this run does not read although they ask for something."""
+        return unread(self._read[0], self.given, self.playbook)[1]
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -130,7 +142,14 @@ class HostVariables:
             redis_policy=self.text("tutor_redis_policy"),
             disable_hpa=self.flag("tutor_disable_hpa"),
             tutor_plugins_root=self.text("tutor_plugins_root"),
+            history=self.number("history"),
         )
+
+
+def names_given(loader: Any) -> frozenset[str]:
+    """Names of the role's variables, without their prefix, that were given on the command line."""
+    names = (str(name) for name in load_extra_vars(loader))
+    return frozenset(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
 
 
 def read_variables(templar: Any, task_vars: Mapping[str, Any], known: Collection[str]) -> HostVariables:

@@ -92,6 +92,15 @@ class HostReport:
             return "-"
         return str(least) if least == most else f"{least}-{most}"
 
+    def note_files(self, tree: Mapping[str, Any]) -> None:
+        """What was written. Names are those below the folder of the host."""
+        root = f"{tree['path']}/"
+        new = {item["after_header"].removeprefix(root) for item in tree["diff"] if not item["before"]}
+        self.created = [*(f"file {name}" for name in tree["written"] if name in new), *self.created]
+        self.changed = [*(f"file {name}" for name in tree["written"] if name not in new), *self.changed]
+        self.removed = [*(f"file {name}" for name in tree["removed"]), *self.removed]
+        self.unchanged += len(set(tree["files"].values()) - set(tree["written"]))
+
 
 def pods_of(rows: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
     """The fewest and the most pods of variants."""

@@ -130,7 +130,7 @@ class RightsRun(FleetRun):
 
     def bring(self) -> Result:
         """Make the account, or take it away."""
-        return self._guarded(self._bring_account)
+        return self._guarded(self._bring_account, "rbac")
 
     def _bring_account(self) -> None:
         self._refuse_selection()

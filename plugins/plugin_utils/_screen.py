@@ -132,6 +132,22 @@ def watched(plan: Plan, wishes: Wishes, has_flower: bool, has_alerts: bool) -> d
     return found
 
 
+def after_files(namespace: str, plan: Plan, near: str) -> list[str]:
+    """What is to be done with files that were written.
+
+    :param near: their folder, as people write it.
+    """
+    names = [str(item["metadata"]["name"]) for item in plan.adoptions]
+    return [
+        *(
+            f"Once every worker is up, and not before: kubectl patch deployment {name} "
+            f"--namespace {namespace} --patch-file {near}/patches/deployment-{name}.yaml"
+            for name in names
+        ),
+        f"Apply to a cluster: kubectl apply --kustomize {near}, or this run with celery_workers_output=cluster",
+    ]
+
+
 def outcome(created: Collection[str], changed: Collection[str], removed: Collection[str], checks: bool) -> list[str]:
     """What was done: counts, and names by their kind."""
     would = "would be " if checks else ""
@@ -141,6 +157,21 @@ def outcome(created: Collection[str], changed: Collection[str], removed: Collect
             found.append(f"{would}{word}: {len(names)}")
             found += [f"  {line}" for line in by_kind(names)]
     return found or ["nothing to change" if checks else "nothing changed"]
+
+
+#: Objects that a message names.
+_MOST_NAMED = 5
+
+
+def drifted(names: Sequence[str]) -> str:
+    """Why a run fails that was to find nothing that differs."""
+    listed = list(dict.fromkeys(names))
+    more = f" and {len(listed) - _MOST_NAMED} more" if len(listed) > _MOST_NAMED else ""
+    verb = "object is" if len(listed) == 1 else "objects are"
+    return (
+        f"{len(listed)} {verb} not as the inventory says: {', '.join(listed[:_MOST_NAMED])}{more}. See what differs "
+        "with queueops.celery.deploy --check --diff. (celery_workers_fail_on_drift is true.)"
+    )
 
 
 def going(plan: Plan) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible import constants
@@ -20,11 +20,12 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder impor
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import (
     HostVariables,
     VariableError,
+    names_given,
     read_variables,
 )
 from ansible_collections.queueops.celery.plugins.plugin_utils._hosts import Hosts, play_of
 from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import KubernetesCore, remove_key_files
-from ansible_collections.queueops.celery.plugins.plugin_utils._screen import Screen, is_for_people, verbosity
+from ansible_collections.queueops.celery.plugins.plugin_utils._screen import Screen, drifted, is_for_people, verbosity
 from ansible_collections.queueops.celery.plugins.plugin_utils._status_run import (
     StatusFolder,
     StatusRun,
@@ -51,15 +52,19 @@ class StatusPage:
 
     def read(self) -> Result:
         """Look at the fleet of this host, and leave what was found."""
+        run = self._run_of(self._host, lambda: self._host_vars)
         try:
-            found = self._run_of(self._host, lambda: self._host_vars).look()
+            found = run.look()
         finally:
             remove_key_files()
         self._folder().write(found)
         if found.failed:
             return {"failed": True, "changed": False, "msg": found.failed}
         # People see it on the page that follows.
-        return {"changed": False, **({} if is_for_people() else {"status": as_data(found)})}
+        result: Result = {"changed": False, **({} if is_for_people() else {"status": as_data(found)})}
+        if run.fails_on_drift and found.all_drift:
+            result.update(failed=True, msg=drifted([one.object for one in found.all_drift]))
+        return result
 
     def show(self) -> Result:
         """Show how the fleets of all hosts are."""
@@ -116,7 +121,8 @@ class StatusPage:
         )
 
     def _variables(self, host_vars: Mapping[str, Any]) -> HostVariables:
-        return read_variables(self._action._templar, host_vars, self._known)
+        found = read_variables(self._action._templar, host_vars, self._known)
+        return replace(found, given=names_given(self._action._loader), playbook="status")
 
     def _folder(self) -> StatusFolder:
         return StatusFolder(HostFolder.of(f"status-{play_of(self._action)._uuid}"))

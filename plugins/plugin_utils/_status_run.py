@@ -60,6 +60,11 @@ class StatusRun:
         """Whether there is a way to its cluster."""
         return self._opened is not None
 
+    @property
+    def fails_on_drift(self) -> bool:
+        """Whether what is not as the inventory says makes the run fail."""
+        return self._opened is not None and self._opened[0].flag("fail_on_drift")
+
     def open(self) -> FleetStatus | None:
         """Read the inventory and connect; what is wrong with that is the status."""
         try:

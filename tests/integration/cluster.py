@@ -54,6 +54,8 @@ _PATHS = {
 }
 #: What a server puts into every namespace.
 _SERVERS_OWN = {"ConfigMap kube-root-ca.crt"}
+#: How the name of the ConfigMap ends in which runs leave what they have done.
+_HISTORY = "-celery-history"
 #: With these, KEDA takes its autoscaler away.
 _PAUSED = {"autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas"}
 #: Kinds that the collection makes. A cluster may know nothing of some.
@@ -143,19 +145,20 @@ class Cluster:
         self.request("PATCH", path, {"spec": {"replicas": replicas}})
 
     def names(self, namespace: str) -> set[str]:
-        """Kind and name of everything of a kind that the collection makes. Kubernetes' own are left out."""
+        """Kind and name of everything that an inventory asks for. The history and Kubernetes' own are left out."""
         found = {f"{kind} {item['metadata']['name']}" for kind in MADE_KINDS for item in self.select(kind, namespace)}
-        return found - _SERVERS_OWN
+        return {name for name in found - _SERVERS_OWN if not name.endswith(_HISTORY)}
 
     def versions(self, namespace: str) -> dict[str, str]:
-        """What changes of every object when somebody writes it. Kubernetes' own are left out."""
+        """What changes of every object when somebody writes it. The history and Kubernetes' own are left out."""
         self._let_keda_follow(namespace)
         found = {
             f"{kind} {item['metadata']['name']}": self._version(item)
             for kind in (*MADE_KINDS, "HorizontalPodAutoscaler")
             for item in self.select(kind, namespace)
         }
-        return {name: version for name, version in found.items() if name not in _SERVERS_OWN}
+        kept = set(found) - _SERVERS_OWN
+        return {name: version for name, version in found.items() if name in kept and not name.endswith(_HISTORY)}
 
     def _version(self, item: Json) -> str:
         """On a real cluster every status update moves the resourceVersion, and not every kind has a generation."""

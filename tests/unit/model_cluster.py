@@ -12,7 +12,7 @@ import copy
 import functools
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -133,6 +133,10 @@ class ModelCluster:
     def _sent(self, definition: Object, arguments: Object) -> Object:
         key = (definition["kind"], definition["metadata"]["name"])
         before = self.objects.get(key)
+        version = definition["metadata"].get("resourceVersion")
+        if before is not None and version and version != before["metadata"]["resourceVersion"]:
+            status = {"kind": "Status", "code": 409, "reason": "Conflict", "message": "the object has been modified"}
+            return {"changed": False, "result": {}, "error": {"msg": f"Failed to patch object: {json.dumps(status)}"}}
         if arguments.get("state") == "absent":
             self.objects.pop(key, None)
             return {"changed": before is not None, "method": "delete", "result": {}}
@@ -210,9 +214,13 @@ def _written_defaults() -> Object:
 
 
 def role_defaults() -> Object:
-    """The role's defaults, without templates."""
+    """The role's defaults, without templates. Only tests of the history keep one, so that others count their own."""
     found = copy.deepcopy(_written_defaults())
-    plain = {"celery_workers_fleet": NAMESPACE, "celery_workers_tutor_plugins_root": "/tmp/plugins"}
+    plain = {
+        "celery_workers_fleet": NAMESPACE,
+        "celery_workers_tutor_plugins_root": "/tmp/plugins",
+        "celery_workers_history": 0,
+    }
     return {**found, **plain, "celery_workers_namespace": NAMESPACE}
 
 
@@ -222,13 +230,15 @@ def run(
     reaches: str = APPLY,
     hosts: Collection[str] = (),
     clock: Callable[[], datetime] = utc_now,
+    given: Collection[str] = (),
     **variables: Any,
 ) -> Object:
     """One run of the role over one host; variables are those of the role, without their prefix.
 
     :param hosts: every host of the inventory.
+    :param given: variables that stand on the command line.
     """
-    return _made(FleetRun, cluster, variables, reaches, checks, clock, hosts).apply()
+    return _made(FleetRun, cluster, variables, reaches, checks, clock, given, hosts).apply()
 
 
 def operate(
@@ -237,10 +247,11 @@ def operate(
     clock: Callable[[], datetime] = utc_now,
     checks: bool = False,
     by: str = "anna",
+    given: Collection[str] = (),
     **variables: Any,
 ) -> Object:
     """One run of a playbook that changes how variants are scaled: C(pause), C(resume)."""
-    made = _made(DayTwoRun, cluster, variables, APPLY, checks, clock)
+    made = _made(DayTwoRun, cluster, variables, APPLY, checks, clock, given)
     made.by = by
     done: Object = getattr(made, operation)()
     return done
@@ -253,7 +264,7 @@ def account(
 
     :param shared: what the hosts of the play tell each other.
     """
-    made = _made(RightsRun, cluster, variables, APPLY, checks, utc_now)
+    made = _made(RightsRun, cluster, variables, APPLY, checks, utc_now, ())
     made.host, made.shared = host, shared
     return made.bring()
 
@@ -266,10 +277,10 @@ def host_run(kind: type[AnyRun], core: Any, variables: Mapping[str, Any], checks
     return _made(kind, core, variables, APPLY, checks, utc_now)
 
 
-def host_variables(variables: Mapping[str, Any]) -> HostVariables:
+def host_variables(variables: Mapping[str, Any], on_command_line: Collection[str] = ()) -> HostVariables:
     """Variables of the role, without their prefix, as a run reads them."""
     given = {f"celery_workers_{name}": value for name, value in variables.items()}
-    return read_variables(_Templar(), {**role_defaults(), **given}, ())
+    return replace(read_variables(_Templar(), {**role_defaults(), **given}, ()), given=frozenset(on_command_line))
 
 
 def _made(
@@ -279,11 +290,12 @@ def _made(
     reaches: str,
     checks: bool,
     clock: Callable[[], datetime],
+    given: Collection[str] = (),
     hosts: Collection[str] = (),
 ) -> AnyRun:
     return kind(
         "one",
-        host_variables(variables),
+        host_variables(variables, given),
         lambda _connection: cluster,  # type: ignore[arg-type, return-value]
         reaches,
         checks,

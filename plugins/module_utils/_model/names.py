@@ -58,6 +58,8 @@ FLOWER, EXPORTER, MONITORING = "flower", "exporter", "monitoring"
 WATCHING = (FLOWER, EXPORTER, MONITORING)
 #: Component of the account of a fleet and of its roles.
 RIGHTS = "rights"
+#: Component of the ConfigMap that keeps what runs have done.
+HISTORY = "history"
 
 #: KEDA 2.20 refuses a ScaledObject whose HPA C(keda-hpa-<name>) would have more than 63 characters.
 LONGEST_SCALED_OBJECT = 54
@@ -135,6 +137,11 @@ def rule_name(fleet: str) -> str:
 def dashboard_name(fleet: str) -> str:
     """ConfigMap or GrafanaDashboard of a fleet."""
     return f"{fleet}-celery-dashboard"
+
+
+def history_name(fleet: str) -> str:
+    """ConfigMap that keeps what runs have done to a fleet."""
+    return f"{fleet}-celery-history"
 
 
 def attached_names(deployment: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from .names import (
     COMPONENT_LABEL,
     DRAIN,
     FLEET_LABEL,
+    HISTORY,
     SERVICE_LABEL,
     VARIANT_LABEL,
     WATCHING,
@@ -370,8 +371,8 @@ def leftovers(
     """
     names = set(wanted)
     every = [item for item in observed.ours(fleet) if (item.kind, item.name) not in names]
-    # What watches a fleet holds no work, so it goes as soon as it is switched off.
-    watching = [item for item in every if item.labels.get(COMPONENT_LABEL) in WATCHING]
+    # What watches a fleet holds no work, so it goes as soon as it is switched off. So does the history.
+    watching = [item for item in every if item.labels.get(COMPONENT_LABEL) in (*WATCHING, HISTORY)]
     unwanted = [item for item in every if item not in watching]
     # A Deployment that is not wanted any more may hold work, and what scales and guards it stays with it. A worker that
     # drained is wanted until its key is empty.
@@ -412,8 +413,9 @@ _REMOVAL_ORDER = (
 
 
 def removal_order(objects: Iterable[ObservedObject]) -> list[ObservedObject]:
-    """Objects in the order in which they are to be removed."""
-    return sorted(objects, key=lambda item: (_REMOVAL_ORDER.index(item.kind), item.name))
+    """Objects in the order in which they are to be removed. The history goes last: a run that ends early is noted."""
+    places = {kind: number for number, kind in enumerate(_REMOVAL_ORDER)}
+    return sorted(objects, key=lambda item: (item.labels.get(COMPONENT_LABEL) == HISTORY, places[item.kind], item.name))
 
 
 def definition(item: ObservedObject, namespace: str) -> dict[str, Any]:

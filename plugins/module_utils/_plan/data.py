@@ -66,6 +66,7 @@ class Wishes:
     :param checks: whether nothing may be changed (check mode).
     :param move_to: queue for what waits where no worker consumes any more; empty moves nothing.
     :param removes_data: whether claims go too, with what is in their volumes.
+    :param history: runs of which a record is kept; 0 keeps none.
     """
 
     checks: bool = False
@@ -83,6 +84,7 @@ class Wishes:
     redis_policy: str = ""
     disable_hpa: bool = False
     tutor_plugins_root: str = ""
+    history: int = 0
 
 
 @dataclass(frozen=True)

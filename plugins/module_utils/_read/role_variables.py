@@ -9,7 +9,7 @@ told beside everything else that is wrong with the inventory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -266,6 +266,8 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
     "gc_quiet": RoleVariable(_Count("seconds"), 30),
     "gc_min_age": RoleVariable(_Count("seconds"), 3600),
     "ask_broker_from": _one_of("pods", "controller"),
+    "fail_on_drift": _SWITCH,
+    "history": RoleVariable(_Count("records"), 20),
     "wait": RoleVariable(_Switch(), True),
     "wait_timeout": RoleVariable(_Count("seconds"), 300),
     "manifests_dir": RoleVariable(_Words(), "manifests"),
@@ -288,6 +290,59 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
     "kubeconfig": RoleVariable(_Kubeconfig(), ""),
     "context": _TEXT,
 }
+
+
+#: Variables that ask some playbooks for something, and that the others do not read.
+_READERS: dict[str, tuple[str, ...]] = {
+    **{
+        name: (playbook,)
+        for playbook in ("pause", "boost")
+        for name in ROLE_VARIABLES
+        if name.startswith(f"{playbook}_")
+    },
+    "fail_on_drift": ("deploy", "status"),
+}
+#: What to write where the inventory asks for it, because a deploy does not do it.
+_LASTING = {
+    "pause_replicas": "key paused",
+    "pause_until": "key paused",
+    "boost_min": "key min_replicas",
+    "boost_until": "key min_replicas",
+}
+
+
+def unread(values: Mapping[str, Any], given: Collection[str], playbook: str) -> tuple[list[Problem], list[str]]:
+    """Variables that ask for what a run does not do: what stops it, and what it warns of.
+
+    Who gives one on the command line means this run. In an inventory it may be there for the playbook that reads it.
+
+    :param values: of all variables, as they were read.
+    :param given: names of those that were given on the command line.
+    """
+    asked = [
+        name for name in _READERS if playbook not in _READERS[name] and values[name] != ROLE_VARIABLES[name].default
+    ]
+    problems, warnings = [], []
+    for readers in dict.fromkeys(_READERS[name] for name in asked):
+        own = [name for name in asked if _READERS[name] == readers]
+        paths = [f"{PREFIX}{name}" for name in own if name in given]
+        named = " and ".join(f"queueops.celery.{reader}" for reader in readers)
+        only = f"only {named} {'does' if len(readers) == 1 else 'do'}"
+        if paths:
+            it = "them" if len(paths) > 1 else "it"
+            problems.append(
+                Problem(
+                    " and ".join(paths), f"this run does not read {it}; {only}. Leave {it} out, or run one that does."
+                )
+            )
+        paths = [f"{PREFIX}{name}" for name in own if name not in given and name in _LASTING]
+        if paths and playbook == "deploy":
+            key = next(_LASTING[name] for name in own if name in _LASTING)
+            warnings.append(
+                f"{' and '.join(paths)}: the inventory sets this, and a deploy does not read it; {only}. For what "
+                f"lasts, write it into the variant ({key}); otherwise give it to that playbook with -e."
+            )
+    return problems, warnings
 
 
 def role_values(written: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Problem, ...]]:

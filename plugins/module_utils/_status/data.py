@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
+from .._model.history import Record, last_deploy, record_from
+
 #: How much a problem matters: work is lost or not done, work is late or at risk, something is to be known.
 CRITICAL, WARNING, NOTE = "critical", "warning", "note"
 _RANK = {CRITICAL: 0, WARNING: 1, NOTE: 2}
@@ -197,6 +199,8 @@ class FleetStatus:
     :param at: when it was read.
     :param numbers: where the numbers come from, in sentences.
     :param drift: of objects that belong to no variant.
+    :param inventory: fingerprint of the inventory.
+    :param history: what runs have changed, the newest first.
     :param failed: why nothing could be read.
     """
 
@@ -209,6 +213,13 @@ class FleetStatus:
     drift: tuple[Drift, ...] = ()
     problems: tuple[Problem, ...] = ()
     failed: str = ""
+    inventory: str = ""
+    history: tuple[Record, ...] = ()
+
+    @property
+    def all_drift(self) -> tuple[Drift, ...]:
+        """That of the fleet and of its variants."""
+        return (*self.drift, *(drift for variant in self.variants for drift in variant.drift))
 
     @property
     def all_problems(self) -> tuple[Problem, ...]:
@@ -224,7 +235,8 @@ def as_data(status: FleetStatus) -> dict[str, Any]:
     problems = [{**_plain(problem), "sentence": problem.sentence} for problem in status.all_problems]
     for variant in found["variants"]:
         variant["problems"] = [problem["rule"] for problem in variant["problems"]]
-    return {**found, "problems": problems}
+    deploy = last_deploy(status.history)
+    return {**found, "problems": problems, "last_deploy": _plain(deploy) if deploy is not None else None}
 
 
 def _plain(value: Any) -> Any:
@@ -246,6 +258,8 @@ def from_data(data: dict[str, Any]) -> FleetStatus:
         drift=_drift_from(data["drift"]),
         problems=tuple(item for item in every if item.where not in own),
         failed=data["failed"] or "",
+        inventory=data["inventory"],
+        history=tuple(map(record_from, data["history"])),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from .._build.demand import Demand, demand_of, without_formula
 from .._cluster.fleet_reading import Readings
 from .._model.fleet import Fleet, Service, Variant
+from .._model.history import fingerprint
 from .._model.names import scaled_object_name
 from .._schema.moments import kept
 from .data import (
@@ -29,6 +30,7 @@ from .data import (
     Work,
 )
 from .formula import FormulaError, worked_out
+from .past import history_of, since_deploy
 from .rules import Case, fleet_problems, problems_of
 from .scalers import events_by_object, hpa_of, keda_scaler, pod_scaler, rescales
 from .workloads import drain_of, image_of, least_pods, pods_of_variant
@@ -50,7 +52,8 @@ def status_of(
 
     :param chosen: variants that it is about; None for all.
     """
-    sight = _Sight(fleet, readings, drifts, now)
+    history, inventory = history_of(fleet.name, readings), fingerprint(fleet)
+    sight = _Sight(fleet, readings, drifts, now, since_deploy(history, inventory, now))
     wanted = {(item.service, item.name) for item in (fleet.variants if chosen is None else chosen)}
     variants = tuple(
         sight.variant(service, variant)
@@ -67,8 +70,10 @@ def status_of(
         numbers=_sources(variants, readings),
         variants=variants,
         drift=tuple(drift for place, own in drifts.items() if place not in names for drift in own),
+        inventory=inventory,
+        history=history,
     )
-    return replace(found, problems=fleet_problems(found, readings.unread, readings.keda_advice))
+    return replace(found, problems=fleet_problems(found, readings.unread, readings.keda_advice, sight.since))
 
 
 @dataclass
@@ -79,6 +84,7 @@ class _Sight:
     readings: Readings
     drifts: Drifts
     now: datetime
+    since: str = ""
 
     def __post_init__(self) -> None:
         self.events = events_by_object(self.readings.events)
@@ -119,7 +125,7 @@ class _Sight:
             drift=tuple(self.drifts.get((variant.service, variant.name), ())),
             rescales=rescales(events),
         )
-        return replace(found, problems=problems_of(Case(found, variant, self.now)))
+        return replace(found, problems=problems_of(Case(found, variant, self.now, self.since)))
 
     def _events_of(self, variant: Variant, hpa: Object | None) -> list[Object]:
         found = list(self.events.get(("ScaledObject", scaled_object_name(variant.deployment)), ()))

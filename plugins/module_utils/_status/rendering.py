@@ -14,6 +14,7 @@ from .._schema.text_tables import laid_out
 from .data import CRITICAL, NOTE, FleetStatus, Problem, VariantStatus
 from .formula import in_words
 from .moments import ago, lasting
+from .past import past_lines
 from .rules import drift_in_words
 
 #: Columns that a page keeps within.
@@ -50,6 +51,8 @@ def _one(status: FleetStatus, now: datetime, shows_all: bool) -> Iterator[str]:
     fleet = f", fleet {status.fleet}" if status.fleet != status.namespace else ""
     yield f"{host}namespace {status.namespace}{fleet}, at {status.at}"
     yield from _indented(_folded(f"numbers from: {'; '.join(status.numbers) or 'nothing, there is no variant'}"))
+    for line in past_lines(status.history, now):
+        yield from _indented(_folded(line))
     yield ""
     yield from _indented(_problem_lines(status.all_problems))
     yield ""

@@ -36,11 +36,13 @@ class Case:
     """What a rule looks at.
 
     :param variant: as the inventory says it should be.
+    :param since: since when it may not be as that says, with a blank before it.
     """
 
     status: VariantStatus
     variant: Variant
     now: datetime
+    since: str = ""
 
     @property
     def waiting(self) -> int:
@@ -333,7 +335,7 @@ def _drifted(case: Case) -> Finding | None:
     if not drift or not case.status.exists:
         return None
     return (
-        f"not as the inventory says: {drift_in_words(case.status)}",
+        f"not as the inventory says{case.since}: {drift_in_words(case.status)}",
         f"{_DEPLOY} --check --diff, then without --check",
     )
 
@@ -443,16 +445,17 @@ def problems_of(case: Case) -> tuple[Problem, ...]:
     return tuple(found)
 
 
-def fleet_problems(status: FleetStatus, unread: Sequence[str], advice: str) -> tuple[Problem, ...]:
+def fleet_problems(status: FleetStatus, unread: Sequence[str], advice: str, since: str = "") -> tuple[Problem, ...]:
     """What is wrong with the fleet as a whole.
 
     :param unread: what could not be read.
     :param advice: what to do so that KEDA tells what queues hold.
+    :param since: as of L(Case).
     """
-    return tuple(_fleet_problems(status, unread, advice))
+    return tuple(_fleet_problems(status, unread, advice, since))
 
 
-def _fleet_problems(status: FleetStatus, unread: Sequence[str], advice: str) -> Iterator[Problem]:
+def _fleet_problems(status: FleetStatus, unread: Sequence[str], advice: str, since: str) -> Iterator[Problem]:
     name, severity, _summary = FLEET_RULES[0]
     for reason, own in _unknown(status).items():
         titles = ", ".join(own[:3]) + (f" and {len(own) - 3} more" if len(own) > 3 else "")
@@ -467,7 +470,9 @@ def _fleet_problems(status: FleetStatus, unread: Sequence[str], advice: str) -> 
     if status.drift:
         shown = ", ".join(f"{one.object}{'' if one.fields else ' (missing)'}" for one in status.drift[:3])
         more = f" and {len(status.drift) - 3} more" if len(status.drift) > 3 else ""
-        yield Problem(name, severity, "", f"not as the inventory says: {shown}{more}", f"{_DEPLOY} --check --diff")
+        yield Problem(
+            name, severity, "", f"not as the inventory says{since}: {shown}{more}", f"{_DEPLOY} --check --diff"
+        )
 
 
 _MORE_NUMBERS = "let KEDA scale it (enable_keda: true), or see what its pods say with queueops.celery.verify"

@@ -9,7 +9,7 @@ import importlib
 
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.action.fleet_scale import run_by
+from ansible_collections.queueops.celery.plugins.plugin_utils._history import run_by
 
 NAME = "fleet_scale"
 

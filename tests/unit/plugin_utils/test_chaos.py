@@ -71,12 +71,13 @@ class Chaos(ModelCluster):
             return {"changed": False, "result": {}, "error": {"msg": LOST}}
         if self.refused_kind == definition["kind"]:
             return refusal("forbidden")
-        return self.request(
+        found: Object = self.request(
             f"{arguments.get('state', '')} {definition['kind']}",
             lambda: super(Chaos, self)._sent(definition, arguments),
             {"changed": False, "result": {}, "error": {"msg": LOST}},
             lambda: self._refused(definition),
         )
+        return found
 
     def _refused(self, definition: Object) -> Object:
         # Who may not write one object of a kind may write none of them.
