@@ -164,6 +164,20 @@ status:
       description: The same for objects that belong to no variant.
       type: list
       elements: dict
+    inventory:
+      description: A fingerprint of what the inventory says, by which two of them can be compared.
+      type: str
+      sample: 3f9a0c5d7e21b846
+    history:
+      description:
+        - Runs that have changed something, the newest first, each with C(time), C(what) (its playbook), C(by),
+          C(collection), C(inventory), how many objects and which were C(created), C(changed) and C(removed), and why it
+          C(failed).
+      type: list
+      elements: dict
+    last_deploy:
+      description: The newest of them that is a deploy; null where there is none.
+      type: dict
     failed:
       description: Always null here, because the module fails then.
       type: str

@@ -24,7 +24,8 @@ from tests.support.warm_python import warm_command
 
 #: The first one has the inventory of all.
 PAGES = tuple(
-    layout.ROOT / "docs" / name for name in ("screens.md", "screens-of-many-hosts.md", "day-two.md", "rights.md")
+    layout.ROOT / "docs" / name
+    for name in ("screens.md", "screens-of-many-hosts.md", "day-two.md", "rights.md", "history.md")
 )
 VENV = layout.ROOT / ".venv-test"
 
@@ -44,12 +45,14 @@ class Screen:
 
     :param hosts: of the inventory; empty for all.
     :param prepare: what happens in the cluster before it.
+    :param shows_code: whether the shell is asked for its exit code afterwards.
     """
 
     hosts: tuple[str, ...]
     options: tuple[str, ...] = ()
     playbook: str = "deploy"
     prepare: Callable[[Cluster], None] | None = None
+    shows_code: bool = False
 
 
 def slow_queue(cluster: Cluster) -> None:
@@ -83,6 +86,13 @@ def _counted(request: ExecRequest) -> ExecResult:
     return ExecResult(stdout=f'celery-worker-answer:{{"waiting": {waiting}, "held": 1, "active": 1, "later": 0}}\n')
 
 
+def changed_by_hand(cluster: Cluster) -> None:
+    """What kubectl set image does."""
+    container = {"name": "worker", "image": "registry.example/shop:3.2.1"}
+    change = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    cluster.patch("Deployment", "shop-north", "shop-worker", change)
+
+
 _NUMBER = "{celery_workers_config__90_host: {shop: {mail: {polling_interval: 10}}}}"
 #: In the order in which they are played: each finds what those before have made.
 SCREENS = {
@@ -96,6 +106,13 @@ SCREENS = {
         tuple(f"site{number:02d}" for number in range(1, 41)), ("--extra-vars", "celery_workers_output=manifests")
     ),
     "why": Screen(("north",), playbook="status", prepare=slow_queue),
+    "cron": Screen(
+        ("north",),
+        ("--check", "--extra-vars", "celery_workers_fail_on_drift=true"),
+        prepare=changed_by_hand,
+        shows_code=True,
+    ),
+    "since": Screen(("north",), ("--extra-vars", "celery_workers_only=shop/default"), playbook="status"),
     "rights": Screen(
         ("north",), ("--extra-vars", "celery_workers_rbac_kubeconfig=kubeconfigs/north.yml"), playbook="rbac"
     ),
@@ -123,6 +140,7 @@ def played(screen: Screen, folder: Path, kubeconfig: Path) -> str:
         HOME=str(folder),
         K8S_AUTH_KUBECONFIG=str(kubeconfig),
         LC_ALL="C.UTF-8",
+        LOGNAME="anna",
         PWD=str(folder),
     )
     run = subprocess.run(
@@ -137,7 +155,8 @@ def played(screen: Screen, folder: Path, kubeconfig: Path) -> str:
         timeout=900,
     )
     shown = " ".join(f"'{word}'" if " " in word else word for word in command)
-    return f"$ {shown}\n\n{stable(run.stdout)}\n"
+    code = f"\n\n$ echo $?\n{run.returncode}" if screen.shows_code else ""
+    return f"$ {shown}\n\n{stable(run.stdout)}{code}\n"
 
 
 def stable(text: str) -> str:
@@ -151,6 +170,8 @@ def stable(text: str) -> str:
     text = re.sub(r"\buntil \d{4}-\d\d-\d\d \d\d:\d\d UTC", "until 2026-12-30 14:00 UTC", text)
     text = re.sub(r"\b\d\d:\d\d:\d\d by ", "13:47:40 by ", text)
     text = re.sub(r"\b(started|rolled out) \d+ (?:s|min) ago", r"\1 5 h ago", text)
+    text = re.sub(r"\b(last deploy:|deploy of) \d\d:\d\d\b", r"\1 09:03", text)
+    text = re.sub(r"\(collection \S+\)", "(collection 1.0.0)", text)
     text = re.sub(r"^\S+ \| waiting for .*\n", "", text, flags=re.MULTILINE)
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
