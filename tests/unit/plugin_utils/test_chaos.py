@@ -32,8 +32,9 @@ REFUSALS = {
 }
 #: How a run ends, or goes on without one of its objects. A process that is killed does nothing any more.
 EVERYWHERE = ("killed after", "gone after", "conflict")
-#: These leave what one of the others leaves, and differ in what the run does then: tried once for each kind of request.
-FIRST_OF_A_KIND = ("killed before", "gone before", "forbidden", "broken", "too many")
+#: These leave what one of the others leaves, and differ in what the run itself does then.
+FIRST_OF_A_KIND = ("gone before", "forbidden")
+VERY_FIRST = ("killed before", "broken", "too many")
 
 
 class Killed(BaseException):
@@ -239,6 +240,16 @@ WITHOUT_LATE: Object = {
 TRACKED: Object = {**SMALL, "config": {"shop": {"default": {**SCALED, "idempotent": True}}}}
 OTHER_KEY: Object = {**TRACKED, "broker": {"host": "redis", "database": 3}, "key_change": "drain"}
 
+#: A worker of Tutor's is narrowed to one of its queues, and given back.
+ADOPTING: Object = {
+    "services": {
+        "lms": {"image": IMAGE, "app": "lms.celery", "idempotent": True, "queue_name": "edx.{service}.core.{variant}"}
+    },
+    "config": {"lms": {"default": {"adopt": True, "queues": ["edx.lms.core.default"]}, "high": {}, "high_mem": {}}},
+    "broker": {"host": "redis"},
+    "key_change": "drain",
+}
+
 
 @dataclass(frozen=True)
 class Story:
@@ -266,6 +277,8 @@ STORIES = {
     "other key": Story(TRACKED, OTHER_KEY, held=3),
     "prune what sleeps": Story(ASLEEP, WITHOUT_LATE, is_asleep=True),
     "remove what sleeps": Story(ASLEEP, {"state": "absent"}, is_asleep=True),
+    "adopt": Story(None, ADOPTING),
+    "give back": Story(ADOPTING, {"state": "absent"}),
     "remove": Story(FULL, {"state": "absent"}, is_short=True),
     "remove everything": Story(FULL, {"state": "absent", "remove_data": True}),
     "remove and move": Story(SMALL, {"state": "absent", "prune": "move", "move_to": "elsewhere"}, {"shop.old": 12}),
@@ -278,6 +291,7 @@ FOREIGN = (("Deployment", "web"), ("ConfigMap", "theirs"), ("Secret", "theirs"))
 def foreign() -> Iterator[Object]:
     """Objects of others in the same namespace."""
     yield deployment("web", labels={"app": "web"})
+    yield deployment("lms-worker")
     for kind in ("ConfigMap", "Secret"):
         yield {"apiVersion": "v1", "kind": kind, "metadata": {"name": "theirs", "labels": {"app": "web"}}, "data": {}}
 
@@ -368,3 +382,4 @@ def faults(kinds: list[str], is_short: bool) -> Iterator[tuple[str, int]]:
     first = [kinds.index(kind) + 1 for kind in dict.fromkeys(kinds)]
     yield from ((fault, at) for fault in EVERYWHERE[: 1 if is_short else None] for at in range(1, len(kinds) + 1))
     yield from ((fault, at) for fault in FIRST_OF_A_KIND if not is_short for at in first)
+    yield from ((fault, 1) for fault in VERY_FIRST)

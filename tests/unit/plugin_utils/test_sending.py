@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
-from ansible_collections.queueops.celery.plugins.plugin_utils._sending import TOGETHER, Sender
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.service import K8sService
+from ansible_collections.queueops.celery.plugins.plugin_utils._sending import TOGETHER, Sender, _perform
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic.exceptions import ConflictError, NotFoundError
 from urllib3.exceptions import MaxRetryError, ProtocolError
 
 Json = dict[str, Any]
@@ -79,3 +85,29 @@ def test_objects_of_a_kind_go_together_and_the_next_kind_waits_for_them() -> Non
     results = Sender(perform).send(_objects("A", 1 + 2 * TOGETHER) + _objects("B", 1 + TOGETHER))
     assert all(item["changed"] for item in results)
     assert order == sorted(order)
+
+
+class _Overtaken:
+    """kubernetes.core's client on a server where others do something between two requests of ours."""
+
+    dry_run = False
+
+    def resource(self, kind: str, api_version: str) -> Any:
+        return SimpleNamespace(kind=kind, group_version=api_version)
+
+    def get(self, _resource: Any, **_where: Any) -> Any:
+        raise NotFoundError(ApiException(status=404))
+
+    def create(self, _resource: Any, _definition: Json, **_options: Any) -> Any:
+        raise ConflictError(ApiException(status=409))
+
+
+@pytest.mark.parametrize(("state", "cause"), [("present", "Conflict: another one created"), ("patched", "NotFound: ")])
+def test_what_kubernetes_core_passes_over_is_no_success(state: str, cause: str) -> None:
+    """It takes a creation that another one was faster with for done, and a patch of what is gone for unchanged."""
+    params = {"state": state, "merge_type": ["merge"]}
+    module = SimpleNamespace(params=params, check_mode=False, warn=lambda _text: None, _diff=False)
+    service = K8sService(_Overtaken(), module)
+    (result,) = Sender(partial(_perform, service)).send(_objects("Secret", 1))
+    assert not result["changed"]
+    assert result["error"]["msg"].startswith(cause)
