@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import getpass
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import (
     first_cause,
+    identity,
     list_results,
     status_in,
 )
@@ -42,6 +43,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.moments im
 from ansible_collections.queueops.celery.plugins.plugin_utils._reports import HostReport, first_line_of
 
 Object = dict[str, Any]
+Send = Callable[[Object, bool, Collection[str]], Object]
 
 #: How often a record is written when other runs write theirs at the same time.
 _TRIES = 5
@@ -57,7 +59,7 @@ class Keeper:
     :param send: runs kubernetes.core.k8s once.
     """
 
-    send: Callable[[Object, bool], Object]
+    send: Send
     cluster: DirectCluster
     fleet: Fleet
 
@@ -97,13 +99,18 @@ class Keeper:
         cause = ""
         for _try in range(_TRIES):
             try:
-                told = self.send({"merge_type": ["merge"], "definition": [self._next(record, most)]}, False)
+                told = self._send(self._next(record, most))
             except ClusterError as error:
                 return str(error)
             cause, is_taken = _fault(told)
             if not is_taken:
                 break
         return cause
+
+    def _send(self, config_map: Object) -> Object:
+        is_new = "resourceVersion" not in config_map["metadata"]
+        new = [identity(config_map)] if is_new else []
+        return self.send({"merge_type": ["merge"], "definition": [config_map]}, False, new)
 
     def _next(self, record: Record, most: int) -> Object:
         """The ConfigMap with one record more. It names the version that was read, so that no other record is lost."""

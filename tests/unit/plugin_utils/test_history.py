@@ -121,8 +121,8 @@ def test_a_run_that_failed_after_it_changed_something_says_why() -> None:
     cluster = ModelCluster()
     send = cluster.send
 
-    def failing(arguments: Object, hides: bool = False) -> Object:
-        found = send(arguments, hides)
+    def failing(arguments: Object, hides: bool = False, new: Any = ()) -> Object:
+        found = send(arguments, hides, new)
         if any(item["kind"] == "Deployment" for item in arguments["definition"]):
             found["result"]["results"][-1] = {"changed": False, "result": {}, "error": {"msg": "Forbidden: quota"}}
         return found
@@ -236,10 +236,10 @@ def test_a_record_that_cannot_be_kept_is_told_and_fails_nothing(fault: str) -> N
             raise ClusterError("https://api does not allow to list ConfigMap in shop: Forbidden.")
         return read(kind, selector)
 
-    def failing(arguments: Object, hides: bool = False) -> Object:
+    def failing(arguments: Object, hides: bool = False, new: Any = ()) -> Object:
         if arguments["definition"][0]["metadata"]["name"] == NAME[1]:
             return {"failed": True, "msg": "Forbidden: configmaps is forbidden"}
-        return send(arguments, hides)
+        return send(arguments, hides, new)
 
     cluster._sent = refusing if fault in ("refused", "foreign") else sent  # type: ignore[method-assign]
     cluster.read_contents = unreadable if fault == "unreadable" else read  # type: ignore[method-assign]
@@ -256,7 +256,7 @@ def test_a_server_that_is_gone_is_not_asked_again() -> None:
     cluster = ModelCluster()
     asked: list[str] = []
 
-    def gone(arguments: Object, hides: bool = False) -> Object:
+    def gone(arguments: Object, hides: bool = False, new: Any = ()) -> Object:
         asked.append(str(arguments["definition"][0]["kind"]))
         lost = {"changed": False, "result": {}, "error": {"msg": "Connection refused"}}
         first = ModelCluster.send(cluster, {**arguments, "definition": arguments["definition"][:1]}, hides)

@@ -108,6 +108,6 @@ def test_what_kubernetes_core_passes_over_is_no_success(state: str, cause: str) 
     params = {"state": state, "merge_type": ["merge"]}
     module = SimpleNamespace(params=params, check_mode=False, warn=lambda _text: None, _diff=False)
     service = K8sService(_Overtaken(), module)
-    (result,) = Sender(partial(_perform, service)).send(_objects("Secret", 1))
+    (result,) = Sender(partial(_perform, service, ())).send(_objects("Secret", 1))
     assert not result["changed"]
     assert result["error"]["msg"].startswith(cause)
