@@ -88,9 +88,7 @@ def _counted(request: ExecRequest) -> ExecResult:
 
 def changed_by_hand(cluster: Cluster) -> None:
     """What kubectl set image does."""
-    container = {"name": "worker", "image": "registry.example/shop:3.2.1"}
-    change = {"spec": {"template": {"spec": {"containers": [container]}}}}
-    cluster.patch("Deployment", "shop-north", "shop-worker", change)
+    cluster.set_image("shop-north", "shop-worker", "registry.example/shop:3.2.1")
 
 
 _NUMBER = "{celery_workers_config__90_host: {shop: {mail: {polling_interval: 10}}}}"

@@ -144,6 +144,12 @@ class Cluster:
         path = f"{path_of('Deployment', namespace, name)}/scale"
         self.request("PATCH", path, {"spec": {"replicas": replicas}})
 
+    def set_image(self, namespace: str, name: str, image: str) -> None:
+        """Change the image of a Deployment's only container, as kubectl does."""
+        (container,) = self.get("Deployment", namespace, name)["spec"]["template"]["spec"]["containers"]
+        change = {"spec": {"template": {"spec": {"containers": [{**container, "image": image}]}}}}
+        self.patch("Deployment", namespace, name, change)
+
     def names(self, namespace: str) -> set[str]:
         """Kind and name of everything that an inventory asks for. The history and Kubernetes' own are left out."""
         found = {f"{kind} {item['metadata']['name']}" for kind in MADE_KINDS for item in self.select(kind, namespace)}
