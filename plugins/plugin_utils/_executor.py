@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._build.secrets import redact
@@ -25,15 +26,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes i
     report,
     without_env_secrets,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.leaving import (
-    REMOVED,
-    Leaving,
-    Move,
-    Rest,
-    come_meanwhile,
-    move_messages,
-    rests,
-)
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.leaving import Move, move_messages
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import Looks, Waiting, patience
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
     MOUNTED_SOON,
@@ -54,8 +47,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan.data import 
     LOOK,
     MOVE,
     PATCH,
-    RESUME,
     REST,
+    RESUME,
     SCALERS,
     TO_COME,
     WAIT,
@@ -69,6 +62,7 @@ from ansible_collections.queueops.celery.plugins.module_utils.plan import filled
 from ansible_collections.queueops.celery.plugins.modules.worker_drain import said, tell
 from ansible_collections.queueops.celery.plugins.plugin_utils._draining import Drains, StepError, Waves, forgetting
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import write_text
+from ansible_collections.queueops.celery.plugins.plugin_utils._last_looks import LastLooks
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import progress_line
 from ansible_collections.queueops.celery.plugins.plugin_utils._secret_objects import refused_secrets
 
@@ -113,7 +107,6 @@ class Executor:
     _versions: dict[str, str] = field(default_factory=dict)
     _paused: list[str] = field(default_factory=list)
     _waves: Waves = field(default_factory=Waves)
-    _rests: list[Rest] = field(default_factory=list)
     #: Kind and name of what later steps send.
     _later: list[str] = field(default_factory=list)
 
@@ -178,10 +171,8 @@ class Executor:
             self._drains.drain_again(step.objects)
         elif step.action == RESUME:
             self._drains.resume(step.objects)
-        elif step.action == COUNT:
-            self._count_again(step)
-        elif step.action == REST:
-            self._tell_rests(step)
+        elif step.action in (COUNT, REST) and not self.checks:
+            (self._last_looks.count if step.action == COUNT else self._last_looks.tell)(step)
         elif step.action == APPLY:
             is_secret = step.objects[0]["kind"] == "Secret"
             self._send_secrets(step) if is_secret else self._apply(step)
@@ -414,41 +405,15 @@ class Executor:
             self.warnings,
         )
 
+    @cached_property
+    def _last_looks(self) -> LastLooks:
+        return LastLooks(self._open, self.fleet, self.key_change, self.notes, self.warnings)
+
     def _look_again(self) -> None:
         """Look at what workers hold that run nothing any more, such as tasks for later."""
         found = [] if self.checks else work_at_risk(self._open(), self.fleet, self.observed, "stop", True).problems
         if found:
             raise StepError("\n".join(["The scalers are removed, and nothing else is.", *found]))
-
-    def _count_again(self, step: Step) -> None:
-        """Count what has come since the plan was made, which may be minutes ago."""
-        leaving = _leaving_of(step)
-        if self.checks:
-            return
-        if self.key_change == "accept":
-            # Who accepts it is told of it, and these pods may be the last that know.
-            self._rests = list(rests(self._open(), self.fleet.name, leaving))
-            return
-        drains = self.key_change == "drain" and leaving[0].what == REMOVED
-        found = come_meanwhile(self._open(), self.fleet, leaving, drains)
-        if found:
-            raise StepError("\n".join([step.reason, *found]))
-
-    def _tell_rests(self, step: Step) -> None:
-        """Say what stays where no worker consumes it any more."""
-        if self.checks:
-            return
-        try:
-            after = {rest.queue: rest for rest in rests(self._open(), self.fleet.name, _leaving_of(step))}
-        except ClusterError:
-            # What was to be done is done.
-            after = {}
-        before = {rest.queue: rest for rest in self._rests}
-        known = {queue: rest for queue, rest in after.items() if rest.number is not None}
-        if self.key_change == "accept":
-            self.notes += filter(None, (rest.accepted for rest in {**after, **before, **known}.values()))
-        else:
-            self.warnings += filter(None, (rest.surprise for rest in known.values()))
 
     def _move(self, step: Step) -> None:
         """Move what waits, so that nothing is deleted that is the last to know of a message."""
@@ -509,13 +474,6 @@ class Executor:
         problems = [problem for finding in found for problem in finding.problems]
         if problems:
             raise StepError("\n".join(problems))
-
-
-def _leaving_of(step: Step) -> list[Leaving]:
-    return [Leaving(**{name: item[name] for name in _LEAVING}) for item in step.objects]
-
-
-_LEAVING = tuple(item.name for item in fields(Leaving))
 
 
 def _sent_of(step: Step) -> list[Object]:

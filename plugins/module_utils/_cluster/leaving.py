@@ -413,5 +413,11 @@ def rests(cluster: Cluster, fleet: str, leaving: list[Leaving]) -> Iterator[Rest
             for queue in item.queues:
                 if answer.by_queue is None:
                     yield Rest(item, queue, None, answer.error)
-                elif not answer.consumers.get(queue):
+                elif all(_goes(node, leaving) for node in answer.consumers.get(queue, ())):
                     yield Rest(item, queue, answer.by_queue.get(queue, 0))
+
+
+def _goes(node: str, leaving: list[Leaving]) -> bool:
+    """Whether a node is of a Deployment that goes. Pods are named after it, and nodes after their pods."""
+    names = "|".join(re.escape(item.deployment) for item in leaving if item.goes)
+    return bool(names) and re.search(rf"(?:^|[@.])(?:{names})-[a-z0-9]{{1,10}}-[a-z0-9]{{5}}$", node) is not None

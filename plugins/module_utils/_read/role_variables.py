@@ -300,6 +300,7 @@ _READERS: dict[str, tuple[str, ...]] = {
         for name in ROLE_VARIABLES
         if name.startswith(f"{playbook}_")
     },
+    "drain_reason": ("drain",),
     "fail_on_drift": ("deploy", "status"),
 }
 #: What to write where the inventory asks for it, because a deploy does not do it.

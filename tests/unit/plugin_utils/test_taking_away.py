@@ -278,10 +278,21 @@ def test_what_comes_at_the_very_last_is_told_with_its_number_and_queue(site: Sit
 
 @pytest.mark.parametrize("variables", [{**WITHOUT_LOW, "prune": True}, {"state": "absent"}])
 def test_what_was_accepted_to_be_left_is_told_with_its_number_and_queue(site: Site, variables: Object) -> None:
+    """Also while the workers that go still say that they consume it."""
     site.waiting = {"lms.low": 12}
+    site.strangers = {"lms.low": [f"edx.low@{LOW}-5d9c7b9d84-x2x7k", f"celery@edx.low.{LOW}-5d9c7b9d84-zzzzz"]}
     found = done(site.deploy(**variables, key_change="accept"))
     assert "lms/low: 12 messages stay in queue lms.low, which no worker consumes." in found["notes"]
     assert not site.has_low
+
+
+def test_what_another_worker_consumes_does_not_stay(site: Site) -> None:
+    site.waiting = {"lms.low": 12}
+    for node in ("celery@elsewhere", f"celery@{LOW}-more-5d9c7b9d84-x2x7k"):
+        site.strangers = {"lms.low": [node]}
+        found = done(site.deploy(**WITHOUT_LOW, prune=True, key_change="accept"))
+        assert not [text for text in found["notes"] if "no worker consumes" in text]
+        done(site.deploy())
 
 
 def test_what_was_accepted_and_cannot_be_counted_is_told_and_stops_nothing(site: Site) -> None:

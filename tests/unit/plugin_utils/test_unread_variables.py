@@ -31,6 +31,7 @@ ORDERS: Object = {
     "boost_min": 4,
     "boost_until": "2h",
     "boost_reason": "exam",
+    "drain_reason": "upgrade",
 }
 
 
