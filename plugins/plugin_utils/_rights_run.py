@@ -215,8 +215,8 @@ class RightsRun(FleetRun):
 
     def _rights(self, fleet: Fleet, observed: Observed) -> list[Right]:
         variables = self.variables
-        asks, removes_data = variables.flag("status_ask_pods"), variables.flag("remove_data")
-        return rights_of(scope_of(fleet, observed, asks, removes_data), self._features())
+        flags = (variables.flag("status_ask_pods"), variables.flag("remove_data"), variables.number("history") > 0)
+        return rights_of(scope_of(fleet, observed, *flags), self._features())
 
     def _say_no_keda(self, namespace: str) -> None:
         self.warnings.append(

@@ -40,12 +40,13 @@ SETS = {
     "adopted": "`deployments.apps`, where the fleet adopts some",
     "removed": "every kind that the inventory makes or the fleet has",
     "ConfigMap": "`configmaps`, where the broker is in the namespace",
+    "history": "`configmaps`, unless `celery_workers_history` is 0",
     "scaled": "`deployments.apps` and, with KEDA, `scaledobjects.keda.sh`",
     "scalers": "`deployments.apps` and `scaledobjects.keda.sh`",
 }
 #: What makes an object of a kind.
 MADE_BY = {
-    "ConfigMap": "routes, heartbeat probes, settings of Flower and of the exporter, a dashboard",
+    "ConfigMap": "the history, routes, heartbeat probes, settings of Flower and of the exporter, a dashboard",
     "Secret": "a broker with a password, `secret_env`, Flower",
     "PersistentVolumeClaim": "`persistence` of Flower; deleted only with `celery_workers_remove_data`",
     "TriggerAuthentication": "variants that KEDA scales, on a broker with a password",
@@ -66,6 +67,7 @@ MADE_BY = {
 SMALL = Scope(
     made=frozenset({"Deployment", "PodDisruptionBudget", "ScaledObject", "Secret", "TriggerAuthentication"}),
     uses_keda=True,
+    keeps_history=True,
 )
 
 

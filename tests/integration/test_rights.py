@@ -74,7 +74,7 @@ MADE = frozenset(
         *("Service", "ServiceMonitor", "TriggerAuthentication"),
     ]
 )
-SCOPE = Scope(made=MADE, uses_keda=True, has_redis=True, removes_data=True)
+SCOPE = Scope(made=MADE, uses_keda=True, has_redis=True, removes_data=True, keeps_history=True)
 #: No part, no scaler, and nothing that guards a variant with one pod.
 LITTLE: Json = {
     **{name: False for name in EVERYTHING if name.endswith("_enabled")},

@@ -307,7 +307,7 @@ def _made(
 
 def made_run(kind: type[AnyRun], cluster: ModelCluster, variables: Mapping[str, Any], checks: bool = False) -> AnyRun:
     """A run of another kind over one host."""
-    return _made(kind, cluster, variables, APPLY, checks, utc_now)
+    return _made(kind, cluster, variables, APPLY, checks, utc_now, ())
 
 
 def done(result: Object) -> Object:

@@ -20,6 +20,7 @@ OPERATOR, OPERATOR_PORTS = "keda-operator", ("8080", "metrics")
 #: Kinds of which every run reads a list, whatever the inventory asks for.
 BASE_KINDS = tuple(kind for kind in API_VERSIONS if kind not in WATCHING_KINDS)
 _CLAIM, _DEPLOYMENT, _SCALED, _HPA = "PersistentVolumeClaim", "Deployment", "ScaledObject", "HorizontalPodAutoscaler"
+_CONFIG_MAP = "ConfigMap"
 
 #: Name of a feature to what it lets an account do.
 FEATURES = {
@@ -67,6 +68,7 @@ class Scope:
     :param has_redis: whether its broker may be a Redis in its namespace.
     :param asks_pods: whether its status asks pods.
     :param removes_data: whether it may delete claims, with what is in their volumes.
+    :param keeps_history: whether its runs leave a record.
     """
 
     made: frozenset[str] = frozenset()
@@ -77,10 +79,11 @@ class Scope:
     has_redis: bool = False
     asks_pods: bool = True
     removes_data: bool = False
+    keeps_history: bool = False
 
     @property
     def _used(self) -> frozenset[str]:
-        return self.made | self.found
+        return self.made | self.found | ({_CONFIG_MAP} if self.keeps_history else set())
 
     def kinds(self, which: str) -> list[str]:
         """The kinds that a row is about, in the order in which they are applied."""
@@ -92,6 +95,7 @@ class Scope:
             "removed": self._removed(),
             "scaled": {_DEPLOYMENT, *({_SCALED} & self.made)},
             "scalers": {_DEPLOYMENT, _SCALED},
+            "history": {_CONFIG_MAP},
         }.get(which) or {which}
         return [kind for kind in API_VERSIONS if kind in chosen]
 
@@ -152,9 +156,20 @@ def _asking(feature: str) -> tuple[Row, ...]:
     )
 
 
+_UNRECORDED = "the history lacks the run, and a warning says so"
+
+
+def _recording(feature: str, *more: str) -> Row:
+    """What leaves a record in the history."""
+    verbs = ("list", "get", *more, "patch")
+    why = "leave a record of the run"
+    return Row(feature, verbs, why, "history", without=_UNRECORDED, when="keeps_history")
+
+
 def _scaling(feature: str) -> tuple[Row, ...]:
     """What changes how a variant is scaled."""
     return (
+        _recording(feature),
         Row(feature, ("list",), "find the variants and their number of pods", "scalers"),
         Row(feature, ("get", "patch"), "change the ScaledObject", "ScaledObject"),
     )
@@ -180,6 +195,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "deploy", ("get",), "see what a Redis does when it is full", "ConfigMap", without="no warning", when="has_redis"
     ),
+    _recording("deploy", "create"),
     Row("wait", ("list",), "see whether they are up", "scaled"),
     Row("wait", ("list",), "say why a pod does not come up", resources=_PODS),
     *_asking("ask"),

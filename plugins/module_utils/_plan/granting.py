@@ -23,7 +23,7 @@ from .steps import namespace_manifest
 Key = tuple[str, str, str]
 
 
-def scope_of(fleet: Fleet, observed: Observed, asks_pods: bool, removes_data: bool) -> Scope:
+def scope_of(fleet: Fleet, observed: Observed, asks_pods: bool, removes_data: bool, keeps_history: bool) -> Scope:
     """What of a fleet decides on the rights of its account.
 
     :param observed: what of it runs, which a later run may have to take away.
@@ -37,6 +37,7 @@ def scope_of(fleet: Fleet, observed: Observed, asks_pods: bool, removes_data: bo
         has_redis=bool(redis_hosts(fleet)),
         asks_pods=asks_pods,
         removes_data=removes_data,
+        keeps_history=keeps_history,
     )
 
 

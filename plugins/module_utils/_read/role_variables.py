@@ -301,6 +301,7 @@ _READERS: dict[str, tuple[str, ...]] = {
         if name.startswith(f"{playbook}_")
     },
     "drain_reason": ("drain",),
+    "gc": ("gc",),
     "fail_on_drift": ("deploy", "status"),
 }
 #: What to write where the inventory asks for it, because a deploy does not do it.

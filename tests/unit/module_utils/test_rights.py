@@ -49,6 +49,7 @@ SCOPES = st.builds(
     has_redis=st.booleans(),
     asks_pods=st.booleans(),
     removes_data=st.booleans(),
+    keeps_history=st.booleans(),
 )
 CHOSEN = st.sets(st.sampled_from(list(FEATURES)))
 

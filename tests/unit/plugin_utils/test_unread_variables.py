@@ -32,6 +32,7 @@ ORDERS: Object = {
     "boost_until": "2h",
     "boost_reason": "exam",
     "drain_reason": "upgrade",
+    "gc": True,
 }
 
 
