@@ -69,7 +69,8 @@ class Keeper:
         :param what: its playbook.
         :param failed: why it failed; empty if it did not.
         """
-        if what == REMOVE and not failed:
+        name = history_name(self.fleet.name)
+        if what == REMOVE and (not failed or f"ConfigMap {name}" in report.removed):
             # The history is gone with everything else.
             return
         record = Record(
@@ -85,7 +86,6 @@ class Keeper:
         )
         cause = self.keep(record, most).removesuffix(".")
         if cause:
-            name = history_name(self.fleet.name)
             yield (
                 f"The history of the fleet lacks this run: ConfigMap {name}: {cause}. Grant list, get, create and "
                 "patch on configmaps, or set celery_workers_history: 0."

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleError
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.queueops.celery.plugins.module_utils._model.history import DEPLOY
@@ -24,6 +25,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._read.role_variabl
     NO_NAMESPACE,
     role_values,
     unread,
+    unread_by_all,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._read.variable_names import role_variables
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
@@ -32,6 +34,9 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.versions i
 
 _VERSIONS = tuple(item.name for item in fields(Versions))
 _LAYER = re.compile(rf"^{PREFIX}({'|'.join(LAYERED)})(__.+)?$")
+
+#: A playbook of ours on a command line: by its full name, or by its path.
+_OURS = re.compile(r"(?:queueops\.celery\.|(?:.*/)?queueops/celery/playbooks/)(\w+?)(?:\.ya?ml)?")
 
 _UNDEFINED = re.compile(r"'([A-Za-z_]\w*)' is undefined")
 _NAMESPACE = NO_NAMESPACE.path
@@ -49,7 +54,7 @@ class HostVariables:
     :param layers: variables that are merged, with their numbered layers: name and value. They hold secrets.
     :param names: of all its variables that are meant for the role, those with a mistyped prefix included.
     :param known: names that the role has.
-    :param given: names, without the prefix, that were given on the command line.
+    :param given: names, without the prefix, that were given on the command line for nothing else than this playbook.
     :param playbook: what the run is.
     """
 
@@ -147,9 +152,16 @@ class HostVariables:
 
 
 def names_given(loader: Any) -> frozenset[str]:
-    """Names of the role's variables, without their prefix, that were given on the command line."""
+    """Names of the role's variables, without their prefix, that were given on the command line for nothing else.
+
+    A playbook of somebody else may bring others of ours along that read them.
+    """
+    playbooks = [_OURS.fullmatch(str(path)) for path in context.CLIARGS.get("args") or ()]
+    if not all(playbooks):
+        return frozenset()
     names = (str(name) for name in load_extra_vars(loader))
-    return frozenset(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
+    own = (name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
+    return unread_by_all(own, [found[1] for found in playbooks if found])
 
 
 def read_variables(templar: Any, task_vars: Mapping[str, Any], known: Collection[str]) -> HostVariables:

@@ -9,7 +9,7 @@ told beside everything else that is wrong with the inventory.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -313,13 +313,18 @@ _LASTING = {
 }
 
 
+def unread_by_all(names: Iterable[str], playbooks: Collection[str]) -> frozenset[str]:
+    """Those of some variables that none of these playbooks reads."""
+    return frozenset(name for name in names if not set(_READERS.get(name, ())) & set(playbooks))
+
+
 def unread(values: Mapping[str, Any], given: Collection[str], playbook: str) -> tuple[list[Problem], list[str]]:
     """Variables that ask for what a run does not do: what stops it, and what it warns of.
 
     Who gives one on the command line means this run. In an inventory it may be there for the playbook that reads it.
 
     :param values: of all variables, as they were read.
-    :param given: names of those that were given on the command line.
+    :param given: names of those that were given on the command line, for these playbooks of ours and nothing else.
     """
     asked = [
         name for name in _READERS if playbook not in _READERS[name] and values[name] != ROLE_VARIABLES[name].default
@@ -341,8 +346,8 @@ def unread(values: Mapping[str, Any], given: Collection[str], playbook: str) -> 
         if paths and playbook == "deploy":
             key = next(_LASTING[name] for name in own if name in _LASTING)
             warnings.append(
-                f"{' and '.join(paths)}: the inventory sets this, and a deploy does not read it; {only}. For what "
-                f"lasts, write it into the variant ({key}); otherwise give it to that playbook with -e."
+                f"{' and '.join(paths)}: this is set, and a deploy does not read it; {only}. For what lasts, write it "
+                f"into the variant ({key}); otherwise give it to that playbook with -e."
             )
     return problems, warnings
 

@@ -153,6 +153,24 @@ def test_a_removal_takes_the_history_away_last() -> None:
 def test_a_removal_that_ends_early_is_in_the_history() -> None:
     cluster = ModelCluster()
     done(deploy(cluster))
+    send = cluster.send
+
+    def failing(arguments: Object, hides: bool = False, new: Any = ()) -> Object:
+        if arguments.get("state") == "absent" and arguments["definition"][0]["kind"] == "Deployment":
+            return {"failed": True, "msg": "Forbidden: no"}
+        return send(arguments, hides, new)
+
+    cluster.send = failing  # type: ignore[method-assign]
+    refused(deploy(cluster, hours=1, state="absent", key_change="accept"))
+    assert (kept(cluster)[0]["what"], kept(cluster)[0]["removed"]["count"]) == ("remove", 1)
+    cluster.send = send  # type: ignore[method-assign]
+    done(deploy(cluster, hours=2, state="absent", key_change="accept"))
+    assert not cluster.objects
+
+
+def test_a_removal_that_has_taken_the_history_away_does_not_bring_it_back() -> None:
+    cluster = ModelCluster()
+    done(deploy(cluster))
     sent = cluster._sent
 
     def failing(definition: Object, arguments: Object) -> Object:
@@ -162,10 +180,7 @@ def test_a_removal_that_ends_early_is_in_the_history() -> None:
 
     cluster._sent = failing  # type: ignore[method-assign]
     refused(deploy(cluster, hours=1, state="absent", key_change="accept"))
-    assert NAME not in cluster.objects or kept(cluster)[0]["what"] == "remove"
-    cluster._sent = sent  # type: ignore[method-assign]
-    done(deploy(cluster, hours=2, state="absent", key_change="accept"))
-    assert not cluster.objects
+    assert {kind for kind, _name in cluster.objects} == {"Deployment"}
 
 
 def test_prune_leaves_the_history_and_switching_it_off_takes_it_away() -> None:

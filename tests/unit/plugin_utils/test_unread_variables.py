@@ -82,7 +82,7 @@ def test_orders_for_one_playbook_are_one_mistake_and_told_with_all_others() -> N
 def test_an_order_in_the_inventory_is_told_by_a_deploy_with_the_way_out(name: str, key: str) -> None:
     found = done(run(ModelCluster(), **FLEET, **{name: ORDERS[name]}))
     (said,) = [text for text in found["warnings"] if name in text]
-    assert said.startswith(f"one: celery_workers_{name}: the inventory sets this, and a deploy does not read it; only ")
+    assert said.startswith(f"one: celery_workers_{name}: this is set, and a deploy does not read it; only ")
     assert key in said
     assert "with -e" in said
 
@@ -113,9 +113,30 @@ def test_the_command_line_is_read_in_all_its_forms(
     path = tmp_path / "vars.yml"
     path.write_text("celery_workers_pause_until: 2h\n", encoding="utf-8")
     words = tuple(word.replace("{file}", str(path)) if word.startswith("@") else word for word in given)
-    monkeypatch.setattr(context, "CLIARGS", CLIArgs({"extra_vars": words}))
+    monkeypatch.setattr(context, "CLIARGS", CLIArgs({"extra_vars": words, "args": ("queueops.celery.deploy",)}))
     monkeypatch.setattr(ansible_vars.load_extra_vars, "extra_vars", {}, raising=False)
     assert names_given(DataLoader()) == {"pause_until"}
+
+
+@pytest.mark.parametrize(
+    ("playbooks", "is_refused"),
+    [
+        (["queueops.celery.deploy"], True),
+        (["/srv/ansible_collections/queueops/celery/playbooks/deploy.yml"], True),
+        (["queueops.celery.pause", "queueops.celery.deploy"], False),
+        (["queueops.celery.verify", "queueops.celery.deploy"], True),
+        (["release.yml"], False),
+        (["queueops.celery.deploy", "deploy.yml"], False),
+    ],
+)
+def test_what_another_playbook_of_the_same_run_may_read_is_not_refused(
+    playbooks: list[str], is_refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a playbook of one's own that pauses, deploys and resumes."""
+    words = {"extra_vars": ("celery_workers_pause_until=2h",), "args": tuple(playbooks)}
+    monkeypatch.setattr(context, "CLIARGS", CLIArgs(words))
+    monkeypatch.setattr(ansible_vars.load_extra_vars, "extra_vars", {}, raising=False)
+    assert bool(names_given(DataLoader())) == is_refused
 
 
 # Check mode that fails where something differs
