@@ -264,7 +264,7 @@ def account(
 
     :param shared: what the hosts of the play tell each other.
     """
-    made = _made(RightsRun, cluster, variables, APPLY, checks, utc_now, ())
+    made = _made(RightsRun, cluster, variables, APPLY, checks, utc_now)
     made.host, made.shared = host, shared
     return made.bring()
 
@@ -307,7 +307,7 @@ def _made(
 
 def made_run(kind: type[AnyRun], cluster: ModelCluster, variables: Mapping[str, Any], checks: bool = False) -> AnyRun:
     """A run of another kind over one host."""
-    return _made(kind, cluster, variables, APPLY, checks, utc_now, ())
+    return _made(kind, cluster, variables, APPLY, checks, utc_now)
 
 
 def done(result: Object) -> Object:
