@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet, Variant
@@ -54,7 +54,7 @@ _KEYS: dict[str, Values] = {
     "max_replicas": st.integers(3, 50),
     "task_seconds": st.integers(1, 600),
     "longest_task_seconds": st.integers(1, 4000),
-    "longest_eta_seconds": st.integers(0, 4000),
+    "longest_eta_seconds": st.one_of(st.just(0), st.integers(1, 4000)),
     "termination_grace_period": st.integers(20, 5000),
 }
 
@@ -212,9 +212,29 @@ def test_no_scaler_asks_for_more_pods_than_the_backlog_justifies_beside_those_th
     work = data.draw(work_of(variant))
     wish, _scaler = wish_of(fleet, work)
     justified = math.ceil(work.backlog / variant.scaling.list_length)
-    assert math.ceil(wish) <= justified + max(work.pods, 1)
-    if not work.backlog:
-        assert math.ceil(wish) <= max(work.pods, 1)
+    # A pod is busy with one message at least.
+    busy = min(max(work.pods, 1), work.reserved + work.running)
+    assert math.ceil(wish) <= justified + busy
+
+
+@given(inventories(), st.integers(1, 4), st.data())
+def test_where_no_task_has_an_eta_all_outstanding_work_has_its_slots(
+    variables: dict[str, Any], length: int, data: st.DataObject
+) -> None:
+    variables["config"]["billing"]["default"] |= {"longest_eta_seconds": 0, "list_length": length}
+    fleet = accepted_fleet(variables)
+    if fleet is None:
+        return
+    variant = fleet.variants[0]
+    if not variant.sees_in_flight or length > variant.slots:
+        return
+    work = data.draw(work_of(variant))
+    # Without an ETA no worker takes more than it can hold.
+    held = min(work.reserved + work.running, work.pods * variant.held)
+    work = replace(work, reserved=held, running=0)
+    wish, _scaler = wish_of(fleet, work)
+    if work.backlog > variant.scaling.activation_list_length:
+        assert wish >= math.floor(work.outstanding / variant.held * 1000) / 1000
 
 
 def test_most_inventories_of_this_page_are_not_refused_and_many_may_go_to_zero() -> None:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from .._model.names import WORKER_CONTAINER
-from .._model.variant_keys import Knowledge, Pod, Process
+from .._model.variant_keys import Knowledge, Pod, Process, Scaling
 from .._schema.kubernetes import merge
 from .._schema.quantities import quantity
+from .._schema.versions import Versions, at_least, older
 from .command import limits_in_force
 
 #: Time beyond the longest task in which a stopping worker returns what it holds and shuts down.
@@ -100,6 +101,34 @@ def sized(
     if knowledge.longest_task_seconds:
         _size_for_longest(found, math.ceil(knowledge.longest_task_seconds), sees_in_flight, ends_tasks, pre_stop, hook)
     return found
+
+
+def for_slots(sizing: Sizing, name: str, profile: Mapping[str, Any], slots: int) -> None:
+    """Replace what a profile says for one slot where a pod has more.
+
+    One message a pod would leave the other slots idle, and a pod that is held for each task would keep many for the
+    tasks of one.
+    """
+    if slots == 1 or profile.get("concurrency") != 1:
+        return
+    if "list_length" not in sizing.keys:
+        sizing.set("list_length", slots, f"profile {name}, 1 message for each of {slots} slots")
+    sizing.set("hold", "slots", f"profile {name} holds a pod for each task only where a pod has one slot")
+
+
+def behavior_in_force(scaling: Scaling, versions: Versions) -> dict[str, Any]:
+    """How fast it scales, without the tolerance of the way up where the server lets us switch it off.
+
+    A formula in pods is exact, so the tenth that Kubernetes takes for noise is work that waits. CPU and memory are
+    noise, and they share the field. Kubernetes 1.33 and 1.34 drop it in silence, so its version must be known. KEDA has
+    it since 2.18.
+    """
+    noisy = any(trigger["type"] in ("cpu", "memory") for trigger in scaling.extra_triggers)
+    exact = scaling.scaler == "keda" and not noisy
+    if not exact or not at_least(versions.kubernetes, "1.35") or older(versions.keda, "2.18"):
+        return scaling.behavior
+    up = scaling.behavior.get("scaleUp") or {}
+    return {**scaling.behavior, "scaleUp": {"tolerance": "0", **up}}
 
 
 def _size_for_longest(

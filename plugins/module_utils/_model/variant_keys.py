@@ -341,11 +341,12 @@ class Fallback:
     )
 
 
-#: Gentle up, slow down: doubling every 15 s outruns image pulls, and each pod that goes ends somebody's task.
+#: Up at once, in steps: a window would let the smallest wish in it count, and doubling every 15 s outruns image pulls.
+#: Slow down: each pod that goes may end a task.
 #: Both directions are complete, because KEDA compares what it wrote with what the API server completed.
 DEFAULT_BEHAVIOR: dict[str, Any] = {
     "scaleUp": {
-        "stabilizationWindowSeconds": 30,
+        "stabilizationWindowSeconds": 0,
         "selectPolicy": "Max",
         "policies": [
             {"type": "Pods", "value": 4, "periodSeconds": 60},
@@ -385,7 +386,7 @@ class Scaling:
         "What in-flight work holds: V(slots) as many pods as its tasks fill, V(pods) no fewer pods than tasks, so "
         "that no busy pod is ever taken.",
         "slots",
-        "slots; pods in the profile long",
+        "slots; pods in the profile long with one slot",
     )
     min_replicas: int = key(Integer(0, 10000), "Fewest pods.", 0, "0 where the scaler sees in-flight work, else 1")
     max_replicas: int = key(Integer(1, 10000), "Most pods.", 30, "30; 10 for the variant default")
@@ -413,7 +414,8 @@ class Scaling:
         Kubernetes("HorizontalPodAutoscalerBehavior", partial=True),
         "Speed of scaling, merged over the default.",
         {},
-        "up: after 30 s, by 4 pods or 100 % a minute; down: after 600 s, 1 pod in 120 s, slower for long tasks",
+        "up: at once, by 4 pods or 100 % a minute; down: after 600 s, 1 pod in 120 s, slower for long tasks; with KEDA on "
+        "Kubernetes 1.35 or later scaleUp.tolerance '0'",
     )
     cpu_utilization: int | None = key(
         Integer(1, 1000),

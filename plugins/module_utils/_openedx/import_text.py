@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .._celery.command import check_extra_params, read_arguments
+from .._celery.command import check_extra_params, read_arguments, slots_of
 from .._model.names import scaled_object_name
 from .._model.variant_keys import Process
 from .._schema.documents import as_yaml
@@ -25,6 +25,12 @@ from .tutor_workers import TutorScaler, TutorWorker, other_workers, workers_of
 PASSWORD = "vault_celery_redis_password"
 #: Numbers that tutor-contrib-celery gives where nobody writes any: fewest pods, most pods (default, others), messages.
 _PLUGIN_FEWEST, _PLUGIN_MOST, _PLUGIN_LENGTH = 0, {True: 10, False: 30}, 40
+#: The variant of grade reports, for which a profile is suggested.
+_REPORTS = "high_mem"
+_REPORTS_NOTE = (
+    "Grade reports may run for hours. profile: long gives a pod one task, 4 hours to stop, and at most 5 pods. Take "
+    "the # away for it."
+)
 _WIDTH = 118
 _VARIANT = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 
@@ -159,6 +165,8 @@ def _config(project: TutorProject, workers: tuple[TutorWorker, ...]) -> list[str
             own = [TutorWorker(service, "default", f"{service}-worker"), *own]
         for worker in own:
             lines += _variant_lines(worker, rendered=worker in workers)
+        if service == "lms" and not any(item.variant == _REPORTS for item in own):
+            lines += [*comment(_REPORTS_NOTE, indent=4), f"    # {_REPORTS}: {{profile: long}}"]
     if not any(worker.scaler for worker in workers):
         lines += [
             "",
@@ -192,8 +200,12 @@ def _variant_lines(worker: TutorWorker, rendered: bool) -> list[str]:
         notes.append(f"Check: not taken over from its command line: {', '.join(refused)}.")
     if not _VARIANT.fullmatch(worker.variant):
         return comment(f"Check: {worker.deployment} has a name that no variant can have.", indent=4)
-    body = yaml_lines(keys, 6)
-    return [*comment(*notes, indent=4), f"    {worker.variant}:{'' if body else ' {}'}", *body]
+    body, profile = yaml_lines(keys, 6), []
+    # With more slots than one the numbers of the profile would not be those of its arguments.
+    if worker.service == "lms" and worker.variant == _REPORTS and body and slots_of(accepted) == 1:
+        notes.append(_REPORTS_NOTE)
+        profile = ["      # profile: long"]
+    return [*comment(*notes, indent=4), f"    {worker.variant}:{'' if body else ' {}'}", *body, *profile]
 
 
 def _naming(worker: TutorWorker) -> dict[str, Any]:

@@ -45,13 +45,14 @@ _LMS = ("default", "high", "high_mem")
 _CMS = ("default", "high", "low")
 
 #: A change of the grading policy sends its tasks with a countdown of an hour (edx-platform, quince to verawood).
-_REPORTS = {"profile": "long", "longest_eta_seconds": 3600}
+#: No profile: the numbers of tutor-contrib-celery, which are the collection's, hold until somebody asks for others.
+_REPORTS = {"longest_eta_seconds": 3600}
 
 #: Open edX as Tutor 22 runs it: two services, their queues, Tutor's Redis, user 1000.
 OPENEDX = Preset(
     services={"lms": _openedx_service("lms", _LMS), "cms": _openedx_service("cms", _CMS)},
     config={
-        # Grade reports and the like: an hour of work each, with much memory.
+        # Grade reports and the like.
         "lms": {variant: dict(_REPORTS) if variant == "high_mem" else {} for variant in _LMS},
         "cms": {variant: {} for variant in _CMS},
     },
@@ -84,7 +85,8 @@ def _scale_down(window: int, period: int) -> dict[str, Any]:
     }
 
 
-#: Defaults per kind of work. The figures of long are those of a large Open edX site's report queue.
+#: Defaults per kind of work. The figures of long are those of a large Open edX site's report queue. One with
+#: C(concurrency) 1 is made for one slot: its C(list_length) and C(hold) are others where a pod has more.
 PROFILES: dict[str, dict[str, Any]] = {
     "fast": {"list_length": 20, "max_replicas": 20, "termination_grace_period": 120, "polling_interval": 5},
     "standard": {"list_length": 10, "max_replicas": 10},

@@ -21,6 +21,7 @@ from .._celery.command import (
     has_remote_control,
     held_by,
     limits_of_pool,
+    read_arguments,
     slots_of,
     worker_args,
 )
@@ -32,6 +33,8 @@ from .._celery.in_flight import (
 )
 from .._celery.sizing import (
     Sizing,
+    behavior_in_force,
+    for_slots,
     longest_run,
     memory_per_child,
     pre_stop_seconds,
@@ -190,7 +193,9 @@ def _numbers(reader: Reader, written: Written) -> _Numbers:
     pre_stop = pre_stop_seconds(read(Pod, completed(tree, {}), Problems()))
     ends_tasks = "time-limit" in limits_of_pool(effective_pool(process))
     grace = int(defaults.get("termination_grace_period", Pod().termination_grace_period))
-    sizing = sized(knowledge, slots_of(written.args(process)), not blind, ends_tasks, pre_stop, grace)
+    slots = slots_of(written.args(process))
+    sizing = sized(knowledge, slots, not blind, ends_tasks, pre_stop, grace)
+    for_slots(sizing, knowledge.profile or "", PROFILES.get(knowledge.profile or "", {}), slots)
     return _Numbers(knowledge, blind, process, pre_stop, sizing, completed(tree, {**defaults, **sizing.keys}))
 
 
@@ -201,6 +206,7 @@ def _parts(reader: Reader, written: Written, numbers: _Numbers) -> _Parts:
     pod = with_environment(reader, service.name, written.source, service.broker, read(Pod, keys, problems))
     pod = _adopted_pod(pod) if adopted else pod
     scaling = _resolved_scaling(read(Scaling, keys, problems), written.path, problems)
+    scaling = replace(scaling, behavior=behavior_in_force(scaling, reader.versions))
     paths = written_paths(keys)
     check_extra_params(process, paths.get("extra_params", f"{written.path}.extra_params"), problems)
     check_settings(process, paths.get("settings", f"{written.path}.settings"), problems)
@@ -262,7 +268,7 @@ def _variant(reader: Reader, written: Written, numbers: _Numbers, parts: _Parts)
         sees_in_flight=not numbers.blind,
         blind_reason=numbers.blind,
         unacked=parts.unacked,
-        sizing=_explained(numbers.sizing, written_keys, parts.scaling, parts.is_adopted),
+        sizing=_explained(numbers, written_keys, parts.scaling, parts.is_adopted),
         adopted=parts.is_adopted,
     )
 
@@ -273,6 +279,7 @@ def _origins(variant: Variant, numbers: _Numbers, memory: int | None) -> Iterato
     rules = {name: (value, sizing.reasons[name]) for name, value in sizing.keys.items()}
     least = variant.blind_reason or "the scaler sees running work"
     found = {"min_replicas": (variant.scaling.min_replicas, f"default, because {least}"), **rules}
+    found |= _of_arguments(variant.process, variant.paths.get("extra_params", "extra_params"))
     if memory is not None:
         found["max_memory_per_child"] = (memory, "KiB of the memory limit that one child may have")
     if variant.process.visibility_timeout is not None:
@@ -284,6 +291,14 @@ def _origins(variant: Variant, numbers: _Numbers, memory: int | None) -> Iterato
     name = variant.knowledge.profile or ""
     own = parts[1:] if variant.adopted else parts
     return origins(own, numbers.keys, found, (name, PROFILES.get(name, {})), variant.scaling.scaler or "none")
+
+
+def _of_arguments(process: Process, path: str) -> dict[str, tuple[float, str]]:
+    """Numbers of the process that an argument of its own replaces."""
+    extra, _strange = read_arguments(process.extra_params)
+    options = {option.name.replace("-", "_"): option.value or "" for option in extra}
+    numbers = key_names(Process) & set(options)
+    return {name: (int(options[name]), path) for name in numbers if options[name].isdecimal()}
 
 
 def _blind_reason(broker: Broker | None, tree: Branch, knowledge: Knowledge) -> str:
@@ -316,9 +331,11 @@ def _with_shutdown(
     return replace(process, soft_shutdown_timeout=timeout)
 
 
-def _explained(sizing: Sizing, written: frozenset[str], scaling: Scaling, adopted: bool) -> tuple[str, ...]:
+def _explained(numbers: _Numbers, written: frozenset[str], scaling: Scaling, adopted: bool) -> tuple[str, ...]:
     """What was worked out and holds, because nobody wrote it by hand and somebody reads it."""
+    sizing = numbers.sizing
     unread = set() if scaling.scaler == "keda" else {"list_length", "cooldown_period"}
+    unread |= set() if scaling.scaler == "keda" and not numbers.blind else {"hold"}
     unread |= {"behavior"} if scaling.scaler == "none" else set()
     unread |= {"cooldown_period"} if scaling.min_replicas and scaling.idle_replicas is None else set()
     unread |= set(sizing.keys) - ADOPTED_KEYS if adopted else set()

@@ -65,6 +65,7 @@ def pods_for(keys: Any, running: int, backlog: int = 0, inflight: int = 0, seen:
 
 
 LONG = {"hold": "pods", "list_length": 1, "concurrency": 1}
+NO_ETA: dict[str, Any] = {"list_length": 1, "concurrency": 1, "longest_eta_seconds": 0}
 
 ROUNDS: list[tuple[str, dict[str, Any], dict[str, int], int]] = [
     ("60 countdown tasks that one pod holds keep that pod and add none", {}, {"running": 1, "inflight": 60}, 1),
@@ -86,6 +87,24 @@ ROUNDS: list[tuple[str, dict[str, Any], dict[str, int], int]] = [
     ("a long task's queue gets a pod for a message while others are busy", LONG,
      {"running": 3, "backlog": 1, "inflight": 3}, 4),
     ("a message that was taken asks for no further pod", LONG, {"running": 4, "inflight": 4}, 4),
+    ("of four tasks of which none has an ETA two run, and the two that wait get a pod each", NO_ETA,
+     {"running": 2, "backlog": 2, "inflight": 2}, 4),
+    ("a pod whose slots are all busy does not count for a message", {**NO_ETA, "concurrency": 4, "list_length": 4},
+     {"running": 1, "backlog": 4, "inflight": 4}, 2),
+    ("where nothing is said of ETAs the higher number counts", {**NO_ETA, "longest_eta_seconds": None},
+     {"running": 2, "backlog": 2, "inflight": 2}, 2),
+    ("where there are ETAs the higher number counts", {**NO_ETA, "longest_eta_seconds": 60},
+     {"running": 2, "backlog": 2, "inflight": 2}, 2),
+    ("who gives a pod more messages than slots lets them wait for it", {**NO_ETA, "list_length": 2},
+     {"running": 2, "backlog": 2, "inflight": 2}, 2),
+    ("also where a pod reserves them", {**NO_ETA, "list_length": 2, "prefetch_multiplier": 4},
+     {"running": 2, "backlog": 2, "inflight": 8}, 2),
+    ("one message beside 20 tasks that wait for their ETA adds no pod", {**LONG, "longest_eta_seconds": 3600},
+     {"running": 1, "backlog": 1, "inflight": 20}, 1),
+    ("five messages beside them get theirs", {**LONG, "longest_eta_seconds": 3600},
+     {"running": 1, "backlog": 5, "inflight": 20}, 5),
+    ("long tasks that run do not count for a message, also where others have an ETA",
+     {**LONG, "longest_eta_seconds": 3600}, {"running": 3, "backlog": 1, "inflight": 3}, 4),
     ("where a pod takes several messages one more waits for a busy pod", {"hold": "pods", "list_length": 4},
      {"running": 3, "backlog": 1, "inflight": 3}, 3),
     ("a share below a thousandth still wakes", {"list_length": 5000}, {"running": 0, "backlog": 1}, 1),
@@ -109,7 +128,16 @@ def test_pods_follow_what_waits_and_stay_for_what_runs(
 
 
 @pytest.mark.parametrize(
-    ("keys", "most"), [({}, 1), ({"hold": "pods"}, 1), (LONG, 12), ({"list_length": 3}, 4), ({"concurrency": 16}, 1)]
+    ("keys", "most"),
+    [
+        ({}, 1),
+        ({"hold": "pods"}, 1),
+        (LONG, 12),
+        (NO_ETA, 12),
+        ({**LONG, "longest_eta_seconds": 60}, 12),
+        ({"list_length": 3}, 4),
+        ({"concurrency": 16}, 1),
+    ],
 )
 def test_a_burst_is_worked_off_with_the_pods_that_its_messages_asked_for(keys: dict[str, Any], most: int) -> None:
     """In-flight work as a demand of its own would answer each new pod with the wish for another one."""
@@ -251,6 +279,17 @@ def test_whatever_queues_are_called_their_triggers_have_names_of_their_own_that_
             LONG,
             "One pod for each waiting message, and one for each message that workers hold, though no more than the "
             "pods that are there (at least 1). From 0 to 10 pods.",
+        ),
+        (
+            {**LONG, "longest_eta_seconds": 60},
+            "One pod for each waiting message, and one for each message that workers hold, though no more than the "
+            "pods that are there (at least 1). While workers hold more than those pods can run, some of it waits for "
+            "its time, and only the higher of the two counts. From 0 to 10 pods.",
+        ),
+        (
+            {"concurrency": 4, "list_length": 4, "longest_eta_seconds": 0},
+            "One pod for every 4 waiting messages, and one for every 4 messages that workers hold, though no more than "
+            "the pods that are there (at least 1). From 0 to 10 pods.",
         ),
         (
             {

@@ -195,7 +195,49 @@ def test_a_behavior_is_merged_over_the_default() -> None:
     found = scaled_object_with({"behavior": behavior})["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
     assert found["scaleDown"]["stabilizationWindowSeconds"] == 60
     assert found["scaleDown"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 120}]
-    assert found["scaleUp"]["stabilizationWindowSeconds"] == 30
+    assert found["scaleUp"]["policies"][0] == {"type": "Pods", "value": 4, "periodSeconds": 60}
+
+
+@pytest.mark.parametrize("keys", [{}, {"longest_task_seconds": 3000}, {"profile": "long"}])
+def test_the_way_up_waits_for_no_window_whose_smallest_wish_would_count(keys: dict[str, Any]) -> None:
+    config = scaled_object_with(keys)["spec"]["advanced"]["horizontalPodAutoscalerConfig"]
+    assert config["behavior"]["scaleUp"]["stabilizationWindowSeconds"] == 0
+    assert config["behavior"]["scaleDown"]["stabilizationWindowSeconds"] >= 600
+
+
+CPU = {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "80"}}
+NEW = {"kubernetes": "1.35", "keda": "2.20"}
+
+
+@pytest.mark.parametrize(
+    ("versions", "keys", "tolerance"),
+    [
+        (NEW, {}, "0"),
+        ({"kubernetes": "1.36.2"}, {}, "0"),
+        (NEW, {"longest_task_seconds": 3000}, "0"),
+        (NEW, {"behavior": {"scaleUp": {"tolerance": "0.05"}}}, "0.05"),
+        (NEW, {"behavior": {"scaleUp": {"stabilizationWindowSeconds": 60}}}, "0"),
+        ({"kubernetes": "1.34.9"}, {}, None),
+        ({}, {}, None),
+        ({"kubernetes": "1.35", "keda": "2.17"}, {}, None),
+        # It would hold for the noise of CPU as well.
+        (NEW, {"extra_triggers": [CPU]}, None),
+    ],
+)
+def test_a_tenth_of_the_work_is_no_noise_where_the_server_can_be_told_so(
+    versions: dict[str, str], keys: dict[str, Any], tolerance: str | None
+) -> None:
+    (scaled,) = of_kind(manifests_of(fleet_of(**one_variant({**SCALED, **keys}), versions=versions)), "ScaledObject")
+    behavior = scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior["scaleUp"].get("tolerance") == tolerance
+    assert "tolerance" not in behavior["scaleDown"]
+
+
+def test_an_hpa_that_measures_cpu_keeps_its_tolerance() -> None:
+    (hpa,) = of_kind(
+        manifests_of(fleet_of(**one_variant({"scaler": "hpa"}), versions=NEW)), "HorizontalPodAutoscaler"
+    )
+    assert "tolerance" not in hpa["spec"]["behavior"]["scaleUp"]
 
 
 @pytest.mark.parametrize(

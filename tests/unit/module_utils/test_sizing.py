@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Variant
 
-from tests.unit.inventories import SCALED, TRACKED, container_with, problems_with, variant_of
+from tests.unit.inventories import SCALED, TRACKED, container_with, fleet_of, problems_with, variant_of
 
 SAFE = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 
@@ -148,7 +148,59 @@ def test_of_long_tasks_one_pod_at_a_time_is_taken_away_and_both_directions_stay_
         "selectPolicy": "Max",
         "policies": [{"type": "Pods", "value": 1, "periodSeconds": period}],
     }
-    assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 30
+    assert behavior["scaleUp"]["policies"]
+
+
+MANY_SLOTS: list[tuple[dict[str, Any], int]] = [
+    ({"concurrency": 4}, 4),
+    ({"pool": "threads", "concurrency": 8}, 8),
+    ({"extra_params": ["--pool=gevent", "--concurrency=100"]}, 100),
+    ({"extra_params": ["-c", "3"]}, 3),
+]
+
+
+@pytest.mark.parametrize(("keys", "slots"), MANY_SLOTS)
+def test_what_a_profile_says_of_one_slot_is_not_said_of_many(keys: dict[str, Any], slots: int) -> None:
+    variant = variant_of({**TRACKED, "profile": "long", **keys})
+    assert (variant.slots, variant.scaling.list_length, variant.scaling.hold) == (slots, slots, "slots")
+    # The rest of the profile has nothing to do with slots.
+    assert (variant.scaling.max_replicas, variant.pod.termination_grace_period) == (5, 14400)
+    assert f"list_length {slots}: profile long, 1 message for each of {slots} slots" in variant.sizing
+    sources = {origin.name: (origin.value, origin.source) for origin in variant.origins}
+    assert sources["list_length"] == (slots, f"profile long, 1 message for each of {slots} slots")
+    assert sources["concurrency"][0] == slots
+    assert "profile" not in sources["concurrency"][1]
+
+
+@pytest.mark.parametrize("keys", [{}, {"pool": "solo"}, {"pool": "threads"}, {"extra_params": ["--concurrency=1"]}])
+def test_with_one_slot_a_profile_is_as_it_is_written(keys: dict[str, Any]) -> None:
+    variant = variant_of({**TRACKED, "profile": "long", **keys})
+    assert (variant.slots, variant.scaling.list_length, variant.scaling.hold) == (1, 1, "pods")
+
+
+def test_numbers_by_hand_and_task_times_win_over_a_profile_with_any_slots() -> None:
+    by_hand = variant_of({**TRACKED, "profile": "long", "concurrency": 4, "list_length": 2, "hold": "pods"})
+    assert (by_hand.scaling.list_length, by_hand.scaling.hold) == (2, "pods")
+    timed = variant_of({**TRACKED, "profile": "long", "concurrency": 4, "task_seconds": 60})
+    assert timed.scaling.list_length == 40
+
+
+@pytest.mark.parametrize("keys", [{"scaler": "hpa"}, SCALED])
+def test_what_would_be_held_is_not_told_where_the_scaler_holds_nothing(keys: dict[str, Any]) -> None:
+    variant = variant_of({**keys, "profile": "long", "concurrency": 4})
+    assert not [line for line in variant.sizing if line.startswith("hold ")]
+
+
+@pytest.mark.parametrize("service", ["lms", "cms"])
+@pytest.mark.parametrize("name", ["default", "high", "high_mem", "low"])
+def test_the_preset_keeps_the_numbers_that_the_tutor_plugin_documents(service: str, name: str) -> None:
+    image = {service: {"image": "registry.example/openedx:1"} for service in ("lms", "cms")}
+    fleet = fleet_of(preset="openedx", services=image, config={service: {name: {"enable_keda": True}}})
+    (variant,) = (item for item in fleet.variants if (item.service, item.name) == (service, name))
+    scaling = variant.scaling
+    most = 10 if name == "default" else 30
+    assert (scaling.min_replicas, scaling.max_replicas, scaling.list_length) == (0, most, 40)
+    assert (variant.knowledge.profile, scaling.hold) == (None, "slots")
 
 
 def test_a_behavior_by_hand_is_merged_over_the_one_that_was_worked_out() -> None:

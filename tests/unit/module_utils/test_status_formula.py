@@ -67,6 +67,8 @@ SENT: list[dict[str, Any]] = [
     one_variant(TRACKED),
     one_variant({**TRACKED, "hold": "slots", "concurrency": 4, "list_length": 40, "activation_list_length": 5}),
     one_variant({**TRACKED, "queues": ["invoices", "mail"], "list_length": 1, "hold": "pods"}),
+    one_variant({**TRACKED, "list_length": 1, "hold": "pods", "longest_eta_seconds": 60}),
+    one_variant({**TRACKED, "list_length": 2, "longest_eta_seconds": 0, "activation_list_length": 3}),
     one_variant(TRACKED, broker={"type": "rabbitmq", "host": "rabbit"}),
     one_variant({**SCALED, "list_length": 5000}),
 ]

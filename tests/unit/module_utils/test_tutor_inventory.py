@@ -128,6 +128,24 @@ def test_the_plugins_variants_keep_what_a_person_chose_and_lose_its_defaults(tmp
     assert variants["lms-worker-high-mem"].scaling.max_replicas == 4
 
 
+def test_the_profile_of_reports_is_a_suggestion_and_nothing_in_force(tmp_path: Path) -> None:
+    plain, scaled = project(tmp_path / "plain"), plugin_site(tmp_path / "plugin")
+    assert "    # high_mem: {profile: long}" in text_of(plain).split("\n")
+    assert "      # profile: long" in text_of(scaled).split("\n")
+    for root in (plain, scaled):
+        assert "profile: long gives a pod one task" in comments_of(root)
+        assert {item.knowledge.profile for item in fleet_of(root).variants} == {None}
+
+
+def test_no_profile_is_suggested_against_the_arguments_of_a_worker(tmp_path: Path) -> None:
+    options = ("--pool=gevent", "--concurrency=100")
+    gevent = worker("lms", "lms-worker-high-mem", "edx.lms.core.high_mem", options=options)
+    root = project(tmp_path, [*default_workers("default"), gevent])
+    assert "profile: long" not in text_of(root)
+    (variant,) = (item for item in fleet_of(root).variants if item.name == "high_mem")
+    assert (variant.slots, variant.scaling.list_length, variant.scaling.max_replicas) == (100, 40, 30)
+
+
 def test_a_deployment_with_another_name_and_queue_keeps_both(tmp_path: Path) -> None:
     root = project(tmp_path, [*default_workers(), worker("lms", "grading", "grades", "grades.slow")])
     found = variables_of(root)["celery_workers_config"]["lms"]["grading"]
