@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a scaler reads of a variant's work, and the formula that makes pods of it.
 
-Backlog asks for pods; in-flight work holds the ones that are there and wakes one from zero, but never adds any by itself
-(measured with KEDA 2.20: in-flight work as a demand of its own gave six pods for sixty waiting ETA tasks, five idle).
+Backlog asks for pods; in-flight work holds the ones that are there and wakes one from zero, but never adds any by
+itself (measured with KEDA 2.20: as a demand of its own it gave six pods for sixty waiting ETA tasks, five idle).
 """
 
 from __future__ import annotations

@@ -414,8 +414,8 @@ class Scaling:
         Kubernetes("HorizontalPodAutoscalerBehavior", partial=True),
         "Speed of scaling, merged over the default.",
         {},
-        "up: at once, by 4 pods or 100 % a minute; down: after 600 s, 1 pod in 120 s, slower for long tasks; with KEDA on "
-        "Kubernetes 1.35 or later scaleUp.tolerance '0'",
+        "up: at once, by 4 pods or 100 % a minute; down: after 600 s, 1 pod in 120 s, slower for long tasks; with "
+        "KEDA on Kubernetes 1.35 or later scaleUp.tolerance '0'",
     )
     cpu_utilization: int | None = key(
         Integer(1, 1000),

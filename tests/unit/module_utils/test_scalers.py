@@ -234,9 +234,7 @@ def test_a_tenth_of_the_work_is_no_noise_where_the_server_can_be_told_so(
 
 
 def test_an_hpa_that_measures_cpu_keeps_its_tolerance() -> None:
-    (hpa,) = of_kind(
-        manifests_of(fleet_of(**one_variant({"scaler": "hpa"}), versions=NEW)), "HorizontalPodAutoscaler"
-    )
+    (hpa,) = of_kind(manifests_of(fleet_of(**one_variant({"scaler": "hpa"}), versions=NEW)), "HorizontalPodAutoscaler")
     assert "tolerance" not in hpa["spec"]["behavior"]["scaleUp"]
 
 
