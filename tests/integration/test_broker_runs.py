@@ -76,6 +76,7 @@ class TestQueuesAndCleanUp:
             database.hold("low", 3, **options)
             redis.client().sadd("_kombu.binding.reply.celery.pidbox", "dead\x06\x16\x06\x16dead.reply.celery.pidbox")
             step("queues", "queues")
+            step("status", "status", json_output=False, status_ask_pods=False, status_ask_broker=True)
             step("shown", "gc", json_output=False, gc_min_age=0)
             step("check", "gc", "--check", gc=True, gc_min_age=0)
             step("young", "gc", gc=True, ask_broker_from="controller", gc_quiet=5)
@@ -91,6 +92,11 @@ class TestQueuesAndCleanUp:
         assert rows["default"]["consumers"] == len(rows["default"]["workers"]) == 1
         assert (rows["low"]["waiting"], rows["low"]["unacked"], rows["low"]["consumers"]) == (0, 3, 0)
         assert story.runs["queues"].changed("one") == 0
+
+    def test_the_status_asks_the_broker_where_it_is_told_to(self, story: Story) -> None:
+        said = " ".join(story.runs["status"].output.split())
+        assert "numbers from: the broker itself, from this machine" in said
+        assert "work 0 waiting, 0 in flight" in said
 
     def test_without_being_told_to_a_run_shows_and_changes_nothing(self, story: Story) -> None:
         said = " ".join(story.runs["shown"].output.split())
