@@ -65,6 +65,7 @@ EVERYTHING: Json = {
     "dashboard_enabled": True,
     "dashboard": {"delivery": "grafana_dashboard"},
     "remove_data": True,
+    "history": 20,
 }
 #: The kinds of it. A PodMonitor takes the place of ServiceMonitors.
 MADE = frozenset(

@@ -14,7 +14,13 @@ from ansible_collections.queueops.celery.plugins.module_utils._build.rights impo
     account_resources,
     rules,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._model.observed import API_VERSIONS, WATCHING_KINDS
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
+    API_VERSIONS,
+    NOTHING,
+    WATCHING_KINDS,
+    Observed,
+    ObservedObject,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._model.rights import (
     FEATURES,
     FLEET,
@@ -31,12 +37,15 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan.granting imp
     Standing,
     plan_account,
     plan_withdrawal,
+    scope_of,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.inventories import fleet_of
 from tests.unit.model_cluster import Object
 
+LOGIN = {"name": "broker-login", "password_key": "password"}
 ACCOUNT = Account("celery-workers", "campus", "shop", "keda")
 WORKERS = Scope(made=frozenset({"Deployment", "ScaledObject", "TriggerAuthentication", "Secret"}), uses_keda=True)
 SCOPES = st.builds(
@@ -125,6 +134,32 @@ def test_an_adopted_deployment_is_changed_and_never_made_or_deleted() -> None:
 def test_autoscalers_of_others_are_deleted_only_where_the_inventory_says_so() -> None:
     assert "delete" not in verbs(Scope())["horizontalpodautoscalers"]
     assert verbs(Scope(replaces=True))["horizontalpodautoscalers"] == {"get", "list", "delete"}
+
+
+# What of a fleet decides on them
+
+
+def scope(observed: Observed = NOTHING, **variables: Any) -> Scope:
+    services = {"shop": {"app": "shop.celery", "image": "registry.example/shop:1"}}
+    given = {"services": services, "config": {"shop": {"default": {"replicas": 1}}}, "broker": {"host": "redis"}}
+    return scope_of(fleet_of(**{**given, **variables}), observed, True, False, keeps_history=False)
+
+
+def test_a_fleet_needs_rights_on_what_it_makes() -> None:
+    assert scope() == Scope(made=frozenset({"Deployment"}), has_redis=True)
+    scaled = {"enable_keda": True, "min_replicas": 1, "max_replicas": 4}
+    keda = scope(config={"shop": {"default": scaled}}, broker={"host": "redis.data", "secret": LOGIN})
+    assert keda.made >= {"Deployment", "ScaledObject", "TriggerAuthentication"}
+    assert (keda.uses_keda, keda.has_redis) == (True, False)
+    assert scope(autoscaler_conflict="remove").replaces
+
+
+def test_a_fleet_keeps_rights_on_what_it_has_and_others_give_it_none() -> None:
+    ours, others = ({"celery.queueops.io/fleet": name} for name in ("shop", "elsewhere"))
+    flower = ObservedObject("Ingress", "flower", ours)
+    assert scope(Observed((flower, ObservedObject("Service", "web", others)))).found == {"Ingress"}
+    adopted = ObservedObject("Deployment", "lms-worker", {"celery.queueops.io/adopted-by": "shop"})
+    assert scope(Observed((adopted,))).adopts
 
 
 # Roles
