@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -210,6 +211,12 @@ def test_serial_and_not_waiting_contradict_each_other(site: ToldSite) -> None:
     said = refused(roll(site, wait=False))
     assert "celery_workers_rollout: serial sends each Deployment once the one before is up" in said
     assert site.story == []
+
+
+def test_files_have_no_order_and_that_is_said(site: ToldSite, tmp_path: Path) -> None:
+    found = done(roll(site, output="manifests", manifests_dir=str(tmp_path)))
+    assert any("celery_workers_rollout: serial has no effect on files" in text for text in found["warnings"])
+    assert not done(roll(site, "parallel", output="manifests", manifests_dir=str(tmp_path))).get("warnings")
 
 
 # Properties
