@@ -301,6 +301,9 @@ _READERS: dict[str, tuple[str, ...]] = {
         if name.startswith(f"{playbook}_")
     },
     "drain_reason": ("drain",),
+    "drain_on_timeout": ("drain",),
+    "drain_timeout": ("drain", "deploy"),
+    "rollout": ("deploy",),
     "gc": ("gc",),
     "fail_on_drift": ("deploy", "status"),
 }

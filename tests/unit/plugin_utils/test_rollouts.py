@@ -213,6 +213,14 @@ def test_serial_and_not_waiting_contradict_each_other(site: ToldSite) -> None:
     assert site.story == []
 
 
+@pytest.mark.parametrize("name", ["rollout", "drain_timeout"])
+def test_what_only_a_deploy_reads_stops_a_playbook_that_does_not(site: ToldSite, name: str) -> None:
+    variables = {**fleet(), "rollout": "serial", "drain_timeout": 5}
+    said = refused(operate(site.cluster, "resume", given=[name], **variables))
+    assert f"celery_workers_{name}: this run does not read it; only queueops.celery." in said
+    assert site.story == []
+
+
 def test_files_have_no_order_and_that_is_said(site: ToldSite, tmp_path: Path) -> None:
     found = done(roll(site, output="manifests", manifests_dir=str(tmp_path)))
     assert any("celery_workers_rollout: serial has no effect on files" in text for text in found["warnings"])

@@ -32,6 +32,7 @@ ORDERS: Object = {
     "boost_until": "2h",
     "boost_reason": "exam",
     "drain_reason": "upgrade",
+    "drain_on_timeout": "resume",
     "gc": True,
 }
 
@@ -47,7 +48,8 @@ def test_an_order_on_the_command_line_that_a_run_does_not_read_stops_it(name: st
 
 
 @pytest.mark.parametrize(
-    ("operation", "name"), [("pause", "boost_min"), ("resume", "pause_until"), ("boost", "pause_until")]
+    ("operation", "name"),
+    [("pause", "boost_min"), ("resume", "pause_until"), ("boost", "pause_until"), ("resume", "drain_on_timeout")],
 )
 def test_playbooks_of_day_two_do_not_pass_over_the_orders_of_others(operation: str, name: str) -> None:
     cluster = ModelCluster()
