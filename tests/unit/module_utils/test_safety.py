@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._check.risks import RULES
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 
-from tests.unit.inventories import IMAGE, SCALED, TRACKED, fleet_of, one_variant, variant_of
+from tests.unit.inventories import IMAGE, SCALED, TRACKED, fleet_of, one_variant, problems_of, variant_of
 
 #: Rules that need a cluster to be broken.
 IN_THE_CLUSTER = {
@@ -626,6 +626,13 @@ GATES = [
         "1.34.2",
         "1.35",
     ),
+    Gate(
+        "behavior",
+        {**TRACKED, "behavior": {"scaleUp": {"tolerance": "0.05"}}, "fallback": False},
+        "keda",
+        "2.17.3",
+        "2.18",
+    ),
     Gate("Redis", {}, "redis", "6.0.16", "6.2"),
     Gate(
         "settings.task_retry_on_worker_lost",
@@ -715,6 +722,12 @@ HARMLESS: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, str]]] = [
     ("version", {}, REDIS, {"redis": "6.0", "kombu": "5.6.2", "celery": "5.6"}),
     ("version", {}, RABBITMQ, {"redis": "5.0", "kombu": "5.7"}),
 ]
+
+
+def test_a_key_that_is_too_new_for_two_of_them_is_one_problem() -> None:
+    keys = {**TRACKED, "behavior": {"scaleUp": {"tolerance": "0.05"}}, "fallback": False}
+    (problem,) = problems_of(**one_variant(keys), versions={"kubernetes": "1.34", "keda": "2.17"})
+    assert "needs Kubernetes 1.35" in problem
 
 
 @pytest.mark.parametrize(("rule", "keys", "broker", "versions"), HARMLESS)
