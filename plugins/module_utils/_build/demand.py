@@ -139,26 +139,19 @@ def in_words(variant: Variant) -> str:
     waiting = f"One pod for {_each(scaling.list_length, 'waiting message')}"
     if scaling.activation_list_length:
         waiting += f" where more than {scaling.activation_list_length} wait"
-    sentences, note = [waiting], ""
+    sentences = [waiting]
     if variant.sees_in_flight:
         slots = 1 if scaling.hold == "pods" else variant.held
         messages = _each(slots, "message")
         holding = f"one for {messages} that workers hold, though no more than the pods that are there (at least 1)"
         if _are_added(variant):
             sentences = [f"{waiting}, and {holding}"]
-            note = _CROWDED_IN_WORDS if _may_be_crowded(variant) else ""
         else:
             sentences.append(f"{holding[0].upper()}{holding[1:]}")
     for written, read in zip(scaling.extra_triggers, named_extra_triggers(variant), strict=True):
         sentences.append(_trigger_in_words(written, read.get("name", written["type"])))
     highest = "The highest number counts. " if len(sentences) > 1 else ""
-    return f"{'. '.join(sentences)}. {note}{highest}From {scaling.min_replicas} to {scaling.max_replicas} pods."
-
-
-_CROWDED_IN_WORDS = (
-    "While workers hold more than those pods can run, some of it waits for its time, and only the higher of the two "
-    "counts. "
-)
+    return f"{'. '.join(sentences)}. {highest}From {scaling.min_replicas} to {scaling.max_replicas} pods."
 
 
 def _each(number: int, what: str) -> str:
@@ -247,7 +240,7 @@ def _formula(variant: Variant, backlog: str, held: str) -> str:
     if held:
         holding = _held_terms(variant, held)
         if _are_added(variant):
-            terms[0], holding = _added(variant, held, terms[0], holding[0]), holding[1:]
+            terms[0], holding = f"{terms[0]} + {holding[0]}", holding[1:]
         terms += holding
     own = zip(variant.scaling.extra_triggers, named_extra_triggers(variant), strict=True)
     terms += [term for written, read in own if (term := _extra_term(written, read.get("name", "")))]
@@ -260,26 +253,13 @@ def _are_added(variant: Variant) -> bool:
     The larger of both would let a message wait for the end of a long task while there may be more pods. It counts only
     where a pod is to take no more messages than it works on at once. The sum is the outstanding work, which does not
     grow when a message is taken. But tasks that wait for an ETA are held without filling a slot, and each message
-    beside them would add a pod that stays: so people must have said that there are none, or want a pod for each task.
+    beside them would add a pod that stays: so people must have said that there are none, or want a pod for each task
+    (C(hold) C(pods)), where a pod too many is better than a task behind an hour-long one.
     """
     scaling = variant.scaling
     if scaling.hold == "pods":
         return scaling.list_length <= variant.held
     return variant.knowledge.longest_eta_seconds == 0 and scaling.list_length <= variant.slots
-
-
-def _may_be_crowded(variant: Variant) -> bool:
-    """Whether tasks with an ETA are known, of which a pod may hold more than it works on."""
-    return bool(variant.knowledge.longest_eta_seconds)
-
-
-def _added(variant: Variant, held: str, waiting: str, holding: str) -> str:
-    """Both numbers as one term; the larger alone while workers hold more than their pods can work on."""
-    both = f"{waiting} + {holding}"
-    if not _may_be_crowded(variant):
-        return both
-    full = "max(pods, 1)" if variant.held == 1 else f"max(pods, 1) * {variant.held}"
-    return f"({held} > {full} ? max({waiting}, {holding}) : {both})"
 
 
 def _backlog_terms(variant: Variant, backlog: str) -> list[str]:

@@ -99,10 +99,8 @@ ROUNDS: list[tuple[str, dict[str, Any], dict[str, int], int]] = [
      {"running": 2, "backlog": 2, "inflight": 2}, 2),
     ("also where a pod reserves them", {**NO_ETA, "list_length": 2, "prefetch_multiplier": 4},
      {"running": 2, "backlog": 2, "inflight": 8}, 2),
-    ("one message beside 20 tasks that wait for their ETA adds no pod", {**LONG, "longest_eta_seconds": 3600},
+    ("one message beside 20 tasks that wait for their ETA adds no pod", {**NO_ETA, "longest_eta_seconds": 3600},
      {"running": 1, "backlog": 1, "inflight": 20}, 1),
-    ("five messages beside them get theirs", {**LONG, "longest_eta_seconds": 3600},
-     {"running": 1, "backlog": 5, "inflight": 20}, 5),
     ("long tasks that run do not count for a message, also where others have an ETA",
      {**LONG, "longest_eta_seconds": 3600}, {"running": 3, "backlog": 1, "inflight": 3}, 4),
     ("where a pod takes several messages one more waits for a busy pod", {"hold": "pods", "list_length": 4},
@@ -279,12 +277,6 @@ def test_whatever_queues_are_called_their_triggers_have_names_of_their_own_that_
             LONG,
             "One pod for each waiting message, and one for each message that workers hold, though no more than the "
             "pods that are there (at least 1). From 0 to 10 pods.",
-        ),
-        (
-            {**LONG, "longest_eta_seconds": 60},
-            "One pod for each waiting message, and one for each message that workers hold, though no more than the "
-            "pods that are there (at least 1). While workers hold more than those pods can run, some of it waits for "
-            "its time, and only the higher of the two counts. From 0 to 10 pods.",
         ),
         (
             {"concurrency": 4, "list_length": 4, "longest_eta_seconds": 0},
