@@ -150,8 +150,9 @@ def in_words(variant: Variant) -> str:
             sentences.append(f"{holding[0].upper()}{holding[1:]}")
     for written, read in zip(scaling.extra_triggers, named_extra_triggers(variant), strict=True):
         sentences.append(_trigger_in_words(written, read.get("name", written["type"])))
-    highest = "The highest number counts. " if len(sentences) > 1 else ""
-    return f"{'. '.join(sentences)}. {highest}From {scaling.min_replicas} to {scaling.max_replicas} pods."
+    # The range is not told: a change of it would show twice in a diff.
+    highest = " The highest number counts." if len(sentences) > 1 else ""
+    return f"{'. '.join(sentences)}.{highest}"
 
 
 def _each(number: int, what: str) -> str:
