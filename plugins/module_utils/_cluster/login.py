@@ -14,9 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from .._schema.documents import as_yaml
+from .._schema.documents import as_yaml, documents_of
 from .._schema.moments import from_kept
 from .direct import DirectCluster
 
@@ -105,21 +103,21 @@ def kubeconfig(server: Server, account: str, namespace: str, token: str, lifetim
 def is_ours(text: str) -> bool:
     """Whether a text is a kubeconfig that was made here."""
     try:
-        extensions = yaml.safe_load(text)["contexts"][0]["context"]["extensions"]
+        extensions = documents_of(text)[0]["contexts"][0]["context"]["extensions"]
         return bool(extensions[0]["name"] == _EXTENSION)
-    except (yaml.YAMLError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError):
         return False
 
 
 def token_in(text: str) -> Token | None:
     """The token of a kubeconfig of ours; None if it holds none that can be read."""
     try:
-        token = str(yaml.safe_load(text)["users"][0]["user"]["token"])
+        token = str(documents_of(text)[0]["users"][0]["user"]["token"])
         claims = json.loads(base64.urlsafe_b64decode(_padded(token.split(".")[1])))
         own = claims["kubernetes.io"]["serviceaccount"]
         begins, ends = (datetime.fromtimestamp(claims[name], UTC) for name in ("iat", "exp"))
         return Token(token, ends, begins, str(claims["sub"]), str(own["uid"]))
-    except (yaml.YAMLError, binascii.Error, ValueError, KeyError, IndexError, TypeError, OverflowError, OSError):
+    except (binascii.Error, ValueError, KeyError, IndexError, TypeError, OverflowError, OSError):
         return None
 
 
