@@ -90,7 +90,7 @@ def test_a_burst_and_its_long_tasks_are_done_once_and_then_no_pod_is_left(tmp_pa
             pods.send(6, name)
         scaler.run_until_zero(90)
         expected = sorted([*map(str, range(20)), "long-0", "long-1"])
-        assert sorted(pods.events("start")) == expected, "no task began twice"
+        assert sorted(pods.events("start")) == expected, f"no task began twice: {scaler.history} {pods.logs()}"
         assert sorted(pods.events("done")) == expected
         assert scaler.scaler.both() == (0, 0)
         assert scaler.history[0] == scaler.history[-1] == 0
