@@ -34,7 +34,9 @@ sys.exit(7)
 WAITS = """
 import atexit, os, sys, time
 atexit.register(lambda: open("ended", "w").close())
-open("pid", "w").write(str(os.getpid()))
+# In a with block: a signal that comes while a file is thrown away is lost.
+with open("pid", "w") as file:
+    file.write(str(os.getpid()))
 time.sleep(60)
 """
 
