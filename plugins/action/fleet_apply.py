@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -80,6 +80,16 @@ class ActionModule(ActionBase):
             return found
         self._folder().write(report)
         return {**self._quiet(found, host_vars), **({} if self._in_step() else {"in_step": False})}
+
+    def _only(self, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What one run over one host returns that is not told again at the end of the role."""
+        try:
+            found = run()
+        except VariableError as error:
+            found = {"failed": True, "msg": str(error)}
+        # A failure is shown whole, and its message lists the problems already.
+        found.pop("problems", None)
+        return found
 
     def _fleet_run(self, kind: type[AnyRun], host_vars: dict[str, Any], reaches: str) -> AnyRun:
         """A run over the host of the task.

@@ -9,8 +9,7 @@ from typing import Any
 
 from ansible_collections.queueops.celery.plugins.action.fleet_apply import ActionModule as FleetApply
 from ansible_collections.queueops.celery.plugins.plugin_utils._broker_run import BrokerRun
-from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, Result
-from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import VariableError
+from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY
 
 
 class ActionModule(FleetApply):
@@ -23,10 +22,5 @@ class ActionModule(FleetApply):
         states = {"listed": BrokerRun.list_queues, "cleaned": BrokerRun.clean}
         options = {"state": {"type": "str", "required": True, "choices": list(states)}}
         _checked, arguments = self.validate_argument_spec(options)
-        try:
-            found: Result = states[arguments["state"]](self._fleet_run(BrokerRun, host_vars, APPLY))
-        except VariableError as error:
-            found = {"failed": True, "msg": str(error)}
-        # A failure is shown whole, and its message lists the problems already.
-        found.pop("problems", None)
-        return {**result, **found}
+        do = states[arguments["state"]]
+        return {**result, **self._only(lambda: do(self._fleet_run(BrokerRun, host_vars, APPLY)))}

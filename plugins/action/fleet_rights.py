@@ -10,7 +10,6 @@ from typing import Any
 from ansible_collections.queueops.celery.plugins.action.fleet_apply import ActionModule as FleetApply
 from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, Result
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder import HostFolder
-from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import VariableError
 from ansible_collections.queueops.celery.plugins.plugin_utils._hosts import play_of
 from ansible_collections.queueops.celery.plugins.plugin_utils._rights_run import RightsRun
 
@@ -23,12 +22,9 @@ class ActionModule(FleetApply):
         host_vars = task_vars or {}
         result: dict[str, Any] = super(FleetApply, self).run(tmp, host_vars)
         self.validate_argument_spec({})
-        try:
-            run = self._fleet_run(RightsRun, host_vars, APPLY)
-            run.shared = HostFolder.of(f"rights-{play_of(self)._uuid}")
-            found: Result = run.bring()
-        except VariableError as error:
-            found = {"failed": True, "msg": str(error)}
-        # A failure is shown whole, and its message lists the problems already.
-        found.pop("problems", None)
-        return {**result, **found}
+        return {**result, **self._only(lambda: self._bring(host_vars))}
+
+    def _bring(self, host_vars: dict[str, Any]) -> Result:
+        run = self._fleet_run(RightsRun, host_vars, APPLY)
+        run.shared = HostFolder.of(f"rights-{play_of(self)._uuid}")
+        return run.bring()

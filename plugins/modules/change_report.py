@@ -19,11 +19,8 @@ author:
   - queueops (@queueops)
 extends_documentation_fragment:
   - queueops.celery._attributes
+  - queueops.celery._attributes.changes
 attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
   idempotent:
     support: full
     details:

@@ -118,7 +118,7 @@ class BrokerRun(FleetRun):
             "this machine reaches the broker."
         )
         done = " What was changed before that stays changed." if is_changed(one.survey, removes=True) else ""
-        return f"{one.group.title} could not be surveyed: {one.survey.error}.{done} {way}"
+        return f"{one.group.title} could not be surveyed: {one.survey.error.removesuffix('.')}.{done} {way}"
 
     def _directly(self, cluster: Cluster, fleet: Fleet, wish: SurveyWish) -> Iterator[Surveyed]:
         """Survey every broker from here."""

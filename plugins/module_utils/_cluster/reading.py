@@ -174,11 +174,7 @@ def explained(
     found = _ADDRESS.search(str(error))
     place = f"{host} {found[1]}:{found[2]}" if found and "://" not in host else host
     why = lost_connection(str(error)) or cause.removesuffix(".")
-    return ClusterError(
-        f"{place} cannot be reached: {why}. {connection}, and the network; or set celery_workers_output: manifests, "
-        "which needs no cluster.",
-        passes=True,
-    )
+    return ClusterError(f"{place} cannot be reached: {why}. {connection}, and the network.", passes=True)
 
 
 def address_of(cluster: Cluster | None) -> str:
