@@ -301,6 +301,7 @@ unread:
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.queueops.celery.plugins.module_utils._celery.broker_urls import (
@@ -359,7 +360,7 @@ def broker_options() -> dict[str, Any]:
         "global_keyprefix": {"type": "str", "no_log": False},
         "priority_steps": {"type": "list", "elements": "int"},
         "sep": {"type": "str"},
-        "management_url": {"type": "str"},
+        "management_url": {"type": "str", "no_log": True},
     }
 
 
@@ -429,6 +430,9 @@ def without_secrets(value: Any, spec: Mapping[str, Any]) -> Any:
 def _ask_directly(params: Mapping[str, Any]) -> Survey:
     given = params["broker"]
     broker, password = broker_from(given)
+    management = urlsplit(given["management_url"] or "http://unused")
+    if management.scheme not in ("http", "https") or not management.hostname or management.username:
+        raise ValueError("broker.management_url: write http://host:15672 or https://host:15671, without a login.")
     if broker.type == "redis-sentinel" and not broker.hosts:
         raise ValueError("broker.hosts: name the sentinels.")
     login = Login(

@@ -146,7 +146,7 @@ class FleetRun:
             word = "removes" if self.variables.text("state") == "absent" else "works on"
             text = (
                 f"this run {word} the whole fleet, and not only {', '.join(chosen)}. Leave it out; the playbooks "
-                "status, pause, drain, resume and boost of queueops.celery read it."
+                "status, queues, pause, drain, resume and boost of queueops.celery read it."
             )
             raise InventoryError([Problem("celery_workers_only", text)])
 

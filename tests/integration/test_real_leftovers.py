@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._celery.programs.survey import Lists, Place
 from ansible_collections.queueops.celery.plugins.module_utils._celery.surveys import SurveyQuestion
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reaching import (
     Login,
@@ -33,6 +34,18 @@ LIVE, GONE = "unacked:shop.shop.live", "unacked:shop.shop.gone"
 KNOWN: dict[str, Any] = {"used": {LIVE: 3600, "unacked": 0}, "own": "unacked:shop.", "queues": ("live",)}
 #: Where the bindings of remote control and of events are.
 TABLES = ("reply.celery.pidbox", "celery.pidbox", "celeryev")
+
+
+def test_queues_of_tasks_that_are_called_like_those_of_events_are_left_alone() -> None:
+    require_redis()
+    with redis_server(PASSWORD) as server:
+        client = server.client()
+        for name, headers in (("shop.high", {"task": "shop.nap"}), ("shop.1f", {}), ("shop.low", {})):
+            client.rpush(name, json.dumps({"body": "", "headers": headers, "properties": {}}))
+        lists = Lists(client, Place("", "\x06\x16", (0, 3, 6, 9), events=("shop", "celeryev")), ["shop.low"], 10)
+        lists.read()
+    assert lists.own == ["shop.1f"]
+    assert lists.queues.keys() == {"shop.high", "shop.low"}
 
 
 class TestRedis:

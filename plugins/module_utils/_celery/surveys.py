@@ -27,6 +27,7 @@ class SurveyQuestion:
     """What is asked.
 
     :param app: the app whose broker it is.
+    :param has_other_apps: whether other apps have the same broker, which may say other things of it.
     :param settings: the worker's settings as its command line has them.
     :param enforced: whether the worker sets them over the app's own.
     :param queues: queues that are told even where they are empty.
@@ -42,6 +43,7 @@ class SurveyQuestion:
     """
 
     app: str
+    has_other_apps: bool = False
     settings: tuple[str, ...] = ()
     enforced: bool = False
     queues: tuple[str, ...] = ()

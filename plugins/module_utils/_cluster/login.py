@@ -17,6 +17,7 @@ from typing import Any
 from .._schema.documents import as_yaml, documents_of
 from .._schema.moments import from_kept
 from .direct import DirectCluster
+from .reading import ClusterError
 
 #: What keeps in a kubeconfig for how long its token was asked for. A server may grant less.
 _EXTENSION = "celery.queueops.io/token"
@@ -138,8 +139,10 @@ def request_token(cluster: DirectCluster, account: str, lifetime: timedelta) -> 
     spec = {"expirationSeconds": int(lifetime.total_seconds())}
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
     status = cluster.create_below("serviceaccounts", account, "token", body).get("status") or {}
-    text, ends = str(status["token"]), from_kept(status["expirationTimestamp"])
-    return Token(text, ends or datetime.max.replace(tzinfo=UTC))
+    if not status.get("token"):
+        raise ClusterError(f"The API server made no token for ServiceAccount {account}.")
+    ends = from_kept(status.get("expirationTimestamp"))
+    return Token(str(status["token"]), ends or datetime.max.replace(tzinfo=UTC))
 
 
 def uid_of(live: Mapping[str, Any] | None) -> str:

@@ -60,7 +60,9 @@ def survey_directly(broker: Broker, login: Login, question: SurveyQuestion) -> S
     """
     asked: dict[str, Any] = asdict(question)
     answer: dict[str, Any] = {}
-    settle_times(asked, broker.transport_options.get("visibility_timeout"))
+    visibility = broker.transport_options.get("visibility_timeout")
+    # What the apps say is not seen from here.
+    settle_times(asked, visibility, is_known=visibility is not None)
     place = _place(broker)
     try:
         if broker.is_redis:

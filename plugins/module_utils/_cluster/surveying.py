@@ -142,6 +142,7 @@ def question_about(
     own = f"{SHARED_HASH}:{fleet}."
     return SurveyQuestion(
         app="",
+        has_other_apps=len({service.app for service in group.services}) > 1,
         queues=group.queues,
         used=used_hashes(group.variants, [*deployments, *pods], own),
         own=own,

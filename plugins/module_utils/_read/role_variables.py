@@ -296,7 +296,7 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
 _READERS: dict[str, tuple[str, ...]] = {
     **{
         name: (playbook,)
-        for playbook in ("pause", "boost")
+        for playbook in ("pause", "boost", "gc", "status", "rbac")
         for name in ROLE_VARIABLES
         if name.startswith(f"{playbook}_")
     },
@@ -305,6 +305,7 @@ _READERS: dict[str, tuple[str, ...]] = {
     "drain_timeout": ("drain", "deploy"),
     "rollout": ("deploy",),
     "gc": ("gc",),
+    "ask_broker_from": ("queues", "gc"),
     "fail_on_drift": ("deploy", "status"),
 }
 #: What to write where the inventory asks for it, because a deploy does not do it.

@@ -146,6 +146,17 @@ def test_what_the_app_decides_is_filled_in() -> None:
     assert question["used"] == {"unacked": 9000}
 
 
+def test_where_an_app_may_say_more_no_message_is_given_back() -> None:
+    """Whose own time is on the command line of its workers is known all the same."""
+    question: dict[str, Any] = {"used": {"unacked": 3660, "unacked:a": 120, "unacked:b": 0}}
+    settle_times(question, 7200, is_known=False)
+    assert question["used"] == {"unacked": float("inf"), "unacked:a": 120, "unacked:b": float("inf")}
+
+
+def test_a_message_of_any_shape_has_no_eta() -> None:
+    assert [eta_of({"headers": headers}) for headers in (None, ["x"], "x", {"eta": 1})] == [0, 0, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("use_ssl", "mode"),
     [

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.queueops.celery.plugins.modules import queue_info
-from ansible_collections.queueops.celery.plugins.modules.queue_info import argument_spec, broker_from, broker_options
+from ansible_collections.queueops.celery.plugins.modules.queue_info import broker_from, broker_options
 
 from tests.unit.modules.running import run
 from tests.unit.others import deployment
@@ -105,6 +105,8 @@ def test_sentinels_are_named() -> None:
     assert run("queue_info", broker={"type": "redis-sentinel"})["msg"] == "broker.hosts: name the sentinels."
 
 
-def test_options_of_broker_and_cluster_do_not_get_mixed_up() -> None:
-    assert "password" not in argument_spec()["broker"]["options"]["url"]
-    assert argument_spec()["broker"]["options"]["password"]["no_log"] is True
+@pytest.mark.parametrize("url", ["rabbit:15672", "http://me:topsecret@rabbit:15672", "ftp://rabbit", "//rabbit"])
+def test_a_login_goes_to_no_server_that_was_not_meant(url: str) -> None:
+    result = run("queue_info", broker={"type": "rabbitmq", "management_url": url, "password": "topsecret"})
+    assert result["msg"].startswith("broker.management_url: write http://host:15672")
+    assert "topsecret" not in str(result)

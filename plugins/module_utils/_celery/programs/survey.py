@@ -39,8 +39,10 @@ def why(error: BaseException) -> str:
 
 def eta_of(message: dict[str, Any]) -> float:
     """When a message may start; 0 for at once."""
+    headers = message.get("headers")
     try:
-        found = datetime.fromisoformat(str((message.get("headers") or {}).get("eta")).replace("Z", "+00:00"))
+        eta = headers.get("eta") if isinstance(headers, dict) else None
+        found = datetime.fromisoformat(str(eta).replace("Z", "+00:00"))
     except ValueError:
         return 0
     return found.timestamp() if found.tzinfo else calendar.timegm(found.timetuple())
@@ -147,10 +149,12 @@ class Lists:
     def read(self) -> None:
         """Find every queue and every hash of what is held."""
         names = self.keys("list")
-        self.own = sorted(name for name in names if self.place.own_kind(name))
         begin = len(self.place.prefix)
         known = {self.place.list_of(queue, step)[begin:] for queue in self.queues for step in self.place.steps}
-        others = [name for name in names if name not in known and not self.place.own_kind(name)]
+        others = [name for name in names if name not in known]
+        # A queue of tasks may be called like those of events.
+        self.own = sorted(name for name in others if self.place.own_kind(name) and not self.is_of_tasks(name))
+        others = [name for name in others if name not in self.own]
         for queue in sorted(set(map(self.place.queue_of, others))):
             if queue not in self.queues and self.holds_tasks(queue):
                 self.queues[queue] = self.lengths(queue)
@@ -171,6 +175,11 @@ class Lists:
     def holds_tasks(self, queue: str) -> bool:
         """Whether a list is a queue: other programs may keep lists of their own."""
         return any(task_message(self.client.lindex(self.place.list_of(queue, step), -1)) for step in self.place.steps)
+
+    def is_of_tasks(self, name: str) -> bool:
+        """Whether the next message of a list is a task."""
+        headers = task_message(self.client.lindex(self.place.prefix + name, -1)).get("headers")
+        return isinstance(headers, dict) and bool(headers.get("task"))
 
     def join_held(self) -> None:
         """Say of each queue what of it is held."""
@@ -233,9 +242,9 @@ def opened(value: Any, lists: Lists) -> tuple[dict[str, Any], str]:
     """A held message and its queue; empty where they cannot be told."""
     try:
         message, exchange, key = json.loads(value)
-    except (TypeError, ValueError):
+        return (message, lists.queue_for(exchange or "", key or "")) if isinstance(message, dict) else ({}, "")
+    except (TypeError, ValueError, re.error):
         return {}, ""
-    return (message, lists.queue_for(exchange or "", key or "")) if isinstance(message, dict) else ({}, "")
 
 
 class Management:
@@ -293,7 +302,18 @@ class RabbitQueues:
     def __init__(self, connection: Any, place: Place, queues: Iterable[str], management: Management | None) -> None:
         self.connection, self.place, self.management = connection, place, management
         self.queues = {queue: self.declared(queue) for queue in queues}
+        self.named = frozenset(self.queues)
         self.own: dict[str, dict[str, Any]] = {}
+
+    def is_own(self, item: dict[str, Any]) -> bool:
+        """Whether a queue is one of Celery's own, by its name: no queue that a variant consumes.
+
+        Where an app has another name for queues of events, a queue of tasks may have it too, so one with messages is
+        none of events.
+        """
+        kind = self.place.own_kind(item["name"])
+        is_sure = kind != "event" or self.place.events[0] == "celeryev" or not item.get("messages")
+        return bool(kind) and item["name"] not in self.named and is_sure
 
     def declared(self, queue: str) -> dict[str, Any]:
         """What a queue holds; of one that does not exist there is nothing."""
@@ -310,7 +330,7 @@ class RabbitQueues:
     def read(self) -> None:
         """Find every queue."""
         for item in self.management.queues() if self.management is not None else ():
-            if self.place.own_kind(item["name"]):
+            if self.is_own(item):
                 self.own[item["name"]] = item
                 continue
             # Its numbers are some seconds old, so what was counted just now stays.

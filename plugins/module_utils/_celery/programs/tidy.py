@@ -280,7 +280,7 @@ class RabbitLeftovers:
         return {
             str(item["name"]): int(item.get("messages") or 0)
             for item in items
-            if self.queues.place.own_kind(item["name"]) and item.get("consumers") == 0 and not item.get("exclusive")
+            if self.queues.is_own(item) and item.get("consumers") == 0 and not item.get("exclusive")
         }
 
     def say(self, removes: bool) -> list[dict[str, Any]]:
@@ -320,7 +320,7 @@ class Surveying(Asked):
         if self.question["settings"]:
             self.settle()
         self.log_in_to_sentinels()
-        settle_times(self.question, visibility)
+        settle_times(self.question, visibility, bool(self.question["app"]) and not self.question["has_other_apps"])
         asks = self.question["asks_nodes"]
         # First: who answers now is alive, even if it is too busy to answer later.
         self.consumed = (self.app.control.inspect(timeout=2).active_queues() or {}) if asks else {}
@@ -375,12 +375,14 @@ class Surveying(Asked):
         return Management(address, login, connection.virtual_host or "/", self.timeout, context)
 
 
-def settle_times(question: dict[str, Any], visibility: Any = None) -> None:
+def settle_times(question: dict[str, Any], visibility: Any = None, is_known: bool = True) -> None:
     """Fill in the seconds after which messages are nobody's, where the app decides on that.
 
     :param visibility: what the app says; None is kombu's own.
+    :param is_known: whether every app of the broker says so. Where one may say more, messages are never nobody's.
     """
     seconds = float(visibility) if isinstance(visibility, (int, float)) and visibility > 0 else DEFAULT_VISIBILITY
+    seconds = seconds if is_known else float("inf")
     found = {key: given or seconds + MARGIN for key, given in question["used"].items()}
     if SHARED in found:
         # Some of those that share it may have this from their command line, and others from the app.
