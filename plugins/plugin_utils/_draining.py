@@ -424,7 +424,7 @@ class Waves:
         text = (
             f"These workers did not finish within {timeout} seconds, or could not be asked, so their pods are not "
             "replaced, and they take work as before. A second run continues. Give them longer with "
-            "celery_workers_drain_timeout, or replace "
-            "them within their grace period with celery_workers_rollout: parallel."
+            "celery_workers_drain_timeout, or replace them within their grace period, or where they are not ready, "
+            "with celery_workers_rollout: serial."
         )
         raise StepError("\n".join([text, *self.held.values(), *not_sent_lines(list(rest))]))

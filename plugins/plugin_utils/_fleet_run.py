@@ -131,6 +131,9 @@ class FleetRun:
         if fails and not self.checks:
             text = "this run changes what differs, so that nothing is left to fail on. Add --check, or leave this out."
             raise InventoryError([Problem("celery_workers_fail_on_drift", text)])
+        if fails and self.reaches != APPLY:
+            text = "this run compares nothing with the cluster. Leave out --tags, or leave this out."
+            raise InventoryError([Problem("celery_workers_fail_on_drift", text)])
         if self.variables.text("output") == "manifests":
             self._files()
         else:

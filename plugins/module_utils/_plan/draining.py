@@ -106,17 +106,20 @@ def drained_before(variant: Variant, observed: Observed, drained: Drained | None
 
 
 def noted(fleet: Fleet, variant: Variant, observed: Observed, drained: Drained) -> Iterator[Object]:
-    """Patches that pause its scaler and note the drain, as far as that is not so."""
+    """Patches that note the drain and pause its scaler, as far as that is not so."""
     live, scaler = observed.find("Deployment", variant.deployment), _scaler_of(variant, observed)
-    if scaler is not None:
-        pods = live.replicas if live is not None else None
-        reason = f"drained: {drained.reason}" if drained.reason else "drained"
-        pause = Pause({PAUSED: "true"}, pods, drained.by, drained.since, reason=reason, drains=True)
-        own = {} if PAUSED in written_pauses(variant) else {PAUSED: "true"}
-        if not (_is_paused(variant, scaler) and _is_of_drain(scaler)):
-            yield annotation_patch(scaler, fleet, {**own, PAUSE_ANNOTATION: pause.annotation})
     if live is not None and drained_from(live.annotations) != drained:
         yield annotation_patch(live, fleet, {DRAINED_ANNOTATION: drained.annotation})
+    if scaler is not None and not (_is_paused(variant, scaler) and _is_of_drain(scaler)):
+        yield annotation_patch(scaler, fleet, _pause(variant, drained, live.replicas if live is not None else None))
+
+
+def _pause(variant: Variant, drained: Drained, pods: int | None) -> dict[str, str | None]:
+    """The annotations of a ScaledObject that pause it while its workers are drained."""
+    reason = f"drained: {drained.reason}" if drained.reason else "drained"
+    pause = Pause({PAUSED: "true"}, pods, drained.by, drained.since, reason=reason, drains=True)
+    own = {} if PAUSED in written_pauses(variant) else {PAUSED: "true"}
+    return {**own, PAUSE_ANNOTATION: pause.annotation}
 
 
 def _is_paused(variant: Variant, scaler: ObservedObject) -> bool:
@@ -216,15 +219,18 @@ def drained_again(fleet: Fleet, observed: Observed, rolled: Iterable[str]) -> tu
     )
 
 
-def drain_pauses(fleet: Fleet, observed: Observed) -> tuple[Object, ...]:
-    """Patches that pause the scalers of drained variants that are not paused, such as one that this run creates."""
+def drain_pauses(fleet: Fleet, observed: Observed, checks: bool) -> tuple[Object, ...]:
+    """Patches that pause the scalers of drained variants that are not paused, such as one that this run creates.
+
+    :param checks: whether this is a dry run, which creates none.
+    """
     found: list[Object] = []
     for variant, live, drained in drained_variants(fleet, observed):
         scaler = _scaler_of(variant, observed)
         if not variant.uses_keda or drained.by_deploy or (scaler is not None and _is_paused(variant, scaler)):
             continue
-        name = scaled_object_name(variant.deployment)
-        pause = Pause({PAUSED: "true"}, live.replicas, drained.by, drained.since, reason="drained", drains=True)
-        notes = {PAUSED: "true", PAUSE_ANNOTATION: pause.annotation}
-        found.append(annotation_patch(ObservedObject("ScaledObject", name), fleet, notes))
+        if scaler is None and (checks or "ScaledObject" in observed.missing_kinds):
+            continue
+        item = ObservedObject("ScaledObject", scaled_object_name(variant.deployment))
+        found.append(annotation_patch(item, fleet, _pause(variant, drained, live.replicas)))
     return tuple(found)

@@ -92,18 +92,22 @@ def without_waves(changed: Iterable[Object], waves: Iterable[Wave]) -> list[Obje
 
 
 def wave_steps(
-    fleet: Fleet, observed: Observed, waves: Sequence[Wave], first: Iterable[Object], wishes: Wishes
+    fleet: Fleet, observed: Observed, waves: Sequence[Wave], before: Iterable[str], wishes: Wishes
 ) -> Iterator[Step]:
     """The steps of all waves.
 
-    :param first: what was sent before them.
+    :param before: Deployments that must be up before the first one.
     """
     waits = wishes.waits and not wishes.checks
-    made = [str(item["metadata"]["name"]) for item in first if item["kind"] == "Deployment"]
-    if waves and made and waits:
-        # Which may take over a queue that one of the waves leaves.
-        names = tuple({"kind": "Deployment", "metadata": {"name": name}} for name in made)
-        yield Step("Wait until the new workers are up", WAIT, names)
+    # They may take over a queue that one of the waves leaves.
+    names = tuple({"kind": "Deployment", "metadata": {"name": name}} for name in dict.fromkeys(before))
+    if waves and names and waits:
+        rest = ", ".join(short_name(wave.variant) for wave in waves)
+        reason = (
+            f"These workers do not come up, so the run ends here. Not replaced yet: {rest}, whose pods run as before. "
+            "A second run continues; celery_workers_rollout: parallel goes on all the same."
+        )
+        yield Step("Wait until all others are up", WAIT, names, reason=reason)
     for position, wave in enumerate(waves):
         title, name = short_name(wave.variant), wave.variant.deployment
         if wishes.rollout == AFTER_DRAIN:
@@ -122,8 +126,12 @@ def _drained_wave(fleet: Fleet, observed: Observed, wave: Wave) -> Iterator[Step
     if drained is None or drained.by_deploy:
         before = drained_before(variant, observed, drained)
         drained = Drained(since=observed.now, reason=_REASON, by_deploy=True, before=before)
-        patches = tuple(noted(fleet, variant, observed, drained))
-        yield Step(f"Pause the scaler of {title}, and note that it is drained", PATCH, patches, wave=name)
+        # The note first: with it a later run takes back what this one may be kept from.
+        patches = list(noted(fleet, variant, observed, drained))
+        note = tuple(patch for patch in patches if patch["kind"] == "Deployment")
+        yield Step(f"Note that {title} is drained", PATCH, note, wave=name)
+        pause = tuple(patch for patch in patches if patch["kind"] != "Deployment")
+        yield Step(f"Pause the scaler of {title}", PATCH, pause, wave=name)
     item = told_object(fleet, variant, drained)
     yield Step(f"Let the workers of {title} finish what they run", DRAIN, (item,), wave=name)
     yield Step(f"Replace the pods of {title}", APPLY, wave.objects, hides=fleet.take_over, wave=name)

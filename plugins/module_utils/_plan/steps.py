@@ -29,7 +29,7 @@ from .._check.preflight import (
 from .._cluster.changes import identity
 from .._cluster.leaving import Leaving, Left, Move
 from .._cluster.readiness import deployment_waits, scaled_object_waits
-from .._model.drains import AFTER_DRAIN, PARALLEL
+from .._model.drains import AFTER_DRAIN, PARALLEL, SERIAL
 from .._model.fleet import Fleet
 from .._model.names import VARIANT_LABEL, scaled_object_name
 from .._model.observed import (
@@ -149,16 +149,29 @@ def _before_waiting(making: Making, changed: list[Object], waves: Sequence[Wave]
     # Only the record of the last apply is changed. Without this the next step would set one pod.
     yield Step("Hand the number of pods over to who decides on it now", PATCH, _handed_over(fleet, observed, wishes))
     sent = without_waves(changed, waves)
-    yield from interrupted(fleet, observed, waves, sent, wishes)
+    replaced = [item for item in sent if replaces(item, making.sight.live.get(_key(item)), making.merge)]
+    yield from interrupted(fleet, observed, waves, replaced, wishes)
     yield Step("Apply everything but Secrets", APPLY, tuple(_in_rows(sent)), hides=fleet.take_over)
     # With what the inventory says of them by now, and not before.
     ended = tuple(resumptions(fleet, observed))
     yield Step("Resume what was paused until now", PATCH, ended, is_change=True)
-    yield Step("Pause the scalers of what is drained", PATCH, drain_pauses(fleet, observed), is_change=True)
+    yield Step(
+        "Pause the scalers of what is drained", PATCH, drain_pauses(fleet, observed, wishes.checks), is_change=True
+    )
     # An HPA that found no pod was woken with a number, which is its own to decide from now on.
     yield Step("Hand over the number of pods that were woken", PATCH, _woken(fleet, sent, wishes))
-    yield from wave_steps(fleet, observed, waves, sent, wishes)
+    made = [str(item["metadata"]["name"]) for item in sent if item["kind"] == "Deployment"]
+    yield from wave_steps(fleet, observed, waves, [*made, *_not_up(making, waves)], wishes)
     yield from _dashboard(fleet)
+
+
+def _not_up(making: Making, waves: Sequence[Wave]) -> Iterator[str]:
+    """Deployments that did not come up in an earlier run that went one by one, and that this one does not replace."""
+    own = {wave.variant.deployment for wave in waves}
+    for name in making.found.deployments if making.wishes.rollout == SERIAL else ():
+        live = making.sight.live.get(("Deployment", name))
+        if name not in own and live is not None and deployment_waits(live, ()) is not None:
+            yield name
 
 
 def _after_waiting(making: Making, changed: list[Object]) -> Iterator[Step | None]:

@@ -296,7 +296,7 @@ def test_a_deploy_that_replaces_its_pods_drains_the_new_ones_and_says_so(site: T
     found = done(deploy(site, config=config(high={**SCALED, "concurrency": 3})))
     assert len(site.of(HIGH)) == 3
     assert not any(worker.takes for worker in site.of(HIGH))
-    assert set(record(site)["told"]) <= set(site.workers)
+    assert set(record(site)["told"]) == {pod for pod, one in site.workers.items() if one.deployment == HIGH}
     assert any("lms/high: its new pods were told to take nothing, as it is drained" in text for text in found["notes"])
     unwaited = done(deploy(site, config=config(high={**SCALED, "concurrency": 4}), wait=False))
     assert any("its new pods take work: drain it again once they are up" in text for text in unwaited["warnings"])

@@ -19,7 +19,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._read.reader impor
 from ansible_collections.queueops.celery.plugins.module_utils._read.role_variables import ROLE_VARIABLES
 from ansible_collections.queueops.celery.plugins.module_utils._schema.versions import Versions
 from ansible_collections.queueops.celery.plugins.module_utils.neighbours import objects_asked_for
-from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import VALIDATE
+from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, VALIDATE
 
 from tests.unit.inventories import IMAGE
 from tests.unit.model_cluster import ModelCluster, Object, run
@@ -68,7 +68,7 @@ def _wrong(name: str) -> list[Any]:
 
 def _run(**variables: Any) -> tuple[ModelCluster, Object]:
     cluster = ModelCluster()
-    return cluster, run(cluster, reaches=VALIDATE, **{**WHOLE, **variables})
+    return cluster, run(cluster, **{"reaches": VALIDATE, **WHOLE, **variables})
 
 
 def test_the_whole_inventory_has_no_problem() -> None:
@@ -100,8 +100,9 @@ def test_a_wrong_value_does_not_stop_the_look_at_other_hosts(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name, option in OPTIONS.items() if option["type"] in TAKEN])
 def test_text_that_templating_made_of_a_value_is_taken(name: str) -> None:
     for value in TAKEN[OPTIONS[name]["type"]]:
-        # Of a run that changes something, fail_on_drift is refused.
-        found = _run(**{name: value}, **({"checks": True} if name == "fail_on_drift" else {}))[1]
+        # Of a run that changes something, and of one that compares nothing, fail_on_drift is refused.
+        more: Object = {"checks": True, "reaches": APPLY} if name == "fail_on_drift" else {}
+        found = _run(**{name: value}, **more)[1]
         assert not found.get("problems"), found.get("msg")
 
 

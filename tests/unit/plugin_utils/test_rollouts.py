@@ -85,6 +85,9 @@ def test_one_that_does_not_come_up_stops_the_rest_which_is_named_and_a_second_ru
         "run as before. A second run continues."
     )
     assert image_of(site, DEFAULT) == IMAGE
+    again = refused(roll(site, wait_timeout=0))
+    assert "These workers do not come up, so the run ends here. Not replaced yet: lms/default" in again
+    assert image_of(site, DEFAULT) == IMAGE
     site.fails.clear()
     site.cluster.objects["Deployment", HIGH]["status"]["updatedReplicas"] = 3
     done(roll(site, wait_timeout=0))
@@ -185,9 +188,11 @@ def test_a_drain_that_a_person_asked_for_stays_when_pods_are_replaced(site: Told
 
 
 @pytest.mark.parametrize("rollout", ["parallel", "serial", "after_drain"])
-@pytest.mark.parametrize("image", [IMAGE, "registry.example/lms:2"])
+@pytest.mark.parametrize(
+    ("image", "high"), [(IMAGE, {}), ("registry.example/lms:2", {}), (IMAGE, {"strategy": {"type": "Recreate"}})]
+)
 def test_a_run_that_was_cut_while_it_waited_leaves_nothing_drained_after_the_next(
-    site: ToldSite, monkeypatch: pytest.MonkeyPatch, rollout: str, image: str
+    site: ToldSite, rollout: str, image: str, high: Object
 ) -> None:
     class Killed(BaseException):
         """As the end of a process: nothing is cleared up."""
@@ -201,7 +206,7 @@ def test_a_run_that_was_cut_while_it_waited_leaves_nothing_drained_after_the_nex
         roll(site, "after_drain")
     assert DRAINED_ANNOTATION in site.annotations("Deployment", HIGH)
     site.watch = lambda: None
-    done(roll(site, rollout, image=image))
+    done(roll(site, rollout, image=image, variants={**CONFIG, "high": {**CONFIG["high"], **high}}))
     assert all(worker.takes for worker in site.workers.values())
     assert DRAINED_ANNOTATION not in site.annotations("Deployment", HIGH)
     assert not {PAUSED, PAUSE_ANNOTATION} & site.annotations("ScaledObject", f"{HIGH}-scaledobject").keys()

@@ -12,6 +12,7 @@ from ansible import context
 from ansible.parsing.dataloader import DataLoader
 from ansible.utils import vars as ansible_vars
 from ansible.utils.context_objects import CLIArgs
+from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import PLAN, VALIDATE
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import names_given
 
 from tests.unit.inventories import IMAGE
@@ -34,6 +35,9 @@ ORDERS: Object = {
     "drain_reason": "upgrade",
     "drain_on_timeout": "resume",
     "gc": True,
+    "gc_min_age": 0,
+    "rbac_state": "absent",
+    "status_ask_broker": True,
 }
 
 
@@ -156,6 +160,9 @@ def test_check_mode_fails_on_drift_where_it_is_to_and_names_what_differs() -> No
 
 def test_a_run_that_changes_what_differs_does_not_take_it() -> None:
     cluster = ModelCluster()
+    for reaches in (VALIDATE, PLAN):
+        said = refused(run(cluster, checks=True, reaches=reaches, **FLEET, fail_on_drift=True))
+        assert "celery_workers_fail_on_drift: this run compares nothing with the cluster" in said
     said = refused(run(cluster, **FLEET, fail_on_drift=True))
     assert "celery_workers_fail_on_drift: this run changes what differs" in said
     assert not cluster.sent

@@ -216,7 +216,9 @@ class Asked:
         end, first = time.time() + self.question["patience"], None
         while True:
             nodes = self.nodes_by_pod()
-            self.consume(sorted(nodes))
+            # Not once its time is over: the workers may have been told something else meanwhile.
+            if first is None or time.time() < end:
+                self.consume(sorted(nodes))
             found = self.works(nodes)
             seen = {pod: [work["ids"], work["reserved"]] for pod, work in found.items()}
             first = seen if first is None else first
