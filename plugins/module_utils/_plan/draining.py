@@ -44,7 +44,7 @@ def plan_drain(fleet: Fleet, chosen: Selection, observed: Observed, wish: DrainW
     said, drains = Said(), []
     for variant in chosen.variants:
         named = chosen.names(variant)
-        refusal = _refusal(fleet, variant, observed)
+        refusal = refusal_of(fleet, variant, observed)
         live = observed.find("Deployment", variant.deployment)
         if refusal or live is None:
             said.refuse(named, f"{short_name(variant)}: {refusal}")
@@ -66,7 +66,7 @@ def plan_drain(fleet: Fleet, chosen: Selection, observed: Observed, wish: DrainW
     return Plan(problems=tuple(said.problems), warnings=tuple(said.warnings), steps=() if said.problems else steps)
 
 
-def _refusal(fleet: Fleet, variant: Variant, observed: Observed) -> str:
+def refusal_of(fleet: Fleet, variant: Variant, observed: Observed) -> str:
     """Why a variant cannot be drained; empty if it can."""
     live = observed.find("Deployment", variant.deployment)
     if live is None:

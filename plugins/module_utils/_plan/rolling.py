@@ -19,7 +19,7 @@ from .._model.names import pod_autoscaler_name, scaled_object_name
 from .._model.observed import Observed
 from .comparing import differing_fields
 from .data import APPLY, DRAIN, PATCH, RESUME, WAIT, Live, Merge, Object, Step, Wishes
-from .draining import drained_before, noted, taken_back, told_object
+from .draining import drained_before, noted, refusal_of, taken_back, told_object
 from .pausing import short_name
 
 _REASON = "until its pods are replaced"
@@ -162,6 +162,14 @@ def interrupted(
     yield Step("Let workers take work again that an earlier run has drained", RESUME, told)
     patches = tuple(chain.from_iterable(map(taken_back, left)))
     yield Step("Let their scalers work again", PATCH, patches)
+
+
+def undrainable(fleet: Fleet, observed: Observed, waves: Iterable[Wave], wishes: Wishes) -> Iterator[str]:
+    """Why workers that are to finish first cannot be told to."""
+    for wave in waves if wishes.rollout == AFTER_DRAIN else ():
+        refusal = refusal_of(fleet, wave.variant, observed)
+        if refusal:
+            yield f"{short_name(wave.variant)}: {refusal} Or replace its pods with celery_workers_rollout: serial."
 
 
 def order_note(waves: Sequence[Wave], wishes: Wishes) -> Iterator[str]:

@@ -65,7 +65,7 @@ from .data import (
 )
 from .draining import drain_pauses, drained_again
 from .pausing import resumptions
-from .rolling import Wave, interrupted, order_note, replaces, wave_steps, waves_of, without_waves
+from .rolling import Wave, interrupted, order_note, replaces, undrainable, wave_steps, waves_of, without_waves
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,9 @@ def with_steps(making: Making) -> Plan:
     live, observed, wishes = making.sight.live, making.observed, making.wishes
     changed = [item for item in sendable if differs(item, live.get(_key(item)), making.merge)]
     waves = waves_of(making.fleet, observed, live, changed, making.merge, wishes)
+    problems = tuple(undrainable(making.fleet, observed, waves, wishes))
+    if problems:
+        return replace(making.found, problems=(*making.found.problems, *problems))
     first = [step for step in _before_waiting(making, changed, waves) if step is not None and step.objects]
     writes = any(step.action in (APPLY, PATCH, DELETE) for step in first)
     waits = [_waiting(making.found)] if _must_wait(making.found, making.sight, making.wishes, writes) else []

@@ -212,6 +212,23 @@ def test_a_run_that_was_cut_while_it_waited_leaves_nothing_drained_after_the_nex
     assert not {PAUSED, PAUSE_ANNOTATION} & site.annotations("ScaledObject", f"{HIGH}-scaledobject").keys()
 
 
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ({"settings": {"worker_enable_remote_control": False}}, "its workers have no remote control"),
+        ({"enable_keda": False, "scaler": "hpa", "min_replicas": 1, "max_replicas": 3}, "HorizontalPodAutoscaler"),
+    ],
+)
+def test_workers_that_cannot_be_told_are_not_waited_for_in_vain(site: ToldSite, keys: Object, why: str) -> None:
+    variants = {**CONFIG, "high": {**CONFIG["high"], "probe": "none", **keys}}
+    done(run(site.cluster, **fleet(variants=variants)))
+    said = refused(roll(site, "after_drain", variants=variants))
+    assert why in said
+    assert "lms/high" in said
+    assert "celery_workers_rollout: serial" in said
+    assert site.story == []
+
+
 def test_serial_and_not_waiting_contradict_each_other(site: ToldSite) -> None:
     said = refused(roll(site, wait=False))
     assert "celery_workers_rollout: serial sends each Deployment once the one before is up" in said
