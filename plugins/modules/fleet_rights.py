@@ -52,15 +52,24 @@ EXAMPLES = r"""
 RETURN = r"""
 created:
   description: Objects and files that were created.
-  returned: when nothing is wrong
+  returned: when nothing is wrong, and no files are written for an administrator
   type: list
   elements: str
   sample: [ServiceAccount celery-workers, Role celery-workers, RoleBinding celery-workers]
 updated:
   description: Objects and files that were changed.
-  returned: when nothing is wrong
+  returned: as RV(created)
   type: list
   elements: str
+deleted:
+  description: Objects and files that were taken away.
+  returned: as RV(created)
+  type: list
+  elements: str
+path:
+  description: The file for an administrator.
+  returned: with C(celery_workers_output=manifests), when an account is made
+  type: str
 rights:
   description: What the account may do, a line for each resource.
   returned: when an account is made

@@ -304,6 +304,7 @@ class RightsRun(FleetRun):
         if login.before is not None:
             remove_file(login.path, self.checks)
             self.result["changed"] = True
+            self.result.setdefault("deleted", []).append(f"file {login.near}")
             said.append(f"{login.near} {'would be' if self.checks else 'is'} removed")
         self._say_and_show(said)
 
