@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.module_utils._celery.heartbeat import LAUNCHER
+from ansible_collections.queueops.celery.plugins.module_utils._celery.launcher import LAUNCHER
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import worker_words_of
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes import identity, not_sent_lines
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.drains import (

@@ -13,7 +13,7 @@ from typing import Any
 from .._celery.brokers import (
     broker_url,
 )
-from .._celery.heartbeat import (
+from .._celery.launcher import (
     SENTINEL_PASSWORD,
     SENTINEL_USERNAME,
     broker_addresses,

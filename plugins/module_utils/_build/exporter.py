@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .._celery.brokers import transport_options, use_ssl
-from .._celery.heartbeat import SENTINEL_PASSWORD, sentinel_password
+from .._celery.launcher import SENTINEL_PASSWORD, sentinel_password
 from .._model.broker import Broker
 from .._model.fleet import Fleet, Server
 from .._model.names import EXPORTER

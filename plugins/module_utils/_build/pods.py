@@ -18,8 +18,11 @@ from .._celery.brokers import (
     use_ssl,
 )
 from .._celery.command import broker_words
-from .._celery.heartbeat import (
+from .._celery.launcher import (
+    FEATURES_ENV,
     HEARTBEAT_MOUNT,
+    features_of,
+    features_value,
     needs_launcher,
     sentinel_password,
     start_command,
@@ -144,7 +147,7 @@ def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
     pod, broker = variant.pod, context.service.broker
     container = container_of(WORKER_CONTAINER, list(variant.args), pod, broker, context)
     if needs_launcher(variant, broker):
-        _mount_launcher(container, pod)
+        _mount_launcher(container, pod, features_of(variant, broker))
     container.update(probes_of(variant, broker))
     if pod.lifecycle:
         container["lifecycle"] = pod.lifecycle
@@ -183,7 +186,7 @@ def beat_pod(beat: Beat, context: PodContext) -> dict[str, Any]:
     container = container_of("beat", [*args, *(["--", *words] if words else [])], pod, service.broker, context)
     launches = bool(sentinel_password(service.broker))
     if launches:
-        _mount_launcher(container, pod)
+        _mount_launcher(container, pod, {})
     container["resources"] = without_empty(beat.resources)
     container.update(probe)
     spec = _spec(pod, [container], context.selector)
@@ -217,12 +220,18 @@ def _beat_probe(beat: Beat, context: PodContext) -> dict[str, Any]:
 _BEAT_TIMEOUT = 30
 
 
-def _mount_launcher(container: dict[str, Any], pod: Pod) -> None:
-    """Start the container by one of our files, in place of the celery that the command prefix ends in."""
+def _mount_launcher(container: dict[str, Any], pod: Pod, features: dict[str, dict[str, Any]]) -> None:
+    """Start the container by one of our files, in place of the celery that the command prefix ends in.
+
+    :param features: what the file does beside that.
+    """
     container["command"] = start_command(python_words(pod) or [pod.probe.python or "python"])
     container["args"] = [CELERY, *container["args"][len(pod.command_prefix) :]]
     mount = {"name": "celery-heartbeat", "mountPath": HEARTBEAT_MOUNT, "readOnly": True}
     container["volumeMounts"] = [*container.get("volumeMounts", []), mount]
+    if features:
+        entry = {"name": FEATURES_ENV, "value": features_value(features)}
+        container["env"] = _unique([*container.get("env", []), entry])
 
 
 def _add_launcher(spec: dict[str, Any], service: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._celery.brokers import scaler_login, scaler_tls, tls_files
-from .._celery.heartbeat import sentinel_password
+from .._celery.launcher import sentinel_password
 from .._model.broker import Broker
 from .._model.fleet import Fleet, Service, Variant
 from .._model.names import (

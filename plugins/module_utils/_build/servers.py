@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._celery.brokers import transport_options, use_ssl
-from .._celery.heartbeat import (
+from .._celery.launcher import (
     SENTINEL_PASSWORD,
     SENTINEL_USERNAME,
     sentinel_password,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._celery.heartbeat import (
-    FILES,
+from .._celery.launcher import (
+    features_of,
     files_hash,
     needs_launcher,
-    sentinel_password,
+    service_files,
 )
 from .._model.fleet import Fleet, Service, Variant
 from .._model.names import (
@@ -44,10 +44,9 @@ def worker_resources(fleet: Fleet, observed: Observed = NOTHING, dry_run: bool =
     """
     found: list[dict[str, Any]] = []
     for service in fleet.services:
-        launches_beat = service.beat is not None and sentinel_password(service.broker) is not None
-        own = [variant for variant in service.variants if not variant.adopted]
-        if launches_beat or any(needs_launcher(variant, service.broker) for variant in own):
-            found.append(_heartbeat_files(fleet, service))
+        files = service_files(service)
+        if files:
+            found.append(_launcher_files(fleet, service, files))
         for variant in service.variants:
             if not variant.adopted:
                 found.append(worker_deployment(fleet, service, variant, observed, dry_run))
@@ -67,7 +66,8 @@ def worker_deployment(
     labels = ownership_labels(fleet.name, service.name, variant.name)
     selector = _selector(live, labels)
     people = people_labels(fleet.name, variant.deployment, "worker")
-    files = files_hash() if needs_launcher(variant, service.broker) else ""
+    launched = needs_launcher(variant, service.broker)
+    files = files_hash(features_of(variant, service.broker)) if launched else ""
     routes = route_files(fleet, service)
     context = PodContext(service, variant.deployment, people, {**labels, **selector}, observed, files, routes)
     spec: dict[str, Any] = {}
@@ -198,11 +198,11 @@ def disruption_budget(fleet: Fleet, variant: Variant, observed: Observed) -> dic
     )
 
 
-def _heartbeat_files(fleet: Fleet, service: Service) -> dict[str, Any]:
+def _launcher_files(fleet: Fleet, service: Service, files: dict[str, str]) -> dict[str, Any]:
     labels = ownership_labels(fleet.name, service.name)
     config_map = resource("ConfigMap", fleet, heartbeat_name(service.name), labels, "worker", None, {})
     del config_map["spec"]
-    return {**config_map, "data": dict(FILES)}
+    return {**config_map, "data": files}
 
 
 def _selector(live: ObservedObject | None, labels: dict[str, str]) -> dict[str, str]:

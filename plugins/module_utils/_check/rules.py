@@ -21,7 +21,7 @@ from .._celery.brokers import (
     tls_files,
 )
 from .._celery.command import effective_pool
-from .._celery.heartbeat import needs_launcher, sentinel_password
+from .._celery.launcher import needs_launcher, sentinel_password
 from .._celery.sizing import resources_in_force
 from .._celery.start import CELERY, python_words
 from .._model.broker import Broker

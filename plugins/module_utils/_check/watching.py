@@ -13,7 +13,7 @@ from typing import Any
 from .._build.pods import TLS_VOLUME, ServerContext, server_pod
 from .._build.servers import settings_file
 from .._celery.brokers import BROKER_VARIABLES
-from .._celery.heartbeat import sentinel_password
+from .._celery.launcher import sentinel_password
 from .._model.broker import Broker
 from .._model.fleet import Fleet, Monitoring, Server
 from .._model.names import flower_secret_name

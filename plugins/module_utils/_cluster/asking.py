@@ -13,7 +13,6 @@ from typing import Any
 
 from .._celery.adoption import Cut, cut_by_adoption
 from .._celery.command import app_of, written_options
-from .._celery.heartbeat import LAUNCHER
 from .._celery.inquiry import (
     NO_PYTHON,
     Answer,
@@ -22,6 +21,7 @@ from .._celery.inquiry import (
     command_of,
     settings_in,
 )
+from .._celery.launcher import LAUNCHER
 from .._celery.start import python_in
 from .._model.fleet import Fleet, Variant
 from .._model.observed import Observed, ObservedObject

@@ -14,9 +14,9 @@ from typing import Any
 
 from .._celery.brokers import management_url, place_of
 from .._celery.command import app_of, has_remote_control, written_options
-from .._celery.heartbeat import LAUNCHER, needs_launcher
 from .._celery.in_flight import SHARED_HASH
 from .._celery.inquiry import NO_PYTHON, settings_in
+from .._celery.launcher import LAUNCHER, needs_launcher
 from .._celery.programs.tidy import MARGIN
 from .._celery.surveys import Survey, SurveyQuestion, answer_from, command_of
 from .._model.fleet import Fleet, Service, Variant

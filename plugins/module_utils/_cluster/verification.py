@@ -15,8 +15,8 @@ from .._celery.command import (
     has_remote_control,
     written_options,
 )
-from .._celery.heartbeat import needs_launcher
 from .._celery.inquiry import Answer, Question, settings_in
+from .._celery.launcher import needs_launcher
 from .._model.fleet import Service, Variant
 
 

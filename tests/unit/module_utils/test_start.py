@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._celery.heartbeat import LAUNCHER
 from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry import Question, command_of
+from ansible_collections.queueops.celery.plugins.module_utils._celery.launcher import LAUNCHER
 from ansible_collections.queueops.celery.plugins.module_utils._celery.start import python_in
 
 from tests.unit.inventories import container_with, manifests_with, of_kind, problems_with, variant_of

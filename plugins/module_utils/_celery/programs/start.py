@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts Celery as its own command does, and touches a file at every worker heartbeat.
+"""Starts Celery as its own command does, touches a file at every worker heartbeat, and installs features.
 
 A ConfigMap brings this file into the worker's container. What the command line sets is set over the app's own settings,
 which win where they stand under a prefix (CELERY_). The password of Redis sentinels goes from the environment into the
@@ -10,9 +10,12 @@ settings, because a command line would show it.
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import pathlib
 import sys
+import types
 from typing import Any
 
 BEAT_FILE = "/tmp/celery-heartbeat"
@@ -20,6 +23,11 @@ BEAT_FILE = "/tmp/celery-heartbeat"
 #: Environment in which the credentials of sentinels reach the worker.
 SENTINEL_USERNAME = "CELERY_SENTINEL_USERNAME"
 SENTINEL_PASSWORD = "CELERY_SENTINEL_PASSWORD"
+
+#: Environment with the features of this worker as JSON, each with what it is told.
+FEATURES_ENV = "CELERY_LAUNCHER"
+#: Package that the files beside this one are imported as, so that none of them hides a module of the app.
+PACKAGE = "celery_launcher"
 
 
 def follow_heartbeats() -> None:
@@ -87,6 +95,36 @@ def remember_queues() -> None:
     Consumer.add_task_queue = add_task_queue
 
 
+def install_features(folder: str) -> None:
+    """Install what this worker is to do beside its tasks. No error of a feature keeps the worker from its tasks.
+
+    :param folder: with a file for each feature.
+    """
+    package = types.ModuleType(PACKAGE)
+    package.__path__ = [folder]
+    sys.modules[PACKAGE] = package
+    name = FEATURES_ENV
+    try:
+        for name, settings in json.loads(os.environ.get(FEATURES_ENV) or "{}").items():
+            install_feature(name, settings)
+    except Exception as error:
+        say_off(name, error)
+
+
+def install_feature(name: str, settings: dict[str, Any]) -> None:
+    """Install one feature, or say why not."""
+    try:
+        importlib.import_module(f"{PACKAGE}.{name}").install(settings)
+    except Exception as error:
+        say_off(name, error)
+
+
+def say_off(name: str, error: Exception) -> None:
+    """One line in the log of the worker."""
+    why = " ".join(f"{type(error).__name__}: {error}".split())
+    sys.stderr.write(f"celery-launcher: {name} is off, and the worker runs without it ({why})\n")
+
+
 def main() -> None:
     """Run Celery with the arguments of the container."""
     # Not the folder of this file, but the one that the image starts in.
@@ -97,6 +135,7 @@ def main() -> None:
     enforce_settings()
     if "worker" in sys.argv:
         remember_queues()
+        install_features(os.path.dirname(os.path.abspath(__file__)))
     # The arguments begin with the word celery, which is the program's name.
     sys.argv = sys.argv[1:]
     raise SystemExit(celery())

@@ -1,0 +1,128 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that a ConfigMap brings into the worker's container: they start Celery, probe it, and help its scaler.
+
+The worker is started by one of them and not by an environment variable: an injected PYTHONPATH would replace the
+image's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from .._model.broker import Broker
+from .._model.fleet import Service, Variant
+from .brokers import sentinel_addresses
+from .programs import check, start, watching
+
+HEARTBEAT_MOUNT = "/celery-heartbeat"
+LAUNCHER = f"{HEARTBEAT_MOUNT}/start.py"
+SENTINEL_USERNAME, SENTINEL_PASSWORD = start.SENTINEL_USERNAME, start.SENTINEL_PASSWORD
+#: Environment that says which features a worker is started with, and what each is told.
+FEATURES_ENV = start.FEATURES_ENV
+
+#: What every launched worker is started and probed with.
+_BASE = (start, check)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Something that the launcher does beside starting Celery.
+
+    :param program: the file that does it. Its name is that of the feature.
+    :param settings_of: what it is told for a variant, as JSON can hold it; None where the variant does not use it.
+    :param files: further files that it imports, beside C(watching.py).
+    """
+
+    program: ModuleType
+    settings_of: Callable[[Variant, Broker | None], dict[str, Any] | None]
+    files: tuple[ModuleType, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The feature as the environment of the worker names it."""
+        return self.program.__name__.rpartition(".")[2]
+
+
+#: Every feature, in the order in which they are installed.
+FEATURES: tuple[Feature, ...] = ()
+
+
+def features_of(variant: Variant, broker: Broker | None) -> dict[str, dict[str, Any]]:
+    """Features that a variant's workers are started with, each with what it is told."""
+    told = {feature.name: feature.settings_of(variant, broker) for feature in FEATURES}
+    return {name: settings for name, settings in told.items() if settings is not None}
+
+
+def features_value(features: dict[str, dict[str, Any]]) -> str:
+    """Features as the environment of a worker holds them."""
+    return json.dumps(features, sort_keys=True, separators=(",", ":"))
+
+
+def files_of(names: Iterable[str]) -> dict[str, str]:
+    """The files that a worker with some features is started with, name to text."""
+    wanted = [feature for feature in FEATURES if feature.name in set(names)]
+    programs = [*_BASE, *([watching] if wanted else [])]
+    for feature in wanted:
+        programs += [feature.program, *feature.files]
+    return {f"{program.__name__.rpartition('.')[2]}.py": inspect.getsource(program) for program in programs}
+
+
+def service_files(service: Service) -> dict[str, str]:
+    """The files of all launched workers of a service; empty where none is launched. Beat is launched by the same."""
+    own = [variant for variant in service.variants if not variant.adopted]
+    launches_beat = service.beat is not None and sentinel_password(service.broker) is not None
+    if not launches_beat and not any(needs_launcher(variant, service.broker) for variant in own):
+        return {}
+    return files_of(name for variant in own for name in features_of(variant, service.broker))
+
+
+def files_hash(names: Iterable[str]) -> str:
+    """Changes when the files of a worker with some features change, so that pods roll with theirs and no others."""
+    content = "\0".join(f"{name}\0{text}" for name, text in sorted(files_of(names).items()))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def needs_launcher(variant: Variant, broker: Broker | None) -> bool:
+    """Whether the worker is started by one of our files."""
+    wanted = variant.pod.probe.type == "heartbeat" or variant.process.enforce_settings
+    return wanted or bool(sentinel_password(broker)) or bool(features_of(variant, broker))
+
+
+def sentinel_password(broker: Broker | None) -> tuple[str, str] | None:
+    """Secret and key with the password of the sentinels themselves."""
+    if broker is None or broker.type != "redis-sentinel":
+        return None
+    if broker.secret is not None and broker.secret.sentinel_password_key:
+        return broker.secret.name, broker.secret.sentinel_password_key
+    return (broker.own_secret, "sentinel_password") if broker.sentinel_password else None
+
+
+def start_command(python: Sequence[str]) -> list[str]:
+    """Command of the container; its arguments stay those of C(celery)."""
+    return [*python, LAUNCHER]
+
+
+def check_command(python: str, limit: int, broker: Broker | None) -> list[str]:
+    """Command of the probe.
+
+    :param limit: seconds after which the file is stale.
+    """
+    return [python, f"{HEARTBEAT_MOUNT}/check.py", str(limit), *broker_addresses(broker)]
+
+
+def broker_addresses(broker: Broker | None) -> list[str]:
+    """Host and port of the broker, or of each sentinel; empty where nobody says."""
+    if broker is None:
+        return []
+    if broker.hosts:
+        return sentinel_addresses(broker)
+    host = f"[{broker.host}]" if ":" in broker.host else broker.host
+    return [f"{host}:{broker.port}"] if host else []
