@@ -24,7 +24,8 @@ ROOMS: dict[str, set[str]] = {
     "_build": {"_schema", "_model", "_celery", "_openedx"},
     "_check": {"_schema", "_model", "_celery", "_openedx", "_build"},
     "_cluster": {"_schema", "_model", "_celery"},
-    "_status": {"_schema", "_model", "_celery", "_build", "_cluster"},
+    "_simulation": {"_schema", "_model", "_celery", "_build", "_check"},
+    "_status": {"_schema", "_model", "_celery", "_build", "_cluster", "_simulation"},
     "_plan": {"_schema", "_model", "_celery", "_openedx", "_build", "_check", "_cluster"},
 }
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
