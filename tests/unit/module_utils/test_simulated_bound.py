@@ -91,7 +91,8 @@ def starts_of(tasks: list[tuple[float, float]], goal: float, step: float) -> Any
 
 def cost_of(tasks: list[tuple[float, float]], starts: Any, start: float) -> float:
     """The least pod-seconds of pods with one slot for tasks that begin at given times."""
-    total, free = 0.0, []
+    total = 0.0
+    free: list[float] = []
     for begins, length in sorted(zip(starts, [length for _, length in tasks], strict=True)):
         fitting = [end for end in free if end <= begins]
         gap = begins - max(fitting) if fitting else float("inf")
