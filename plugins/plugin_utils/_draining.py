@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -91,19 +90,17 @@ class Telling:
         :raises ClusterError: if their pods cannot be listed.
         """
         self._start = self._said_at = time.monotonic()
-        # Threads do not share the way into a pod: the library changes its client while it opens a stream.
-        with_own = {title: copy.copy(self._client) for title in self.deployments}
         pool = ThreadPoolExecutor(max_workers=_AT_ONCE)
         try:
             # All are told before any is waited for.
-            asked = {title: pool.submit(self._ask, title, with_own[title], 0, 0.0) for title in self.deployments}
+            asked = {title: pool.submit(self._ask, title, 0, 0.0) for title in self.deployments}
             while asked:
                 self._collect(asked)
                 for title in self._busy(asked):
                     left = self._start + self.timeout - time.monotonic()
                     if left > 0:
                         pause = self._pause(self._seen[title].held)
-                        asked[title] = pool.submit(self._ask, title, with_own[title], self._patience(left), pause)
+                        asked[title] = pool.submit(self._ask, title, self._patience(left), pause)
                 self._report()
                 is_over = time.monotonic() >= self._start + self.timeout + _LAST_WORDS
                 if is_over and len(self._seen) == len(self.deployments):
@@ -112,14 +109,10 @@ class Telling:
             pool.shutdown(wait=False, cancel_futures=True)
         return {title: self._seen[title].held for title in self.deployments}
 
-    @property
-    def _client(self) -> Any:
-        return self.cluster.client.client.client
-
-    def _ask(self, title: str, client: Any, patience: int, pause: float) -> Held:
+    def _ask(self, title: str, patience: int, pause: float) -> Held:
         time.sleep(pause)
         try:
-            return ask_held(self.cluster, self.deployments[title], self.consumes, patience, client)
+            return ask_held(self.cluster, self.deployments[title], self.consumes, patience)
         except ClusterError as error:
             if not error.passes:
                 raise

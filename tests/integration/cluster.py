@@ -7,6 +7,7 @@ Tests read and prepare it through plain HTTP in both cases, so that they prove t
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import json
 import os
@@ -67,6 +68,12 @@ def path_of(kind: str, namespace: str, name: str = "") -> str:
     return f"{prefix}/namespaces/{namespace}/{plural}{f'/{name}' if name else ''}"
 
 
+@functools.cache
+def _client(kubeconfig: Path, _written: int) -> Any:
+    """One for all requests: to read a kubeconfig takes longer than a request."""
+    return kubernetes_config.new_client_from_config(str(kubeconfig))
+
+
 @dataclass(frozen=True)
 class Cluster:
     """What a test may know of the cluster. `emulator` is None on a real one."""
@@ -78,7 +85,7 @@ class Cluster:
 
     def request(self, method: str, path: str, body: Json | None = None) -> Json:
         """Send one request; an answer of 400 or more raises ApiException."""
-        client = kubernetes_config.new_client_from_config(str(self.kubeconfig))
+        client = _client(self.kubeconfig, self.kubeconfig.stat().st_mtime_ns)
         content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {"Accept": "application/json", "Content-Type": content_type}
         parts = client.param_serialize(
@@ -86,6 +93,8 @@ class Cluster:
         )
         answer = client.call_api(*parts)
         text = answer.read()
+        # A test may stop the server before the next request.
+        client.rest_client.pool_manager.clear()
         if answer.status >= 400:
             raise ApiException(http_resp=answer, body=text)
         found: Json = json.loads(text)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from .._model.fleet import Fleet, Service, Variant
 from .._model.service_keys import ServiceKeys
 from .._model.variant_keys import Consumption, Knowledge, Pod, Process, Scaling
 from .._schema.keys import key_names
 from .._schema.layers import PREFIX, without_layer
-from .._schema.problems import Problems, is_within
+from .._schema.problems import Problems
 
 #: Keys on which it depends whether there is a variant of ours at all.
 _WHOLE = {"enabled", "adopt"}
@@ -31,8 +32,11 @@ _WORK = (key_names(Consumption, Process, Scaling, Knowledge) - {"name", "logleve
 }
 _QUEUES = {"queues", *_WHOLE}
 _VARIANT_KEYS = key_names(Consumption, Process, Scaling, Knowledge, Pod)
+_SERVICE_KEYS = _VARIANT_KEYS | key_names(ServiceKeys)
 #: A variable, a service, or a variant as a whole.
 _WHOLE_PATH = re.compile(rf"{PREFIX}(?:config(?:\.[^.\[]+){{0,2}}|services(?:\.[^.\[]+)?|queue_defaults)")
+#: Where a part of what was written begins.
+_PART = re.compile(r"[.\[]")
 
 
 @dataclass(frozen=True)
@@ -50,25 +54,34 @@ class Refused:
         paths = [problem.path for problem in problems.found]
         return Refused(frozenset(map(without_layer, [*paths, *problems.meant])))
 
+    @cached_property
+    def _places(self) -> frozenset[str]:
+        """The paths and all that they are a part of."""
+        ends = ((path, len(path)) for path in self.paths)
+        parts = ((path, found.start()) for path in self.paths for found in _PART.finditer(path))
+        return frozenset(path[:end] for path, end in (*ends, *parts))
+
     def holds(self, path: str) -> bool:
         """Whether what was written there, or a part of it, was refused."""
-        place = without_layer(path)
-        return any(is_within(found, place) for found in self.paths)
+        return without_layer(path) in self._places
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        """Last words of the places: few keys are worth a look."""
+        return frozenset(place.rpartition(".")[2] for place in self._places)
 
     def keys_of(self, variant: Variant, service: Service) -> frozenset[str]:
         """Keys of a variant that could not be read, wherever they were written."""
-        if not self.paths:
-            return frozenset()
         places = (variant.path, service.path, f"{PREFIX}queue_defaults")
         return frozenset(
             name
-            for name in _VARIANT_KEYS
+            for name in _VARIANT_KEYS & (self._names | set(variant.paths) if self.paths else set())
             if self.holds(variant.path_of(name)) or any(self.holds(f"{place}.{name}") for place in places)
         )
 
     def keys_of_service(self, service: Service) -> frozenset[str]:
         """Keys of a service, and those that its variants share, that could not be read."""
-        names = _VARIANT_KEYS | key_names(ServiceKeys) if self.paths else set()
+        names = _SERVICE_KEYS & (self._names | set(service.paths) if self.paths else set())
         return frozenset(name for name in names if self.holds(service.path_of(name)))
 
     def hides_consumers(self, fleet: Fleet) -> bool:

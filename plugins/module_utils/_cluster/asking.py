@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -80,17 +81,14 @@ def worker_args_of(deployment: Mapping[str, Any]) -> list[str]:
     return list(container.get("args") or [])
 
 
-def ask(
-    cluster: Cluster, pod: Mapping[str, Any], question: Question, client: Any = None, patience: int = _LONGEST
-) -> Answer:
+def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question, patience: int = _LONGEST) -> Answer:
     """Run the question in a pod's worker container.
 
-    :param client: the library's client to ask with, if not the cluster's own.
     :param patience: seconds that it may take.
     :returns: the answer; one with an error where there is none.
     """
     name = str(pod["metadata"]["name"])
-    output, errors, fault = run_in(cluster, pod, partial(command_of, question), client, patience)
+    output, errors, fault = run_in(cluster, pod, partial(command_of, question), patience)
     if fault:
         return Answer(error=fault)
     answer = answer_from(output)
@@ -103,7 +101,6 @@ def run_in(
     cluster: Cluster,
     pod: Mapping[str, Any],
     command: Callable[[list[str] | None], list[str]],
-    client: Any = None,
     patience: int = _LONGEST,
 ) -> tuple[str, str, str]:
     """Run a command in a pod's worker container.
@@ -114,9 +111,8 @@ def run_in(
     name = str(pod["metadata"]["name"])
     container = app_container(pod["spec"], name)
     python = python_in([*(container.get("command") or []), *(container.get("args") or [])], LAUNCHER)
-    own = client or cluster.client.client.client
     try:
-        return (*_execute(own, cluster.namespace, (name, container["name"]), command(python), patience), "")
+        return (*_execute(cluster, name, container["name"], command(python), patience), "")
     except Exception as error:  # the client raises one class per status, and others for the network
         cause = first_cause({"msg": without_values(str(error), cluster.hidden)})
         refused = refusal_in(cause)
@@ -139,25 +135,36 @@ def no_answer(name: str, errors: str) -> str:
     return f"{name} gave no answer ({last}); check that its image has Celery and that its app imports"
 
 
-def _execute(client: Any, namespace: str, place: tuple[str, str], command: list[str], patience: int) -> tuple[str, str]:
+@dataclass(frozen=True)
+class _Way:
+    """The way into a container as the library's C(stream) takes it: a method, and a client whose transport it changes.
+
+    The library has such a method of its own. But importing its models takes a second of processor time.
+
+    :param client: its dynamic client.
+    """
+
+    client: Any
+
+    @property
+    def api_client(self) -> Any:
+        return self.client.client
+
+    def enter(self, path: str, query: list[tuple[str, str]], **_: Any) -> Any:
+        return self.client.request("GET", path, query_params=query, serialize=False)
+
+
+def _execute(cluster: Cluster, pod: str, container: str, command: list[str], patience: int) -> tuple[str, str]:
     """Standard output and standard error of a command in a container."""
-    # Its models take longer to import than most runs take to read a cluster, and few runs ask. Who got this far has it:
-    # opening the cluster has failed without.
-    from kubernetes.client import CoreV1Api
+    # Who got this far has it: opening the cluster has failed without.
     from kubernetes.stream import stream
 
-    session = stream(
-        CoreV1Api(client).connect_get_namespaced_pod_exec,
-        place[0],
-        namespace,
-        container=place[1],
-        command=command,
-        stdin=False,
-        stdout=True,
-        stderr=True,
-        tty=False,
-        _preload_content=False,
-    )
+    # The library changes its client while it opens a stream, and threads share one.
+    own = copy.copy(cluster.client.client)
+    own.client = copy.copy(own.client)
+    query = [*(("command", word) for word in command), ("container", container), ("stdout", "true"), ("stderr", "true")]
+    path = f"/api/v1/namespaces/{cluster.namespace}/pods/{pod}/exec"
+    session = stream(_Way(own).enter, path, query, _preload_content=False)
     try:
         session.run_forever(timeout=patience)
         return session.read_stdout(timeout=0) or "", session.read_stderr(timeout=0) or ""

@@ -167,12 +167,11 @@ def _later(count: int) -> Iterable[str]:
 LATER = "Tasks that are held until their ETA run then in these pods, or go back to the queue when the pods stop."
 
 
-def ask_held(cluster: Cluster, deployment: Object, consumes: str = "", patience: int = 0, client: Any = None) -> Held:
+def ask_held(cluster: Cluster, deployment: Object, consumes: str = "", patience: int = 0) -> Held:
     """Ask what the workers of a Deployment hold.
 
     :param consumes: what they are told: one of L(PAUSE) and L(RESUME), or nothing.
     :param patience: seconds in which something may change, or come to its end.
-    :param client: the library's client to ask with, if not the cluster's own.
     :raises ClusterError: if its pods cannot be listed.
     """
     listed = pods_of(deployment, cluster.pods_selected_by(deployment))
@@ -189,7 +188,7 @@ def ask_held(cluster: Cluster, deployment: Object, consumes: str = "", patience:
     asked = ready_pod(own)
     if asked is None:
         return replace(found, error="no pod is ready" if own else "")
-    answer = ask(cluster, asked, _question(deployment, pods, consumes, patience), client, patience + _OVERHEAD)
+    answer = ask(cluster, asked, _question(deployment, pods, consumes, patience), patience + _OVERHEAD)
     if answer.works is None and answer.running == ():
         # Where there is no Celery, nothing runs.
         return Held()

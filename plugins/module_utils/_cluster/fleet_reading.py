@@ -8,7 +8,6 @@ Only where KEDA's operator does not tell what a queue holds is a pod of that var
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -243,6 +242,4 @@ def _ask_pods(
 
 
 def _asking(cluster: DirectCluster, pod: Object, question: Question) -> Callable[[], Answer]:
-    # The library changes its client while it opens a stream, so each gets one of its own.
-    client = copy.copy(cluster.client.client.client)
-    return lambda: ask(cluster, pod, question, client, _PATIENCE)
+    return lambda: ask(cluster, pod, question, _PATIENCE)

@@ -90,8 +90,8 @@ def scene(alert: str, case: Case) -> Scene:
     expected = [Expected(minute, asked, {series: 1} if fires else {}) for minute, fires in case.fires.items()]
     # The others would only take time; what they say together is another test.
     groups = group_with(fleet, alert, observed=case.observed)
-    # Each minute, as Prometheus does by itself.
-    pace = 10 if max(case.fires) > 240 else 2
+    # Each minute, as Prometheus does by itself, and more slowly the longer the case.
+    pace = 10 if max(case.fires) > 240 else 4 if max(case.fires) > 100 else 2
     return Scene(f"{alert}: {case.name}", case.series, expected, groups=groups, pace=pace)
 
 
