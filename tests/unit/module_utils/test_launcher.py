@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +84,29 @@ def test_a_feature_hides_no_module_of_the_app(folder: Path, monkeypatch: pytest.
     install(folder, monkeypatch, '{"shop_settings": {}}')
     assert "shop_settings" not in sys.modules
     assert str(folder) not in sys.path
+
+
+#: Prints what of Celery's worker is imported before gevent has put its own in Python's place.
+_BEFORE_CELERY = """
+import os, sys
+from ansible_collections.queueops.celery.plugins.module_utils._celery.programs import start
+start.follow_heartbeats()
+start.enforce_settings()
+start.remember_queues()
+start.install_features(os.path.dirname(start.__file__))
+print([name for name in sys.modules if name.startswith(("celery.worker", "kombu.asynchronous"))])
+"""
+
+
+def test_nothing_of_the_worker_is_imported_before_gevent_has_its_way() -> None:
+    features = json.dumps({"consuming": {"seconds": 45}})
+    done = subprocess.run(
+        [sys.executable, "-c", _BEFORE_CELERY],
+        env={**os.environ, FEATURES_ENV: features}, capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    # A worker of gevent then waits for seconds between two messages.
+    assert done.stdout == "[]\n"
+    assert done.stderr == ""
 
 
 # What pods of a service get, with one feature that variants use whose loglevel is debug.

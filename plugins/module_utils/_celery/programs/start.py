@@ -82,6 +82,14 @@ def remember_queues() -> None:
     Who was told to take nothing from a queue, and then to take from it again, forgets the second (Celery 5.6) when it
     connects anew, and takes nothing ever after.
     """
+    from celery import signals
+
+    # Not before: gevent and eventlet take the place of Python's own first, or a worker of theirs waits seconds for each
+    # message.
+    signals.celeryd_init.connect(_remember_queues, weak=False)
+
+
+def _remember_queues(**_: Any) -> None:
     from celery.worker.consumer import Consumer
 
     by_celery = Consumer.add_task_queue
