@@ -16,8 +16,10 @@ from .._celery.brokers import (
 from .._celery.launcher import (
     SENTINEL_PASSWORD,
     SENTINEL_USERNAME,
+    STUCK_GRACE,
     broker_addresses,
     check_command,
+    consuming_command,
     sentinel_password,
 )
 from .._celery.start import (
@@ -177,6 +179,7 @@ def probes_of(variant: Variant, broker: Broker | None) -> dict[str, Any]:
     command = {
         "exec": list(probe.command),
         "heartbeat": check_command(check_python(variant.pod), probe.heartbeat_seconds, broker),
+        "consuming": consuming_command(check_python(variant.pod), variant.pod.termination_grace_period),
         "ping": _ping_command(variant, broker, probe.timeout_seconds),
     }.get(probe.type or "none")
     if not command:
@@ -186,15 +189,17 @@ def probes_of(variant: Variant, broker: Broker | None) -> dict[str, Any]:
     tries = -(-probe.startup_seconds // 10)
     found: dict[str, Any] = {"startupProbe": {**action, **timing, "periodSeconds": 10, "failureThreshold": tries}}
     # A heartbeat also stops while the broker is down, which the check can tell only if it knows where that is.
-    safe = probe.type == "exec" or (probe.type == "heartbeat" and bool(broker_addresses(broker)))
+    safe = probe.type in ("exec", "consuming") or (probe.type == "heartbeat" and bool(broker_addresses(broker)))
     liveness = safe if probe.liveness is None else probe.liveness
     if liveness:
         found["livenessProbe"] = {
             **action,
             **timing,
-            "periodSeconds": probe.period_seconds,
-            "failureThreshold": probe.failures,
+            **probe.timing,
         }
+        if probe.type == "consuming":
+            # By now its tasks have had their time, and a worker that hangs acknowledges nothing that still runs.
+            found["livenessProbe"]["terminationGracePeriodSeconds"] = STUCK_GRACE
     return found
 
 

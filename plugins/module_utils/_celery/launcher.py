@@ -20,7 +20,7 @@ from typing import Any
 from .._model.broker import Broker
 from .._model.fleet import Service, Variant
 from .brokers import sentinel_addresses
-from .programs import check, start, watching
+from .programs import check, check_consuming, consuming, start, watching
 
 HEARTBEAT_MOUNT = "/celery-heartbeat"
 LAUNCHER = f"{HEARTBEAT_MOUNT}/start.py"
@@ -51,8 +51,17 @@ class Feature:
         return self.program.__name__.rpartition(".")[2]
 
 
+#: Seconds that a stuck worker without tasks has to end by itself, and then, once its probe has failed, to be killed.
+STUCK_PATIENCE, STUCK_GRACE = 15, 20
+
+
+def _consuming(variant: Variant, _broker: Broker | None) -> dict[str, Any] | None:
+    probe = variant.pod.probe
+    return {"seconds": probe.consuming_seconds} if probe.type == "consuming" else None
+
+
 #: Every feature, in the order in which they are installed.
-FEATURES: tuple[Feature, ...] = ()
+FEATURES: tuple[Feature, ...] = (Feature(consuming, _consuming, (check_consuming,)),)
 
 
 def features_of(variant: Variant, broker: Broker | None) -> dict[str, dict[str, Any]]:
@@ -68,7 +77,8 @@ def features_value(features: dict[str, dict[str, Any]]) -> str:
 
 def files_of(names: Iterable[str]) -> dict[str, str]:
     """The files that a worker with some features is started with, name to text."""
-    wanted = [feature for feature in FEATURES if feature.name in set(names)]
+    chosen = set(names)
+    wanted = [feature for feature in FEATURES if feature.name in chosen]
     programs = [*_BASE, *([watching] if wanted else [])]
     for feature in wanted:
         programs += [feature.program, *feature.files]
@@ -116,6 +126,14 @@ def check_command(python: str, limit: int, broker: Broker | None) -> list[str]:
     :param limit: seconds after which the file is stale.
     """
     return [python, f"{HEARTBEAT_MOUNT}/check.py", str(limit), *broker_addresses(broker)]
+
+
+def consuming_command(python: str, grace: int) -> list[str]:
+    """Command of the probe that fails for a worker which takes nothing and does not end.
+
+    :param grace: seconds that tasks have which still run, as when their pod is stopped.
+    """
+    return [python, f"{HEARTBEAT_MOUNT}/check_consuming.py", str(STUCK_PATIENCE), str(grace)]
 
 
 def broker_addresses(broker: Broker | None) -> list[str]:

@@ -199,8 +199,9 @@ def check_start(pod: Pod, launches: bool, path_of: PathOf, problems: Problems) -
     elif launches and python_words(pod) is None:
         problems.add(
             path,
-            f"{' '.join(words)!r} does not say where Celery's Python is, and probe: heartbeat, enforce_settings and "
-            "the password of sentinels are started by it; end it in celery or -m celery, or use probe: exec or none.",
+            f"{' '.join(words)!r} does not say where Celery's Python is, and probe: heartbeat or consuming, "
+            "enforce_settings and the password of sentinels are started by it; end it in celery or -m "
+            "celery, or use probe: exec or none.",
         )
     if not pod.pass_app and python_words(pod) is not None:
         problems.add(
@@ -253,6 +254,12 @@ def _check_probe_of_broker(variant: Variant, broker: Broker, path_of: PathOf, pr
         problems.add(
             path_of("probe"),
             f"no worker of service {variant.service} would answer a ping: {_no_ping(broker)}. Write probe: {other}.",
+        )
+    if kind == "consuming" and broker.type == "sqs":
+        problems.add(
+            path_of("probe"),
+            f"SQS only guesses how many messages wait, so healthy workers of {variant.title} would be ended. Write "
+            "probe: exec with a command of your own, or none.",
         )
     if kind == "heartbeat" and broker.type == "sqs":
         problems.add(

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._model.fleet import Fleet
 from .._model.names import EXPORTER, FLOWER
-from .._model.variant_keys import Probe
+from .._model.probes import Probe
 from .._schema.secret_signs import without_secret_values
 
 #: Seconds that a fault has to be fixed by something else: a controller that brings a Secret, an image that is pushed.

@@ -39,7 +39,7 @@ from .._schema.values import (
     PausedWord,
     SecretEnv,
 )
-from .schedules import ScheduleWindow
+from .probes import Probe
 from .watching import (
     Alerts,
 )
@@ -157,41 +157,6 @@ class Process:
     )
     #: Stop a task whose message the broker has given to somebody else (Celery 5.1 and later); computed.
     cancel_on_connection_loss: bool = False
-
-
-@dataclass(frozen=True)
-class Probe:
-    """How Kubernetes learns that a worker is up."""
-
-    type: str | None = key(
-        Choice(("ping", "heartbeat", "exec", "none")),
-        "V(ping) asks the worker through the broker without importing the app. V(heartbeat) reads a file that the "
-        "worker touches, costs next to nothing and passes while the broker is down; the worker is then started by "
-        "C(python) from a mounted file. V(exec) runs O(command).",
-        default_text="ping; none for pool solo, without a broker, with a global_keyprefix, and for Sentinel, SQS and "
-        "RabbitMQ with TLS",
-    )
-    command: tuple[str, ...] = key(ListOf(Text("one argument")), "Command of type V(exec).", ())
-    liveness: bool | None = key(
-        Flag(),
-        "Restart a worker that stops answering. Not with V(ping): a broker outage would restart all workers together.",
-        default_text="true for exec, and for heartbeat where the broker's address is known; false for ping",
-    )
-    startup_seconds: int = key(
-        Integer(10, unit=SECONDS),
-        "Time a worker has to come up. Above 300 C(progressDeadlineSeconds) of the Deployment grows with it.",
-        300,
-    )
-    period_seconds: int = key(Integer(1, unit=SECONDS), "Time between two liveness checks.", 30)
-    timeout_seconds: int = key(Integer(1, unit=SECONDS), "Time one check may take.", 10)
-    failures: int = key(Integer(1), "Failed checks in a row after which the container is restarted.", 5)
-    heartbeat_seconds: int = key(Integer(10, unit=SECONDS), "Age at which the heartbeat file counts as stale.", 120)
-    python: str | None = key(
-        Text("a path or name of a program"),
-        "Python of the image, for type V(heartbeat), for O(enforce_settings), and for V(ping) where "
-        "O(command_prefix) does not end in C(celery).",
-        default_text="that of command_prefix where it names one, else python",
-    )
 
 
 @dataclass(frozen=True)
@@ -435,11 +400,6 @@ class Scaling:
         ExtraTriggers(),
         "Further KEDA triggers beside the queues'. The highest demand counts. Types cron, prometheus, cpu and memory "
         "go with every variant, others only where the queues need no formula.",
-        (),
-    )
-    schedule: tuple[ScheduleWindow, ...] = key(
-        ListOf(Section(ScheduleWindow, switchable=False)),
-        "Times with limits of their own, with KEDA: fewest pods in office hours, no new ones at night.",
         (),
     )
     scaled_object_annotations: dict[str, str] = key(ANNOTATIONS, "Further annotations of the ScaledObject.", {})

@@ -168,6 +168,9 @@ PROBES: list[tuple[dict[str, Any], set[str]]] = [
     ({"extra_params": ["--pool=solo"]}, set()),
     ({"probe": "heartbeat"}, {"startupProbe", "livenessProbe"}),
     ({"probe": {"type": "heartbeat", "liveness": False}}, {"startupProbe"}),
+    ({"probe": "consuming"}, {"startupProbe", "livenessProbe"}),
+    ({"probe": "consuming", "pool": "solo"}, {"startupProbe", "livenessProbe"}),
+    ({"probe": {"type": "consuming", "liveness": False}}, {"startupProbe"}),
     ({"probe": {"type": "exec", "command": ["true"]}}, {"startupProbe", "livenessProbe"}),
     ({"probe": {"type": "ping", "liveness": True}}, {"startupProbe", "livenessProbe"}),
 ]
@@ -201,6 +204,32 @@ def test_a_heartbeat_worker_starts_from_a_mounted_file_and_rolls_with_it() -> No
     assert template["metadata"]["annotations"]["celery.queueops.io/config-hash"]
     for name, text in config_map["data"].items():
         compile(text, name, "exec")
+
+
+def test_a_worker_that_takes_nothing_is_found_in_two_minutes_and_its_tasks_have_the_grace_period() -> None:
+    container = container_with({"probe": "consuming", "termination_grace_period": 1234})
+    told = json.loads(env_of(container)["CELERY_LAUNCHER"])["consuming"]
+    probe = container["livenessProbe"]
+    python, check, idle, busy = probe["exec"]["command"]
+    assert (python, check, busy) == ("python", "/celery-heartbeat/check_consuming.py", "1234")
+    fails = probe["periodSeconds"] * probe["failureThreshold"] + probe["timeoutSeconds"]
+    # Looks are five seconds apart.
+    assert told["seconds"] + 5 + int(idle) + fails + probe["terminationGracePeriodSeconds"] <= 120
+
+
+def test_times_of_the_consuming_probe_are_those_that_are_written() -> None:
+    keys = {"type": "consuming", "consuming_seconds": 300, "period_seconds": 20, "failures": 3}
+    container = container_with({"probe": keys})
+    assert json.loads(env_of(container)["CELERY_LAUNCHER"]) == {"consuming": {"seconds": 300}}
+    probe = container["livenessProbe"]
+    assert (probe["periodSeconds"], probe["failureThreshold"]) == (20, 3)
+
+
+def test_no_probe_but_the_consuming_one_shortens_the_end_of_a_worker() -> None:
+    for keys in ({"probe": "heartbeat"}, {"probe": {"type": "ping", "liveness": True}}):
+        probe = container_with(keys)["livenessProbe"]
+        assert "terminationGracePeriodSeconds" not in probe
+        assert (probe["periodSeconds"], probe["failureThreshold"]) == (30, 5)
 
 
 def test_pods_roll_when_a_secret_of_ours_has_changed_and_only_then() -> None:

@@ -35,12 +35,19 @@ def say(feature: str, text: str) -> None:
         return
 
 
+def say_off(feature: str, error: Exception) -> None:
+    """A feature cannot do its work, and the worker does its own."""
+    say(feature, f"is off, and the worker runs without it ({type(error).__name__}: {error})")
+
+
 class Watched:
     """The worker of this process. Everything may be read from any thread, before it starts and while it stops."""
 
     def __init__(self) -> None:
         #: The WorkController, once there is one.
         self.worker: Any = None
+        #: What is done once gevent or eventlet has had its way, and before the worker starts.
+        self._before_start: list[Callable[[], None]] = []
         #: What only that is done once the worker consumes for the first time.
         self._on_ready: list[Callable[[], None]] = []
         #: Locks of those who wait for the next start of a task.
@@ -69,13 +76,28 @@ class Watched:
             try:
                 work()
             except Exception as error:
-                say(feature, f"is off, and the worker runs without it ({type(error).__name__}: {error})")
+                say_off(feature, error)
 
         def begin() -> None:
             start_thread(do, ())
 
         self.follow()
         self._on_ready.append(begin)
+
+    def before_start(self, feature: str, work: Callable[[], None]) -> None:
+        """Do something before the worker starts. An error is one line in the log.
+
+        It is not done before gevent or eventlet has put its own in Python's place.
+        """
+
+        def do() -> None:
+            try:
+                work()
+            except Exception as error:
+                say_off(feature, error)
+
+        self.follow()
+        self._before_start.append(do)
 
     def wait_for_start(self, seconds: float, accepted: int) -> bool:
         """Wait until a task starts; return whether one did. It costs a worker that is busy nothing.
@@ -103,7 +125,7 @@ class Watched:
         """Requests that run now."""
         from celery.worker import state
 
-        return self._all_of(state.active_requests)
+        return self.all_of(state.active_requests)
 
     @property
     def reserved(self) -> list[Any]:
@@ -111,7 +133,7 @@ class Watched:
         from celery.worker import state
 
         running = set(self.active)
-        return [request for request in self._all_of(state.reserved_requests) if request not in running]
+        return [request for request in self.all_of(state.reserved_requests) if request not in running]
 
     @property
     def oldest_start(self) -> float | None:
@@ -123,7 +145,7 @@ class Watched:
     def later(self) -> int:
         """Requests that are held for an ETA, a countdown or a rate limit."""
         schedule = getattr(getattr(self.consumer, "timer", None), "schedule", None)
-        entries = [item.entry for item in self._all_of(getattr(schedule, "_queue", ()))]
+        entries = [item.entry for item in self.all_of(getattr(schedule, "_queue", ()))]
         return sum(1 for entry in entries if entry.args and hasattr(entry.args[0], "task_id"))
 
     @property
@@ -136,7 +158,7 @@ class Watched:
         delivered = getattr(qos, "_delivered", None)
         if delivered is None:
             return len(self.active) + len(self.reserved) + self.later
-        return len(set(self._all_of(delivered)) - set(self._all_of(qos._dirty)))
+        return len(set(self.all_of(delivered)) - set(self.all_of(qos._dirty)))
 
     @property
     def consumer(self) -> Any:
@@ -154,6 +176,27 @@ class Watched:
         return [str(queue.name) for queue in getattr(self.task_consumer, "queues", None) or ()]
 
     @property
+    def slots(self) -> int:
+        """Tasks that can run at once."""
+        pool = getattr(self.worker, "pool", None)
+        # A green pool counts what runs in it.
+        slots = getattr(pool, "limit" if getattr(pool, "is_green", False) else "num_processes", None)
+        return int(slots or 1)
+
+    @property
+    def may_take(self) -> bool:
+        """Whether the prefetch count lets it take one more message, as far as can be told: a false no is harmless."""
+        qos = getattr(getattr(self.task_consumer, "channel", None), "qos", None)
+        can_consume = getattr(qos, "can_consume", None)
+        if can_consume is not None:
+            return bool(can_consume())
+        # RabbitMQ counts on its own side.
+        most = self.consumer.initial_prefetch_count
+        held = sum(1 for request in self.active + self.reserved if not request.acknowledged)
+        limited = sum(len(bucket.contents) for bucket in self.all_of(self.consumer.task_buckets.values()) if bucket)
+        return not most or held + limited + self.later < most
+
+    @property
     def is_running(self) -> bool:
         """Whether the blueprints of worker and consumer run: connected, and not on the way to an end."""
         blueprints = [getattr(part, "blueprint", None) for part in (self.worker, self.consumer)]
@@ -169,6 +212,8 @@ class Watched:
 
     def _see_worker(self, instance: Any = None, **_: Any) -> None:
         self.worker = instance
+        while self._before_start:
+            self._before_start.pop(0)()
         from celery.worker.request import Request
 
         by_celery, waiting = Request.on_accepted, self._waiting
@@ -198,7 +243,7 @@ class Watched:
         self._is_told_to_stop = True
 
     @staticmethod
-    def _all_of(things: Any) -> list[Any]:
+    def all_of(things: Any) -> list[Any]:
         """What is in a collection that the worker changes meanwhile."""
         for _try in range(100):
             try:

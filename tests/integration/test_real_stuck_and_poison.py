@@ -1,0 +1,118 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real workers that live and take nothing, and tasks that kill whatever runs them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.real_redis import RedisServer, redis_server, require_redis
+from tests.support.real_worker import APP, Pods, Worker, broker_of, shop, wait_until
+
+#: A worker that a file tells to take nothing more, though it thinks that it does; and tasks that kill processes.
+BREAKABLE = f"""{APP}
+import signal
+import threading
+
+from celery import signals
+
+
+@signals.worker_ready.connect
+def wait_for_file(sender, **_):
+    with open("main", "w") as stream:
+        stream.write(str(os.getpid()))
+
+    def break_it():
+        while not os.path.exists("break"):
+            time.sleep(0.05)
+        channel = sender.task_consumer.channel
+        if hasattr(channel, "_queue_cycle"):
+            channel._queue_cycle.update([])
+        else:
+            sender.task_consumer.cancel()
+        note("broken", 0)
+
+    threading.Thread(target=break_it, daemon=True).start()
+
+
+@app.task
+def kill_child(number):
+    note("start", number)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task
+def kill_worker(number):
+    note("start", number)
+    time.sleep(0.2)
+    os.kill(int(open("main").read()), signal.SIGKILL)
+"""
+
+CONSUMING = {"type": "consuming", "consuming_seconds": 10}
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    require_redis()
+    with redis_server("secret") as server:
+        yield server
+
+
+def said_by(pods: Pods) -> list[str]:
+    """What the launcher said."""
+    return [line for line in pods.logs().splitlines() if line.startswith("celery-launcher:")]
+
+
+def restart_until(pods: Pods, worker: Worker, holds: Callable[[], bool], seconds: float = 60) -> None:
+    """Do as Kubernetes does: start a container again whenever its worker has ended."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, pods.logs()
+        if not worker.is_running:
+            worker.kill()
+            worker = pods.start()
+        time.sleep(0.1)
+
+
+def test_a_worker_that_takes_nothing_ends_and_the_next_one_does_the_work(tmp_path: Path, redis: RedisServer) -> None:
+    options = {"global_keyprefix": "prefix_", "sep": ":"}
+    manifests = shop({**broker_of(redis), "transport_options": options}, {"default": {"probe": CONSUMING}})
+    with Pods(tmp_path, manifests, BREAKABLE) as pods:
+        worker = pods.start().wait_until_ready()
+        pods.sender(broker_transport_options=options)
+        (pods.app_folder / "break").touch()
+        wait_until(lambda: pods.events("broken"), why=pods.logs)
+        (pods.app_folder / "break").unlink()
+        assert worker.probe("livenessProbe") == 0
+        # The request that is under way takes one more message, of whatever priority.
+        for number in range(4):
+            pods.send(0, number, priority=9)
+        restart_until(pods, worker, lambda: sorted(pods.events("done")) == ["0", "1", "2", "3"])
+        assert worker.process.returncode == 0
+        (line,) = said_by(pods)
+        assert "took nothing for 1" in line
+        assert "messages wait in default and 2 of its 2 slots are free" in line
+
+
+def test_a_worker_is_left_alone_that_has_a_reason_to_take_nothing(tmp_path: Path, redis: RedisServer) -> None:
+    manifests = shop(
+        broker_of(redis), {"default": {"probe": CONSUMING}, "busy": {"probe": CONSUMING, "concurrency": 1}}
+    )
+    with Pods(tmp_path, manifests, BREAKABLE) as pods:
+        drained, busy = pods.start("default", "drained"), pods.start("busy", "busy")
+        drained.wait_until_ready()
+        busy.wait_until_ready()
+        pods.sender().control.cancel_consumer("default", destination=["shop.default@drained"], reply=True)
+        pods.send(0, "later", variant="default")
+        for number in range(2):
+            pods.send(number, task="shop.held", variant="busy")
+        time.sleep(16)
+        assert (drained.is_running, busy.is_running, said_by(pods)) == (True, True, [])
+        pods.sender().control.add_consumer("default", destination=["shop.default@drained"], reply=True)
+        pods.let_go()
+        wait_until(lambda: "later" in pods.events("done"), why=pods.logs)
