@@ -17,12 +17,19 @@ from typing import Any
 
 import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._check.risks import RULES
-from ansible_collections.queueops.celery.plugins.module_utils._model import broker, probes, service_keys, variant_keys
+from ansible_collections.queueops.celery.plugins.module_utils._model import (
+    broker,
+    probes,
+    schedules,
+    service_keys,
+    variant_keys,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._model import watching as monitoring
 from ansible_collections.queueops.celery.plugins.module_utils._read.presets import OPENEDX, PROFILES
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import LAYERED
 from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import Key, Section, key_of
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
+from ansible_collections.queueops.celery.plugins.module_utils._schema.scalars import ListOf
 from ansible_collections.queueops.celery.plugins.module_utils._schema.values import SecretValue
 
 from tests.checks import layout
@@ -96,6 +103,7 @@ GROUPS = (
         "Below `probe` of a variant. `probe: heartbeat` is short for `probe: {type: heartbeat}`.",
     ),
     Group(variant_keys.DisruptionBudget, "PodDisruptionBudget", "Below `pdb` of a variant. `pdb: false` for none."),
+    Group(schedules.ScheduleWindow, "Schedule", "Each element of `schedule` of a variant.", False),
     Group(variant_keys.Fallback, "Fallback", "Below `fallback` of a variant. `fallback: false` for none."),
     Group(
         broker.Broker,
@@ -246,12 +254,13 @@ def default(found: Key, value: Any) -> str:
 
 def what(found: Key) -> str:
     """What may be written. Keys of a section are a section of the page."""
-    if not isinstance(found.check, Section):
+    section = found.check.check if isinstance(found.check, ListOf) else found.check
+    if not isinstance(section, Section):
         return prose(found.check.describe())
-    section = found.check
     group = next(item for item in GROUPS if item.cls is section.cls)
     switch = "true, false, or " if group.switch else ""
     words = f"a {section.word}, or " if section.word else switch
+    words = "a list, each " if isinstance(found.check, ListOf) else words
     return f"{words}a dict of the keys of [{group.title}](#{group.anchor})"
 
 
@@ -313,7 +322,7 @@ def preset_block() -> str:
 def forgotten() -> list[str]:
     """Dataclasses of the model that have keys and no section here."""
     known = {group.cls for group in GROUPS}
-    names = {**vars(broker), **vars(service_keys), **vars(variant_keys), **vars(monitoring)}
+    names = {**vars(broker), **vars(schedules), **vars(service_keys), **vars(variant_keys), **vars(monitoring)}
     classes = [item for item in names.values() if isinstance(item, type) and is_dataclass(item)]
     return [cls.__name__ for cls in classes if cls not in known and any(key_of(item) for item in fields(cls))]
 

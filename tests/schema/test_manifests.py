@@ -254,6 +254,9 @@ WIDE: dict[str, Any] = {
                 "behavior": {"scaleUp": {"stabilizationWindowSeconds": 10, "selectPolicy": "Min"}},
                 "paused": "scale_in",
                 "extra_triggers": [{"type": "cpu", "metricType": "Utilization", "metadata": {"value": "80"}}],
+                "schedule": [
+                    {"start": "0 8 * * 1-5", "end": "0 18 * * 1-5", "timezone": "Europe/Berlin", "min_replicas": 3}
+                ],
                 "scaled_object_annotations": {"example.org/a": "b"},
                 "profile": "standard",
                 "task_seconds": 2,

@@ -142,6 +142,26 @@ WITHOUT_WORKERS = [
             never(6, 30, 55),
         )
     ),
+    *both_styles(
+        lambda keda: Case(
+            "a window of its schedule starts no pod for half an hour",
+            [
+                *work(flat(0, 60), keda, backlog=flat(9, 60), inflight=flat(0, 60)),
+                keda.trigger("schedule_0_pause", flat(2, 30) + flat(0, 30)),
+            ],
+            {6: False, 29: False, 40: True},
+            {**TRACKED, "schedule": [{"start": "0 8 * * *", "end": "30 8 * * *", "paused": True}]},
+        )
+    ),
+    Case(
+        "a window has a ceiling, and no pod comes up",
+        [
+            *work(flat(0, 60), backlog=flat(9, 60), inflight=flat(0, 60)),
+            KEDA.trigger("schedule_0_ceiling", flat(2, 60)),
+        ],
+        {4: False, 6: True},
+        {**TRACKED, "schedule": [{"start": "0 8 * * *", "end": "30 8 * * *", "max_replicas": 1}]},
+    ),
     Case(
         "only scale-in is paused, so there should be one",
         [
@@ -227,6 +247,15 @@ DRAINS = [
         "it is paused",
         [*draining(flat(100, 60), 60, succeeded=rising(0, 2, 60)), KEDA.paused(flat(1, 60))],
         never(16, 30, 55),
+    ),
+    Case(
+        "a window of its schedule keeps the pods down for half an hour",
+        [
+            *draining(flat(100, 90), 90, succeeded=rising(0, 2, 90)),
+            KEDA.trigger("schedule_0_ceiling", flat(2, 30) + flat(0, 60)),
+        ],
+        {16: False, 29: False, 60: True},
+        {**TRACKED, "schedule": [{"start": "0 8 * * *", "end": "30 8 * * *", "max_replicas": 1}]},
     ),
     # 100 at 20 a minute need 5.
     Case("it needs five minutes", draining(flat(100, 60), 60, succeeded=rising(0, 20, 60)), never(16, 30, 55)),

@@ -71,14 +71,35 @@ def test_no_circle_is_among_the_rooms() -> None:
 def test_nothing_in_the_rooms_reads_a_clock_or_draws_by_lot_but_what_says_so() -> None:
     """What is planned from the same input is the same, byte for byte."""
     allowed = {"_build/secrets.py", "_cluster/asking.py", "_cluster/reading.py"}
+    # Chance that comes from a seed is none.
+    seeded = {f"_simulation/{name}.py" for name in ("loads", "pods", "simulate", "workers")}
     found = set()
     # Programs run in containers.
     for path in (path for path in FILES if "programs" not in path.parts):
         for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if set(names) & {"random", "secrets", "time", "uuid"}:
+            if set(names) & {"random", "secrets", "time", "uuid"} - (
+                {"random"} if path.as_posix() in seeded else set()
+            ):
                 found.add(path.as_posix())
     assert found <= allowed
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] == "_simulation"], ids=str)
+def test_a_simulation_draws_only_from_its_seed(path: Path) -> None:
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random"
+    }
+    unseeded = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "random.Random" and not node.args
+    ]
+    assert used <= {"Random"}
+    assert not unseeded
 
 
 def lengths(path: Path) -> dict[str, int]:

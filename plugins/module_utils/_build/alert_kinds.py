@@ -31,12 +31,13 @@ from .recordings import (
     HELD,
     INFO,
     ON_DEPLOYMENT,
-    PAUSED,
     SUCCEEDED,
     WAITING,
     WINDOW,
     Members,
     ended,
+    unless_limited,
+    unpaused,
 )
 
 #: Templates of Prometheus.
@@ -188,11 +189,6 @@ def _limit(members: Members, cases: list[Case], number: Callable[[Case], float],
     return f"{ON_DEPLOYMENT} {labels}({' or '.join(each)})"
 
 
-def _unpaused(members: Members) -> str:
-    """Leaves out what a person has paused: it does not follow the work, as was asked for."""
-    return f"unless {ON_DEPLOYMENT} {PAUSED}{members.select()}"
-
-
 def _state(members: Members, which: str) -> str:
     """Pods of Deployments, as kube-state-metrics tells."""
     return select(f"kube_deployment_{which}", members.scope.in_namespace)
@@ -205,7 +201,7 @@ def _grows(members: Members, cases: list[Case]) -> Rule:
     waiting = f"{WAITING}{_only(members, cases)}"
     return Rule(
         _with_queues(
-            members, f"{waiting} > {waiting} offset {grows} and {ON_DEPLOYMENT} {pods} >= {most} {_unpaused(members)}"
+            members, f"{waiting} > {waiting} offset {grows} and {ON_DEPLOYMENT} {pods} >= {most} {unpaused(members)}"
         ),
         60,
         f"The backlog of {_TITLE} grows although it has all its pods.",
@@ -226,7 +222,7 @@ def _no_workers(members: Members, cases: list[Case]) -> Rule:
         work = f"({work} or {HELD}{_only(members, cases)} > 0)"
     available = _state(members, "status_replicas_available")
     return Rule(
-        _with_queues(members, f"{work} and {ON_DEPLOYMENT} {available} == 0 {_unpaused(members)}"),
+        _with_queues(members, f"{work} and {ON_DEPLOYMENT} {available} == 0 {unpaused(members)}"),
         first.limits.no_workers_seconds,
         f"There is work for {_TITLE} and no worker.",
         f"{_VALUE} messages of {{{{$labels.queues}}}} wait or are held, and Deployment {_DEPLOYMENT} in "
@@ -249,7 +245,8 @@ def _too_slowly(members: Members, cases: list[Case]) -> Rule:
     if not limit.startswith("on "):
         limit = f"{ON_DEPLOYMENT} group_left (queues, allowed) ({limit} * {INFO}{members.select()})"
     return Rule(
-        f"({waiting} > {first.waits_above}) / {pace} > {limit} and {first.flower_knows} {_unpaused(members)}",
+        f"({waiting} > {first.waits_above}) / {pace} > {limit} and {first.flower_knows} {unpaused(members)}"
+        + unless_limited(members),
         _drain_lasts(first),
         f"The backlog of {_TITLE} takes too long.",
         f"At the pace of the last {duration(window)}, what waits in {{{{$labels.queues}}}} needs "
@@ -413,7 +410,7 @@ def _without_consumer(members: Members, cases: list[Case]) -> Rule:
     else:
         other = f"{variants} and {available} == 0"
     if any(case.variant.uses_keda for case in cases):
-        other += f" {_unpaused(members)}"
+        other += f" {unpaused(members)}"
     return Rule(
         f"{gone} or {other}",
         first.limits.no_workers_seconds,

@@ -21,6 +21,7 @@ from .._model.names import BOOST_ANNOTATION, FORMULA_ANNOTATION, scaled_object_n
 from .._model.observed import Observed, ObservedObject
 from .._schema.counted import counted
 from .._schema.moments import from_kept, kept, shown
+from .windows import cron_trigger, floor_term
 
 Manifest = dict[str, Any]
 
@@ -101,12 +102,11 @@ def boosted(item: Manifest, boost: Boost | None) -> Manifest:
     spec, notes = made["spec"], made["metadata"].setdefault("annotations", {})
     modifiers = (spec.get("advanced") or {}).get("scalingModifiers") or {}
     start, end = boost.schedules
-    # Outside of its time KEDA's cron reads 0 since 2.18 and 1 before, so beside a formula one pod is asked for as two.
-    pods = max(2, boost.floor) if modifiers.get("formula") else boost.floor
-    metadata = {"timezone": "UTC", "start": start, "end": end, "desiredReplicas": str(pods)}
-    spec["triggers"] = [*spec["triggers"], {"type": "cron", "name": TRIGGER, "metadata": metadata}]
-    if modifiers.get("formula"):
-        modifiers["formula"] = f"max({modifiers['formula']}, ({TRIGGER} > 1 ? {boost.floor} : 0))"
+    formula = modifiers.get("formula")
+    trigger = cron_trigger(TRIGGER, start, end, "UTC", boost.floor, in_formula=bool(formula))
+    spec["triggers"] = [*spec["triggers"], trigger]
+    if formula:
+        modifiers["formula"] = f"max({formula}, {floor_term(TRIGGER, boost.floor)})"
     notes[BOOST_ANNOTATION] = boost.annotation
     if FORMULA_ANNOTATION in notes:
         notes[FORMULA_ANNOTATION] += f" At least {counted(boost.floor, 'pod')} until {shown(boost.until)} (boost)."

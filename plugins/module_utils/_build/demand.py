@@ -25,6 +25,7 @@ from .._celery.brokers import (
 )
 from .._model.broker import Broker
 from .._model.fleet import Service, Variant
+from .windows import Windows
 
 Trigger = dict[str, Any]
 
@@ -89,21 +90,29 @@ def demand_of(variant: Variant, service: Service, namespace: str, selector: dict
     broker, extra = service.broker, named_extra_triggers(variant)
     if broker is None:
         return Demand(extra)
-    source = _SOURCES[broker.type](broker, variant, namespace)
+    source, windows = _SOURCES[broker.type](broker, variant, namespace), windows_of(variant)
     own = _Triggers(source, reference)
-    if len(source.waiting) == 1 and not variant.sees_in_flight:
+    if len(source.waiting) == 1 and not variant.sees_in_flight and not windows.schedule:
         scaling = variant.scaling
         plain = own.named("backlog", source.waiting[0], scaling.list_length, scaling.activation_list_length)
         return Demand((plain, *scaling.extra_triggers), waiting=_names([plain]))
     backlog = own.of_queues("backlog", source.waiting)
     if not variant.sees_in_flight:
-        return Demand((*backlog, *extra), _formula(variant, _sum(backlog), ""), _names(backlog))
+        there = [_pods(selector)] if windows.reads_pods else []
+        formula = _formula(variant, _sum(backlog), "", windows)
+        return Demand((*backlog, *there, *windows.triggers, *extra), formula, _names(backlog))
     held, total = own.of_queues("inflight", source.held), own.of_queues("total", source.total)
     # Without one the other tells it.
     holding = _sum(held) if held else f"({_sum(total)} - {_sum(backlog)})"
-    triggers = (*backlog, *(held or total), _pods(selector), *extra)
-    formula = _formula(variant, _sum(backlog), holding)
+    triggers = (*backlog, *(held or total), _pods(selector), *windows.triggers, *extra)
+    formula = _formula(variant, _sum(backlog), holding, windows)
     return Demand(triggers, formula, _names(backlog), _names(held), () if held else _names(total))
+
+
+def windows_of(variant: Variant) -> Windows:
+    """The schedule of a variant, exact where the HPA's tolerance is switched off."""
+    up, down = (variant.scaling.behavior.get(way) or {} for way in ("scaleUp", "scaleDown"))
+    return Windows(variant.scaling.schedule, *(str(way.get("tolerance", "")) == "0" for way in (up, down)))
 
 
 def _names(triggers: Iterable[Trigger]) -> tuple[str, ...]:
@@ -151,8 +160,8 @@ def in_words(variant: Variant) -> str:
     for written, read in zip(scaling.extra_triggers, named_extra_triggers(variant), strict=True):
         sentences.append(_trigger_in_words(written, read.get("name", written["type"])))
     # The range is not told: a change of it would show twice in a diff.
-    highest = " The highest number counts." if len(sentences) > 1 else ""
-    return f"{'. '.join(sentences)}.{highest}"
+    highest = ["The highest number counts"] if len(sentences) > 1 else []
+    return f"{'. '.join([*sentences, *highest, *(window.words for window in scaling.schedule)])}."
 
 
 def _each(number: int, what: str) -> str:
@@ -173,7 +182,9 @@ def needs_formula(variant: Variant, broker: Broker | None) -> bool:
     """Whether the variant's own triggers need a formula, beside which the HPA sees no other external metric."""
     if broker is None:
         return False
-    return variant.sees_in_flight or len(_SOURCES[broker.type](broker, variant, "").waiting) > 1
+    if variant.sees_in_flight or variant.scaling.schedule:
+        return True
+    return len(_SOURCES[broker.type](broker, variant, "").waiting) > 1
 
 
 @dataclass(frozen=True)
@@ -235,17 +246,26 @@ def _sum(triggers: list[Trigger]) -> str:
     return names[0] if len(names) == 1 else f"({' + '.join(names)})"
 
 
-def _formula(variant: Variant, backlog: str, held: str) -> str:
-    """Pods, as an expression of KEDA's scalingModifiers (2.12 or later; expr-lang)."""
-    terms = _backlog_terms(variant, backlog)
-    if held:
-        holding = _held_terms(variant, held)
-        if _are_added(variant):
-            terms[0], holding = f"{terms[0]} + {holding[0]}", holding[1:]
-        terms += holding
+def _formula(variant: Variant, backlog: str, held: str, windows: Windows) -> str:
+    """Pods, as an expression of KEDA's scalingModifiers (2.12 or later; expr-lang).
+
+    A ceiling is for what asks for pods. What holds the ones that are there stands outside of it, so that none that is
+    busy has to go.
+    """
+    terms, holding = _backlog_terms(variant, backlog), _held_terms(variant, held) if held else []
+    beside = holding
+    if held and _are_added(variant):
+        terms[0], beside = f"{terms[0]} + {holding[0]}", holding[1:]
     own = zip(variant.scaling.extra_triggers, named_extra_triggers(variant), strict=True)
-    terms += [term for written, read in own if (term := _extra_term(written, read.get("name", "")))]
-    return terms[0] if len(terms) == 1 else f"max({', '.join(terms)})"
+    asked = [term for written, read in own if (term := _extra_term(written, read.get("name", "")))] + windows.floors
+    if not windows.ceilings:
+        return _one_of("max", [*terms, *beside, *asked])
+    limited = _one_of("min", [_one_of("max", [*terms, *asked]), *windows.ceilings])
+    return _one_of("max", [limited, *holding])
+
+
+def _one_of(function: str, terms: list[str]) -> str:
+    return terms[0] if len(terms) == 1 else f"{function}({', '.join(terms)})"
 
 
 def _are_added(variant: Variant) -> bool:

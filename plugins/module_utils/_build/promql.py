@@ -114,6 +114,11 @@ def fully_paused(scope: Scope) -> str:
     return f"{paused} unless on (deployment) {hpa}"
 
 
+def in_window(scope: Scope, triggers: str) -> str:
+    """Deployments of which a window is open whose trigger has such a name."""
+    return f"max by (deployment) ({keda(scope, 'keda_scaler_metrics_value', triggers)}) > 1"
+
+
 def _keda_pair(scope: Scope, metric: str, scaler: str, moved: str, function: str) -> str:
     own = scope.of_deployment("scaledObject", "-scaledobject")
     kind = f'scaler=~"{scaler}"' if scaler else ""

@@ -25,7 +25,9 @@ from .promql import (
     fully_paused,
     happened,
     in_flight_of_broker,
+    in_window,
 )
+from .windows import CEILING_TRIGGERS, PAUSE_TRIGGERS
 
 INFO = "celery_variant:info"
 WAITING = "celery_variant:waiting"
@@ -115,7 +117,7 @@ def recordings(
         WAITING: members.joined(backlog(scope)),
         HELD: " or ".join(members.joined(_held(scope, how), deployments) for how, deployments in held.items()),
         EVENTS: members.joined(events(scope, f"task-started|{ENDED}", WINDOW, "type")),
-        PAUSED: members.joined(f"({fully_paused(scope)})"),
+        PAUSED: members.joined(f"({_paused(members)})"),
         SUCCEEDED: happened(scope, "task-succeeded", 300),
         **{ended(window): members.joined(events(scope, ENDED, window)) for window in windows},
     }
@@ -127,6 +129,31 @@ def recordings(
         if f"{name}{{" in asked:
             rules.append({"record": name, "expr": expr, **({"labels": labels} if labels else {})})
     return rules
+
+
+def _paused(members: Members) -> str:
+    """Deployments that start no pod for messages, because a person or a schedule said so."""
+    paused = fully_paused(members.scope)
+    return f"({paused}) or {in_window(members.scope, PAUSE_TRIGGERS)}" if 0 in _ceilings(members) else paused
+
+
+def unpaused(members: Members) -> str:
+    """Leaves out what is paused: it does not follow the work, as was asked for."""
+    return f"unless {ON_DEPLOYMENT} {PAUSED}{members.select()}"
+
+
+def unless_limited(members: Members) -> str:
+    """Leaves out the time in which a schedule keeps the number of pods down."""
+    if not any(_ceilings(members)):
+        return ""
+    return f" unless {ON_DEPLOYMENT} ({in_window(members.scope, CEILING_TRIGGERS)})"
+
+
+def _ceilings(members: Members) -> set[int]:
+    """The ceilings of all windows."""
+    own = [item for item in members.fleet.variants if item.uses_keda and item.deployment in members.deployments]
+    ceilings = {window.ceiling for item in own for window in item.scaling.schedule}
+    return {ceiling for ceiling in ceilings if ceiling is not None}
 
 
 def _held(scope: Scope, how: str) -> str:

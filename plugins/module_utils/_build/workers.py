@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from .._celery.launcher import (
@@ -232,10 +233,16 @@ def worker_table(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[str, A
                 "sees": ", ".join(seen_by(variant)),
                 "to_zero": zero_reason(variant),
                 "slots": variant.slots,
-                "sizing": [f"{variant.service}.{variant.name}: {reason}" for reason in variant.sizing],
+                "sizing": [f"{variant.service}.{variant.name}: {reason}" for reason in _explained(variant)],
             }
         )
     return rows
+
+
+def _explained(variant: Variant) -> Iterable[str]:
+    """How its numbers come about, and when it has others."""
+    windows = variant.scaling.schedule if variant.uses_keda else ()
+    return (*variant.sizing, *(f"schedule: {window.words}" for window in windows))
 
 
 def seen_by(variant: Variant) -> list[str]:
@@ -247,7 +254,7 @@ def seen_by(variant: Variant) -> list[str]:
     if not variant.uses_keda:
         return []
     found = ["backlog", "in-flight"] if variant.sees_in_flight else ["backlog"]
-    return [*found, *(trigger["type"] for trigger in scaling.extra_triggers)]
+    return [*found, *(["schedule"] if scaling.schedule else []), *(item["type"] for item in scaling.extra_triggers)]
 
 
 def zero_reason(variant: Variant) -> str:

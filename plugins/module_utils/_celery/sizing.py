@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from .._model.names import WORKER_CONTAINER
+from .._model.schedules import MISSED_CEILING
 from .._model.variant_keys import Knowledge, Pod, Process, Scaling
 from .._schema.kubernetes import merge
 from .._schema.quantities import quantity
@@ -127,8 +128,11 @@ def behavior_in_force(scaling: Scaling, versions: Versions) -> dict[str, Any]:
     exact = scaling.scaler == "keda" and not noisy
     if not exact or not at_least(versions.kubernetes, "1.35") or older(versions.keda, "2.18"):
         return scaling.behavior
-    up = scaling.behavior.get("scaleUp") or {}
-    return {**scaling.behavior, "scaleUp": {"tolerance": "0", **up}}
+    # On the way down a tenth is noise, but for a ceiling it is pods above it.
+    ceilings = [window.ceiling or 0 for window in scaling.schedule]
+    ways = ("scaleUp", "scaleDown") if max(ceilings, default=0) >= MISSED_CEILING else ("scaleUp",)
+    exactly = {way: {"tolerance": "0", **(scaling.behavior.get(way) or {})} for way in ways}
+    return {**scaling.behavior, **exactly}
 
 
 def _size_for_longest(

@@ -8,67 +8,11 @@ from __future__ import annotations
 import functools
 import re
 import zoneinfo
-from dataclasses import dataclass
+from collections.abc import Callable
 
+from .._schema.cron import ANY, CRON_FIELDS, course
 from .._schema.problems import Problems, suggest
-from .trigger_parameters import DIGITS, shown
-
-
-@dataclass(frozen=True)
-class _CronField:
-    """One of the five fields of a schedule, with the limits of the parser that KEDA 2.20 uses.
-
-    That parser counts the days of a week from 0 to 6 only: 7 is no Sunday.
-    """
-
-    name: str
-    first: int
-    last: int
-    words: tuple[str, ...] = ()
-
-    def reads(self, text: str) -> bool:
-        """Whether the field has this form: C(*), C(5), C(1-5), C(*/10), C(mon-fri), and lists of them."""
-        return all(self._reads_range(part) for part in text.split(","))
-
-    def _reads_range(self, text: str) -> bool:
-        span, slash, step = text.partition("/")
-        if slash and not (DIGITS.fullmatch(step) and int(step) > 0):
-            return False
-        if span in _ANY:
-            return True
-        ends = [self._number(end) for end in span.split("-")]
-        return len(ends) <= 2 and None not in ends and ends == sorted(end for end in ends if end is not None)
-
-    def numbers(self, text: str) -> frozenset[int]:
-        """The numbers that a field which can be read stands for."""
-        return frozenset(number for part in text.split(",") for number in self._numbers_of(part))
-
-    def _numbers_of(self, text: str) -> range:
-        span, slash, step = text.partition("/")
-        if span in _ANY:
-            return range(self.first, self.last + 1, int(step or 1))
-        ends = [self._number(end) or 0 for end in span.split("-")]
-        # A step after a single number goes on to the last one there is.
-        last = self.last if slash and len(ends) == 1 else ends[-1]
-        return range(ends[0], last + 1, int(step or 1))
-
-    def _number(self, text: str) -> int | None:
-        if text.lower() in self.words:
-            return self.first + self.words.index(text.lower())
-        number = int(text) if DIGITS.fullmatch(text) else -1
-        return number if self.first <= number <= self.last else None
-
-
-#: How a field says that every number will do.
-_ANY = ("*", "?")
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_CRON_FIELDS = (
-    _CronField("minute", 0, 59),
-    _CronField("hour", 0, 23),
-    _CronField("day of the month", 1, 31),
-    _CronField("month", 1, 12, _MONTHS),
-    _CronField("day of the week", 0, 6, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
-)
+from .trigger_parameters import shown
 
 
 def check_timezone(path: str, timezone: str, problems: Problems) -> None:
@@ -99,21 +43,21 @@ def _time_zones() -> frozenset[str]:
 def check_schedule(path: str, schedule: str, problems: Problems) -> tuple[frozenset[int], ...]:
     """The numbers of each field; empty for a schedule that cannot be read or never comes."""
     parts = schedule.split()
-    if len(parts) != len(_CRON_FIELDS):
-        names = ", ".join(item.name for item in _CRON_FIELDS)
+    if len(parts) != len(CRON_FIELDS):
+        names = ", ".join(item.name for item in CRON_FIELDS)
         problems.add(
             path, f"a schedule has five fields ({names}), this has {len(parts)}; write one such as '0 8 * * *'."
         )
         return ()
-    wrong = [(item, part) for item, part in zip(_CRON_FIELDS, parts, strict=True) if not item.reads(part)]
+    wrong = [(item, part) for item, part in zip(CRON_FIELDS, parts, strict=True) if not item.reads(part)]
     for item, part in wrong:
         problems.add(path, f"{shown(part)} is no {item.name}; write *, or numbers from {item.first} to {item.last}.")
     if wrong:
         return ()
-    numbers = tuple(item.numbers(part) for item, part in zip(_CRON_FIELDS, parts, strict=True))
+    numbers = tuple(item.numbers(part) for item, part in zip(CRON_FIELDS, parts, strict=True))
     _minutes, _hours, days, months, _weekdays = numbers
     # Where a day of the week is named as well, either of both will do.
-    if parts[4] in _ANY and min(days) > max(_LONGEST_MONTHS[month - 1] for month in months):
+    if parts[4] in ANY and min(days) > max(_LONGEST_MONTHS[month - 1] for month in months):
         problems.add(path, f"{shown(schedule)} never comes, because no month that it names has that day.")
         return ()
     return numbers
@@ -121,3 +65,41 @@ def check_schedule(path: str, schedule: str, problems: Problems) -> tuple[frozen
 
 #: Days of each month at most.
 _LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+#: What KEDA makes of a time that the clocks skip: it asks which of start and end comes next (2.20).
+_SKIPPED = {
+    "start": "KEDA would open the window at its end before, about a day early",
+    "end": "KEDA would not open the window that should end then",
+}
+_TWICE = {
+    "start": "KEDA counts the time between the two as outside of the window",
+    "end": "KEDA counts the time between the two as part of the window",
+}
+_DAY_AND_TIME = "%a %Y-%m-%d %H:%M"
+
+
+def check_window(path: str, start: str, end: str, timezone: str, note: Callable[[str, str], None]) -> None:
+    """What KEDA would read otherwise than it was meant, of two schedules that come.
+
+    :param path: of what holds start and end.
+    :param note: where a fault goes: a problem, or a warning.
+    """
+    found = course(start, end, timezone)
+    if found.skipped is not None:
+        word, clock = found.skipped
+        written = start if word == "start" else end
+        note(
+            f"{path}.{word}",
+            f"{shown(written)} comes on {clock:{_DAY_AND_TIME}}, which daylight saving skips in {timezone}: "
+            f"{_SKIPPED[word]}. Write another hour, or timezone: UTC.",
+        )
+    elif found.twice is not None:
+        word, before, clock = found.twice
+        other = "end" if word == "start" else "start"
+        note(
+            f"{path}.{word}",
+            f"{word} comes on {before:{_DAY_AND_TIME}} and on {clock:{_DAY_AND_TIME}}, and {other} does not come "
+            f"between them: {_TWICE[word]}. Write start and end so that they take turns, and a window of its own for "
+            "each further time.",
+        )

@@ -58,6 +58,7 @@ from .acknowledgement import (
     judge_visibility,
 )
 from .risks import Case, PathOf, is_accepted, known_risks, with_rule
+from .schedules import judge_schedule, judge_schedules_without_keda
 from .times import (
     judge_cooldown,
     judge_grace,
@@ -151,7 +152,8 @@ def _extra_triggers(case: Case) -> None:
             case.problems.add(
                 path,
                 f"KEDA reads a {kind} trigger only without a formula, and {case.who} needs one (in-flight work, "
-                "priorities or several queues). Take it in as a prometheus trigger, or give it a variant of its own.",
+                "priorities, several queues or a schedule). Take it in as a prometheus trigger, or give it a variant "
+                "of its own.",
             )
         elif kind == "cron":
             _desired_replicas(case, trigger["metadata"].get("desiredReplicas", ""), f"{path}.metadata.desiredReplicas")
@@ -203,6 +205,7 @@ _JUDGES: tuple[Callable[[Case], None], ...] = (
     judge_slow_drain,
     judge_versions,
     _extra_triggers,
+    judge_schedule,
 )
 
 
@@ -217,6 +220,7 @@ def check_safety_of_fleet(fleet: Fleet, problems: Problems) -> None:
     judge_old_redis(fleet, problems)
     judge_beat_liveness(fleet, problems)
     judge_idle_times(fleet, problems)
+    judge_schedules_without_keda(fleet, problems)
     judge_too_old(fleet, problems)
     judge_old_celery(fleet, problems)
 

@@ -11,7 +11,7 @@ from typing import Any
 from .._build.scalers import scaled_object
 from .._model.fleet import Fleet, Variant
 from .._model.observed import NOTHING
-from .._schema.problems import Problems
+from .._schema.problems import Problems, is_within
 from .scaled_objects import check_scaled_object
 
 
@@ -27,7 +27,10 @@ def check_scalers(fleet: Fleet, problems: Problems) -> None:
         if broker is None or not broker.is_sound or not broker.is_known or broker.wrote(blamed):
             continue
         for variant in service.variants:
-            is_sound = not any(f".{service.name}.{variant.name}." in f"{path}." for path in blamed)
+            is_sound = not any(
+                f".{service.name}.{variant.name}." in f"{path}." or is_within(path, variant.path_of("schedule"))
+                for path in blamed
+            )
             if variant.uses_keda and is_sound:
                 _check_scaled_object(variant, scaled_object(fleet, service, variant, NOTHING), fleet, problems)
 
@@ -35,20 +38,30 @@ def check_scalers(fleet: Fleet, problems: Problems) -> None:
 def _check_scaled_object(variant: Variant, manifest: dict[str, Any], fleet: Fleet, problems: Problems) -> None:
     found, accepted, keda = Problems(), variant.knowledge.accept_risks, fleet.versions.keda
     check_scaled_object(manifest, variant.path, found, None if "version" in accepted else keda)
-    own = len(manifest["spec"]["triggers"]) - len(variant.scaling.extra_triggers)
-    written = next(
-        (path for path in variant.written if path.endswith(".extra_triggers")), f"{variant.path}.extra_triggers"
-    )
+    places = _places(variant, len(manifest["spec"]["triggers"]))
     for problem in found.found:
         if "fallback-zero" in accepted and problem.message.endswith("(fallback-zero)."):
             continue
-        problems.add(_user_path(problem.path, variant.path, own, written), problem.message)
+        problems.add(_user_path(problem.path, variant.path, places), problem.message)
     for warning in found.warnings:
         path, _colon, message = warning.partition(": ")
-        problems.warn(_user_path(path, variant.path, own, written), message)
+        problems.warn(_user_path(path, variant.path, places), message)
 
 
-def _user_path(path: str, variant: str, own: int, written: str) -> str:
+def _places(variant: Variant, triggers: int) -> dict[int, str]:
+    """Triggers that the user wrote, each with its place: windows, and at the end triggers as KEDA has them."""
+    written, schedule = variant.path_of("extra_triggers"), variant.path_of("schedule")
+    first = triggers - len(variant.scaling.extra_triggers)
+    places = {first + number: f"{written}[{number}]" for number in range(triggers - first)}
+    windows = len(variant.scaling.schedule)
+    return places | {first - windows + number: f"{schedule}[{number}]" for number in range(windows)}
+
+
+def _user_path(path: str, variant: str, places: dict[int, str]) -> str:
     """Where the user wrote what a ScaledObject holds under a path."""
     match = re.fullmatch(re.escape(variant) + r"\.triggers\[(\d+)\](.*)", path)
-    return f"{written}[{int(match[1]) - own}]{match[2]}" if match and int(match[1]) >= own else path
+    place = places.get(int(match[1])) if match else None
+    if match is None or place is None:
+        return path
+    # A window has no metadata of its own.
+    return place + (match[2].removeprefix(".metadata") if ".schedule[" in place else match[2])

@@ -18,7 +18,7 @@ from typing import Any
 from .._schema.problems import Problems, suggest
 from .._schema.quantities import quantity
 from .._schema.secret_signs import has_url_with_password, names_secret
-from .cron import check_schedule, check_timezone
+from .cron import check_schedule, check_timezone, check_window
 from .trigger_parameters import (
     AUTH,
     DIGITS,
@@ -439,8 +439,13 @@ def _check_cron(trigger: Trigger, problems: Problems) -> None:
     if len(times) == 2 and times[0] and times[0] == times[1]:
         problems.add(trigger.at("end"), "start and end are the same; write when the time ends.")
     timezone = trigger.metadata.get("timezone")
-    if timezone:
-        check_timezone(trigger.at("timezone"), timezone, problems)
+    if not timezone:
+        return
+    before = len(problems.found)
+    check_timezone(trigger.at("timezone"), timezone, problems)
+    if len(times) == 2 and all(times) and times[0] != times[1] and len(problems.found) == before:
+        start, end = trigger.metadata["start"], trigger.metadata["end"]
+        check_window(trigger.at(), start, end, timezone, problems.warn)
 
 
 def _check_resource(trigger: Trigger, problems: Problems) -> None:

@@ -40,6 +40,7 @@ from .._schema.values import (
     SecretEnv,
 )
 from .probes import Probe
+from .schedules import ScheduleWindow
 from .watching import (
     Alerts,
 )
@@ -400,6 +401,11 @@ class Scaling:
         ExtraTriggers(),
         "Further KEDA triggers beside the queues'. The highest demand counts. Types cron, prometheus, cpu and memory "
         "go with every variant, others only where the queues need no formula.",
+        (),
+    )
+    schedule: tuple[ScheduleWindow, ...] = key(
+        ListOf(Section(ScheduleWindow, switchable=False)),
+        "Times with limits of their own, with KEDA: fewest pods in office hours, no new ones at night.",
         (),
     )
     scaled_object_annotations: dict[str, str] = key(ANNOTATIONS, "Further annotations of the ScaledObject.", {})

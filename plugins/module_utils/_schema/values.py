@@ -197,7 +197,7 @@ _TRIGGER_FIELDS: dict[str, Any] = {
     "useCachedMetrics": Flag(),
 }
 #: Names of the triggers that the collection makes.
-_OWN_TRIGGER = re.compile(r"backlog|inflight|total|pods$")
+_OWN_TRIGGER = re.compile(r"backlog|inflight|total|pods$|schedule_[0-9]")
 
 
 @dataclass(frozen=True)
@@ -229,8 +229,8 @@ class ExtraTriggers:
         if taken:
             problems.add(
                 node.path,
-                f"the trigger name {', '.join(taken)} is taken; names are unique, and backlog…, inflight…, total… and "
-                "pods are ours.",
+                f"the trigger name {', '.join(taken)} is taken; names are unique, and backlog…, inflight…, total…, "
+                "pods and schedule_0… are ours.",
             )
             return INVALID
         return triggers

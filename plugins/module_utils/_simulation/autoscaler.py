@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .._schema.versions import Version
 from .behavior import DOWN_WINDOW, Behavior, Changes, down_limit, is_near, up_limit
@@ -18,8 +20,7 @@ SYNC_PERIOD = 15.0
 _THOUSANDTHS = 1000
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(NamedTuple):
     """One metric, as a sync reads it.
 
     :param value: None where it could not be read.
@@ -31,8 +32,7 @@ class Metric:
     is_value: bool = False
 
 
-@dataclass(frozen=True)
-class Pods:
+class Pods(NamedTuple):
     """The pods of the target.
 
     :param wanted: C(spec.replicas).
@@ -45,8 +45,7 @@ class Pods:
     ready: int
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What a sync decided, and why.
 
     :param replicas: None where nothing is written.
@@ -56,6 +55,34 @@ class Decision:
     replicas: int | None
     wish: int | None
     reason: str
+
+
+@dataclass
+class Window:
+    """The highest, or the lowest, of the wishes that are young enough.
+
+    :param sign: 1 for the highest, -1 for the lowest.
+    """
+
+    sign: int
+    _kept: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def add(self, now: float, wish: int) -> None:
+        """Note a wish. Earlier ones that it exceeds can never count again."""
+        kept, sign = self._kept, self.sign
+        while kept and (wish - kept[-1][1]) * sign >= 0:
+            kept.pop()
+        kept.append((now, wish))
+
+    def of(self, wish: int, cutoff: float) -> int:
+        """A wish, or a stronger one that was noted after a time."""
+        kept = self._kept
+        # A sync is always a little late, so what is as old as the window counts no more.
+        while kept and kept[0][0] <= cutoff:
+            kept.popleft()
+        if not kept or (wish - kept[0][1]) * self.sign >= 0:
+            return wish
+        return kept[0][1]
 
 
 @dataclass
@@ -70,15 +97,18 @@ class Autoscaler:
     most: int
     behavior: Behavior
     kubernetes: Version | None = None
-    _wishes: list[tuple[float, int]] = field(default_factory=list)
+    _has_looked: bool = False
+    _highest: Window = field(default_factory=lambda: Window(1))
+    _lowest: Window = field(default_factory=lambda: Window(-1))
     _added: Changes = field(default_factory=Changes)
     _removed: Changes = field(default_factory=Changes)
 
     def sync(self, now: float, pods: Pods, metrics: Sequence[Metric]) -> Decision:
         """One sync: what is written, if anything."""
         current = pods.wanted
-        if not self._wishes:
-            self._wishes.append((now, current))
+        if not self._has_looked:
+            self._has_looked = True
+            self._note(now, current)
         if current == 0 and self.least != 0:
             return Decision(None, None, "scaling is off at zero pods")
         if current > self.most:
@@ -116,20 +146,21 @@ class Autoscaler:
             return pods.counted
         return math.ceil(used / target)
 
+    def _note(self, now: float, wish: int) -> None:
+        self._highest.add(now, wish)
+        self._lowest.add(now, wish)
+
     def _plain(self, now: float, current: int, wish: int) -> int:
         """Without a C(behavior): the highest wish of five minutes, and at most twice the pods."""
-        # A sync is always a little late, so what is as old as the window counts no more.
-        self._wishes = [item for item in self._wishes if item[0] > now - DOWN_WINDOW]
-        stable = max([wish, *(number for _, number in self._wishes)])
-        self._wishes.append((now, wish))
+        stable = self._highest.of(wish, now - DOWN_WINDOW)
+        self._note(now, wish)
         return max(self.least, min(stable, self.most, max(2 * current, 4)))
 
     def _with_behavior(self, now: float, current: int, wish: int) -> int:
         up, down = self.behavior.up, self.behavior.down
-        self._wishes = [item for item in self._wishes if item[0] > now - max(up.window, down.window)]
-        lowest = min([wish, *(number for when, number in self._wishes if when > now - up.window)])
-        highest = max([wish, *(number for when, number in self._wishes if when > now - down.window)])
-        self._wishes.append((now, wish))
+        lowest = self._lowest.of(wish, now - up.window)
+        highest = self._highest.of(wish, now - down.window)
+        self._note(now, wish)
         stable = min(max(current, lowest), highest)
         if stable > current:
             return min(stable, self.most, up_limit(current, self._added, self._removed, up, now))

@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .._check.formulas import tokens_of
 
 #: A number, or nothing where the trigger has failed; comparisons give true or false.
 Value = float | None
 Readings = Mapping[str, Value]
-#: What works a formula out.
+#: What works a formula out, and a part of one.
 Worked = Callable[[Readings], Value]
+_Step = Callable[[Readings], Any]
 
 #: KEDA cuts a number to thousandths, towards zero.
 _CUT = 1000
@@ -120,17 +123,24 @@ _OF_ONE: dict[str, Callable[[float], float]] = {
     "float": float,
 }
 FUNCTIONS = frozenset(_OF_MANY) | frozenset(_OF_ONE)
-_ARITHMETIC: dict[str, Callable[[float, float], float]] = {
-    "+": lambda left, right: left + right,
-    "-": lambda left, right: left - right,
-    "*": lambda left, right: left * right,
-    "/": lambda left, right: left / right,
-    "^": lambda left, right: float(left**right),
-    "<": lambda left, right: left < right,
-    ">": lambda left, right: left > right,
-    "<=": lambda left, right: left <= right,
-    ">=": lambda left, right: left >= right,
+#: What works out two parts, by the sign between them.
+_ARITHMETIC: dict[str, Callable[[_Step, _Step], _Step]] = {
+    "+": lambda left, right: lambda readings: left(readings) + right(readings),
+    "-": lambda left, right: lambda readings: left(readings) - right(readings),
+    "*": lambda left, right: lambda readings: left(readings) * right(readings),
+    "/": lambda left, right: lambda readings: left(readings) / right(readings),
+    "^": lambda left, right: lambda readings: float(left(readings) ** right(readings)),
+    "<": lambda left, right: lambda readings: left(readings) < right(readings),
+    ">": lambda left, right: lambda readings: left(readings) > right(readings),
+    "<=": lambda left, right: lambda readings: left(readings) <= right(readings),
+    ">=": lambda left, right: lambda readings: left(readings) >= right(readings),
+    "==": lambda left, right: lambda readings: left(readings) == right(readings),
+    "!=": lambda left, right: lambda readings: left(readings) != right(readings),
+    "or": lambda left, right: lambda readings: bool(left(readings)) or bool(right(readings)),
+    "and": lambda left, right: lambda readings: bool(left(readings)) and bool(right(readings)),
+    "??": lambda left, right: lambda readings: right(readings) if (first := left(readings)) is None else first,
 }
+_SAME = {"||": "or", "&&": "and"}
 COMPARISONS = frozenset(_LEVELS[2])
 
 
@@ -260,98 +270,46 @@ def parts_of(part: Part) -> tuple[Part, ...]:
 
 
 @functools.lru_cache(maxsize=2048)
-def compiled(part: Part) -> Worked:
-    """What works a part out, again and again.
-
-    It raises FormulaError where a reading is missing, and where it is nothing but a number is needed.
-    """
+def compiled(part: Part) -> _Step:
+    """What works a part out, again and again; L(worked) makes errors of what goes wrong in it."""
     if isinstance(part, Grouped):
         return compiled(part.part)
     if isinstance(part, Literal):
         number = part.value
         return lambda readings: number
     if isinstance(part, Name):
-        return _reading(part.name)
+        return operator.itemgetter(part.name)
     if isinstance(part, Prefixed):
-        return _prefixed(part)
+        inner = compiled(part.part)
+        if part.sign == "not":
+            return lambda readings: not inner(readings)
+        return (lambda readings: -inner(readings)) if part.sign == "-" else inner
     if isinstance(part, Choice):
         condition, yes, no = compiled(part.condition), compiled(part.yes), compiled(part.no)
         return lambda readings: yes(readings) if condition(readings) else no(readings)
-    return _call(part) if isinstance(part, Call) else _operation(part)
+    if isinstance(part, Operation):
+        return _ARITHMETIC[_SAME.get(part.sign, part.sign)](compiled(part.left), compiled(part.right))
+    return _called(part)
 
 
-def _reading(name: str) -> Worked:
-    def read(readings: Readings) -> Value:
-        try:
-            return readings[name]
-        except KeyError:
-            raise FormulaError(f"{name} was not read") from None
-
-    return read
-
-
-def _prefixed(part: Prefixed) -> Worked:
-    inner = compiled(part.part)
-    if part.sign == "not":
-        return lambda readings: not inner(readings)
-    if part.sign == "-":
-        return lambda readings: -_some(inner(readings))
-    return inner
-
-
-def _some(value: Value) -> float:
-    if value is None:
-        raise FormulaError("a reading is missing where a number is needed")
-    return value
-
-
-def _operation(part: Operation) -> Worked:
-    left, right = compiled(part.left), compiled(part.right)
-    sign = {"||": "or", "&&": "and"}.get(part.sign, part.sign)
-    if sign == "??":
-        return lambda readings: right(readings) if (first := left(readings)) is None else first
-    if sign == "or":
-        return lambda readings: bool(left(readings)) or bool(right(readings))
-    if sign == "and":
-        return lambda readings: bool(left(readings)) and bool(right(readings))
-    if sign in ("==", "!="):
-        return lambda readings: (left(readings) == right(readings)) == (sign == "==")
-    work = _ARITHMETIC[sign]
-
-    def worked(readings: Readings) -> Value:
-        try:
-            return work(left(readings), right(readings))  # type: ignore[arg-type]  # nothing is told below
-        except TypeError:
-            raise FormulaError("a reading is missing where a number is needed") from None
-        except ZeroDivisionError:
-            raise FormulaError("it divides by zero") from None
-        except OverflowError:
-            raise FormulaError("its result is too large") from None
-
-    return worked
-
-
-def _call(part: Call) -> Worked:
+def _called(part: Call) -> _Step:
+    """What works out a function."""
     if part.name == "list":
         raise FormulaError("a list is where a number is needed")
     given: tuple[Part, ...] = part.parts
     if len(given) == 1 and isinstance(given[0], Call) and given[0].name == "list":
         given = given[0].parts
-    works = [compiled(item) for item in given]
+    steps = [compiled(item) for item in given]
     if part.name in _OF_ONE:
-        if len(works) != 1:
+        if len(steps) != 1:
             raise FormulaError(f"{part.name} takes one number")
-        one, first = _OF_ONE[part.name], works[0]
-        return lambda readings: float(one(_some(first(readings))))
+        one, first = _OF_ONE[part.name], steps[0]
+        return lambda readings: float(one(first(readings)))
     many = _OF_MANY[part.name]
-
-    def called(readings: Readings) -> Value:
-        try:
-            return many([work(readings) for work in works])  # type: ignore[misc]  # nothing is told below
-        except TypeError:
-            raise FormulaError("a reading is missing where a number is needed") from None
-
-    return called
+    if len(steps) == 2:
+        left, right = steps
+        return lambda readings: many((left(readings), right(readings)))
+    return lambda readings: many([step(readings) for step in steps])
 
 
 def cut(value: float) -> float:
@@ -364,12 +322,21 @@ def worked(formula: str) -> Worked:
 
     :raises FormulaError: if it is none that can be worked out here.
     """
-    work = compiled(parsed(formula))
+    step = compiled(parsed(formula))
 
     def result(readings: Readings) -> Value:
-        found = work(readings)
-        if isinstance(found, bool):
-            raise FormulaError("its result is no number")
-        return None if found is None else cut(found)
+        try:
+            found = step(readings)
+            if isinstance(found, bool):
+                raise FormulaError("its result is no number")
+            return None if found is None else cut(found)
+        except KeyError as error:
+            raise FormulaError(f"{error.args[0]} was not read") from None
+        except TypeError:
+            raise FormulaError("a reading is missing where a number is needed") from None
+        except ZeroDivisionError:
+            raise FormulaError("it divides by zero") from None
+        except OverflowError:
+            raise FormulaError("its result is too large") from None
 
     return result

@@ -47,9 +47,14 @@ class Keda:
     _failures: list[int] = field(default_factory=list)
     _is_built: bool = True
     _cached: list[_Answer] = field(default_factory=list)
+    _names: list[str] = field(default_factory=list)
+    _is_well: bool = False
+    _last: tuple[list[float | None], float | None] = field(default_factory=lambda: ([], None))
 
     def __post_init__(self) -> None:
         self._failures = [0] * len(self.spec.triggers)
+        self._names = [trigger.name for trigger in self.spec.triggers]
+        self._settle()
 
     def poll(self, now: float, replicas: int, ready: int, numbers: Numbers) -> Decision:
         """One round of the scale loop: the pods that it writes, if any."""
@@ -57,6 +62,10 @@ class Keda:
         if spec.is_paused:
             wanted = spec.paused_at if spec.paused_at != replicas else None
             return Decision(wanted, None, "paused")
+        if self._is_well and None not in numbers:
+            if self._is_active_by(numbers) or spec.forces_activation:
+                return self._active(now, replicas, is_error=False)
+            return self._inactive(now, replicas, is_error=False)
         if not self._build(numbers):
             return Decision(None, None, "the triggers cannot be made while the broker refuses connections")
         answers = [
@@ -66,9 +75,35 @@ class Keda:
         self._cached = answers
         is_error = any(answer.is_error for answer in answers)
         self._is_built = not is_error
+        self._settle()
         if self._is_active(answers, is_error) or spec.forces_activation:
             return self._active(now, replicas, is_error)
         return self._inactive(now, replicas, is_error)
+
+    def _settle(self) -> None:
+        """Note whether everything can be read, so that the shortest way is the right one."""
+        cached = any(trigger.is_cached for trigger in self.spec.triggers)
+        self._is_well = self._is_built and not cached and not any(self._failures)
+
+    def _is_active_by(self, numbers: Numbers) -> bool:
+        """Whether numbers that could all be read wake pods."""
+        spec = self.spec
+        if spec.modifiers is not None:
+            result = self._result(numbers)
+            return result is not None and result > spec.modifiers.activation
+        if spec.only_resources:
+            return True
+        pairs = zip(spec.triggers, numbers, strict=True)
+        return any(number is not None and cut(number) > trigger.activation for trigger, number in pairs)
+
+    def _result(self, numbers: Numbers) -> float | None:
+        """What the formula makes of numbers that could all be read; most often they are those of the look before."""
+        known, result = self._last
+        if known == numbers:
+            return result
+        result = self._worked_out(numbers)
+        self._last = (list(numbers), result)
+        return result
 
     def _active(self, now: float, replicas: int, is_error: bool) -> Decision:
         spec = self.spec
@@ -107,7 +142,8 @@ class Keda:
         """What the HPA is told at a sync."""
         spec = self.spec
         if spec.modifiers is not None:
-            value = self._composite(replicas, ready, numbers)
+            is_well = self._is_well and None not in numbers
+            value = self._result(numbers) if is_well else self._composite(replicas, ready, numbers)
             return [Metric(value, spec.modifiers.target, spec.modifiers.is_value)]
         found = []
         for index, (trigger, number) in enumerate(zip(spec.triggers, numbers, strict=True)):
@@ -119,6 +155,7 @@ class Keda:
             else:
                 answer = _Answer(None, is_error=True)
             found.append(Metric(answer.value, trigger.target, trigger.is_value))
+        self._settle()
         return found
 
     def _composite(self, replicas: int, ready: int, numbers: Numbers) -> float | None:
@@ -133,6 +170,7 @@ class Keda:
         ]
         is_error = any(answer.is_error for answer in answers)
         self._is_built = not is_error
+        self._settle()
         if is_error and not any(answer.falls_back for answer in answers):
             return None
         return self._modified(answers)
@@ -190,13 +228,15 @@ class Keda:
 
     def _modified(self, answers: Sequence[_Answer]) -> float | None:
         """What the formula makes of the numbers; None where it makes nothing of them."""
-        modifiers, fallback = self.spec.modifiers, self.spec.fallback
         held = next((answer.value for answer in answers if answer.falls_back), None)
-        if held is not None or modifiers is None:
-            return held
-        names = zip(self.spec.triggers, answers, strict=True)
+        return self._worked_out([answer.value for answer in answers]) if held is None else held
+
+    def _worked_out(self, numbers: Numbers) -> float | None:
+        modifiers, fallback = self.spec.modifiers, self.spec.fallback
+        if modifiers is None:
+            return None
         try:
-            result = modifiers.work({trigger.name: answer.value for trigger, answer in names})
+            result = modifiers.work(dict(zip(self._names, numbers, strict=True)))
         except FormulaError:
             return None
         if result is None and fallback is not None:

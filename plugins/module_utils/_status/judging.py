@@ -15,6 +15,7 @@ from .._cluster.fleet_reading import Readings
 from .._model.fleet import Fleet, Service, Variant
 from .._model.history import fingerprint
 from .._model.names import scaled_object_name
+from .._schema.cron import is_open
 from .._schema.moments import kept
 from .data import (
     BY_BROKER,
@@ -172,12 +173,28 @@ class _Sight:
         modifiers = (spec.get("advanced") or {}).get("scalingModifiers") or {}
         own = modifiers.get("formula") or (without_formula(spec["triggers"]) if spec.get("triggers") else "")
         scaling = variant.scaling
+        known = {**_times(demand.triggers, self.now), **_times(spec.get("triggers") or (), self.now), **numbers}
         for text in filter(None, (own, demand.formula or without_formula(demand.triggers))):
             try:
-                return worked_out(text, numbers, scaling.min_replicas, scaling.max_replicas)
+                return worked_out(text, known, scaling.min_replicas, scaling.max_replicas)
             except FormulaError:
                 continue
         return Formula()
+
+
+def _times(triggers: Iterable[Object], now: datetime) -> dict[str, float]:
+    """What cron triggers read, which follows from the time alone."""
+    found: dict[str, float] = {}
+    for trigger in triggers:
+        told = trigger.get("metadata") or {}
+        if trigger.get("type") != "cron" or not trigger.get("name"):
+            continue
+        pods = str(told.get("desiredReplicas", "")).strip()
+        start, end, timezone = (str(told.get(key, "")) for key in ("start", "end", "timezone"))
+        opened = is_open(start, end, timezone, now)
+        if opened is not None and pods.isdecimal():
+            found[str(trigger["name"])] = float(pods) if opened else 0.0
+    return found
 
 
 def _from_keda(demand: Demand, told: Mapping[str, float]) -> Work:

@@ -1,0 +1,155 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys of a load: the work that a simulation sends to a variant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .._schema.keys import Section, key
+from .._schema.layers import Leaf, Node, elements, items, plain
+from .._schema.problems import Problems
+from .._schema.scalars import INVALID, SECONDS, Choice, Integer, Invalid, Number, Text, refuse
+
+#: Hours of a day.
+DAY = 24.0
+
+
+@dataclass(frozen=True)
+class _ByNumber:
+    """A dict whose keys are numbers: C({0: 100, 8: 2000}).
+
+    :param most: the largest key that is taken.
+    """
+
+    keys: str
+    values: str
+    most: float
+
+    def __call__(self, node: Node, problems: Problems) -> tuple[tuple[float, float], ...] | Invalid:
+        """Pairs in the order of their keys."""
+        value = plain(node)
+        try:
+            found = sorted((float(name), float(number)) for name, number in value.items())
+        except (AttributeError, TypeError, ValueError):
+            return refuse(self, node, problems)
+        if not found or found[0][0] < 0 or found[-1][0] > self.most or any(number < 0 for _, number in found):
+            return refuse(self, node, problems)
+        return tuple(found)
+
+    def describe(self) -> str:
+        """Both halves."""
+        return f"a dict of {self.keys} to {self.values}"
+
+
+@dataclass(frozen=True)
+class TaskTimes:
+    """How long tasks take, in seconds: all the same, half of them below C(p50) and 95 % below C(p95), or one of a list.
+
+    :param listed: times of which each task has one, all as likely.
+    """
+
+    p50: float = 1.0
+    p95: float = 1.0
+    listed: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Times:
+    """A number, C({p50, p95}), or a list of numbers."""
+
+    def __call__(self, node: Node, problems: Problems) -> TaskTimes | Invalid:
+        """The times."""
+        value, before = plain(node), len(problems.found)
+        if isinstance(value, list) and isinstance(node, Leaf) and value:
+            listed = [_seconds(item, problems) for item in elements(node)]
+            return INVALID if len(problems.found) > before else TaskTimes(listed=tuple(listed))
+        if not isinstance(value, dict):
+            number = _SECONDS(node, problems) if not isinstance(value, list) else refuse(self, node, problems)
+            return number if isinstance(number, Invalid) else TaskTimes(number, number)
+        if set(value) != {"p50", "p95"}:
+            return refuse(self, node, problems)
+        p50, p95 = (_seconds(child, problems) for _, child in sorted(items(node), key=lambda item: item[0]))
+        if len(problems.found) > before:
+            return INVALID
+        return TaskTimes(p50, p95) if p50 <= p95 else refuse(self, node, problems)
+
+    def describe(self) -> str:
+        """All three."""
+        return "a number of seconds, a dict of p50 and p95 (p50 not above p95), or a list of numbers"
+
+
+_SECONDS = Number(SECONDS)
+
+
+def _seconds(node: Node, problems: Problems) -> float:
+    """A number of seconds; 0 for one that was refused."""
+    found = _SECONDS(node, problems)
+    return 0.0 if isinstance(found, Invalid) else found
+
+
+@dataclass(frozen=True)
+class Daily:
+    """A day that comes again every day."""
+
+    low: float = key(Number("tasks an hour", 0.0), "Tasks an hour where it is calmest.", 0.0)
+    high: float = key(Number("tasks an hour", 0.0), "Tasks an hour at the peak.", 0.0)
+    peak_hour: float = key(Number("hours after the start", 0.0, DAY), "When the peak is.", 14.0)
+    noise: float = key(Number("share", 0.0, 1.0), "Share by which ten minutes differ from the curve.", 0.0)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Work that is sent to one variant. Exactly one of the first five keys says when it comes."""
+
+    per_hour: float | None = key(Number("tasks an hour", 0.0), "As many tasks an hour, all the time.")
+    burst: int | None = key(Integer(1, 10**7), "As many tasks at once, at O(at_hour) and again every O(every_hours).")
+    steps: tuple[tuple[float, float], ...] | None = key(
+        _ByNumber("hours after the start", "tasks an hour from then on", 8760.0),
+        "Hours after the start to tasks an hour from then on.",
+    )
+    daily: Daily | None = key(Section(Daily, switchable=False), "A curve over the day.")
+    csv: str | None = key(
+        Text("the path of a file"),
+        "A file with a line per task: C(seconds) after the start, and if known C(task_seconds), C(priority) and "
+        "C(eta_seconds).",
+    )
+    at_hour: float = key(Number("hours after the start", 0.0), "When a burst comes.", 0.0)
+    every_hours: float | None = key(Number("hours"), "Time after which a burst comes again.", default_text="never")
+    spread: str = key(
+        Choice(("random", "even")), "Whether tasks come at random moments, or at even distances.", "random"
+    )
+    task_seconds: TaskTimes | None = key(
+        _Times(), "How long tasks take.", default_text="task_seconds of the variant, else 10"
+    )
+    priorities: tuple[tuple[float, float], ...] | None = key(
+        _ByNumber("priorities from 0 to 9", "their share", 9.0), "Priority to its share.", default_text="none has one"
+    )
+    eta_share: float = key(Number("share", 0.0, 1.0), "Share of the tasks that are sent with an ETA or countdown.", 0.0)
+    eta_seconds: float = key(Number(SECONDS), "How far ahead that is.", 60.0)
+    failure_share: float = key(Number("share", 0.0, 1.0), "Share of the runs that fail and are retried.", 0.0)
+    retries: int = key(Integer(0, 1000), "How often a task is retried at most.", 3)
+    retry_seconds: float = key(Number(SECONDS, 0.0), "Countdown of a retry.", 180.0)
+    start_seconds: float | None = key(
+        Number(SECONDS, 0.0), "Time from a pod's creation to its first task, image pull included.", default_text="20"
+    )
+    most_pods: int | None = key(
+        Integer(1, 10000), "Pods that the nodes have room for; others wait.", default_text="no limit"
+    )
+
+
+#: Keys of which a load has exactly one.
+KINDS = ("per_hour", "burst", "steps", "daily", "csv")
+START_SECONDS, TASK_SECONDS = 20.0, 10.0
+
+
+def kind_of(load: Load) -> str:
+    """The key that says when its tasks come."""
+    return next(name for name in KINDS if getattr(load, name) is not None)
+
+
+def kinds_of(load: Any) -> list[str]:
+    """All keys that say when tasks come; a load that is right has one."""
+    return [name for name in KINDS if getattr(load, name) is not None]

@@ -1,0 +1,183 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Arrivals of tasks, drawn from a load with one seed: the same seed gives the same tasks."""
+
+from __future__ import annotations
+
+import math
+import random
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from .._model.loads import DAY, TASK_SECONDS, Daily, Load, TaskTimes, kind_of
+
+_HOUR = 3600.0
+#: Seconds in which a curve is taken for level, and in which noise has one value.
+_LEVEL = 600.0
+#: How many standard deviations of a normal curve 95 % lie below.
+_P95 = 1.6448536269514722
+
+
+@dataclass
+class Arrivals:
+    """The tasks of one variant, in the order in which they come; a task is its place in them.
+
+    :param times: when each comes, in seconds.
+    :param seconds: how long each takes.
+    :param priorities: of each, or empty where none has one.
+    :param due: seconds at which tasks with an ETA may begin, by task.
+    :param fails: share of the runs that fail, how often a task is retried, and after how many seconds.
+    """
+
+    times: array[float] = field(default_factory=lambda: array("d"))
+    seconds: array[float] = field(default_factory=lambda: array("d"))
+    priorities: bytes = b""
+    due: dict[int, float] = field(default_factory=dict)
+    fails: tuple[float, int, float] = (0.0, 0, 0.0)
+
+    @property
+    def work(self) -> float:
+        """Seconds of work in all."""
+        return math.fsum(self.seconds)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A task of a file.
+
+    :param seconds: None where the file does not say how long it takes.
+    """
+
+    at: float
+    seconds: float | None = None
+    priority: int = 0
+    eta: float = 0.0
+
+
+def arrivals_of(
+    loads: Sequence[Load], hours: float, seed: int, task_seconds: float | None = None, rows: Sequence[Row] = ()
+) -> Arrivals:
+    """The tasks that some loads send together.
+
+    :param hours: how long they send.
+    :param seed: what random choices come from.
+    :param task_seconds: of a task where the load does not say it.
+    :param rows: tasks of a file, for loads that name one.
+    """
+    times, seconds, priorities, etas = array("d"), array("d"), bytearray(), array("d")
+    for number, load in enumerate(loads):
+        # A load of its own chance: another one beside it changes nothing of it.
+        chance = random.Random(f"{seed}/{number}")
+        length = _times(load.task_seconds or TaskTimes(*2 * (task_seconds or TASK_SECONDS,)), chance)
+        before = len(times)
+        if kind_of(load) == "csv":
+            times.extend(row.at for row in rows)
+            seconds.extend(length() if row.seconds is None else row.seconds for row in rows)
+            priorities.extend(row.priority for row in rows)
+            etas.extend(row.eta for row in rows)
+            continue
+        times.extend(_moments(load, hours * _HOUR, chance))
+        new = range(len(times) - before)
+        seconds.extend(length() for _ in new)
+        priorities.extend(_priorities(load, chance, len(new)))
+        etas.extend(_etas(load, chance, len(new)))
+    retried = next((load for load in loads if load.failure_share), None)
+    fails = (retried.failure_share, retried.retries, retried.retry_seconds) if retried else (0.0, 0, 0.0)
+    return _in_order(times, seconds, bytes(priorities), etas, fails)
+
+
+def _in_order(
+    times: array[float], seconds: array[float], priorities: bytes, etas: array[float], fails: tuple[float, int, float]
+) -> Arrivals:
+    order = sorted(range(len(times)), key=times.__getitem__)
+    late = any(etas)
+    due = {place: times[task] + etas[task] for place, task in enumerate(order) if etas[task]} if late else {}
+    return Arrivals(
+        array("d", map(times.__getitem__, order)),
+        array("d", map(seconds.__getitem__, order)),
+        bytes(map(priorities.__getitem__, order)) if any(priorities) else b"",
+        due,
+        fails,
+    )
+
+
+def _times(times: TaskTimes, chance: random.Random) -> Callable[[], float]:
+    if times.listed:
+        return lambda: chance.choice(times.listed)
+    if times.p50 == times.p95:
+        return lambda: times.p50
+    middle, width = math.log(times.p50), math.log(times.p95 / times.p50) / _P95
+    return lambda: math.exp(chance.gauss(middle, width))
+
+
+def _priorities(load: Load, chance: random.Random, number: int) -> Iterable[int]:
+    if not load.priorities:
+        return bytes(number)
+    names, shares = [int(name) for name, _ in load.priorities], [share for _, share in load.priorities]
+    return chance.choices(names, shares, k=number)
+
+
+def _etas(load: Load, chance: random.Random, number: int) -> Iterable[float]:
+    if not load.eta_share:
+        return bytes(number)
+    return [load.eta_seconds if chance.random() < load.eta_share else 0.0 for _ in range(number)]
+
+
+def _moments(load: Load, until: float, chance: random.Random) -> Iterator[float]:
+    """When the tasks of a load come."""
+    if load.burst is not None:
+        return _bursts(load, load.burst, until)
+    is_even = load.spread == "even"
+    if load.steps is not None:
+        return _spread(_steps(load.steps, until), is_even, chance)
+    if load.daily is not None:
+        return _spread(_curve(load.daily, until, chance), is_even, chance)
+    return _spread([(until, (load.per_hour or 0.0) / _HOUR)], is_even, chance)
+
+
+def _bursts(load: Load, tasks: int, until: float) -> Iterator[float]:
+    moment = load.at_hour * _HOUR
+    while moment < until:
+        yield from [moment] * tasks
+        if load.every_hours is None:
+            return
+        moment += load.every_hours * _HOUR
+
+
+#: Tasks a second until a time.
+_Levels = Iterable[tuple[float, float]]
+
+
+def _steps(steps: Sequence[tuple[float, float]], until: float) -> _Levels:
+    if steps[0][0] > 0:
+        yield min(steps[0][0] * _HOUR, until), 0.0
+    for number, (_, rate) in enumerate(steps):
+        end = steps[number + 1][0] * _HOUR if number + 1 < len(steps) else until
+        yield min(end, until), rate / _HOUR
+
+
+def _curve(daily: Daily, until: float, chance: random.Random) -> _Levels:
+    moment = 0.0
+    while moment < until:
+        hours = (moment + _LEVEL / 2) / _HOUR - daily.peak_hour
+        height = (1 + math.cos(2 * math.pi * hours / DAY)) / 2
+        noise = 1 + daily.noise * chance.uniform(-1.0, 1.0)
+        moment += _LEVEL
+        yield min(moment, until), (daily.low + (daily.high - daily.low) * height) * noise / _HOUR
+
+
+def _spread(levels: _Levels, is_even: bool, chance: random.Random) -> Iterator[float]:
+    """Moments of tasks that come at changing rates: one each time that the rates add up to a drawn amount."""
+    moment, left = 0.0, 0.5 if is_even else chance.expovariate(1.0)
+    for end, rate in levels:
+        if not rate:
+            moment = end
+            continue
+        while moment + left / rate < end:
+            moment += left / rate
+            yield moment
+            left = 1.0 if is_even else chance.expovariate(1.0)
+        left -= (end - moment) * rate
+        moment = end

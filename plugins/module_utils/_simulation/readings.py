@@ -1,0 +1,101 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each trigger of a ScaledObject reads of simulated queues and pods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from .._schema.versions import Version
+from .cron import CronReading
+from .formula import cut
+from .scaled_object import ScaledObject, Trigger
+from .workers import Site
+
+#: What works a reading out of what is there.
+Reading = Callable[[Site], float]
+
+
+#: A week starts here where nobody says when.
+MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a variant's messages are, by the names that triggers know.
+
+    :param lists: Redis list to the place of its priority step; None for a list that the load does not fill.
+    :param hashes: Redis hashes of what workers hold.
+    :param queues: queues of RabbitMQ and SQS.
+    :param start: the moment at which the simulation starts.
+    :param numbers: what other triggers read, by their names.
+    """
+
+    lists: Mapping[str, int | None] = field(default_factory=dict)
+    hashes: frozenset[str] = frozenset()
+    queues: frozenset[str] = frozenset()
+    start: datetime = MONDAY
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+def readings_of(spec: ScaledObject, places: Places, keda: Version | None) -> tuple[list[Reading], list[str]]:
+    """One reading for each trigger, and what is to be said of them."""
+    found: list[Reading] = []
+    warnings: list[str] = []
+    for trigger in spec.triggers:
+        reading = _reading(trigger, places, keda)
+        if reading is None:
+            number = places.numbers.get(trigger.name, 0.0)
+            if trigger.name not in places.numbers:
+                warnings.append(
+                    f"trigger {trigger.name or trigger.type} ({trigger.type}) is taken to read 0, because nothing here "
+                    "knows what it reads."
+                )
+            reading = _constant(number)
+        found.append(reading)
+    warnings += [
+        f"the {kind} trigger is left out; nothing here knows the load of a processor." for kind in spec.resources
+    ]
+    return found, warnings
+
+
+def _constant(number: float) -> Reading:
+    whole = cut(number)
+    return lambda site: whole
+
+
+def _reading(trigger: Trigger, places: Places, keda: Version | None) -> Reading | None:
+    kind, metadata = trigger.type, trigger.metadata
+    if kind == "kubernetes-workload":
+        return lambda site: len(site.pods)
+    if kind == "cron":
+        cron = CronReading(metadata, places.start, keda)
+        return lambda site: cron(site.now)
+    if kind.startswith("redis"):
+        return _of_redis(metadata.get("listName", ""), places)
+    if kind == "rabbitmq" and metadata.get("queueName") in places.queues:
+        only_ready = metadata.get("excludeUnacknowledged", "false").lower() == "true" or trigger.connects
+        return _waiting if only_ready else _both
+    if kind == "aws-sqs-queue" and metadata.get("queueURL") in places.queues:
+        return _waiting if metadata.get("scaleOnInFlight", "true").lower() == "false" else _both
+    return None
+
+
+def _of_redis(name: str, places: Places) -> Reading | None:
+    if name in places.hashes:
+        return lambda site: site.unacknowledged
+    if name not in places.lists:
+        return None
+    step = places.lists[name]
+    return _constant(0.0) if step is None else lambda site: len(site.lists[step])
+
+
+def _waiting(site: Site) -> float:
+    return site.waiting
+
+
+def _both(site: Site) -> float:
+    return site.waiting + site.unacknowledged
