@@ -36,10 +36,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._build.scalers imp
 from ansible_collections.queueops.celery.plugins.module_utils._build.watching import watching_resources
 from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
 from ansible_collections.queueops.celery.plugins.module_utils._model.watching import PARTS
+from ansible_collections.queueops.celery.plugins.module_utils._read.loads import read_loads
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import LAYERED, Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import LAYER_NAME, PREFIX, Layer
-from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError, Problems
 from ansible_collections.queueops.celery.plugins.module_utils._schema.versions import Versions
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 
@@ -204,6 +205,9 @@ def read(variables: Variables) -> tuple[str, ...]:
     secret_manifests(layers, namespace, fleet, preset, enabled=inventory.enabled, output=inventory.output)
     if not model.variants:
         raise ValueError("no variant came of it")
+    problems = Problems()
+    read_loads(ours.get(f"{PREFIX}loads"), model, problems)
+    problems.raise_any()
     return model.warnings
 
 

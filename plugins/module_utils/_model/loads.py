@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from .._schema.keys import Section, key
 from .._schema.layers import Leaf, Node, elements, items, plain
@@ -140,16 +139,27 @@ class Load:
     )
 
 
+@dataclass(frozen=True)
+class Row:
+    """A task of a file.
+
+    :param at: seconds after the start.
+    :param seconds: how long it takes; None where the file does not say it.
+    """
+
+    at: float
+    seconds: float | None = None
+    priority: int = 0
+    eta: float = 0.0
+
+
+#: Hours that are simulated at most: five weeks.
+MOST_HOURS = DAY * 35
 #: Keys of which a load has exactly one.
 KINDS = ("per_hour", "burst", "steps", "daily", "csv")
 START_SECONDS, TASK_SECONDS = 20.0, 10.0
 
 
-def kind_of(load: Load) -> str:
-    """The key that says when its tasks come."""
-    return next(name for name in KINDS if getattr(load, name) is not None)
-
-
-def kinds_of(load: Any) -> list[str]:
+def kinds_of(load: Load) -> list[str]:
     """All keys that say when tasks come; a load that is right has one."""
     return [name for name in KINDS if getattr(load, name) is not None]

@@ -18,6 +18,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from .._celery.brokers import REDIS_POLICIES
 from .._model.drains import ROLLOUTS, SERIAL
+from .._model.loads import MOST_HOURS
 from .._model.pauses import DIRECTIONS
 from .._model.rights import FEATURES
 from .._model.watching import PARTS
@@ -30,6 +31,7 @@ from .._schema.scalars import (
     Check,
     Integer,
     Invalid,
+    Number,
     refuse,
 )
 from .inventory import CONFLICT_POLICIES, DELIVERIES
@@ -193,6 +195,20 @@ class _Duration:
 
 
 @dataclass(frozen=True)
+class _Loads:
+    """A dict, whose keys are read where they are needed."""
+
+    def __call__(self, node: Node, problems: Problems) -> Any:
+        """What was written."""
+        value = _value(node)
+        return value if isinstance(value, Mapping) else refuse(self, node, problems)
+
+    def describe(self) -> str:
+        """Its levels."""
+        return "a dict of services to variants to loads, such as billing: {default: {per_hour: 600}}"
+
+
+@dataclass(frozen=True)
 class _Kubeconfig:
     """A path, or the content."""
 
@@ -266,6 +282,12 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
     "gc_quiet": RoleVariable(_Count("seconds"), 30),
     "gc_min_age": RoleVariable(_Count("seconds"), 3600),
     "ask_broker_from": _one_of("pods", "controller"),
+    "loads": RoleVariable(_Loads(), {}),
+    "plan_hours": RoleVariable(Number("hours", 0.001, MOST_HOURS), 24.0),
+    "plan_seed": RoleVariable(_Count("any"), 1),
+    "plan_bound": RoleVariable(_Switch(), True),
+    "plan_series": _SWITCH,
+    "plan_gate": _SWITCH,
     "fail_on_drift": _SWITCH,
     "history": RoleVariable(_Count("records"), 20),
     "wait": RoleVariable(_Switch(), True),
@@ -296,7 +318,7 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
 _READERS: dict[str, tuple[str, ...]] = {
     **{
         name: (playbook,)
-        for playbook in ("pause", "boost", "gc", "status", "rbac")
+        for playbook in ("pause", "boost", "gc", "status", "rbac", "plan")
         for name in ROLE_VARIABLES
         if name.startswith(f"{playbook}_")
     },

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import random
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .._model.loads import DAY, TASK_SECONDS, Daily, Load, TaskTimes, kind_of
+from .._model.loads import DAY, TASK_SECONDS, Daily, Load, Row, TaskTimes
 
 _HOUR = 3600.0
 #: Seconds in which a curve is taken for level, and in which noise has one value.
@@ -43,28 +43,19 @@ class Arrivals:
         return math.fsum(self.seconds)
 
 
-@dataclass(frozen=True)
-class Row:
-    """A task of a file.
-
-    :param seconds: None where the file does not say how long it takes.
-    """
-
-    at: float
-    seconds: float | None = None
-    priority: int = 0
-    eta: float = 0.0
-
-
 def arrivals_of(
-    loads: Sequence[Load], hours: float, seed: int, task_seconds: float | None = None, rows: Sequence[Row] = ()
+    loads: Sequence[Load],
+    hours: float,
+    seed: int | str,
+    task_seconds: float | None = None,
+    files: Mapping[str, Sequence[Row]] | None = None,
 ) -> Arrivals:
     """The tasks that some loads send together.
 
     :param hours: how long they send.
     :param seed: what random choices come from.
     :param task_seconds: of a task where the load does not say it.
-    :param rows: tasks of a file, for loads that name one.
+    :param files: tasks of the files that loads name, by path.
     """
     times, seconds, priorities, etas = array("d"), array("d"), bytearray(), array("d")
     for number, load in enumerate(loads):
@@ -72,7 +63,8 @@ def arrivals_of(
         chance = random.Random(f"{seed}/{number}")
         length = _times(load.task_seconds or TaskTimes(*2 * (task_seconds or TASK_SECONDS,)), chance)
         before = len(times)
-        if kind_of(load) == "csv":
+        if load.csv is not None:
+            rows = (files or {}).get(load.csv, ())
             times.extend(row.at for row in rows)
             seconds.extend(length() if row.seconds is None else row.seconds for row in rows)
             priorities.extend(row.priority for row in rows)

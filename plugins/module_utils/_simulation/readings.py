@@ -30,6 +30,7 @@ class Places:
     :param lists: Redis list to the place of its priority step; None for a list that the load does not fill.
     :param hashes: Redis hashes of what workers hold.
     :param queues: queues of RabbitMQ and SQS.
+    :param empty: those of them that the load does not fill.
     :param start: the moment at which the simulation starts.
     :param numbers: what other triggers read, by their names.
     """
@@ -37,6 +38,7 @@ class Places:
     lists: Mapping[str, int | None] = field(default_factory=dict)
     hashes: frozenset[str] = frozenset()
     queues: frozenset[str] = frozenset()
+    empty: frozenset[str] = frozenset()
     start: datetime = MONDAY
     numbers: Mapping[str, float] = field(default_factory=dict)
 
@@ -76,6 +78,8 @@ def _reading(trigger: Trigger, places: Places, keda: Version | None) -> Reading 
         return lambda site: cron(site.now)
     if kind.startswith("redis"):
         return _of_redis(metadata.get("listName", ""), places)
+    if metadata.get("queueName", metadata.get("queueURL")) in places.empty:
+        return _constant(0.0)
     if kind == "rabbitmq" and metadata.get("queueName") in places.queues:
         only_ready = metadata.get("excludeUnacknowledged", "false").lower() == "true" or trigger.connects
         return _waiting if only_ready else _both

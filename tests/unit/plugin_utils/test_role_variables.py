@@ -44,6 +44,7 @@ WHOLE: Object = {
 WRONG: dict[str, list[Any]] = {
     "bool": ["soon", 7, [True], {"a": True}, "", 1.5],
     "int": ["soon", [1], {"a": 1}, -1, True, "", 1.5, "1e3", 10**20],
+    "float": ["soon", [1], {"a": 1}, -1, True, "", 10**20],
     "dict": ["soon", ["a"], 5, True, [{"a": 1}]],
     "str": [["a"], {"a": "b"}, True, 83, 2.2],
     "raw": [["a"], 5, True],
@@ -52,6 +53,7 @@ WRONG: dict[str, list[Any]] = {
 TAKEN: dict[str, list[Any]] = {
     "bool": [True, "yes", "true", "True", "on", "1", 1, 0, "no", "False", " off "],
     "int": [0, 300, "300", " 300 ", 300.0],
+    "float": [0.5, 12, "12", " 1.5 ", "1e2"],
 }
 
 

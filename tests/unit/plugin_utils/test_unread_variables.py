@@ -35,6 +35,7 @@ ORDERS: Object = {
     "drain_reason": "upgrade",
     "drain_on_timeout": "resume",
     "gc": True,
+    "plan_gate": True,
     "gc_min_age": 0,
     "rbac_state": "absent",
     "status_ask_broker": True,

@@ -1,0 +1,15 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs scaling_plan in the controller's process where it is called there."""
+
+from __future__ import annotations
+
+from ansible_collections.queueops.celery.plugins.modules.scaling_plan import main
+from ansible_collections.queueops.celery.plugins.plugin_utils._in_process import HereOrThere
+
+
+class ActionModule(HereOrThere):
+    """Runs scaling_plan."""
+
+    compute = staticmethod(main)

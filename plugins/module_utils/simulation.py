@@ -1,0 +1,120 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet over the loads that nobody has sent yet: what KEDA, the HPA and the workers would do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from ._model.fleet import Fleet, Variant
+from ._model.loads import MOST_HOURS, Row
+from ._read.loads import Loads, files_of, read_loads, read_rows
+from ._schema.layers import PREFIX
+from ._schema.problems import Problems
+from ._simulation.cases import assumptions_of, case_of
+from ._simulation.loads import Arrivals, arrivals_of
+from ._simulation.readings import MONDAY
+from ._simulation.results import Result
+from ._simulation.simulate import simulate
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a fleet is simulated.
+
+    :param hours: how long loads send; a simulation goes on until the work is done and the pods are gone.
+    :param seed: what random choices come from.
+    :param with_bound: whether the least possible cost is worked out as well.
+    :param step: seconds between two moments of a series.
+    :param start: the moment at which it starts, for cron triggers.
+    """
+
+    hours: float = 24.0
+    seed: int = 1
+    with_bound: bool = True
+    step: float = 60.0
+    start: datetime = MONDAY
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What came of all variants that have a load.
+
+    :param results: one for each of them, in the order of the fleet.
+    :param unloaded: titles of the variants that have none.
+    :param warnings: what was taken for granted, and what was left out.
+    """
+
+    results: tuple[Result, ...]
+    unloaded: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    loads: Loads = field(default_factory=dict, compare=False, repr=False)
+
+
+def read_work(
+    written: object, fleet: Fleet, read_file: Callable[[str], str], problems: Problems
+) -> tuple[Loads, dict[str, tuple[Row, ...]]]:
+    """Loads, and the tasks of the files that they name.
+
+    :param written: the value of the variable.
+    :param read_file: gives the text of a file, or raises OSError or UnicodeError.
+    """
+    loads = read_loads(written, fleet, problems)
+    files: dict[str, tuple[Row, ...]] = {}
+    for path, place in files_of(loads).items():
+        try:
+            files[path] = read_rows(read_file(path), f"{place}.csv", problems)
+        except (OSError, UnicodeError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text"
+            problems.add(f"{place}.csv", f"the file {path} cannot be read: {why}. Write the path of a CSV file.")
+    return loads, files
+
+
+def check_options(options: Options, problems: Problems) -> None:
+    """Note what cannot be simulated."""
+    if not 0 < options.hours <= MOST_HOURS:
+        problems.add(f"{PREFIX}plan_hours", f"write a number of hours above 0 and up to {MOST_HOURS:.0f}.")
+
+
+def work_of(variant: Variant, loads: Loads, files: Mapping[str, Sequence[Row]], options: Options) -> Arrivals:
+    """The tasks that a variant gets."""
+    parts = loads.get((variant.service, variant.name), ())
+    seed = f"{options.seed}/{variant.service}/{variant.name}"
+    return arrivals_of(parts, options.hours, seed, variant.knowledge.task_seconds, files)
+
+
+def simulate_variant(fleet: Fleet, variant: Variant, loads: Loads, arrivals: Arrivals, options: Options) -> Result:
+    """One variant over tasks that are drawn already."""
+    parts = loads.get((variant.service, variant.name), ())
+    case = case_of(fleet, variant, parts)
+    case = replace(case, places=replace(case.places, start=options.start))
+    return simulate(case, arrivals, options.hours, options.seed, options.with_bound, options.step)
+
+
+def simulate_fleet(
+    fleet: Fleet,
+    loads: Loads,
+    files: Mapping[str, Sequence[Row]],
+    options: Options,
+    progress: Callable[[str], None] | None = None,
+) -> Planned:
+    """Every variant that has a load.
+
+    :param progress: is told which variant is next.
+    """
+    results, warnings, unloaded = [], [], []
+    for variant in fleet.variants:
+        parts = loads.get((variant.service, variant.name))
+        if parts is None:
+            unloaded.append(f"{variant.service}/{variant.name}")
+            continue
+        if progress is not None:
+            progress(f"{variant.service}/{variant.name}")
+        warnings += assumptions_of(fleet, variant, parts)
+        result = simulate_variant(fleet, variant, loads, work_of(variant, loads, files, options), options)
+        warnings += [f"{result.title}: {text}" for text in result.warnings]
+        results.append(result)
+    return Planned(tuple(results), tuple(unloaded), tuple(dict.fromkeys(warnings)), loads)

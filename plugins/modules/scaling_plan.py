@@ -1,0 +1,316 @@
+#!/usr/bin/python
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Simulates KEDA, the HPA and the workers of a fleet over a load."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: scaling_plan
+short_description: Simulate how a fleet scales over a load, and what that costs
+version_added: 1.0.0
+description:
+  - Builds the ScaledObjects of an inventory as M(queueops.celery.keda_specs) does and plays them over the work that
+    O(loads) describes, task by task, with KEDA, the HorizontalPodAutoscaler and the workers as they are (KEDA 2.20,
+    Kubernetes 1.36, Celery 5.6).
+  - Tells how long work waits, how many pods that takes, what is cut when pods go, and how far the cost is from the
+    least possible one.
+  - Computes only. It needs no cluster. The same input gives the same result.
+author:
+  - queueops (@queueops)
+extends_documentation_fragment:
+  - queueops.celery._attributes
+  - queueops.celery._attributes.pure
+  - queueops.celery._fleet
+  - queueops.celery._fleet.observed
+options:
+  loads:
+    description:
+      - Service to variant to a load, or to a list of loads that come together. The keys of a load are on the page
+        "Sizing your queues" of the collection.
+      - Variants without a load are left out.
+    type: dict
+    default: {}
+  hours:
+    description: How long the loads send. The simulation goes on until the work is done and the pods are gone.
+    type: float
+    default: 24
+  seed:
+    description: Number that random choices come from.
+    type: int
+    default: 1
+  bound:
+    description: Whether the least possible cost is worked out as well, which takes about as long as the simulation.
+    type: bool
+    default: true
+  series:
+    description: Whether the result holds numbers over time, and every change of the number of pods.
+    type: bool
+    default: false
+requirements:
+  - python >= 3.11
+seealso:
+  - module: queueops.celery.keda_specs
+"""
+
+EXAMPLES = r"""
+- name: Simulate a day of a shop
+  queueops.celery.scaling_plan:
+    namespace: shop
+    broker:
+      host: redis
+    services:
+      billing:
+        image: registry.example/billing:1.4
+        idempotent: true
+    config:
+      billing:
+        default:
+          enable_keda: true
+          max_wait_seconds: 120
+    loads:
+      billing:
+        default:
+          daily:
+            low: 20
+            high: 3000
+            peak_hour: 14
+          task_seconds:
+            p50: 4
+            p95: 30
+  register: day
+
+- name: Refuse a change that makes work wait too long
+  ansible.builtin.assert:
+    that: day.plans | rejectattr('meets_goal') | length == 0
+    fail_msg: "{{ day.text | join('\n') }}"
+"""
+
+RETURN = r"""
+plans:
+  description: One row for each variant that has a load. Times are seconds.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    service:
+      description: Name of the service.
+      type: str
+      sample: billing
+    variant:
+      description: Name of the variant.
+      type: str
+      sample: default
+    formula:
+      description: Pods that the work asks for, as it would be sent to KEDA. Empty where one trigger says it by itself.
+      type: str
+      sample: max((backlog_p0 + backlog_p3) / 20, min(inflight / 2, max(pods, 1)))
+    goal:
+      description: C(max_wait_seconds) of the variant.
+      type: float
+      sample: 600
+    meets_goal:
+      description: Whether 95 % of the tasks began within the goal, and every task came to its end.
+      type: bool
+      sample: true
+    tasks:
+      description: Tasks that came.
+      type: int
+      sample: 2417
+    wait_p50:
+      description: Time within which half of the tasks began. RV(plans[].wait_p95), RV(plans[].wait_longest) and
+        RV(plans[].wait_mean) are its like.
+      type: float
+      sample: 3.1
+    wait_p95:
+      description: Time within which 95 % of the tasks began.
+      type: float
+      sample: 41.0
+    wait_longest:
+      description: Time that the slowest task waited.
+      type: float
+      sample: 88.2
+    wait_mean:
+      description: Time that tasks waited on average.
+      type: float
+      sample: 8.4
+    windows:
+      description: Ten-minute windows in which tasks came.
+      type: int
+      sample: 144
+    share_within:
+      description: Share of them in which 95 % of the tasks began within the goal.
+      type: float
+      sample: 0.993
+    drain:
+      description: Time from the last task until nothing was left; none where something was.
+      type: float
+      sample: 61.0
+    pod_seconds:
+      description: Time from creation to deletion of all pods.
+      type: float
+      sample: 130452.0
+    busy_seconds:
+      description: Time in which they ran something. RV(plans[].idle_seconds) is the rest.
+      type: float
+      sample: 90120.5
+    idle_seconds:
+      description: Time in which they ran nothing.
+      type: float
+      sample: 40331.5
+    bound:
+      description: The least pod-seconds for which every task could begin within the goal, whoever scales; none without
+        O(bound).
+      type: float
+      sample: 88012.1
+    bound_reached:
+      description: Pod-seconds of a plan that knows every task beforehand. The best one is between both.
+      type: float
+      sample: 95321.7
+    ratio:
+      description: RV(plans[].pod_seconds) as a multiple of RV(plans[].bound).
+      type: float
+      sample: 1.48
+    starts:
+      description: Pods that were created.
+      type: int
+      sample: 57
+    peak_pods:
+      description: Most pods at the same time, stopping ones included.
+      type: int
+      sample: 8
+    peak_connections:
+      description: Connections to the broker at that time.
+      type: int
+      sample: 48
+    scale_events:
+      description: Changes of the number of pods.
+      type: int
+      sample: 61
+    flaps:
+      description: How often pods went and came again within ten minutes.
+      type: int
+      sample: 2
+    interrupted:
+      description: Runs that were cut by a kill.
+      type: int
+      sample: 0
+    given_back:
+      description: Runs that a stopping worker gave back.
+      type: int
+      sample: 0
+    lost:
+      description: Tasks that are gone for ever.
+      type: int
+      sample: 0
+    repeated:
+      description: Tasks that the broker delivered again while they ran.
+      type: int
+      sample: 0
+    failed:
+      description: Runs that failed, as the load says.
+      type: int
+      sample: 0
+    done:
+      description: Runs that ended well.
+      type: int
+      sample: 2417
+    unfinished:
+      description: Tasks that were not done at the end.
+      type: int
+      sample: 0
+    stranded:
+      description: Those of them that killed workers left behind, and that no worker gives back.
+      type: int
+      sample: 0
+    seconds:
+      description: Time that was simulated.
+      type: float
+      sample: 86700.0
+    series:
+      description: Numbers over time, with O(series).
+      type: dict
+    changes:
+      description: Every change of the number of pods, with who made it and why, with O(series).
+      type: list
+      elements: dict
+text:
+  description: The same for people, a line each.
+  returned: success
+  type: list
+  elements: str
+unloaded:
+  description: Variants that have no load.
+  returned: success
+  type: list
+  elements: str
+  sample: [billing/reports]
+problems:
+  description: Everything that is wrong with the inventory, each with the path where it was written.
+  returned: failure
+  type: list
+  elements: str
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options, observed_option
+from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
+from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError, Problems
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.tables import page_of, rows_of
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
+from ansible_collections.queueops.celery.plugins.module_utils.simulation import (
+    Options,
+    check_options,
+    read_work,
+    simulate_fleet,
+)
+
+
+def main(make: Any = None) -> None:
+    """Entry point.
+
+    :param make: what makes the module, where it does not run as a program.
+    """
+    spec = {
+        **fleet_options(),
+        **observed_option(),
+        "loads": {"type": "dict", "default": {}},
+        "hours": {"type": "float", "default": 24},
+        "seed": {"type": "int", "default": 1},
+        "bound": {"type": "bool", "default": True},
+        "series": {"type": "bool", "default": False},
+    }
+    module = (make or AnsibleModule)(argument_spec=spec, supports_check_mode=True)
+    params = module.params
+    fleet = read_fleet(module, observed_from_data(params["observed"]))
+    problems = Problems()
+    options = Options(hours=params["hours"], seed=params["seed"], with_bound=params["bound"])
+    check_options(options, problems)
+    loads, files = read_work(params["loads"], fleet, _text_of, problems)
+    try:
+        problems.raise_any()
+    except InventoryError as error:
+        module.fail_json(msg=str(error), problems=[str(problem) for problem in error.problems])
+    planned = simulate_fleet(fleet, loads, files, options)
+    for warning in planned.warnings:
+        module.warn(warning)
+    exit_without_placeholders(
+        module,
+        changed=False,
+        plans=rows_of(planned.results, params["series"]),
+        text=page_of(planned.results),
+        unloaded=list(planned.unloaded),
+    )
+
+
+def _text_of(path: str) -> str:
+    return Path(path).expanduser().read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""scaling_plan: what it answers of an inventory and its loads, and how wrong loads are refused."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.inventories import IMAGE
+from tests.unit.modules.running import run
+
+NAME = "scaling_plan"
+#: The burst that was measured on a cluster: 20 tasks of 5 s, then two of 420 s.
+BURST = [{"burst": 20, "task_seconds": 5}, {"burst": 2, "task_seconds": 420}]
+LATE = {"enable_keda": True, "acks_late": True, "min_replicas": 0, "list_length": 40, "max_replicas": 10}
+#: The Tutor plugin's own numbers: its scaler sees no running work, and a pod has 30 s to stop.
+PLUGIN = {**LATE, "termination_grace_period": 30, "time_limit": 600, "accept_risks": ["invisible-work"]}
+OURS = {"enable_keda": True, "longest_task_seconds": 600}
+
+
+def fleet(keys: Any, service: Any = None, **rest: Any) -> dict[str, Any]:
+    return {
+        "namespace": "shop",
+        "broker": {"host": "redis"},
+        "services": {"billing": {"image": IMAGE, **(service or {})}},
+        "config": {"billing": {"default": keys}},
+        **rest,
+    }
+
+
+def planned(keys: Any, load: Any, service: Any = None, **options: Any) -> dict[str, Any]:
+    """What is found for the one variant."""
+    result = run(NAME, **fleet(keys, service, loads={"billing": {"default": load}}, **options))
+    assert not result.get("failed"), result["msg"]
+    found: dict[str, Any] = result["plans"][0]
+    return found
+
+
+def problems(loads: Any, **options: Any) -> list[str]:
+    found: list[str] = run(NAME, **fleet(OURS, {"idempotent": True}, loads=loads, **options))["problems"]
+    return found
+
+
+def test_the_plugin_s_numbers_lose_long_tasks_and_ours_do_not() -> None:
+    """Seen on a real cluster: both long tasks were killed after 355 s and left in the hash with no pod; ours ended."""
+    plugin, ours = planned(PLUGIN, BURST, hours=1), planned(OURS, BURST, {"idempotent": True}, hours=1)
+    assert (plugin["interrupted"], plugin["stranded"], plugin["done"]) == (2, 2, 20)
+    assert not plugin["meets_goal"]
+    assert (ours["interrupted"], ours["unfinished"], ours["done"]) == (0, 0, 22)
+    assert ours["meets_goal"]
+    assert 420 <= ours["drain"] <= 600
+
+
+def test_the_formula_is_the_one_that_is_sent() -> None:
+    scalers = run("keda_specs", **fleet(OURS, {"idempotent": True}))["scalers"]
+    assert planned(OURS, {"per_hour": 60}, {"idempotent": True}, hours=1)["formula"] == scalers[0]["formula"]
+
+
+def test_the_same_seed_gives_the_same_and_another_one_does_not() -> None:
+    load = {"daily": {"low": 10, "high": 900, "peak_hour": 1, "noise": 0.5}, "task_seconds": {"p50": 5, "p95": 40}}
+    options: dict[str, Any] = {"hours": 3, "series": True}
+    first, again, other = (planned(OURS, load, {"idempotent": True}, seed=seed, **options) for seed in (1, 1, 2))
+    assert json.dumps(first) == json.dumps(again)
+    assert first["tasks"] != other["tasks"]
+
+
+def test_numbers_over_time_have_one_of_each_kind_for_every_moment() -> None:
+    found = planned(OURS, {"per_hour": 300}, {"idempotent": True}, hours=2, series=True)
+    series = found["series"]
+    assert {len(value) for name, value in series.items() if name != "step"} == {len(series["times"])}
+    assert series["times"][:3] == [0.0, 60.0, 120.0]
+    assert max(series["pods"]) == found["peak_pods"]
+    assert found["changes"][0]["by"] == "KEDA"
+    assert "series" not in planned(OURS, {"per_hour": 300}, {"idempotent": True}, hours=2)
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        {"per_hour": 600, "spread": "even", "task_seconds": 2},
+        {"steps": {0: 60, 1: 1200, 2: 0}, "task_seconds": [1, 2, 30]},
+        {"burst": 50, "at_hour": 0.5, "every_hours": 1, "task_seconds": 3},
+        {"daily": {"low": 0, "high": 500, "peak_hour": 1}},
+        [{"per_hour": 100, "priorities": {0: 0.8, 9: 0.2}}, {"burst": 10, "eta_share": 1, "eta_seconds": 900}],
+        {"per_hour": 100, "failure_share": 0.2, "retries": 2, "retry_seconds": 30},
+    ],
+)
+def test_every_kind_of_load_comes_to_its_end(load: Any) -> None:
+    found = planned(OURS, load, {"idempotent": True}, hours=3)
+    assert found["tasks"] > 30
+    assert (found["unfinished"], found["lost"], found["interrupted"]) == (0, 0, 0)
+    assert found["done"] + found["failed"] >= found["tasks"]
+    assert found["bound"] <= found["bound_reached"]
+
+
+def test_an_even_load_has_exactly_its_number_of_tasks() -> None:
+    assert planned(OURS, {"per_hour": 600, "spread": "even"}, {"idempotent": True}, hours=2)["tasks"] == 1200
+
+
+def test_a_file_of_tasks_is_a_load(tmp_path: Path) -> None:
+    file = tmp_path / "tasks.csv"
+    file.write_text("seconds, task_seconds,priority\n0,5,0\n10,5,9\n20,,0\n", encoding="utf-8")
+    found = planned({**OURS, "concurrency": 1}, {"csv": str(file), "task_seconds": 7}, {"idempotent": True}, hours=1)
+    assert (found["tasks"], found["done"], round(found["busy_seconds"])) == (3, 3, 17)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("at,task_seconds\n0,1\n", "the file has a column 'at'; its first line names its columns"),
+        ("task_seconds\n1\n", "the file has no column seconds; its first line names its columns"),
+        ("seconds\n0\nsoon\n", "line 3 cannot be read; seconds, task_seconds and eta_seconds are numbers"),
+        ("seconds,priority\n0,12\n", "line 2 cannot be read;"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "tasks.csv"
+    file.write_text(text, encoding="utf-8")
+    (found,) = problems({"billing": {"default": {"csv": str(file)}}})
+    assert found.startswith(f"celery_workers_loads.billing.default.csv: {message}")
+
+
+@pytest.mark.parametrize(
+    ("loads", "message"),
+    [
+        ({"biling": {}}, ".biling: the fleet has no service 'biling'; did you mean 'billing'?"),
+        ({"billing": 5}, ".billing: this must be a dict of variants to loads, such as default: {per_hour: 600}."),
+        (
+            {"billing": {"defalt": {"per_hour": 5}}},
+            ".billing.defalt: service billing has no variant 'defalt'; did you mean 'default'?",
+        ),
+        (
+            {"billing": {"default": 600}},
+            ".billing.default: this must be a load; write one of per_hour, burst, steps, daily and csv, such "
+            "as per_hour: 600.",
+        ),
+        (
+            {"billing": {"default": {"task_seconds": 5}}},
+            ".billing.default: nothing says when tasks come; write one of per_hour, burst, steps, daily and csv, such "
+            "as per_hour: 600.",
+        ),
+        (
+            {"billing": {"default": [{"per_hour": 5}, {"per_hour": 5, "burst": 3}]}},
+            ".billing.default[1]: this has per_hour and burst; write one of per_hour, burst, steps, daily and csv, "
+            "such as per_hour: 600.",
+        ),
+        (
+            {"billing": {"default": {"per_hours": 5, "per_hour": 5}}},
+            ".billing.default.per_hours: default has no 'per_hours'; did you mean 'per_hour'?",
+        ),
+        (
+            {"billing": {"default": {"daily": {"low": 9, "high": 3}}}},
+            ".billing.default.daily: low 9 is above high 3; write the smaller one as low.",
+        ),
+        (
+            {"billing": {"default": {"per_hour": 5, "task_seconds": {"p50": 9, "p95": 3}}}},
+            ".billing.default.task_seconds: {'p50': 9, 'p95': 3} is not valid here; write a number of seconds, a dict "
+            "of p50 and p95 (p50 not above p95), or a list of numbers.",
+        ),
+        (
+            {"billing": {"default": {"per_hour": 5, "priorities": {10: 1}}}},
+            ".billing.default.priorities: {'10': 1} is not valid here; write a dict of priorities from 0 to 9 to their "
+            "share.",
+        ),
+        (
+            {"billing": {"default": {"csv": "/nowhere/tasks.csv"}}},
+            ".billing.default.csv: the file /nowhere/tasks.csv cannot be read: No such file or directory. Write the "
+            "path of a CSV file.",
+        ),
+    ],
+)
+def test_a_wrong_load_is_one_problem_that_says_what_to_write(loads: Any, message: str) -> None:
+    assert problems(loads) == [f"celery_workers_loads{message}"]
+
+
+def test_all_problems_come_at_once() -> None:
+    found = problems({"billing": {"default": {"per_hour": -1}}, "lms": {}}, hours=-3)
+    assert [text.partition(":")[0] for text in found] == [
+        "celery_workers_plan_hours",
+        "celery_workers_loads.billing.default.per_hour",
+        "celery_workers_loads.lms",
+    ]
+
+
+def test_what_is_taken_for_granted_is_told() -> None:
+    result = run(NAME, **fleet({"replicas": 2, "time_limit": 60}, loads={"billing": {"default": {"per_hour": 60}}}))
+    assert [text.strip() for text in result["warnings"]] == [
+        "billing/default: tasks are taken to run 10 s each. Write task_seconds into the load or the variant.",
+        "billing/default: the app decides on acks_late; taken for early acknowledgement, Celery's default, so that a "
+        "kill loses what runs.",
+    ]
+    assert (result["plans"][0]["peak_pods"], result["plans"][0]["starts"]) == (2, 2)
+
+
+def test_variants_without_a_load_are_named() -> None:
+    result = run(NAME, **fleet(OURS, {"idempotent": True}))
+    assert (result["plans"], result["unloaded"]) == ([], ["billing/default"])
+    assert result["text"] == ["No variant has a load. Write celery_workers_loads."]
+
+
+def test_a_schedule_opens_and_closes_on_time() -> None:
+    trigger = {
+        "type": "cron",
+        "metadata": {"timezone": "UTC", "start": "0 8 * * *", "end": "0 10 * * *", "desiredReplicas": "3"},
+    }
+    found = planned({**OURS, "extra_triggers": [trigger]}, {"per_hour": 0}, {"idempotent": True}, series=True)
+    pods = dict(zip(found["series"]["times"], found["series"]["wanted"], strict=True))
+    hour = 3600.0
+    assert [pods[at * hour] for at in (7.9, 8.1, 9.9, 12.0, 23.0)] == [0, 3, 3, 0, 0]
+
+
+def test_the_example_of_the_page_is_one() -> None:
+    module = importlib.import_module(f"ansible_collections.queueops.celery.plugins.modules.{NAME}")
+    task = yaml.safe_load(module.EXAMPLES)[0]["queueops.celery.scaling_plan"]
+    assert not run(NAME, **task).get("failed")
