@@ -38,6 +38,7 @@ from ._model.observed import (
     ObservedObject,
     leftovers,
     removal_order,
+    template_of,
 )
 from ._plan.boosting import boost_notes, boost_warnings
 from ._plan.data import SCALERS, TO_COME, Merge, Object, Plan, Sight, Wishes
@@ -209,7 +210,8 @@ def filled_in(item: Object, versions: Mapping[str, str]) -> Object:
         filled = json.dumps(filled_in(json.loads(record), versions), separators=(",", ":"), sort_keys=True)
         notes = {**item["metadata"]["annotations"], LAST_APPLIED: filled}
         return {**item, "metadata": {**item["metadata"], "annotations": notes}}
-    pod = ((item.get("spec") or {}).get("template") or {}).get("metadata") or {}
+    kind = str(item.get("kind"))
+    pod = template_of(kind, item.get("spec") or {}).get("metadata") or {}
     note = (pod.get("annotations") or {}).get(SECRETS_ANNOTATION)
     if not note or TO_COME not in note:
         return item
@@ -217,5 +219,5 @@ def filled_in(item: Object, versions: Mapping[str, str]) -> Object:
     known = {name: versions.get(name, version) if version == TO_COME else version for name, version in told.items()}
     made = copy.deepcopy(item)
     text = json.dumps(known, sort_keys=True, separators=(",", ":"))
-    made["spec"]["template"]["metadata"]["annotations"][SECRETS_ANNOTATION] = text
+    template_of(kind, made["spec"])["metadata"]["annotations"][SECRETS_ANNOTATION] = text
     return made

@@ -101,6 +101,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
     ClusterError,
     open_cluster,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import API_VERSIONS
 
 #: Seconds that one question waits for tasks; a longer exec might be cut by a proxy in between.
 _PATIENCE = 60
@@ -117,16 +118,18 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
-def tell(cluster: Cluster, names: list[str], consumes: str, timeout: float) -> dict[str, Answer]:
-    """Tell the workers of Deployments whether to take work, and wait until they run nothing.
+def tell(
+    cluster: Cluster, names: list[str], consumes: str, timeout: float, kind: str = "Deployment"
+) -> dict[str, Answer]:
+    """Tell the workers of Deployments, or of ScaledJobs, whether to take work, and wait until they run nothing.
 
     :param consumes: as for L(Question).
     :param timeout: seconds to wait for all of them together.
     """
     end = time.monotonic() + timeout
-    listed = {item["metadata"]["name"]: item for item in cluster.list_objects("Deployment", "apps/v1") or []}
+    listed = {item["metadata"]["name"]: item for item in cluster.list_objects(kind, API_VERSIONS[kind]) or []}
     present = [name for name in names if name in listed]
-    missing = {name: Answer(error=f"there is no Deployment {name} in {cluster.namespace}") for name in names}
+    missing = {name: Answer(error=f"there is no {kind} {name} in {cluster.namespace}") for name in names}
     # All are told before anybody is waited for.
     found = {**missing, **{name: _told(cluster, listed[name], consumes, 0) for name in present}}
     for name in present:

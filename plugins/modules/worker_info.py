@@ -250,6 +250,7 @@ def describe(fleet: Fleet, observed: Observed, risk: AtRisk, findings: Findings)
         "owned": [definition(item, fleet.namespace) for item in removal_order(observed.ours(fleet.name))],
         "retired": [definition(item, fleet.namespace) for item in removal_order(unwanted.retired)],
         "orphans": [definition(item, fleet.namespace) for item in removal_order(unwanted.orphans)],
+        "switched": [definition(item, fleet.namespace) for item in unwanted.switched],
         "rivals": [removal_of(item, fleet.namespace) for item in findings.doomed],
         "blocked": sorted({scaled_object_name(item.target) for item in findings.doomed}),
         "cut": [item.deployment for item in cut_by_adoption(fleet, observed)],
@@ -269,6 +270,7 @@ def wait(cluster: Cluster, fleet: Fleet, params: dict[str, Any]) -> list[str]:
         set() if others else {scaled_object_name(item.deployment) for item in fleet.variants if item.uses_keda},
         params["wait_timeout"] if others else patience(fleet, params["wait_timeout"]),
         params["wait_sleep"],
+        scaled_jobs=set() if others else {item.deployment for item in fleet.variants if item.runs_as_jobs},
     )
     return [f"{item.name}: {item.reason}" for item in waiting]
 

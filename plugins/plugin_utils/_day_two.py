@@ -31,6 +31,7 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core i
 
 #: Kinds that such a run reads.
 _KINDS = ("Deployment", "ScaledObject")
+_JOBS = "ScaledJob"
 #: What the plan of one operation is made from.
 _Planner = Callable[[Fleet, Selection, Observed, Problems], Plan]
 
@@ -115,7 +116,8 @@ class DayTwoRun(FleetRun):
 
     def _observed(self, core: KubernetesCore, fleet: Fleet) -> Observed:
         self.cluster = core.open(fleet.namespace, self.variables.hidden)
-        listed = ((kind, self.cluster.list_objects(kind, API_VERSIONS[kind])) for kind in _KINDS)
+        kinds = (*_KINDS, *((_JOBS,) if any(variant.runs_as_jobs for variant in fleet.variants) else ()))
+        listed = ((kind, self.cluster.list_objects(kind, API_VERSIONS[kind])) for kind in kinds)
         objects = tuple(observed_object(kind, raw) for kind, items in listed for raw in items or ())
         return Observed(objects, now=self.now)
 

@@ -59,12 +59,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan.data import 
 from ansible_collections.queueops.celery.plugins.module_utils._schema.counted import counted
 from ansible_collections.queueops.celery.plugins.module_utils._schema.secret_signs import without_values
 from ansible_collections.queueops.celery.plugins.module_utils.plan import filled_in
-from ansible_collections.queueops.celery.plugins.modules.worker_drain import said, tell
-from ansible_collections.queueops.celery.plugins.plugin_utils._draining import Drains, StepError, Waves, forgetting
+from ansible_collections.queueops.celery.plugins.plugin_utils._draining import Drains, StepError, Waves
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import write_text
 from ansible_collections.queueops.celery.plugins.plugin_utils._last_looks import LastLooks
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import progress_line
 from ansible_collections.queueops.celery.plugins.plugin_utils._secret_objects import refused_secrets
+from ansible_collections.queueops.celery.plugins.plugin_utils._stopping import Stopping
 
 Object = dict[str, Any]
 Send = Callable[[Object, bool, Collection[str]], Object]
@@ -75,6 +75,8 @@ _PAUSES = (0.5, 1.0, 2.0, 5.0)
 _SAY_AGAIN = 15
 #: Seconds that a removed scaler may take; KEDA takes its finalizer off within a few.
 _LONGEST_REMOVAL = 60
+#: Kinds that KEDA says of whether it works by them.
+_KEDA = ("ScaledObject", "ScaledJob")
 
 
 @dataclass
@@ -105,7 +107,6 @@ class Executor:
     answers: Object = field(default_factory=dict)
     waited: int = 0
     _versions: dict[str, str] = field(default_factory=dict)
-    _paused: list[str] = field(default_factory=list)
     _waves: Waves = field(default_factory=Waves)
     #: Kind and name of what later steps send.
     _later: list[str] = field(default_factory=list)
@@ -129,14 +130,10 @@ class Executor:
             except Exception:
                 self._resume()
                 raise
-            if step.action == PATCH or (step.action == DELETE and self._removes_paused(step)):
-                self._paused.clear()
+            if step.action == PATCH or (step.action == DELETE and self._stopping.are_gone(step)):
                 self._waves.end(step.wave)
+            self._stopping.follow(step)
         self._waves.raise_any(plan, self.drain_timeout)
-
-    def _removes_paused(self, step: Step) -> bool:
-        """Whether workers that take nothing are gone by now."""
-        return set(self._paused) <= {item["metadata"]["name"] for item in step.objects if item["kind"] == "Deployment"}
 
     def _cut_short(self, step: Step) -> str:
         """What was done before the server could not be read any more."""
@@ -295,18 +292,22 @@ class Executor:
     def _delete(self, step: Step) -> None:
         """Scalers go first and are waited for, so that nothing brings the pods back."""
         scalers = [item for item in step.objects if item["kind"] in SCALERS]
-        rest = [item for item in step.objects if item["kind"] not in SCALERS]
-        if scalers:
-            waiting = {
-                # With its HPA: one that outlives the ScaledObject would still hold the number of pods down.
-                "delete_options": {"propagationPolicy": "Foreground"},
-                "wait": True,
-                "wait_sleep": 1,
-                "wait_timeout": min(self.timeout, _LONGEST_REMOVAL),
-            }
-            self._later = [*map(identity, rest), *self._later]
-            self._remove(scalers, waiting)
-            self._later = self._later[len(rest) :]
+        jobs = [item for item in step.objects if item["kind"] == "ScaledJob"]
+        rest = [item for item in step.objects if item["kind"] not in (*SCALERS, "ScaledJob")]
+        # With its HPA: one that outlives the ScaledObject would still hold the number of pods down. Jobs may take as
+        # long to end as their grace period lets them.
+        for some, policy in ((scalers, "Foreground"), (jobs, "Background")):
+            if some:
+                waiting = {
+                    "delete_options": {"propagationPolicy": policy},
+                    "wait": True,
+                    "wait_sleep": 1,
+                    "wait_timeout": min(self.timeout, _LONGEST_REMOVAL),
+                }
+                later = [*map(identity, [*(jobs if some is scalers else []), *rest])]
+                self._later = [*later, *self._later]
+                self._remove(some, waiting)
+                self._later = self._later[len(later) :]
         if rest:
             self._remove(rest, {})
 
@@ -322,7 +323,7 @@ class Executor:
 
     def _wait(self, step: Step) -> None:
         names = [item["metadata"]["name"] for item in step.objects if item["kind"] == "Deployment"]
-        scalers = [item["metadata"]["name"] for item in step.objects if item["kind"] == "ScaledObject"]
+        scalers = [(item["kind"], item["metadata"]["name"]) for item in step.objects if item["kind"] in _KEDA]
         start = time.monotonic()
         waiting, ends = self._until_up(names, scalers, start)
         seconds = round(time.monotonic() - start)
@@ -342,7 +343,7 @@ class Executor:
         return f"Everything is applied, but after {seconds} seconds this is not up. A second run waits again."
 
     def _until_up(
-        self, names: Collection[str], scalers: Collection[str], start: float
+        self, names: Collection[str], scalers: Collection[tuple[str, str]], start: float
     ) -> tuple[list[Waiting], list[Waiting]]:
         """What is not up in the end, and what of it does not come up by itself."""
         pauses, said_at, said_last, looks = iter(_PAUSES), start, "", Looks()
@@ -360,10 +361,13 @@ class Executor:
             pause = next(pauses, pause)
             time.sleep(max(0.0, min(pause, start + timeout - now)))
 
-    def _look(self, names: Collection[str], scalers: Collection[str], looks_for_mounts: bool) -> list[Waiting]:
+    def _look(
+        self, names: Collection[str], scalers: Collection[tuple[str, str]], looks_for_mounts: bool
+    ) -> list[Waiting]:
         """What is not up. A server that is away is waited for too: it may be its own update."""
         try:
-            return look(self._open(), self.fleet.name, names, scalers, looks_for_mounts)
+            objects, jobs = ([name for kind, name in scalers if kind == one] for one in _KEDA)
+            return look(self._open(), self.fleet.name, names, objects, looks_for_mounts, jobs)
         except ClusterError as error:
             if not error.passes:
                 raise
@@ -376,21 +380,9 @@ class Executor:
 
     def _ask(self, step: Step) -> None:
         if step.objects:
-            self._drain([item["metadata"]["name"] for item in step.objects])
+            self._stopping.finish([(item["kind"], item["metadata"]["name"]) for item in step.objects])
         else:
             self.verify()
-
-    def _drain(self, names: list[str]) -> None:
-        consumes, timeout = ("", 0) if self.checks else ("pause", self.timeout)
-        found = tell(self._open(), names, consumes, timeout)
-        busy = [said(name, answer) for name, answer in found.items() if answer.running != ()]
-        self._paused = [] if self.checks else names
-        if busy and not self.checks:
-            raise StepError(
-                f"After {self.timeout} seconds these workers still run tasks, so they take work again and nothing is "
-                f"replaced. {'; '.join(busy)}. Run again later, with a larger celery_workers_wait_timeout, or with "
-                "celery_workers_key_change: accept, which cuts them."
-            )
 
     @property
     def _drains(self) -> Drains:
@@ -402,6 +394,17 @@ class Executor:
             self.drain_timeout,
             self.drain_on_timeout,
             self.notes,
+            self.warnings,
+        )
+
+    @cached_property
+    def _stopping(self) -> Stopping:
+        return Stopping(
+            self._open,
+            lambda patches: self._patch(Step("", PATCH, tuple(patches), is_change=True)),
+            self.fleet.namespace,
+            self.checks,
+            self.timeout,
             self.warnings,
         )
 
@@ -435,22 +438,7 @@ class Executor:
         """Workers that were told to take nothing, and are not replaced after all, take work again."""
         if self._waves.draining and not self.checks:
             self.warnings.extend(self._waves.take_back(self._drains))
-        if not self._paused:
-            return
-        names, self._paused = self._paused, []
-        try:
-            found = tell(self._open(), names, "resume", 0)
-            left = [name for name, answer in found.items() if answer.error]
-            self.warnings.extend(forgetting(self._open(), [name for name in names if name not in left]))
-        except ClusterError:
-            left = names
-        if left:
-            self.warnings.append(
-                f"These workers were told to take no work, and could not be told to take work again: "
-                f"{', '.join(left)}. "
-                "Their pods take none until they are replaced: run again once the API server answers, or restart them "
-                f"with kubectl rollout restart deployment {' '.join(left)} --namespace {self.fleet.namespace}."
-            )
+        self._stopping.take_back()
 
     def verify(self) -> None:
         """Ask one ready pod of each variant what is in force.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.manifest_
     tree_diff,
     write_tree,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import WORKER_KINDS
 
 __all__ = [
     "TreeError",
     "deployment_files",
+    "file_of",
     "folders_left",
     "near_path",
     "remove_file",
@@ -129,6 +131,14 @@ def deployment_files(folder: str, name: str) -> list[dict[str, Any]]:
     :raises TreeError: if one cannot be read.
     """
     return deployments_before(Path(folder) / name)
+
+
+def file_of(worker: str, files: Mapping[str, str]) -> str:
+    """The file with what starts the workers of a variant.
+
+    :param files: kind and name of each object to its file.
+    """
+    return next((files[f"{kind} {worker}"] for kind in WORKER_KINDS if f"{kind} {worker}" in files), "")
 
 
 def folders_left(folder: str, hosts: Collection[str]) -> list[str]:

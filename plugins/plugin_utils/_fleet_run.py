@@ -46,6 +46,7 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._executor import E
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import (
     TreeError,
     deployment_files,
+    file_of,
     folders_left,
     near_path,
     real_path,
@@ -298,7 +299,7 @@ class FleetRun:
     def _is_up(self, found: Plan, wishes: Wishes) -> None:
         """What runs now. A run that waits has waited, or has seen when it planned that everything is up."""
         if wishes.waits and not wishes.checks:
-            names = (("Deployment", found.deployments), ("ScaledObject", found.scaled_objects))
+            names = (*found.workers, ("ScaledObject", found.scaled_objects))
             self.report.up = [f"{kind} {name}" for kind, own in names for name in own]
             self.report.waited = self.result.get("waited", 0)
 
@@ -479,9 +480,7 @@ class FleetRun:
             names = ", ".join(f"Secret {name}" for name in found.secrets)
             beside = f"Create {names} beside them, or set celery_workers_manifests_secrets: true."
             self._say([f"The files hold no secret values. {beside}"])
-        rows = [
-            {**row, "file": f"{near}/{tree['files'].get('Deployment ' + row['deployment'], '')}"} for row in found.rows
-        ]
+        rows = [{**row, "file": f"{near}/{file_of(row['deployment'], tree['files'])}"} for row in found.rows]
         self._show({**planned(found, wishes), "placed": table(rows, ("service", "variant", "file"))})
         self._show(watched(found, wishes, self._has(FLOWER), self._has("prometheus_rule")))
         executor = self._executor(_no_cluster, None, fleet, NOTHING, [])

@@ -183,9 +183,11 @@ def _state(report: HostReport) -> str:
         return "not waited for: this run does not know whether the workers are up"
     after = f" after {report.waited} s" if report.waited else ""
     kinds = [name.partition(" ")[0] for name in report.up]
-    scaled = kinds.count("ScaledObject")
+    scaled, jobs, deployments = (kinds.count(kind) for kind in ("ScaledObject", "ScaledJob", "Deployment"))
     by_keda = f", and KEDA scales {scaled} of them" if scaled else ""
-    return f"up{after}: {_counted(kinds.count('Deployment'), 'Deployment')}{by_keda}"
+    parts = [f"{_counted(deployments, 'Deployment')}{by_keda}"] if deployments or not jobs else []
+    parts += [f"{_counted(jobs, 'ScaledJob')}, for which KEDA starts Jobs as work comes"] if jobs else []
+    return f"up{after}: {'; '.join(parts)}"
 
 
 def _counted(count: int, word: str) -> str:

@@ -19,6 +19,7 @@ import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._check.risks import RULES
 from ansible_collections.queueops.celery.plugins.module_utils._model import (
     broker,
+    job_keys,
     probes,
     schedules,
     service_keys,
@@ -81,6 +82,11 @@ GROUPS = (
         variant_keys.Scaling,
         "Variant: scaling",
         "`replicas` is for variants without a scaler, all other keys are for variants with one.",
+    ),
+    Group(
+        job_keys.Jobs,
+        "Variant: workers as Jobs",
+        "Whether the workers run as pods of a Deployment or as [Jobs](jobs.md), and when a Job ends.",
     ),
     Group(
         variant_keys.Knowledge, "Variant: what people know", "Facts about the tasks, from which other defaults follow."
@@ -322,7 +328,8 @@ def preset_block() -> str:
 def forgotten() -> list[str]:
     """Dataclasses of the model that have keys and no section here."""
     known = {group.cls for group in GROUPS}
-    names = {**vars(broker), **vars(schedules), **vars(service_keys), **vars(variant_keys), **vars(monitoring)}
+    modules = (broker, schedules, service_keys, job_keys, variant_keys, monitoring)
+    names = {name: value for module in modules for name, value in vars(module).items()}
     classes = [item for item in names.values() if isinstance(item, type) and is_dataclass(item)]
     return [cls.__name__ for cls in classes if cls not in known and any(key_of(item) for item in fields(cls))]
 

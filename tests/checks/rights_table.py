@@ -41,7 +41,7 @@ SETS = {
     "removed": "every kind that the inventory makes or the fleet has",
     "ConfigMap": "`configmaps`, where the broker is in the namespace",
     "history": "`configmaps`, unless `celery_workers_history` is 0",
-    "scaled": "`deployments.apps` and, with KEDA, `scaledobjects.keda.sh`",
+    "scaled": "`deployments.apps` and, with KEDA, `scaledobjects.keda.sh` and `scaledjobs.keda.sh`",
     "scalers": "`deployments.apps` and `scaledobjects.keda.sh`",
 }
 #: What makes an object of a kind.
@@ -57,6 +57,7 @@ MADE_BY = {
     "NetworkPolicy": "`network_policy` of Flower",
     "PodDisruptionBudget": "variants that may have more than one pod",
     "ScaledObject": "variants that KEDA scales",
+    "ScaledJob": "variants with `run_as: jobs`",
     "HorizontalPodAutoscaler": "variants with `scaler: hpa`",
     "ServiceMonitor": "`celery_workers_service_monitor_enabled`",
     "PodMonitor": "`celery_workers_service_monitor` with `type: pod_monitor`",
@@ -84,7 +85,8 @@ def feature_rows() -> Iterator[tuple[str, ...]]:
 
 def _resources(row: Row) -> str:
     if row.kinds:
-        return SETS.get(row.kinds) or code(_named(*resource_of(row.kinds)))
+        found = SETS.get(row.kinds) or code(_named(*resource_of(row.kinds)))
+        return f"{found}, with `run_as: jobs`" if row.when == "uses_jobs" else found
     found = ", ".join(code(_named(group, resource)) for group, resource in row.resources)
     return found if row.place == FLEET else f"{found} in the namespace of KEDA, of {' and '.join(map(code, row.names))}"
 

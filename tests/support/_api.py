@@ -15,7 +15,7 @@ from ._admission import admit_scaled_object, pod_security_warnings
 from ._controllers import Controllers, marked_for_deletion
 from ._decode import Undecodable, decode
 from ._defaults import apply_defaults, initial_status
-from ._kinds import DEPLOYMENT, NAMESPACE, POD, SCALED_OBJECT, Kind
+from ._kinds import DEPLOYMENT, JOB, NAMESPACE, POD, SCALED_OBJECT, Kind
 from ._selectors import parse_field_selector, parse_label_selector, selector_text
 from ._status import (
     ApiError,
@@ -201,7 +201,9 @@ class Api:
                 self._controllers.wrote(kind, self._store.put(kind, answer.body))
             return answer
         self._store.remove(kind, live)
-        self._controllers.removed(kind, live, orphan=policy == "Orphan")
+        # A Job is the one kind whose pods stay unless the request says otherwise.
+        orphan = policy == "Orphan" or (kind is JOB and policy is None)
+        self._controllers.removed(kind, live, orphan=orphan)
         return answer
 
     # Steps

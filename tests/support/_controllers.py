@@ -7,15 +7,17 @@ On a real server this happens some time after the answer. Here it happens at onc
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ._admission import hpa_name, target_of
 from ._defaults import apply_defaults
-from ._kinds import BY_PATH, CRD, DEPLOYMENT, HPA, NAMESPACE, POD, REPLICA_SET, SCALED_OBJECT, Kind
+from ._jobs import finished, is_active, is_finished, job_of, jobs_to_start, pod_of_job
+from ._kinds import BY_PATH, CRD, DEPLOYMENT, HPA, JOB, NAMESPACE, POD, REPLICA_SET, SCALED_JOB, SCALED_OBJECT, Kind
 from ._status import Json
 from ._store import Key, Store, clone, now, seeded
 from ._workloads import REVISION, Unavailable, is_ready, pod, pod_names, replica_set, replica_set_name
@@ -35,6 +37,7 @@ class Controllers:
     keda_operator: bool = True
     unavailable: dict[Key, Unavailable] = field(default_factory=dict)
     _templates: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _job_numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def wrote(self, kind: Kind, obj: Json) -> None:
         if kind is DEPLOYMENT:
@@ -42,6 +45,8 @@ class Controllers:
             self._retry_scaled_objects(obj)
         elif kind is SCALED_OBJECT:
             self.sync_scaled_object(obj)
+        elif kind is SCALED_JOB:
+            self.sync_scaled_job(obj)
         elif kind is NAMESPACE:
             self.store.add_root_certificate(obj["metadata"]["name"])
 
@@ -145,18 +150,57 @@ class Controllers:
             kept = {key: value for key, value in live["metadata"].items() if key != "annotations"}
             self.store.put(HPA, {**live, **wanted, "metadata": {**kept, **wanted["metadata"]}})
 
-    def _release(self, obj: Json) -> None:
-        """KEDA gives a ScaledObject free that is being deleted."""
+    def sync_scaled_job(self, obj: Json, values: Mapping[str, float] | None = None) -> None:
+        """KEDA takes a ScaledJob over.
+
+        :param values: what its triggers read, at a poll.
+        """
+        if not self.keda_operator:
+            return
+        if "deletionTimestamp" in obj["metadata"]:
+            self._release(obj, SCALED_JOB)
+            return
+        synced = clone(obj)
+        metadata = synced["metadata"]
+        if FINALIZER not in metadata.setdefault("finalizers", []):
+            metadata["finalizers"].append(FINALIZER)
+        active = is_active(obj["spec"], values) if values is not None else None
+        synced["status"] = _scaled_job_status(synced, active)
+        if synced != obj:
+            synced = self.store.put(SCALED_JOB, synced)
+        if values is not None and not is_paused(obj):
+            own = [job for job in self._jobs(obj) if not is_finished(job)]
+            for _number in range(jobs_to_start(obj["spec"], values, len(own))):
+                self._start_job(synced)
+
+    def _jobs(self, obj: Json) -> list[Json]:
+        return _owned(self.store.select(JOB, obj["metadata"]["namespace"]), obj["metadata"]["uid"])
+
+    def _start_job(self, obj: Json) -> None:
+        key = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        job = self.store.put(JOB, job_of(obj, next(self._job_numbers)))
+        why = self.unavailable.get(key)
+        if why is None or why.pods:
+            self.store.put(POD, pod_of_job(job, why))
+
+    def end_job(self, job: Json, failed: bool) -> None:
+        """The worker of a Job has ended; its pod stays, as that of every Job."""
+        self.store.put(JOB, finished(job, failed))
+        for one in _owned(self.store.select(POD, job["metadata"]["namespace"]), job["metadata"]["uid"]):
+            self.store.put(POD, {**one, "status": {"phase": "Failed" if failed else "Succeeded"}})
+
+    def _release(self, obj: Json, kind: Kind = SCALED_OBJECT) -> None:
+        """KEDA gives a ScaledObject or ScaledJob free that is being deleted."""
         finalizers = [name for name in obj["metadata"].get("finalizers", []) if name != FINALIZER]
         if obj["spec"].get("advanced", {}).get("restoreToOriginalReplicaCount"):
             self._restore_replicas(obj)
         if finalizers:
             metadata = {**obj["metadata"], "finalizers": finalizers}
             if metadata != obj["metadata"]:
-                self.store.put(SCALED_OBJECT, {**obj, "metadata": metadata})
+                self.store.put(kind, {**obj, "metadata": metadata})
             return
-        self.store.remove(SCALED_OBJECT, obj)
-        self.removed(SCALED_OBJECT, obj)
+        self.store.remove(kind, obj)
+        self.removed(kind, obj)
 
     def _restore_replicas(self, obj: Json) -> None:
         target, original = self._target(obj), obj.get("status", {}).get("originalReplicaCount")
@@ -304,6 +348,25 @@ def _scaled_object_status(obj: Json, target: Json | None) -> Json:
         "triggersActivity": {name: {"isActive": False} for name in metrics},
         "triggersTypes": ",".join(dict.fromkeys(trigger["type"] for trigger in obj["spec"]["triggers"])),
     }
+
+
+def _scaled_job_status(obj: Json, active: bool | None) -> Json:
+    """What KEDA says of a ScaledJob.
+
+    :param active: what a poll has found; None where there was none.
+    """
+    before = {one["type"]: one for one in obj.get("status", {}).get("conditions", [])}
+    paused: Json = {"type": "Paused", "status": "False"}
+    if is_paused(obj):
+        paused = _condition("Paused", "True", "ScaledJobPaused", "ScaledJob is paused")
+        active = None
+    idle = _condition("Active", "False", "ScalerNotActive", "Scaling is not performed because triggers are not active")
+    now_active = before.get("Active", idle) if active is None else idle
+    if active:
+        now_active = _condition("Active", "True", "ScalerActive", "Scaling is performed because triggers are active")
+    ready = _condition("Ready", "True", "ScaledJobReady", "ScaledJob is defined correctly and is ready to scaling")
+    types = ",".join(dict.fromkeys(trigger["type"] for trigger in obj["spec"]["triggers"]))
+    return {"conditions": [ready, now_active, paused], "triggersTypes": types}
 
 
 def _hpa_config(obj: Json) -> Json:

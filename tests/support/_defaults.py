@@ -37,6 +37,16 @@ def _replica_set(obj: Json, live: Json) -> None:
     _pod_template(spec.setdefault("template", {}))
 
 
+def _job(obj: Json, live: Json) -> None:
+    spec = obj.setdefault("spec", {})
+    spec.setdefault("backoffLimit", 6)
+    spec.setdefault("completions", 1)
+    spec.setdefault("parallelism", 1)
+    spec.setdefault("completionMode", "NonIndexed")
+    spec.setdefault("suspend", False)
+    _pod_template(spec.setdefault("template", {}))
+
+
 def _pod_template(template: Json) -> None:
     template.setdefault("metadata", {})
     _pod_spec(template.setdefault("spec", {}))
@@ -231,6 +241,7 @@ _BY_KIND: dict[str, Callable[[Json, Json], None]] = {
     "Deployment": _deployment,
     "ReplicaSet": _replica_set,
     "Pod": _pod,
+    "Job": _job,
     "Secret": _secret,
     "Service": _service,
     "Namespace": _namespace,
@@ -269,3 +280,5 @@ def pod_specs(obj: Json) -> Iterator[tuple[str, Json]]:
         yield "spec.template.spec", obj["spec"]["template"]["spec"]
     elif obj["kind"] == "Pod":
         yield "spec", obj["spec"]
+    elif obj["kind"] == "Job":
+        yield "spec.template.spec", obj["spec"]["template"]["spec"]

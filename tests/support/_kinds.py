@@ -101,6 +101,8 @@ ROLE_BINDING = _rights("RoleBinding", "rolebindings")
 CLUSTER_ROLE = _rights("ClusterRole", "clusterroles", namespaced=False)
 CLUSTER_ROLE_BINDING = _rights("ClusterRoleBinding", "clusterrolebindings", namespaced=False)
 SCALED_OBJECT = _keda("ScaledObject", "scaledobjects", "so")
+SCALED_JOB = _keda("ScaledJob", "scaledjobs", "sj")
+JOB = Kind("batch", "v1", "Job", "jobs", True, (), ("all",), ("status",), False, True)
 CRD = Kind(
     "apiextensions.k8s.io",
     "v1",
@@ -145,6 +147,8 @@ KINDS: tuple[Kind, ...] = (
     CRD,
     API_SERVICE,
     SCALED_OBJECT,
+    SCALED_JOB,
+    JOB,
     _keda("TriggerAuthentication", "triggerauthentications", "ta", "triggerauth"),
     _keda(
         "ClusterTriggerAuthentication", "clustertriggerauthentications", "cta", "clustertriggerauth", namespaced=False

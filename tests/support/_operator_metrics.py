@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ._controllers import is_paused, metric_names
-from ._kinds import SCALED_OBJECT, SERVICE, Kind
+from ._kinds import SCALED_JOB, SCALED_OBJECT, SERVICE, Kind
 from ._status import ApiError, Json, not_found
 from ._store import Store, seeded
 
@@ -30,17 +30,22 @@ class OperatorMetrics:
 
     store: Store
     readings: dict[_Key, float] = field(default_factory=dict)
-    _series: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+    _series: dict[tuple[str, str, str], dict[str, float]] = field(default_factory=dict)
 
     def clear(self) -> None:
         self.readings.clear()
         self._series.clear()
 
+    def of(self, namespace: str, name: str) -> dict[str, float]:
+        """What is read for one object, by the name of the trigger."""
+        return {key[2]: value for key, value in self.readings.items() if key[:2] == (namespace, name)}
+
     def text(self) -> str:
         """What a scrape answers."""
-        for obj in self.store.select(SCALED_OBJECT):
-            if not is_paused(obj):
-                self._read(obj)
+        for kind in (SCALED_OBJECT, SCALED_JOB):
+            for obj in self.store.select(kind):
+                if not is_paused(obj):
+                    self._read(obj, kind.name.lower())
         lines = [
             "# HELP keda_build_info Info metric, with static information about KEDA build like: version, git commit.",
             "# TYPE keda_build_info gauge",
@@ -52,14 +57,14 @@ class OperatorMetrics:
             lines += [f"keda_scaler_metrics_value{{{labels}}} {value:g}" for labels, value in series.items()]
         return "\n".join(lines) + "\n"
 
-    def _read(self, obj: Json) -> None:
+    def _read(self, obj: Json, kind: str) -> None:
         metadata = obj["metadata"]
         key = metadata["namespace"], metadata["name"]
-        kept = self._series.setdefault(key, {})
+        kept = self._series.setdefault((kind, *key), {})
         for scaler, index, metric in _triggers(obj):
             labels = (
                 f'metric="{metric}",namespace="{key[0]}",scaledObject="{key[1]}",scaler="{scaler}",'
-                f'triggerIndex="{index}",type="scaledobject"'
+                f'triggerIndex="{index}",type="{kind}"'
             )
             kept[labels] = self.readings.get((*key, scaler), 0)
 

@@ -150,6 +150,13 @@ ScaleTrigger: type=string name=string useCachedMetrics=bool metadata={}string au
   metricType=string
 AuthenticationRef: name=string kind=string
 Fallback: failureThreshold=int replicas=int behavior=string
+ScaledJob: metadata=ObjectMeta spec=ScaledJobSpec status=any
+ScaledJobSpec: jobTargetRef=any pollingInterval=int successfulJobsHistoryLimit=int failedJobsHistoryLimit=int
+  envSourceContainerName=string minReplicaCount=int maxReplicaCount=int rolloutStrategy=string rollout=Rollout
+  scalingStrategy=ScalingStrategy triggers=[]ScaleTrigger
+Rollout: strategy=string propagationPolicy=string
+ScalingStrategy: strategy=string customScalingQueueLengthDeduction=int customScalingRunningJobPercentage=string
+  pendingPodConditions=[]string multipleScalersCalculation=string
 """
 
 Fields = dict[str, str]

@@ -73,6 +73,8 @@ def _by_kind(obj: Json, live: Json | None) -> Errors:
         yield from _deployment(obj["spec"], live)
     elif obj["kind"] == "ScaledObject":
         yield from _scaled_object(obj.get("spec", {}))
+    elif obj["kind"] == "ScaledJob":
+        yield from _scaled_job(obj.get("spec", {}))
     elif obj["kind"] == "HorizontalPodAutoscaler":
         yield from autoscaler_errors(obj["spec"], live)
     elif obj["kind"] == "Service":
@@ -122,7 +124,7 @@ def _pods(obj: Json) -> Errors:
 
 
 def _pod(path: str, spec: Json, kind: str) -> Errors:
-    policies = ("Always", "OnFailure", "Never") if kind == "Pod" else ("Always",)
+    policies = {"Pod": ("Always", "OnFailure", "Never"), "Job": ("OnFailure", "Never")}.get(kind, ("Always",))
     if spec["restartPolicy"] not in policies:
         yield unsupported(f"{path}.restartPolicy", spec["restartPolicy"], policies)
     dns = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
@@ -242,6 +244,21 @@ def _scaled_object(spec: Json) -> Errors:
     if spec.get("minReplicaCount", 0) > spec.get("maxReplicaCount", 100):
         message = "Invalid value: minReplicaCount must be less than or equal to maxReplicaCount"
         yield FieldError("spec", "FieldValueInvalid", message)
+
+
+def _scaled_job(spec: Json) -> Errors:
+    for field in ("jobTargetRef", "triggers"):
+        if field not in spec:
+            yield required(f"spec.{field}")
+    if "template" not in spec.get("jobTargetRef", {}):
+        yield required("spec.jobTargetRef.template")
+    for field in ("minReplicaCount", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
+        yield from _at_least(spec, field, 0)
+    for field in ("maxReplicaCount", "pollingInterval"):
+        yield from _at_least(spec, field, 1)
+    strategy = spec.get("rollout", {}).get("strategy", "gradual")
+    if strategy not in ("gradual", "immediate"):
+        yield unsupported("spec.rollout.strategy", strategy, ("gradual", "immediate"))
 
 
 def _at_least(spec: Json, field: str, least: int) -> Errors:

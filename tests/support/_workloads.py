@@ -70,13 +70,21 @@ def pod_names(owner: Json, count: int) -> list[str]:
 
 def pod(owner: Json, name: str, why: Unavailable | None) -> Json:
     """A pod of a ReplicaSet that runs, or that waits for a reason."""
-    template = owner["spec"]["template"]
+    metadata = owner["metadata"]
+    return pod_of(owner["spec"]["template"], name, metadata["name"], metadata["namespace"], _owner(owner), why)
+
+
+def pod_of(template: Json, name: str, generator: str, namespace: str, owner: Json, why: Unavailable | None) -> Json:
+    """A pod that a controller makes of a template.
+
+    :param generator: the name that the pod's begins with.
+    """
     metadata = {
         **clone(template["metadata"]),
         "name": name,
-        "generateName": f"{owner['metadata']['name']}-",
-        "namespace": owner["metadata"]["namespace"],
-        "ownerReferences": [_owner(owner)],
+        "generateName": f"{generator}-",
+        "namespace": namespace,
+        "ownerReferences": [owner],
     }
     obj = seeded(POD, {"metadata": metadata, "spec": {**clone(template["spec"]), "nodeName": _NODE}})
     apply_defaults(obj, None)

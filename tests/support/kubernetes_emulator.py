@@ -44,7 +44,8 @@ from ._controllers import Controllers
 from ._defaults import apply_defaults
 from ._exec import CannotStart, ExecHandler, ExecRequest, ExecResult, Execution
 from ._http import HttpRequest, HttpResponse, HttpServer, Upgrade
-from ._kinds import API_SERVICE, CRD, DEPLOYMENT, EVENT, KINDS, SCALED_OBJECT, find_kind
+from ._jobs import is_finished
+from ._kinds import API_SERVICE, CRD, DEPLOYMENT, EVENT, JOB, KINDS, SCALED_JOB, SCALED_OBJECT, find_kind
 from ._operator_metrics import API_SERVICE as EXTERNAL_METRICS
 from ._operator_metrics import OperatorMetrics, operator_objects
 from ._rights import Access, accesses, target_of
@@ -342,6 +343,23 @@ class Emulator:
             self._controllers.keda_operator = True
             for obj in self._store.select(SCALED_OBJECT):
                 self._controllers.sync_scaled_object(obj)
+            for obj in self._store.select(SCALED_JOB):
+                self._controllers.sync_scaled_job(obj)
+
+    def poll_scaled_job(self, namespace: str, name: str, **readings: float) -> None:
+        """KEDA reads the triggers of a ScaledJob, and starts the Jobs that these ask for."""
+        with self._lock:
+            self.set_reading(namespace, name, **readings)
+            found = self._store.get(SCALED_JOB, namespace, name)
+            assert found is not None, f"there is no ScaledJob {name} in {namespace}"
+            self._controllers.sync_scaled_job(found, self._metrics.of(namespace, name))
+
+    def end_jobs(self, namespace: str, failed: bool = False) -> None:
+        """The workers of all Jobs end."""
+        with self._lock:
+            for job in self._store.select(JOB, namespace):
+                if not is_finished(job):
+                    self._controllers.end_job(job, failed)
 
     def install_keda(self, namespace: str = "keda", offers_metrics: bool = True) -> None:
         """The Service of KEDA's operator, and the registration of its metrics server."""
@@ -432,7 +450,7 @@ class Emulator:
         """What is stored of the kinds that make consumers; one tuple for as long as nothing changes."""
         if self._store.version != self._state_version:
             self._state_version = self._store.version
-            kinds = (DEPLOYMENT, SCALED_OBJECT)
+            kinds = (DEPLOYMENT, SCALED_OBJECT, SCALED_JOB)
             self._last_state = tuple(obj for kind in kinds for obj in self._store.select(kind))
         return self._last_state
 

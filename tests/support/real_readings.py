@@ -1,7 +1,7 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the triggers of a ScaledObject from real brokers as KEDA does (2.20), with the credentials that KEDA gets."""
+"""Reads the triggers of ScaledObjects and ScaledJobs from real brokers as KEDA does (2.20), with its credentials."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ class Scaler:
 
     def __init__(self, manifests: Manifests, variant: str = "") -> None:
         self._manifests = manifests
-        name = scaled_object_name(manifests.variant(variant).deployment)
-        self.spec: Manifest = manifests.find("ScaledObject", name)["spec"]
+        found = manifests.variant(variant)
+        place = ("ScaledObject", scaled_object_name(found.deployment))
+        if found.runs_as_jobs:
+            place = ("ScaledJob", found.deployment)
+        self.spec: Manifest = manifests.find(*place)["spec"]
         self._clients: dict[str, redis.Redis] = {}
 
     @property

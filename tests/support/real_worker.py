@@ -256,7 +256,7 @@ class Pods:
             worker.kill()
 
     def start(self, variant: str = "", pod: str = "") -> Worker:
-        """Start what the Deployment of a variant says, and nothing else.
+        """Start what the Deployment or ScaledJob of a variant says, and nothing else.
 
         :param pod: name of the pod, which is the host name of its containers; this machine's if not given.
         """
@@ -324,8 +324,10 @@ class Pods:
         return "\n".join(worker.log for worker in self.workers)
 
     def _pod(self, variant: str) -> Manifest:
-        deployment = self.manifests.find("Deployment", self.manifests.variant(variant).deployment)
-        spec: Manifest = deployment["spec"]["template"]["spec"]
+        found = self.manifests.variant(variant)
+        worker = self.manifests.find("ScaledJob" if found.runs_as_jobs else "Deployment", found.deployment)["spec"]
+        template = worker["jobTargetRef"]["template"] if found.runs_as_jobs else worker["template"]
+        spec: Manifest = template["spec"]
         return spec
 
     def _environment(self, container: Manifest, mounts: dict[str, Path]) -> dict[str, str]:

@@ -78,7 +78,35 @@ class Site:
                 "spec": {"scaleTargetRef": {"name": WORKER}},
                 "status": {"conditions": []},
             }
-        self.set_pods(self.pods_wanted)
+        if ("ScaledJob", WORKER) in self.live:
+            self.live["ScaledJob", WORKER]["status"] = {"conditions": [READY, {"type": "Active", "status": "True"}]}
+            self.set_jobs(self.pods_wanted)
+        else:
+            self.set_pods(self.pods_wanted)
+
+    def set_jobs(self, running: int, failed: int = 0) -> None:
+        """So many Jobs that run, and others that failed."""
+        template = self.live["ScaledJob", WORKER]["spec"]["jobTargetRef"]["template"]
+        phases = [*["Running"] * running, *["Failed"] * failed]
+        end = {"terminated": {"reason": "Error", "exitCode": 1, "finishedAt": ago(minutes=10)}}
+        self.pods[WORKER] = [
+            {
+                "metadata": {
+                    **template["metadata"],
+                    "name": f"{WORKER}-{number}",
+                    "creationTimestamp": ago(hours=5),
+                    "ownerReferences": [{"kind": "Job", "name": f"{WORKER}-{number}"}],
+                },
+                "spec": template["spec"],
+                "status": {
+                    "phase": phase,
+                    "startTime": ago(hours=5),
+                    "conditions": [{"type": "Ready", "status": str(phase == "Running")}],
+                    "containerStatuses": [{"name": "worker", "state": end if phase == "Failed" else {"running": {}}}],
+                },
+            }
+            for number, phase in enumerate(phases)
+        ]
 
     def _add(self, manifest: Manifest) -> None:
         made = copy.deepcopy(manifest)

@@ -115,6 +115,34 @@ def windows_of(variant: Variant) -> Windows:
     return Windows(variant.scaling.schedule, *(str(way.get("tolerance", "")) == "0" for way in (up, down)))
 
 
+def job_triggers(variant: Variant, service: Service, namespace: str, reference: str) -> tuple[Trigger, ...]:
+    """What KEDA adds up to know how many Jobs the outstanding work asks for: what waits, and what workers hold.
+
+    A Job that works counts among those that there are, so its message must be counted as well.
+
+    :param reference: name of the TriggerAuthentication; empty for none.
+    """
+    broker = service.broker
+    if broker is None:
+        return ()
+    source = _SOURCES[broker.type](broker, variant, namespace)
+    own, length = _Triggers(source, reference), variant.scaling.list_length
+    if source.total:
+        return tuple(own.of_queues("total", source.total, length, variant.scaling.activation_list_length))
+    waiting = own.of_queues("backlog", source.waiting, length, variant.scaling.activation_list_length)
+    return (*waiting, *own.of_queues("inflight", source.held, length))
+
+
+def job_demand(variant: Variant, service: Service, namespace: str) -> Demand:
+    """What decides on the number of Jobs, as a formula: KEDA itself adds up, and needs none."""
+    triggers = job_triggers(variant, service, namespace, "")
+    waiting, held, total = (
+        tuple(name for name in _names(triggers) if name.startswith(word)) for word in ("backlog", "inflight", "total")
+    )
+    text = _divided(f"({' + '.join(_names(triggers))})", variant.scaling.list_length)
+    return Demand(triggers, text if triggers else "", waiting, held, total)
+
+
 def _names(triggers: Iterable[Trigger]) -> tuple[str, ...]:
     return tuple(str(trigger["name"]) for trigger in triggers)
 
@@ -206,14 +234,16 @@ class _Triggers:
             trigger["authenticationRef"] = {"name": self.reference}
         return trigger
 
-    def of_queues(self, name: str, readings: tuple[_Reading, ...]) -> list[Trigger]:
+    def of_queues(
+        self, name: str, readings: tuple[_Reading, ...], target: int = 1, activation: int = 0
+    ) -> list[Trigger]:
         """One trigger each, named after what it counts: C(backlog), C(backlog_p3), C(backlog_invoices_p3)."""
         queues = _identifiers(reading.queue for reading in readings)
         found = []
         for reading in readings:
             queue = f"_{queues[reading.queue]}" if len(queues) > 1 else ""
             step = "" if reading.step is None else f"_p{reading.step}"
-            found.append(self.named(f"{name}{queue}{step}", reading))
+            found.append(self.named(f"{name}{queue}{step}", reading, target, activation))
         return found
 
 

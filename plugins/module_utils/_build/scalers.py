@@ -31,6 +31,7 @@ from .demand import (
     demand_of,
     in_words,
 )
+from .jobs import scaled_job
 from .resources import resource
 from .workers import (
     seen_by,
@@ -46,13 +47,19 @@ DEFAULT_CPU_UTILIZATION = 80
 
 
 def scaler_resources(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[str, Any]]:
-    """TriggerAuthentications, ScaledObjects and HPAs of a fleet, in the order in which they are applied."""
+    """TriggerAuthentications, ScaledObjects, ScaledJobs and HPAs of a fleet, in the order in which they are applied."""
     found: list[dict[str, Any]] = []
     for service in fleet.services:
         scaled = [variant for variant in service.variants if variant.uses_keda]
-        if scaled and service.broker is not None and _authentication(service.broker):
+        counted = [variant for variant in service.variants if variant.is_counted]
+        if counted and service.broker is not None and _authentication(service.broker):
             found.append(_trigger_authentication(fleet, service, service.broker, observed))
         found.extend(scaled_object(fleet, service, variant, observed) for variant in scaled)
+        found.extend(
+            scaled_job(fleet, service, variant, observed, _reference(service))
+            for variant in counted
+            if variant.runs_as_jobs
+        )
         found.extend(
             _pod_autoscaler(fleet, variant, observed) for variant in service.variants if variant.scaling.scaler == "hpa"
         )
@@ -172,9 +179,13 @@ def _pause(paused: str | None) -> dict[str, str]:
 
 def _demand(fleet: Fleet, service: Service, variant: Variant, observed: Observed) -> Demand:
     selector = selector_of(fleet, variant, observed)
+    return demand_of(variant, service, fleet.namespace, selector, _reference(service))
+
+
+def _reference(service: Service) -> str:
+    """Name of the TriggerAuthentication of a service; empty where its broker wants none."""
     authenticated = service.broker is not None and bool(_authentication(service.broker))
-    reference = trigger_authentication_name(service.name) if authenticated else ""
-    return demand_of(variant, service, fleet.namespace, selector, reference)
+    return trigger_authentication_name(service.name) if authenticated else ""
 
 
 def _modifiers(demand: Demand) -> dict[str, Any]:
@@ -217,8 +228,15 @@ def scaler_table(fleet: Fleet) -> list[dict[str, Any]]:
         _row(fleet, service, variant)
         for service in fleet.services
         for variant in service.variants
-        if variant.has_scaler
+        if variant.has_scaler or variant.runs_as_jobs
     ]
+
+
+def _scaler_name(variant: Variant) -> str:
+    """What decides how many of a variant's workers run."""
+    if variant.runs_as_jobs:
+        return variant.deployment
+    return scaled_object_name(variant.deployment) if variant.uses_keda else pod_autoscaler_name(variant.deployment)
 
 
 def _row(fleet: Fleet, service: Service, variant: Variant) -> dict[str, Any]:
@@ -227,9 +245,9 @@ def _row(fleet: Fleet, service: Service, variant: Variant) -> dict[str, Any]:
     return {
         "service": variant.service,
         "variant": variant.name,
-        "scaled_object": scaled_object_name(variant.deployment) if keda else pod_autoscaler_name(variant.deployment),
+        "scaled_object": _scaler_name(variant),
         "deployment": variant.deployment,
-        "min_replicas": variant.scaling.min_replicas if keda else max(1, variant.scaling.min_replicas),
+        "min_replicas": variant.scaling.min_replicas if variant.is_counted else max(1, variant.scaling.min_replicas),
         "max_replicas": variant.scaling.max_replicas,
         "sees": seen_by(variant),
         "formula": demand.formula,

@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from .._model.observed import WORKER_KINDS, template_of
+
 #: Stands for every key of a Secret.
 ALL = "all"
 
@@ -39,9 +41,9 @@ def _read_by(item: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Name and key of everything that an object reads from Secrets."""
     if item["kind"] == "TriggerAuthentication":
         yield from ((ref["name"], ref["key"]) for ref in item["spec"].get("secretTargetRef", ()))
-    if item["kind"] != "Deployment":
+    if item["kind"] not in WORKER_KINDS:
         return
-    pod = item["spec"]["template"]["spec"]
+    pod = template_of(item["kind"], item["spec"])["spec"]
     for container in [*pod.get("initContainers", ()), *pod["containers"]]:
         for entry in container.get("env", ()):
             if reference := (entry.get("valueFrom") or {}).get("secretKeyRef"):

@@ -16,11 +16,11 @@ from .._celery.launcher import (
 )
 from .._model.fleet import Fleet, Service, Variant
 from .._model.names import (
-    UNACKED_ANNOTATION,
     beat_name,
     heartbeat_name,
     ownership_labels,
     people_labels,
+    unacked_annotation,
 )
 from .._model.observed import (
     API_VERSIONS,
@@ -49,7 +49,7 @@ def worker_resources(fleet: Fleet, observed: Observed = NOTHING, dry_run: bool =
         if files:
             found.append(_launcher_files(fleet, service, files))
         for variant in service.variants:
-            if not variant.adopted:
+            if not variant.adopted and not variant.runs_as_jobs:
                 found.append(worker_deployment(fleet, service, variant, observed, dry_run))
             budget = disruption_budget(fleet, variant, observed)
             if budget is not None:
@@ -84,7 +84,7 @@ def worker_deployment(
     if deadline > DEFAULT_DEADLINE:
         spec["progressDeadlineSeconds"] = deadline
     extra = variant.pod.labels
-    annotations = {**variant.pod.annotations, **_unacked_annotation(variant)}
+    annotations = {**variant.pod.annotations, **unacked_annotation(variant.unacked)}
     return resource("Deployment", fleet, variant.deployment, labels, "worker", live, spec, extra, annotations)
 
 
@@ -103,11 +103,6 @@ def progress_deadline(pod: dict[str, Any]) -> int:
         if probe
     ]
     return max(starts, default=0) + _BEFORE_START
-
-
-def _unacked_annotation(variant: Variant) -> dict[str, str]:
-    """Says on the Deployment where its workers keep what they hold, for the run that would change it."""
-    return {UNACKED_ANNOTATION: variant.unacked.identity} if variant.unacked is not None else {}
 
 
 def selector_of(fleet: Fleet, variant: Variant, observed: Observed = NOTHING) -> dict[str, str]:
@@ -168,7 +163,7 @@ def handovers(fleet: Fleet, observed: Observed) -> list[dict[str, Any]]:
     """
     found = []
     for variant in fleet.variants:
-        live = observed.find("Deployment", variant.deployment)
+        live = observed.find("Deployment", variant.deployment) if not variant.runs_as_jobs else None
         if live is not None and needs_handover(variant, live) and live.is_ours(fleet.name):
             metadata = {
                 "name": variant.deployment,
@@ -180,16 +175,22 @@ def handovers(fleet: Fleet, observed: Observed) -> list[dict[str, Any]]:
 
 
 def disruption_budget(fleet: Fleet, variant: Variant, observed: Observed) -> dict[str, Any] | None:
-    """One pod at a time during a node drain. None where there is one pod, which a budget would nail to its node."""
+    """One pod at a time during a node drain. None where there is one pod, which a budget would nail to its node.
+
+    Jobs end by themselves, so a drain waits for them.
+    """
     budget = variant.pod.pdb
     most = variant.most_pods
     given = budget is not None and (budget.max_unavailable is not None or budget.min_available is not None)
-    if budget is None or (most < 2 and not given):
+    if budget is None or (most < 2 and not given and not variant.runs_as_jobs):
         return None
     live = observed.find("Deployment", variant.deployment)
     labels = ownership_labels(fleet.name, variant.service, variant.name)
     spec: dict[str, Any] = {"selector": {"matchLabels": _selector(live, labels)}}
-    if budget.min_available is not None:
+    if variant.runs_as_jobs:
+        # Of pods of Jobs Kubernetes takes a whole number that must stay, and nothing else. This one lets none go.
+        spec["minAvailable"] = most if budget.min_available is None else budget.min_available
+    elif budget.min_available is not None:
         spec["minAvailable"] = budget.min_available
     else:
         spec["maxUnavailable"] = 1 if budget.max_unavailable is None else budget.max_unavailable
@@ -216,20 +217,15 @@ def worker_table(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[str, A
     rows = []
     for variant in fleet.variants:
         scaling = variant.scaling
-        live = observed.find("Deployment", variant.deployment)
-        fixed = fixed_replicas(variant, live)
-        running = live.replicas if live is not None and live.replicas is not None else 1
         rows.append(
             {
                 "service": variant.service,
                 "variant": variant.name,
                 "queues": list(variant.queues),
                 "deployment": variant.deployment,
-                "replicas": f"{scaling.min_replicas}-{scaling.max_replicas}"
-                if variant.has_scaler
-                else str(running if fixed is None else fixed),
-                "list_length": scaling.list_length if variant.has_scaler else None,
-                "scaler": scaling.scaler or "none",
+                "replicas": _pods_in_words(variant, observed),
+                "list_length": scaling.list_length if variant.has_scaler or variant.runs_as_jobs else None,
+                "scaler": "keda, as jobs" if variant.runs_as_jobs else scaling.scaler or "none",
                 "sees": ", ".join(seen_by(variant)),
                 "to_zero": zero_reason(variant),
                 "slots": variant.slots,
@@ -245,13 +241,23 @@ def _explained(variant: Variant) -> Iterable[str]:
     return (*variant.sizing, *(f"schedule: {window.words}" for window in windows))
 
 
+def _pods_in_words(variant: Variant, observed: Observed) -> str:
+    """How many pods a variant has: the least and the most, or the number."""
+    if variant.has_scaler or variant.runs_as_jobs:
+        return f"{variant.scaling.min_replicas}-{variant.scaling.max_replicas}"
+    live = observed.find("Deployment", variant.deployment)
+    fixed = fixed_replicas(variant, live)
+    running = live.replicas if live is not None and live.replicas is not None else 1
+    return str(running if fixed is None else fixed)
+
+
 def seen_by(variant: Variant) -> list[str]:
     """What the scaler of a variant reads, in words."""
     scaling = variant.scaling
     if scaling.scaler == "hpa":
         names = {"CPU": scaling.cpu_utilization or not scaling.memory_utilization, "memory": scaling.memory_utilization}
         return [name for name, wanted in names.items() if wanted]
-    if not variant.uses_keda:
+    if not variant.is_counted:
         return []
     found = ["backlog", "in-flight"] if variant.sees_in_flight else ["backlog"]
     return [*found, *(["schedule"] if scaling.schedule else []), *(item["type"] for item in scaling.extra_triggers)]
@@ -259,6 +265,8 @@ def seen_by(variant: Variant) -> list[str]:
 
 def zero_reason(variant: Variant) -> str:
     """Why a variant may go to zero pods, or why not."""
+    if variant.runs_as_jobs:
+        return "yes, each Job ends by itself"
     if not variant.uses_keda:
         return "no, only KEDA goes to 0"
     if variant.goes_to_zero:

@@ -19,8 +19,8 @@ from typing import Any
 
 from .._model.broker import Broker
 from .._model.fleet import Service, Variant
-from .brokers import sentinel_addresses
-from .programs import check, check_consuming, consuming, start, watching
+from .brokers import key_prefix, sentinel_addresses
+from .programs import check, check_consuming, consuming, run_jobs, start, watching
 
 HEARTBEAT_MOUNT = "/celery-heartbeat"
 LAUNCHER = f"{HEARTBEAT_MOUNT}/start.py"
@@ -60,8 +60,20 @@ def _consuming(variant: Variant, _broker: Broker | None) -> dict[str, Any] | Non
     return {"seconds": probe.consuming_seconds} if probe.type == "consuming" else None
 
 
+def _run_jobs(variant: Variant, broker: Broker | None) -> dict[str, Any] | None:
+    if not variant.runs_as_jobs:
+        return None
+    told: dict[str, Any] = {"idle": variant.jobs.idle_seconds, "age": variant.jobs.max_age_seconds}
+    if broker is not None and variant.unacked is not None:
+        told["hash"] = f"{key_prefix(broker)}{variant.unacked.hash}"
+    return told
+
+
 #: Every feature, in the order in which they are installed.
-FEATURES: tuple[Feature, ...] = (Feature(consuming, _consuming, (check_consuming,)),)
+FEATURES: tuple[Feature, ...] = (
+    Feature(consuming, _consuming, (check_consuming,)),
+    Feature(run_jobs, _run_jobs),
+)
 
 
 def features_of(variant: Variant, broker: Broker | None) -> dict[str, dict[str, Any]]:

@@ -117,6 +117,17 @@ def for_slots(sizing: Sizing, name: str, profile: Mapping[str, Any], slots: int)
     sizing.set("hold", "slots", f"profile {name} holds a pod for each task only where a pod has one slot")
 
 
+def for_jobs(sizing: Sizing, slots: int, eta: float) -> None:
+    """What follows where workers run as Jobs: one for as much work as it has slots, whatever else is known.
+
+    :param eta: longest ETA in seconds.
+    """
+    reason = f"1 message for each of {slots} slots" if slots > 1 else "each message may have a Job of its own"
+    if eta:
+        reason += f"; one that waits for its ETA, {eta:g} s at most, may start one as well, which ends idle"
+    sizing.set("list_length", slots, reason)
+
+
 def behavior_in_force(scaling: Scaling, versions: Versions) -> dict[str, Any]:
     """How fast it scales, without the tolerance of the way up where the server lets us switch it off.
 

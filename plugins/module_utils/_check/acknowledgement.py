@@ -132,7 +132,7 @@ def judge_prefetch(case: Case) -> None:
     variant = case.variant
     options = written_options(variant.args)
     written = options.get("prefetch-multiplier") or "1"
-    if not variant.uses_keda or not written.isdigit() or written == "1":
+    if not variant.is_counted or not written.isdigit() or written == "1":
         return
     by_hand = "prefetch-multiplier" in written_options(variant.process.extra_params)
     key = "extra_params" if by_hand else "prefetch_multiplier"
@@ -142,6 +142,14 @@ def judge_prefetch(case: Case) -> None:
             key,
             f"prefetch multiplier 0 lets the first pod of {case.who} take the whole queue, so that its scaler sees no "
             "backlog and adds no pod. Write 1 or more.",
+        )
+    elif variant.runs_as_jobs and "disable-prefetch" not in options:
+        case.refuse(
+            "prefetch",
+            key,
+            f"each Job of {case.who} takes {variant.held} messages for {variant.slots} "
+            f"{'slot' if variant.slots == 1 else 'slots'}, so that some wait behind a long task while the Jobs that "
+            "KEDA starts for them find nothing. Write prefetch_multiplier: 1.",
         )
     elif not variant.sees_in_flight and "disable-prefetch" not in options:
         case.warn(
@@ -304,7 +312,7 @@ def judge_fallback(case: Case) -> None:
 
 
 def judge_autoscale(case: Case) -> None:
-    if case.variant.has_scaler and "autoscale" in written_options(case.variant.args):
+    if (case.variant.has_scaler or case.variant.runs_as_jobs) and "autoscale" in written_options(case.variant.args):
         case.refuse(
             "autoscale",
             "extra_params",

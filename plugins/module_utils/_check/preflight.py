@@ -28,12 +28,12 @@ from .._model.names import (
     flower_claim_name,
     flower_secret_name,
     ownership_labels,
-    scaled_object_name,
     settings_name,
 )
 from .._model.observed import (
     API_VERSIONS,
     KEDA_KINDS,
+    WORKER_KINDS,
     Autoscaler,
     Observed,
     ObservedObject,
@@ -115,13 +115,7 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
     missing = []
     if not observed.namespace_exists and not creates_namespace:
         missing.append(no_namespace(fleet.namespace))
-    scaled = [variant.deployment for variant in fleet.variants if variant.uses_keda]
-    absent = sorted(set(KEDA_KINDS) & set(observed.missing_kinds))
-    if scaled and absent:
-        missing.append(
-            f"The cluster does not know {' and '.join(absent)} (keda.sh/v1alpha1), which {_some(scaled)} need. "
-            "Install KEDA, or set enable_keda: false for them."
-        )
+    missing += _missing_kinds(fleet, observed)
     conflicts = _conflicts(fleet, observed)
     problems = [
         *_foreign(fleet, observed),
@@ -141,6 +135,24 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
     )
     doomed = tuple(dict.fromkeys(item for item, _problem in conflicts)) if _removes(fleet) else ()
     return Findings(tuple(problems), tuple(missing), warnings, doomed)
+
+
+def _missing_kinds(fleet: Fleet, observed: Observed) -> Iterator[str]:
+    """Kinds of KEDA that the cluster does not know and that variants need."""
+    scaled = [variant.deployment for variant in fleet.variants if variant.uses_keda]
+    absent = sorted(set(KEDA_KINDS) & set(observed.missing_kinds))
+    if scaled and absent:
+        yield (
+            f"The cluster does not know {' and '.join(absent)} (keda.sh/v1alpha1), which {_some(scaled)} need. "
+            "Install KEDA, or set enable_keda: false for them."
+        )
+    jobs = [variant.deployment for variant in fleet.variants if variant.runs_as_jobs]
+    absent = sorted({"ScaledJob", "TriggerAuthentication"} & set(observed.missing_kinds))
+    if jobs and absent:
+        yield (
+            f"The cluster does not know {' and '.join(absent)} (keda.sh/v1alpha1), which {_some(jobs)} need. Install "
+            "KEDA, or leave run_as out for them."
+        )
 
 
 def no_namespace(name: str) -> str:
@@ -175,6 +187,8 @@ def _foreign(fleet: Fleet, observed: Observed) -> Iterable[str]:
         mend = "Give the variant another name (key name)" if kind in TAKEN_OVER else "Choose other names"
         mend = servers.get(name, mend)
         ways = f"{mend}, or delete that object first"
+        if kind == "ScaledJob":
+            ways = "Give the variant another name (key name), or delete that object first"
         if kind == "Deployment" and not has_fleet(live) and name not in servers:
             ways = (
                 "Write adopt: true on the variant to narrow and scale it where its owner keeps it (Tutor's own "
@@ -188,6 +202,20 @@ def _foreign(fleet: Fleet, observed: Observed) -> Iterable[str]:
             "then a run never overwrites it."
         )
     yield from _exchanged(fleet, observed)
+    yield from _beside_jobs(fleet, observed)
+
+
+def _beside_jobs(fleet: Fleet, observed: Observed) -> Iterable[str]:
+    """Deployments of others that have the name of a variant which runs as Jobs: their workers would go on beside it."""
+    for variant in fleet.variants:
+        live = observed.find("Deployment", variant.deployment) if variant.runs_as_jobs else None
+        if live is not None and not live.is_ours(fleet.name):
+            yield (
+                f"{live.identity} in {fleet.namespace} exists and is not ours: it belongs to {live.owner}. Beside it "
+                f"{variant.title} would run as Jobs, and both would take its work. Make it ours first with run_as: "
+                "deployment (celery_workers_take_over: true), and write run_as: jobs in a second run; or delete it; or "
+                "give the variant another name (key name)."
+            )
 
 
 def _unfit_for_adoption(fleet: Fleet, observed: Observed) -> Iterable[str]:
@@ -234,15 +262,16 @@ def _exchanged(fleet: Fleet, observed: Observed) -> Iterable[str]:
 
 
 def _renamed(fleet: Fleet, observed: Observed) -> Iterable[str]:
-    """A variant under a new name beside its old Deployment: both would have one selector, and no HPA would scale."""
+    """A variant under a new name beside its old workers: both would have one selector, and no HPA would scale."""
     for variant in fleet.variants:
         for item in observed.ours(fleet.name):
             place = (item.labels.get(SERVICE_LABEL, ""), item.labels.get(VARIANT_LABEL, ""))
-            if item.kind != "Deployment" or item.name == variant.deployment or COMPONENT_LABEL in item.labels:
+            if item.kind not in WORKER_KINDS or item.name == variant.deployment or COMPONENT_LABEL in item.labels:
                 continue
-            if place == (variant.service, variant.name) and item.selector == _selector_of(fleet, variant):
+            same = item.kind == "ScaledJob" or variant.runs_as_jobs or item.selector == _selector_of(fleet, variant)
+            if place == (variant.service, variant.name) and same:
                 yield (
-                    f"variant {variant.name} of service {variant.service} runs as Deployment {item.name} and would "
+                    f"variant {variant.name} of service {variant.service} runs as {item.kind} {item.name} and would "
                     f"run as {variant.deployment} beside it. Keep its name, or run with celery_workers_prune: true, "
                     "which removes the old one once the new one is up."
                 )
@@ -320,14 +349,14 @@ def _vertical_autoscalers(fleet: Fleet, observed: Observed) -> Iterable[str]:
 def _paused_by_hand(fleet: Fleet, observed: Observed) -> Iterable[str]:
     """Scalers that a person has paused and that look as if they worked: an apply leaves the annotation alone."""
     for variant in fleet.variants:
-        live = observed.find("ScaledObject", scaled_object_name(variant.deployment)) if variant.uses_keda else None
+        live = observed.find(*variant.keda_object) if variant.keda_object is not None else None
         paused = pauses_of_others(variant, live) if live is not None else {}
         if live is not None and paused:
             notes = ", ".join(f"{name}: {value!r}" for name, value in paused.items())
             taken = " ".join(f"{name}-" for name in paused)
             yield (
                 f"{variant.title}: {live.identity} was paused by hand (annotation {notes}), so KEDA does not scale it "
-                f"as the inventory says. Resume it with kubectl annotate scaledobject {live.name} --namespace "
+                f"as the inventory says. Resume it with kubectl annotate {live.kind.lower()} {live.name} --namespace "
                 f"{fleet.namespace} {taken}, or write the pause into the inventory (key paused)."
             )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from .._model.fleet import Fleet, Service, Variant
+from .._model.job_keys import Jobs
 from .._model.service_keys import ServiceKeys
 from .._model.variant_keys import Consumption, Knowledge, Pod, Process, Scaling
 from .._schema.keys import key_names
@@ -19,8 +20,10 @@ from .._schema.problems import Problems
 
 #: Keys on which it depends whether there is a variant of ours at all.
 _WHOLE = {"enabled", "adopt"}
+#: Keys from which nothing else follows.
+_IDLE = {"name", "loglevel", "scaled_object_annotations"}
 #: Keys from which numbers, arguments and scalers follow, and the risks that are accepted for them.
-_WORK = (key_names(Consumption, Process, Scaling, Knowledge) - {"name", "loglevel", "scaled_object_annotations"}) | {
+_WORK = (key_names(Consumption, Process, Scaling, Jobs, Knowledge) - _IDLE) | {
     "termination_grace_period",
     "lifecycle",
     "resources",
@@ -31,7 +34,7 @@ _WORK = (key_names(Consumption, Process, Scaling, Knowledge) - {"name", "logleve
     "sidecars",
 }
 _QUEUES = {"queues", *_WHOLE}
-_VARIANT_KEYS = key_names(Consumption, Process, Scaling, Knowledge, Pod)
+_VARIANT_KEYS = key_names(Consumption, Process, Scaling, Jobs, Knowledge, Pod)
 _SERVICE_KEYS = _VARIANT_KEYS | key_names(ServiceKeys)
 #: A variable, a service, or a variant as a whole.
 _WHOLE_PATH = re.compile(rf"{PREFIX}(?:config(?:\.[^.\[]+){{0,2}}|services(?:\.[^.\[]+)?|queue_defaults)")

@@ -28,6 +28,7 @@ from .._model.broker import Broker
 from .._model.fleet import Fleet, Service, Variant, titles_of
 from .._model.names import (
     LONGEST_DEPLOYMENT,
+    LONGEST_SCALED_JOB,
     LONGEST_SCALED_OBJECT,
     WORKER_CONTAINER,
     beat_name,
@@ -37,6 +38,7 @@ from .._model.variant_keys import Pod
 from .._schema.problems import Problems, suggest
 from .._schema.quantities import quantity
 from .containers import check_pod
+from .jobs import check_jobs
 from .refused import Refused, is_judged
 from .risks import PathOf
 
@@ -53,6 +55,7 @@ def check_variant(variant: Variant, service: Service, unread: frozenset[str], pr
         check(variant, path_of, problems)
     if is_judged(unread):
         check_start(variant.pod, needs_launcher(variant, broker), path_of, problems)
+        check_jobs(variant, service, path_of, problems)
     accepted = "plain-secret" in variant.knowledge.accept_risks or "accept_risks" in unread
     check_pod(variant.pod, path_of, problems, accepted, broker, unread)
     if broker is not None and broker.is_sound and not variant.adopted and is_judged(unread):
@@ -121,6 +124,8 @@ def _check_scaling(variant: Variant, path_of: PathOf, problems: Problems) -> Non
             f"min_replicas {scaling.min_replicas} of {variant.title} is above max_replicas {scaling.max_replicas}; "
             "lower one or raise the other.",
         )
+    if variant.runs_as_jobs:
+        return
     if scaling.idle_replicas is not None and scaling.idle_replicas >= scaling.min_replicas:
         problems.add(
             path_of("idle_replicas"), "idle_replicas must be below min_replicas; set min_replicas to 1 or more."
@@ -148,6 +153,14 @@ def _warn_without_effect(variant: Variant, path_of: PathOf, problems: Problems) 
 
 def _check_names(variant: Variant, path_of: PathOf, problems: Problems) -> None:
     name = variant.deployment
+    if variant.runs_as_jobs:
+        if len(name) > LONGEST_SCALED_JOB:
+            problems.add(
+                path_of("name"),
+                f"the ScaledJob name {name!r} has {len(name)} characters, {LONGEST_SCALED_JOB} are allowed, because "
+                "Jobs and their pods add to it; set a shorter name.",
+            )
+        return
     longest = LONGEST_SCALED_OBJECT - len(scaled_object_name("")) if variant.uses_keda else LONGEST_DEPLOYMENT
     if len(name) > longest:
         reason = f", because KEDA takes ScaledObjects of {LONGEST_SCALED_OBJECT}" if variant.uses_keda else ""
@@ -200,8 +213,8 @@ def check_start(pod: Pod, launches: bool, path_of: PathOf, problems: Problems) -
         problems.add(
             path,
             f"{' '.join(words)!r} does not say where Celery's Python is, and probe: heartbeat or consuming, "
-            "enforce_settings and the password of sentinels are started by it; end it in celery or -m "
-            "celery, or use probe: exec or none.",
+            "run_as: jobs, enforce_settings and the password of sentinels are started by it; end it in celery or -m "
+            "celery, or leave these out.",
         )
     if not pod.pass_app and python_words(pod) is not None:
         problems.add(
@@ -283,7 +296,7 @@ def _check_scaled_brokers(fleet: Fleet, problems: Problems) -> None:
     """What the scalers lack to read a broker: said once, of the broker, for all variants that need it."""
     groups: dict[int, tuple[Broker | None, list[Variant]]] = {}
     for service in fleet.services:
-        scaled = [variant for variant in service.variants if variant.uses_keda]
+        scaled = [variant for variant in service.variants if variant.is_counted]
         if scaled and (service.broker is None or service.broker.is_sound):
             groups.setdefault(id(service.broker), (service.broker, []))[1].extend(scaled)
     for broker, variants in groups.values():

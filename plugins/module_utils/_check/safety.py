@@ -57,6 +57,7 @@ from .acknowledgement import (
     judge_unknown_settings,
     judge_visibility,
 )
+from .jobs import judge_job_slots, judge_jobs_eta
 from .risks import Case, PathOf, is_accepted, known_risks, with_rule
 from .schedules import judge_schedule, judge_schedules_without_keda
 from .times import (
@@ -195,6 +196,8 @@ _JUDGES: tuple[Callable[[Case], None], ...] = (
     judge_control_queues,
     judge_eta_prefetch,
     judge_cooldown,
+    judge_jobs_eta,
+    judge_job_slots,
     judge_fallback,
     judge_autoscale,
     judge_eta_limit,

@@ -188,7 +188,7 @@ def judge_schedules_without_keda(fleet: Fleet, problems: Problems) -> None:
         if variant.scaling.schedule:
             readers[variant.path_of("schedule")].append(variant)
     for path, variants in readers.items():
-        without = [variant for variant in variants if not variant.uses_keda]
+        without = [variant for variant in variants if not variant.is_counted]
         if not without:
             continue
         scaler = without[0].scaling.scaler

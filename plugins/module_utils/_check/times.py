@@ -43,6 +43,8 @@ def judge_grace(case: Case) -> None:
         return
     # Without sight of in-flight work nothing is held.
     is_held = variant.uses_keda and variant.sees_in_flight and variant.scaling.hold == "pods"
+    # Nothing scales a Job in.
+    is_held = is_held or variant.runs_as_jobs
     if longest and grace < longest and not _gives_back(variant) and not is_held:
         requeue = (
             f", or, with acks_late: true, soft_shutdown_timeout: {grace - SHUTDOWN_RESERVE}, which gives the task "
@@ -180,7 +182,7 @@ def judge_time_limits(fleet: Fleet, problems: Problems) -> None:
     endless = [
         variant
         for variant in fleet.variants
-        if variant.uses_keda
+        if variant.is_counted
         and not variant.adopted
         and "no-time-limit" not in variant.knowledge.accept_risks
         and not limits_in_force(variant.args)
@@ -214,7 +216,7 @@ def judge_idle_times(fleet: Fleet, problems: Problems) -> None:
         read = set()
         for variant in fleet.variants:
             for path in variant.written:
-                if variant.uses_keda and key in variant.written_keys and path.endswith(f".{key}"):
+                if variant.is_counted and key in variant.written_keys and path.endswith(f".{key}"):
                     idle[path].append(variant)
                     read |= {path} if key in variant.times_in_force else set()
         for path in sorted(set(idle) - read):

@@ -106,7 +106,7 @@ def judge_too_old(fleet: Fleet, problems: Problems) -> None:
     made = [variant for variant in fleet.variants if not variant.adopted]
     concerned = {
         "celery": made,
-        "keda": [variant for variant in fleet.variants if variant.uses_keda],
+        "keda": [variant for variant in fleet.variants if variant.is_counted],
         "kubernetes": list(fleet.variants),
     }
     for software, variants in concerned.items():

@@ -25,7 +25,7 @@ from .._celery.inquiry import (
 from .._celery.launcher import LAUNCHER
 from .._celery.start import python_in
 from .._model.fleet import Fleet, Variant
-from .._model.observed import Observed, ObservedObject
+from .._model.observed import Observed, ObservedObject, template_of
 from .._model.sources import app_container
 from .._schema.secret_signs import without_values
 from .changes import first_cause
@@ -43,10 +43,11 @@ from .key_changes import (
     refusal,
 )
 from .lacking import refusal_in
+from .operator_metrics import is_without_work
 from .reading import (
     Cluster,
-    fleet_deployments,
     fleet_pods,
+    fleet_workers,
     pods_of,
 )
 from .verification import (
@@ -75,10 +76,16 @@ def ready_pod(pods: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def worker_args_of(deployment: Mapping[str, Any]) -> list[str]:
-    """Arguments of the worker in a Deployment or pod as the API server returned it."""
-    spec = deployment.get("spec") or {}
-    container = app_container((spec.get("template") or {}).get("spec", spec), str(deployment["metadata"]["name"]))
+    """Arguments of the worker in a Deployment, ScaledJob or pod as the API server returned it."""
+    container = app_container(_pod_spec(deployment), str(deployment["metadata"]["name"]))
     return list(container.get("args") or [])
+
+
+def _pod_spec(worker: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec of the pods of what starts workers; of a pod its own."""
+    spec = worker.get("spec") or {}
+    found = template_of("ScaledJob" if "jobTargetRef" in spec else "Deployment", spec).get("spec", spec)
+    return dict(found)
 
 
 def ask(cluster: Cluster, pod: Mapping[str, Any], question: Question, patience: int = _LONGEST) -> Answer:
@@ -173,8 +180,9 @@ def _execute(cluster: Cluster, pod: str, container: str, command: list[str], pat
 
 
 def ask_fleet(cluster: Cluster, fleet: Fleet, canaries: bool) -> tuple[list[Finding], list[str]]:
-    """What a worker of every variant says, and the Deployments that have nobody to ask."""
-    deployments = {item["metadata"]["name"]: item for item in fleet_deployments(cluster, fleet.name)}
+    """What a worker of every variant says, and the Deployments and ScaledJobs that have nobody to ask."""
+    kinds = {variant.worker_object[0] for variant in fleet.variants}
+    deployments = fleet_workers(cluster, fleet.name, kinds)
     pods = fleet_pods(cluster, fleet.name, deployments.values())
     found, silent = [], []
     for service in fleet.services:
@@ -239,6 +247,7 @@ def work_at_risk(
     if not changes and not drains and not cuts and not tracked:
         return found
     deployments = {item["metadata"]["name"]: item for item in cluster.list_objects("Deployment", "apps/v1") or []}
+    jobs = _scaled_jobs(cluster, changes)
     asked = {change.deployment for change in changes} | {cut.deployment for cut in cuts}
     asked |= {variant.deployment for variant in tracked}
     others = [item for name, item in deployments.items() if name in asked]
@@ -253,13 +262,24 @@ def work_at_risk(
         if item.name in deployments:
             _still_drains(found, cluster, item, deployments[item.name], pods)
     for change in changes:
-        live = deployments.get(change.deployment)
-        if live is None or (change.is_idle and not pods_of(live, pods)):
+        live = (jobs if change.kind == "ScaledJob" else deployments).get(change.deployment)
+        if live is None or (change.is_idle and not pods_of(live, pods) and not _may_be_left(live)):
             continue
         answer = _asked(cluster, live, pods, partial(question_about, change), is_leaving=change.is_idle)
         resumed = {item.name for item in drains if drains_already(change, item)}
         _settle(found, fleet, change, live, answer, policy, resumed)
     return found
+
+
+def _scaled_jobs(cluster: Cluster, changes: Iterable[KeyChange]) -> dict[str, dict[str, Any]]:
+    if not any(change.kind == "ScaledJob" for change in changes):
+        return {}
+    return {item["metadata"]["name"]: item for item in cluster.list_objects("ScaledJob", "keda.sh/v1alpha1") or []}
+
+
+def _may_be_left(worker: Mapping[str, Any]) -> bool:
+    """Whether a ScaledJob without a pod may have left something, for which KEDA is about to start a Job."""
+    return "jobTargetRef" in worker["spec"] and not is_without_work(dict(worker))
 
 
 def _still_drains(
@@ -330,8 +350,8 @@ def ask_running(
 
 
 def worker_words_of(deployment: Mapping[str, Any]) -> list[str]:
-    """The command line of the worker in a Deployment, whichever field holds it."""
-    container = app_container(deployment["spec"]["template"]["spec"], str(deployment["metadata"]["name"]))
+    """The command line of the worker in a Deployment or ScaledJob, whichever field holds it."""
+    container = app_container(_pod_spec(deployment), str(deployment["metadata"]["name"]))
     return [*(container.get("command") or []), *(container.get("args") or [])]
 
 

@@ -230,7 +230,7 @@ def _cause(error: Any) -> str:
     if not isinstance(error, dict):
         return str(error)
     text = str(error.get("msg") or error.get("reason") or "unknown error")
-    if "Timed out waiting" in text and "ScaledObject" in text:
+    if "Timed out waiting" in text and ("ScaledObject" in text or "ScaledJob" in text):
         return (
             "it is marked for deletion and still there. Its finalizer finalizer.keda.sh is taken off by KEDA's "
             "operator: check that it runs; if KEDA is gone for good, remove the finalizer by hand."

@@ -17,12 +17,12 @@ from .._celery.brokers import key_prefix
 from .._celery.in_flight import SHARED_HASH
 from .._celery.inquiry import Answer, Question
 from .._model.fleet import Fleet, Service, Variant
-from .._model.names import ADOPTED_LABEL, FLEET_LABEL, scaled_object_name
+from .._model.names import ADOPTED_LABEL, FLEET_LABEL
 from .._model.observed import Observed
 from .asking import ask, ready_pod
 from .direct import CONTENTS, DirectCluster
-from .operator_metrics import OperatorMetrics, ask_operator, distrust, numbers_of
-from .reading import ClusterError, pods_of
+from .operator_metrics import OperatorMetrics, ask_operator, distrust, job_series, numbers_of
+from .reading import ClusterError, pods_of, selected_by
 from .verification import question_for
 
 Object = dict[str, Any]
@@ -90,8 +90,9 @@ def read_fleet_state(
     _read_contents(cluster, fleet, observed)
     unread: list[str] = []
     pods = _pods(cluster, fleet, unread)
-    events = _events(cluster, unread)
-    scaled = {item.deployment for item in fleet.variants if item.uses_keda}
+    runs_jobs = any(item.runs_as_jobs for item in fleet.variants)
+    events = _events(cluster, (*_EVENT_KINDS, "ScaledJob") if runs_jobs else _EVENT_KINDS, unread)
+    scaled = {item.deployment for item in fleet.variants if item.is_counted}
     keda = ask_operator(cluster, keda_namespace) if scaled else OperatorMetrics()
     numbers, doubts = _told_by_keda(cluster, fleet, keda)
     answers = _ask_pods(cluster, fleet, [item for item in asked if item.deployment not in numbers], pods)
@@ -129,7 +130,7 @@ def _read_contents(cluster: DirectCluster, fleet: Fleet, observed: Observed) -> 
 
 def _pods(cluster: DirectCluster, fleet: Fleet, unread: list[str]) -> dict[str, list[Object]]:
     """Pods by Deployment: one list of the fleet's, or of all where a Deployment of others has none of its labels."""
-    own = {item.deployment: cluster.live.get(("Deployment", item.deployment)) for item in fleet.variants}
+    own = {item.deployment: cluster.live.get(item.worker_object) for item in fleet.variants}
     foreign = any(
         live is not None and ADOPTED_LABEL in (live["metadata"].get("labels") or {}) for live in own.values()
     ) or any(item.adopted for item in fleet.variants)
@@ -158,13 +159,13 @@ def _by_label(pods: Iterable[Object]) -> dict[tuple[str, str], list[Object]]:
 def _candidates(
     deployment: Object, by_label: Mapping[tuple[str, str], list[Object]], every: list[Object]
 ) -> list[Object]:
-    wanted = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    wanted, _is_job = selected_by(deployment)
     return min((by_label.get(label, []) for label in wanted.items()), key=len, default=every)
 
 
-def _events(cluster: DirectCluster, unread: list[str]) -> list[Object]:
+def _events(cluster: DirectCluster, kinds: Iterable[str], unread: list[str]) -> list[Object]:
     found: list[Object] = []
-    for kind in _EVENT_KINDS:
+    for kind in kinds:
         try:
             found += cluster.list_objects("Event", "v1", fields=f"involvedObject.kind={kind}") or []
         except ClusterError as error:
@@ -180,12 +181,12 @@ def _told_by_keda(
     numbers: dict[str, dict[str, float]] = {}
     doubts: dict[str, str] = {}
     for variant in fleet.variants:
-        name = scaled_object_name(variant.deployment)
-        live = cluster.live.get(("ScaledObject", name)) if variant.uses_keda else None
+        live = cluster.live.get(variant.keda_object) if variant.keda_object is not None else None
         if live is None:
             doubts[variant.deployment] = "KEDA does not scale it"
             continue
-        series = keda.series.get(name, ())
+        name = str(live["metadata"]["name"])
+        series = keda.series.get(job_series(name) if variant.runs_as_jobs else name, ())
         doubt = keda.refusal or distrust(live)
         read = numbers_of(live, series) if not doubt else {}
         if read:

@@ -35,7 +35,7 @@ from .._model.names import (
     ownership_labels,
     people_labels,
 )
-from .._model.observed import Observed, ObservedObject
+from .._model.observed import WORKER_KINDS, Observed, ObservedObject
 from .._model.sources import app_container
 
 #: What a run may do about it.
@@ -66,6 +66,7 @@ class KeyChange:
     old_grace: int | None = None
     new_grace: int = 0
     rewritten_secret: str = ""
+    kind: str = "Deployment"
 
     @property
     def title(self) -> str:
@@ -86,10 +87,10 @@ def key_changes(fleet: Fleet, observed: Observed, prunes: bool = False) -> list[
     found = _removals(fleet, observed) if prunes else []
     for service in fleet.services:
         for variant in service.variants:
-            live = observed.find("Deployment", variant.deployment)
-            change = _change(fleet, service, variant, live)
-            if change is not None:
-                found.append(change)
+            for kind in WORKER_KINDS:
+                change = _change(fleet, service, variant, observed.find(kind, variant.deployment))
+                if change is not None:
+                    found.append(change)
     return found
 
 
@@ -99,11 +100,24 @@ def _removals(fleet: Fleet, observed: Observed) -> list[KeyChange]:
     found = []
     for item in observed.ours(fleet.name):
         before = item.annotations.get(UNACKED_ANNOTATION, "")
-        if item.kind == "Deployment" and item.name not in wanted and item.replicas and before:
+        # A ScaledJob has as many pods as there is work.
+        has_pods = bool(item.replicas) if item.kind == "Deployment" else item.kind in WORKER_KINDS
+        if has_pods and item.name not in wanted and before:
             place = (item.labels.get(SERVICE_LABEL, ""), item.labels.get(VARIANT_LABEL, ""))
             old_hash = _with_prefix(before, before.rpartition(" ")[2])
             found.append(
-                KeyChange(*place, item.name, before, "", old_hash, is_shared=False, queues=(), is_removed=True)
+                KeyChange(
+                    *place,
+                    item.name,
+                    before,
+                    "",
+                    old_hash,
+                    is_shared=False,
+                    queues=(),
+                    is_removed=True,
+                    is_idle=item.kind == "ScaledJob",
+                    kind=item.kind,
+                )
             )
     return found
 
@@ -118,7 +132,8 @@ def _change(fleet: Fleet, service: Service, variant: Variant, live: ObservedObje
         return None
     after = variant.unacked.identity if variant.unacked is not None else ""
     grace = variant.pod.termination_grace_period
-    shorter = live.grace is not None and live.grace < grace
+    # Who gives way to Jobs finishes first what it runs.
+    shorter = live.grace is not None and live.grace < grace and not variant.runs_as_jobs
     if before == after and not (after and shorter and live.replicas):
         return None
     if not before and not (service.broker is not None and service.broker.is_redis):
@@ -137,6 +152,7 @@ def _change(fleet: Fleet, service: Service, variant: Variant, live: ObservedObje
         old_grace=live.grace if before == after else None,
         new_grace=grace,
         is_idle=not live.replicas,
+        kind=live.kind,
         rewritten_secret=_rewritten_secret(service.broker, before),
     )
 
@@ -186,21 +202,21 @@ def refusal(change: KeyChange, held: int | None, reason: str) -> str:
     what = _held(held, reason)
     if not change.moves_key:
         return (
-            f"{who}: the pods of Deployment {change.deployment} {what}, and they are killed {change.old_grace} s "
+            f"{who}: the pods of {change.kind} {change.deployment} {what}, and they are killed {change.old_grace} s "
             f"after they are replaced, although termination_grace_period is {change.new_grace} s from now on. Run "
             "again when they are idle, or with celery_workers_key_change: accept; their tasks then start again on "
             "the new pods."
         )
     if change.is_removed:
         return (
-            f"{who}: the workers of Deployment {change.deployment} {what} under '{change.before}', and this run would "
-            "delete it. Messages left there would be lost. Run again when they are idle, or with "
+            f"{who}: the workers of {change.kind} {change.deployment} {what} under '{change.before}', and this run "
+            "would delete it. Messages left there would be lost. Run again when they are idle, or with "
             "celery_workers_key_change: drain, which lets them be finished first."
         )
     becomes = f"the key would become '{change.after}'" if change.after else "they would have no key of their own"
     return (
-        f"{who}: the workers of Deployment {change.deployment} {what} under '{change.before or change.old_hash}', and "
-        f"{becomes}. Messages left there would be lost. Run again when they are idle, or with "
+        f"{who}: the workers of {change.kind} {change.deployment} {what} under '{change.before or change.old_hash}', "
+        f"and {becomes}. Messages left there would be lost. Run again when they are idle, or with "
         "celery_workers_key_change: drain, which leaves one worker on the old key until it is empty. Where only the "
         "address of the same broker is written differently, celery_workers_key_change: accept is right."
     )
@@ -251,6 +267,8 @@ def drain_obstacle(change: KeyChange, live: Mapping[str, Any], taken: Collection
     :param live: the Deployment as the API server returned it.
     :param taken: names of Deployments that the worker must not have.
     """
+    if change.kind == "ScaledJob":
+        return "they are Jobs, which end by themselves"
     if drain_name(change.deployment) in taken:
         return (
             f"its name {drain_name(change.deployment)} is taken, by a worker that still drains an earlier key or by a "
@@ -267,7 +285,7 @@ def no_drain(change: KeyChange, held: int | None, reason: str, obstacle: str) ->
     :param obstacle: what L(drain_obstacle) says.
     """
     return (
-        f"{change.title}: the workers of Deployment {change.deployment} {_held(held, reason)} under "
+        f"{change.title}: the workers of {change.kind} {change.deployment} {_held(held, reason)} under "
         f"'{change.before or change.old_hash}', and no worker can be left on that key: {obstacle}. Run again when "
         "they are idle, or with celery_workers_key_change: accept."
     )

@@ -26,12 +26,12 @@ from .._model.names import (
     VARIANT_LABEL,
     scaled_object_name,
 )
-from .._model.observed import API_VERSIONS, Observed, ObservedObject, observed_object
+from .._model.observed import API_VERSIONS, WORKER_KINDS, Observed, ObservedObject, observed_object
 from .._schema.counted import counted, messages_wait
 from .asking import ask, ready_pod, worker_words_of
-from .operator_metrics import distrust
+from .operator_metrics import is_without_work
 from .readiness import condition
-from .reading import Cluster, fleet_deployments, fleet_pods, pods_of
+from .reading import Cluster, fleet_deployments, fleet_pods, fleet_workers, pods_of
 
 Object = dict[str, Any]
 
@@ -54,6 +54,7 @@ class Leaving:
     queues: tuple[str, ...]
     what: str
     is_tracked: bool = False
+    kind: str = "Deployment"
 
     @property
     def goes(self) -> bool:
@@ -63,7 +64,7 @@ class Leaving:
     @property
     def title(self) -> str:
         """The variant, in short."""
-        return f"{self.service}/{self.variant}" if self.service else f"Deployment {self.deployment}"
+        return f"{self.service}/{self.variant}" if self.service else f"{self.kind} {self.deployment}"
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,13 @@ class Left:
 
 
 def leavings(fleet: Fleet, observed: Observed, prunes: bool, removes: bool = False) -> list[Leaving]:
-    """Every Deployment of the fleet whose worker leaves a queue without a consumer.
+    """Every Deployment and ScaledJob of the fleet whose worker leaves a queue without a consumer.
 
     :param prunes: whether the run removes Deployments that no variant owns.
     :param removes: whether it removes the whole fleet.
     """
     variants = {} if removes else {variant.deployment: variant for variant in fleet.variants}
-    own = [item for item in observed.ours(fleet.name) if item.kind == "Deployment" and _is_worker(item)]
+    own = [item for item in observed.ours(fleet.name) if item.kind in WORKER_KINDS and _is_worker(item)]
     stay = [item for item in own if not (removes or prunes or item.name in variants)]
     found = []
     for item in own:
@@ -118,7 +119,7 @@ def leavings(fleet: Fleet, observed: Observed, prunes: bool, removes: bool = Fal
         if queues:
             what = REMOVED if removes else PRUNED if variant is None else CHANGED
             place = (item.labels.get(SERVICE_LABEL, ""), item.labels.get(VARIANT_LABEL, ""))
-            found.append(Leaving(item.name, *place, queues, what, UNACKED_ANNOTATION in item.annotations))
+            found.append(Leaving(item.name, *place, queues, what, UNACKED_ANNOTATION in item.annotations, item.kind))
     return found
 
 
@@ -173,7 +174,7 @@ def left_behind(
     unsure = [item for item in found if asks_all or item.deployment not in idle]
     if not unsure:
         return left
-    deployments = {item["metadata"]["name"]: item for item in fleet_deployments(cluster, fleet.name)}
+    deployments = fleet_workers(cluster, fleet.name, {item.kind for item in unsure})
     pods = fleet_pods(cluster, fleet.name, deployments.values())
     never = [item for item in unsure if _never_was_up(deployments.get(item.deployment) or {})]
     left.notes += [_never(item, "its workers have never been up") for item in never]
@@ -202,18 +203,20 @@ def _never_was_up(live: Object) -> bool:
 
 def _is_known_empty(item: Leaving, observed: Observed, live: Mapping[tuple[str, str], Object]) -> bool:
     """Whether KEDA says that nothing waits: it keeps no pod, works, and finds none of its triggers active."""
-    deployment = observed.find("Deployment", item.deployment)
-    scaler = live.get(("ScaledObject", scaled_object_name(item.deployment)))
-    if deployment is None or deployment.replicas != 0 or scaler is None or len(item.queues) == 0:
+    worker = observed.find(item.kind, item.deployment)
+    place = ("ScaledJob", item.deployment)
+    if item.kind == "Deployment":
+        place = ("ScaledObject", scaled_object_name(item.deployment))
+    scaler = live.get(place)
+    has_pods = worker is None or (item.kind == "Deployment" and worker.replicas != 0)
+    if has_pods or scaler is None or len(item.queues) == 0:
         return False
     spec = scaler.get("spec") or {}
     # Fewer messages than wake a pod may wait for ever.
     waits = "activation" in json.dumps(spec.get("triggers") or []) or re.search(
         r"backlog[^?]*> \d", json.dumps(spec.get("advanced") or {})
     )
-    told = {kind: condition(scaler, kind).get("status") for kind in ("Ready", "Active", "Fallback")}
-    works = told["Ready"] == "True" and told["Fallback"] != "True" and not distrust(scaler)
-    return works and told["Active"] == "False" and not waits
+    return is_without_work(scaler) and not waits
 
 
 def _of_service(service: str, deployments: Mapping[str, Object]) -> tuple[str, ...]:
@@ -296,7 +299,7 @@ def _refusal(item: Leaving, waiting: Mapping[str, int], runs: list[str], unknown
     if unknown:
         parts.append(f"what the workers that go run is not known ({unknown})")
     return (
-        f"{item.title}: {' and '.join(parts)}, and {item.what} Deployment {item.deployment}, after which no worker "
+        f"{item.title}: {' and '.join(parts)}, and {item.what} {item.kind} {item.deployment}, after which no worker "
         f"consumes {_queues(item.queues)}. {_ways(item)}"
     )
 
@@ -331,10 +334,19 @@ def _never(item: Leaving, why: str) -> str:
 
 def _unknown(item: Leaving, error: str) -> str:
     return (
-        f"{item.title}: how many messages wait in {_named(item)} is not known ({error}), and {item.what} Deployment "
-        f"{item.deployment}, after which no worker consumes {_queues(item.queues)}. Start a pod that can be asked, for "
-        f"example with kubectl scale deployment {item.deployment} --replicas 1, and run again; or run with "
+        f"{item.title}: how many messages wait in {_named(item)} is not known ({error}), and {item.what} {item.kind} "
+        f"{item.deployment}, after which no worker consumes {_queues(item.queues)}. {_how_to_know(item)}; or run with "
         "celery_workers_key_change: accept, which leaves behind whatever is there."
+    )
+
+
+def _how_to_know(item: Leaving) -> str:
+    """What to do so that a later run knows what waits."""
+    if item.kind == "ScaledJob":
+        return "Run again once KEDA says that it is not active, or while one of its Jobs is ready"
+    return (
+        "Start a pod that can be asked, for example with kubectl scale deployment "
+        f"{item.deployment} --replicas 1, and run again"
     )
 
 
@@ -363,9 +375,11 @@ def come_meanwhile(cluster: Cluster, fleet: Fleet, leaving: list[Leaving], drain
 
     :param drains: whether their workers have finished what they ran.
     """
-    listed = {kind: cluster.list_objects(kind, API_VERSIONS[kind]) or [] for kind in ("Deployment", "ScaledObject")}
-    observed = Observed(tuple(observed_object("Deployment", raw) for raw in listed["Deployment"]))
-    live = {("ScaledObject", str(raw["metadata"]["name"])): raw for raw in listed["ScaledObject"]}
+    kinds = {"Deployment", "ScaledObject", *(item.kind for item in leaving)}
+    listed = {kind: cluster.list_objects(kind, API_VERSIONS[kind]) or [] for kind in sorted(kinds)}
+    workers = [observed_object(kind, raw) for kind in listed if kind in WORKER_KINDS for raw in listed[kind]]
+    observed = Observed(tuple(workers))
+    live = {(kind, str(raw["metadata"]["name"])): raw for kind, raws in listed.items() for raw in raws}
     return left_behind(cluster, fleet, observed, leaving, live, drains, asks_all=True).problems
 
 
@@ -402,7 +416,7 @@ class Rest:
 
 def rests(cluster: Cluster, fleet: str, leaving: list[Leaving]) -> Iterator[Rest]:
     """What waits in queues whose workers leave them, or have left them, as any pod that is there says."""
-    deployments = {item["metadata"]["name"]: item for item in fleet_deployments(cluster, fleet)}
+    deployments = fleet_workers(cluster, fleet, {item.kind for item in leaving})
     pods = fleet_pods(cluster, fleet, deployments.values())
     for service in dict.fromkeys(item.service for item in leaving):
         own = [item for item in leaving if item.service == service]

@@ -65,20 +65,28 @@ class OperatorMetrics:
 
 
 def parsed(text: str, namespace: str) -> dict[str, tuple[Series, ...]]:
-    """The numbers of the ScaledObjects of a namespace, in the text that Prometheus scrapes."""
+    """The numbers of the ScaledObjects and ScaledJobs of a namespace, in the text that Prometheus scrapes."""
     found: dict[str, list[Series]] = {}
     # Names of metrics may hold control characters that other ways to split would take for the end of a line.
     for line in text.split("\n"):
         if not line.startswith(_VALUE) or (match := _SERIES.match(line)) is None:
             continue
         labels = {name: _unescaped(value) for name, value in _LABEL.findall(match["labels"])}
-        if labels.get("namespace") != namespace or labels.get("type", "scaledobject") != "scaledobject":
+        kind = labels.get("type", "scaledobject")
+        if labels.get("namespace") != namespace or kind not in ("scaledobject", "scaledjob"):
             continue
         value = _number(match["value"])
         if value is not None:
             own = Series(labels.get("scaler", ""), labels.get("triggerIndex", ""), labels.get("metric", ""), value)
-            found.setdefault(labels.get("scaledObject", ""), []).append(own)
+            # The name of a ScaledJob has the label of that name, too.
+            name = labels.get("scaledObject", "")
+            found.setdefault(name if kind == "scaledobject" else job_series(name), []).append(own)
     return {name: tuple(series) for name, series in found.items()}
+
+
+def job_series(scaled_job: str) -> str:
+    """Under what the numbers of a ScaledJob are found, which may have the name of a ScaledObject."""
+    return f"scaledjob/{scaled_job}"
 
 
 def _unescaped(text: str) -> str:
@@ -106,14 +114,25 @@ def distrust(scaled_object: Object) -> str:
     status = scaled_object.get("status") or {}
     conditions = {item.get("type"): item for item in status.get("conditions") or []}
     if not conditions:
-        return "KEDA has not looked at the ScaledObject yet"
+        return f"KEDA has not looked at the {_kind_of(scaled_object)} yet"
     notes = scaled_object["metadata"].get("annotations") or {}
     if any(name in _STOPPING and pauses(name, str(value)) for name, value in notes.items()):
-        return "KEDA reads nothing while the ScaledObject is paused"
+        return f"KEDA reads nothing while the {_kind_of(scaled_object)} is paused"
     failing = [name for name, one in (status.get("health") or {}).items() if is_failing(one)]
     if failing or (conditions.get("Ready") or {}).get("status") == "False":
         return "KEDA cannot read the queue"
     return ""
+
+
+def _kind_of(worker: Object) -> str:
+    return "ScaledJob" if "jobTargetRef" in (worker.get("spec") or {}) else "ScaledObject"
+
+
+def is_without_work(worker: Object) -> bool:
+    """Whether KEDA works and finds that nothing waits, nor is held, for a ScaledObject or ScaledJob."""
+    conditions = {item.get("type"): item.get("status") for item in (worker.get("status") or {}).get("conditions") or []}
+    works = conditions.get("Ready") == "True" and conditions.get("Fallback") != "True" and not distrust(worker)
+    return works and conditions.get("Active") == "False"
 
 
 def is_failing(health: Mapping[str, Any]) -> bool:

@@ -201,9 +201,9 @@ def _missing_reason(missing: Collection[tuple[str, str]]) -> str:
     return f"Its pods mount {names}, which the namespace does not have. Create it, or correct the name."
 
 
-def scaled_object_waits(scaled_object: dict[str, Any]) -> Waiting | None:
-    """Why KEDA does not scale by a ScaledObject; None if it does or is paused on purpose."""
-    name = f"ScaledObject {scaled_object['metadata']['name']}"
+def scaled_object_waits(scaled_object: dict[str, Any], kind: str = "ScaledObject") -> Waiting | None:
+    """Why KEDA does not scale by a ScaledObject, or ScaledJob; None if it does or is paused on purpose."""
+    name = f"{kind} {scaled_object['metadata']['name']}"
     progress = f"{name} not ready"
     ready, paused = condition(scaled_object, "Ready"), condition(scaled_object, "Paused")
     if ready.get("status") == "True" or paused.get("status") == "True":
@@ -248,7 +248,7 @@ def _last_end(status: dict[str, Any]) -> tuple[dict[str, Any], bool]:
 
 def _pod_fault(pods: Iterable[dict[str, Any]]) -> tuple[str, str]:
     """The first thing that keeps a pod of the Deployment down, and what kind of fault it is."""
-    found = next(_pod_troubles(pods), Trouble("", ""))
+    found = next(pod_troubles(pods), Trouble("", ""))
     return found.text, found.kind if found.kind in (_IMAGE, _CONFIG, _START) else ""
 
 
@@ -269,7 +269,7 @@ def trouble_of(deployment: dict[str, Any], pods: Iterable[dict[str, Any]]) -> Tr
     """What keeps pods of a Deployment down, whatever its template; empty if nothing does that is known."""
     alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
     new = new_pods(deployment, alive)
-    first = next(_pod_troubles([*new, *(pod for pod in alive if pod not in new)]), None)
+    first = next(pod_troubles([*new, *(pod for pod in alive if pod not in new)]), None)
     if first is not None:
         return first
     text, _fault = _refusal(deployment)
@@ -281,7 +281,8 @@ def trouble_of(deployment: dict[str, Any], pods: Iterable[dict[str, Any]]) -> Tr
     return Trouble("", "")
 
 
-def _pod_troubles(pods: Iterable[dict[str, Any]]) -> Iterator[Trouble]:
+def pod_troubles(pods: Iterable[dict[str, Any]]) -> Iterator[Trouble]:
+    """What keeps each of some pods down."""
     for pod in pods:
         name = pod["metadata"]["name"]
         for status, is_first in _statuses(pod):

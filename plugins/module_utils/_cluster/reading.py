@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from .._model.names import ADOPTED_LABEL, FLEET_LABEL
+from .._model.names import ADOPTED_LABEL, FLEET_LABEL, OWN_LABELS
 from .._model.observed import (
     API_VERSIONS,
     FOREIGN_VERSIONS,
-    KEDA_KINDS,
     METADATA_ONLY,
-    WATCHING_KINDS,
+    OPTIONAL_KINDS,
     Autoscaler,
     Observed,
     autoscaler,
     observed_object,
+    template_of,
 )
 from .._model.sources import source_of
 from .._schema.secret_signs import without_values
@@ -109,14 +109,14 @@ class Cluster:
             raise self._explained(error, f"list {kind} in {self.namespace}") from error
         return [dict(item) for item in listed.to_dict().get("items") or []]
 
-    def pods_selected_by(self, deployment: dict[str, Any]) -> list[dict[str, Any]]:
-        """The pods that a Deployment's own selector finds.
+    def pods_selected_by(self, worker: dict[str, Any]) -> list[dict[str, Any]]:
+        """The pods of a Deployment, by its own selector, or of a ScaledJob.
 
         :raises ClusterError: if they cannot be read.
         """
-        labels = (deployment["spec"].get("selector") or {}).get("matchLabels") or {}
+        labels, _is_job = selected_by(worker)
         selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
-        return self.list_objects("Pod", "v1", selector=selector) or [] if selector else []
+        return pods_of(worker, self.list_objects("Pod", "v1", selector=selector) or []) if selector else []
 
     def config_map_texts(self, name: str) -> list[str]:
         """The files of a ConfigMap; none if it cannot be read."""
@@ -237,7 +237,7 @@ def _listed(
 ) -> tuple[dict[str, list[dict[str, Any]] | None], tuple[str, ...]]:
     """Every object of each kind, None for a kind that the cluster does not know; and kinds that are hidden.
 
-    :param wanted: kinds that the inventory asks for. Others that only watch may be hidden from who runs this.
+    :param wanted: kinds that the inventory asks for. Some others may be hidden from who runs this.
     :raises ClusterError: with every kind that must be read and may not be.
     """
     listed: dict[str, list[dict[str, Any]] | None] = {}
@@ -247,7 +247,7 @@ def _listed(
         try:
             listed[kind] = cluster.list_objects(kind, api_version, kind in METADATA_ONLY)
         except ClusterError as error:
-            if kind not in WATCHING_KINDS or kind in wanted:
+            if kind not in OPTIONAL_KINDS or kind in wanted:
                 refused.append(str(error))
             else:
                 hidden.append(kind)
@@ -298,6 +298,7 @@ def wait_for_fleet(
     pause: float,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
+    scaled_jobs: Collection[str] = (),
 ) -> list[Waiting]:
     """Wait until everything is up, or until the time is over, or until waiting longer is pointless.
 
@@ -308,7 +309,7 @@ def wait_for_fleet(
     start, looks = clock(), Looks()
     end = start + timeout
     while True:
-        waiting = look(cluster, fleet, deployments, scaled_objects, clock() - start >= MOUNTED_SOON)
+        waiting = look(cluster, fleet, deployments, scaled_objects, clock() - start >= MOUNTED_SOON, scaled_jobs)
         if not waiting or looks.pointless(waiting, clock()) or clock() >= end:
             return waiting
         sleep(min(pause, max(0.0, end - clock())))
@@ -324,6 +325,7 @@ def look(
     deployments: Collection[str],
     scaled_objects: Collection[str],
     looks_for_mounts: bool = False,
+    scaled_jobs: Collection[str] = (),
 ) -> list[Waiting]:
     """What is not up.
 
@@ -342,9 +344,9 @@ def look(
         deployment_waits(item, own[item["metadata"]["name"]], missing.get(item["metadata"]["name"], ()))
         for item in behind
     ]
-    if scaled_objects:
-        listed = cluster.list_objects("ScaledObject", API_VERSIONS[KEDA_KINDS[1]], selector=selector) or []
-        waits += [scaled_object_waits(item) for item in listed if item["metadata"]["name"] in scaled_objects]
+    for kind, names in (("ScaledObject", scaled_objects), ("ScaledJob", scaled_jobs)):
+        listed = (cluster.list_objects(kind, API_VERSIONS[kind], selector=selector) or []) if names else []
+        waits += [scaled_object_waits(item, kind) for item in listed if item["metadata"]["name"] in names]
     return [item for item in waits if item is not None]
 
 
@@ -384,7 +386,36 @@ def fleet_pods(cluster: Cluster, fleet: str, deployments: Iterable[dict[str, Any
     return found
 
 
-def pods_of(deployment: dict[str, Any], pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The pods that a Deployment selects."""
-    wanted = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-    return [pod for pod in pods if wanted.items() <= (pod["metadata"].get("labels") or {}).items()]
+def pods_of(worker: dict[str, Any], pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The pods that a Deployment or ScaledJob has. Those of a variant carry the same labels, whichever it is."""
+    wanted, is_job = selected_by(worker)
+    return [
+        pod
+        for pod in pods
+        if _is_of_job(pod) == is_job and wanted.items() <= (pod["metadata"].get("labels") or {}).items()
+    ]
+
+
+def selected_by(worker: dict[str, Any]) -> tuple[dict[str, str], bool]:
+    """The labels of a worker's pods, and whether these belong to Jobs."""
+    spec = worker.get("spec") or {}
+    if "jobTargetRef" in spec:
+        labels = (template_of("ScaledJob", spec).get("metadata") or {}).get("labels") or {}
+        return {name: value for name, value in labels.items() if name in OWN_LABELS}, True
+    return dict((spec.get("selector") or {}).get("matchLabels") or {}), False
+
+
+def _is_of_job(pod: dict[str, Any]) -> bool:
+    return any(owner.get("kind") == "Job" for owner in pod["metadata"].get("ownerReferences") or [])
+
+
+def fleet_workers(cluster: Cluster, fleet: str, kinds: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Deployments of a fleet, and its ScaledJobs where there are some, by their name.
+
+    :param kinds: the kinds that there are.
+    """
+    selector = f"{FLEET_LABEL}={fleet}"
+    jobs = (
+        cluster.list_objects("ScaledJob", API_VERSIONS["ScaledJob"], selector=selector) if "ScaledJob" in kinds else []
+    )
+    return {str(item["metadata"]["name"]): item for item in [*(jobs or []), *fleet_deployments(cluster, fleet)]}

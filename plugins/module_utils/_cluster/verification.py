@@ -76,7 +76,7 @@ def verified(variant: Variant, service: Service, pod: str, answer: Answer) -> Fi
     problems += _options(service, variant, answer)
     problems += _hash_in_settings(variant, answer)
     if unaccepted and variant.sees_in_flight:
-        (problems if variant.goes_to_zero else warnings).append(_early(variant, unaccepted))
+        (problems if variant.goes_to_zero or variant.runs_as_jobs else warnings).append(_early(variant, unaccepted))
     if answer.canary == "waiting" and variant.unacked is not None:
         warnings.append(
             f"{variant.title}: no worker took a message from {variant.queues[0]} in time, so it was not seen whether "

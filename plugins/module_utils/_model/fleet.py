@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 from .._schema.versions import Versions
 from .broker import Broker, UnackedKeys
+from .job_keys import Jobs
+from .names import scaled_object_name
 from .service_keys import Beat, Database
 from .variant_keys import ZERO_TIMES, Consumption, Knowledge, Pod, Process, Scaling, Watch
 from .watching import (
@@ -59,6 +61,7 @@ class Variant:
     scaling: Scaling
     knowledge: Knowledge
     watch: Watch = field(default_factory=Watch)
+    jobs: Jobs = field(default_factory=Jobs)
     #: Final arguments of the container, and how many tasks they let a pod run at once.
     args: tuple[str, ...] = ()
     slots: int = 1
@@ -101,13 +104,35 @@ class Variant:
 
     @property
     def has_scaler(self) -> bool:
-        """Whether something else than us decides on the number of pods."""
-        return self.scaling.scaler in ("keda", "hpa")
+        """Whether something else than us decides on the number of pods of its Deployment."""
+        return self.scaling.scaler in ("keda", "hpa") and not self.runs_as_jobs
 
     @property
     def uses_keda(self) -> bool:
-        """Whether KEDA scales it by its queues."""
+        """Whether KEDA scales its Deployment by its queues."""
+        return self.is_counted and not self.runs_as_jobs
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether KEDA decides by its queues how many of its workers run, as pods of a Deployment or as Jobs."""
         return self.scaling.scaler == "keda"
+
+    @property
+    def runs_as_jobs(self) -> bool:
+        """Whether its workers run as Jobs, and not as pods of a Deployment."""
+        return self.jobs.are_used
+
+    @property
+    def keda_object(self) -> tuple[str, str] | None:
+        """Kind and name of the object by which KEDA decides on its workers; None if it does not."""
+        if self.runs_as_jobs:
+            return "ScaledJob", self.deployment
+        return ("ScaledObject", scaled_object_name(self.deployment)) if self.uses_keda else None
+
+    @property
+    def worker_object(self) -> tuple[str, str]:
+        """Kind and name of what starts its workers."""
+        return ("ScaledJob" if self.runs_as_jobs else "Deployment"), self.deployment
 
     @property
     def acknowledges_late(self) -> bool:
@@ -122,6 +147,8 @@ class Variant:
     @property
     def times_in_force(self) -> frozenset[str]:
         """Keys of times that KEDA goes by: those of the way to zero only where it may go there (2.20)."""
+        if self.runs_as_jobs:
+            return frozenset({"polling_interval"})
         if self.goes_to_zero:
             return frozenset(ZERO_TIMES)
         cached = any(trigger.get("useCachedMetrics") for trigger in self.scaling.extra_triggers)
@@ -130,7 +157,8 @@ class Variant:
     @property
     def most_pods(self) -> int:
         """Pods that it can have."""
-        return self.scaling.max_replicas if self.has_scaler else (self.scaling.replicas or 1)
+        scaled = self.has_scaler or self.runs_as_jobs
+        return self.scaling.max_replicas if scaled else (self.scaling.replicas or 1)
 
 
 @dataclass(frozen=True)

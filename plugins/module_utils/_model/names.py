@@ -10,11 +10,14 @@ a name that is too long is the user's to shorten.
 from __future__ import annotations
 
 from .._schema.kubernetes_values import OWN_DOMAIN
+from .broker import UnackedKeys
 
 FLEET_LABEL = f"{OWN_DOMAIN}fleet"
 SERVICE_LABEL = f"{OWN_DOMAIN}service"
 VARIANT_LABEL = f"{OWN_DOMAIN}variant"
 COMPONENT_LABEL = f"{OWN_DOMAIN}component"
+#: Labels by which pods of a variant are found.
+OWN_LABELS = (FLEET_LABEL, SERVICE_LABEL, VARIANT_LABEL)
 #: On a ScaledObject: what it does, in words.
 FORMULA_ANNOTATION = f"{OWN_DOMAIN}formula"
 #: On a ScaledObject: who paused it, why and until when, as JSON.
@@ -65,6 +68,8 @@ HISTORY = "history"
 LONGEST_SCALED_OBJECT = 54
 #: Pods are named after their Deployment, and a host name has at most 63 characters.
 LONGEST_DEPLOYMENT = 63
+#: A Job adds a dash and five characters to the name of its ScaledJob, and its pod as many to the Job's.
+LONGEST_SCALED_JOB = 51
 
 
 def deployment_name(service: str, variant: str) -> str:
@@ -168,6 +173,11 @@ def ownership_labels(fleet: str, service: str = "", variant: str = "", component
         COMPONENT_LABEL: component,
     }
     return {name: value for name, value in labels.items() if value}
+
+
+def unacked_annotation(keys: UnackedKeys | None) -> dict[str, str]:
+    """Says on what starts workers where these keep what they hold, for the run that would change it."""
+    return {UNACKED_ANNOTATION: keys.identity} if keys is not None else {}
 
 
 #: What says it of an object who looks after it.

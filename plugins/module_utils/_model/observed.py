@@ -50,6 +50,7 @@ API_VERSIONS: dict[str, str] = {
     "NetworkPolicy": "networking.k8s.io/v1",
     "PodDisruptionBudget": "policy/v1",
     "ScaledObject": "keda.sh/v1alpha1",
+    "ScaledJob": "keda.sh/v1alpha1",
     "HorizontalPodAutoscaler": "autoscaling/v2",
     "ServiceMonitor": "monitoring.coreos.com/v1",
     "PodMonitor": "monitoring.coreos.com/v1",
@@ -68,6 +69,10 @@ WATCHING_KINDS = (
     "PrometheusRule",
     "GrafanaDashboard",
 )
+#: Kinds that a run does without where it may not read them, unless its inventory asks for them.
+OPTIONAL_KINDS = (*WATCHING_KINDS, "ScaledJob")
+#: Kinds that start workers, each with the way to the template of its pods.
+WORKER_KINDS = {"Deployment": ("template",), "ScaledJob": ("jobTargetRef", "template")}
 #: What the annotations of KEDA begin with that pause a ScaledObject.
 PAUSED = "autoscaling.keda.sh/paused"
 KEDA_KINDS = ("TriggerAuthentication", "ScaledObject")
@@ -104,9 +109,9 @@ class ObservedObject:
     #: Of a Deployment that is not ours: its container with the app, and its words by field, args or command.
     container: str = ""
     words: dict[str, list[str]] = field(default_factory=dict)
-    #: Queues that the worker of a Deployment consumes, as its command line says.
+    #: Queues that the worker of a Deployment or ScaledJob consumes, as its command line says.
     queues: list[str] = field(default_factory=list)
-    #: Annotations by which a ScaledObject is paused and that no apply has written: name and value.
+    #: Annotations by which a ScaledObject or ScaledJob is paused and that no apply has written: name and value.
     paused: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -229,7 +234,7 @@ def observed_object(kind: str, raw: dict[str, Any]) -> ObservedObject:
     annotations = dict(metadata.get("annotations") or {})
     last_applied = annotations.pop(LAST_APPLIED, "")
     own = {name: value for name, value in annotations.items() if name.startswith(OWN_DOMAIN)}
-    pod = ((spec.get("template") or {}).get("spec") or {}) if kind == "Deployment" else {}
+    pod = template_of(kind, spec).get("spec") or {}
     is_foreign = kind == "Deployment" and FLEET_LABEL not in (metadata.get("labels") or {})
     return ObservedObject(
         kind=kind,
@@ -244,9 +249,17 @@ def observed_object(kind: str, raw: dict[str, Any]) -> ObservedObject:
         last_applied=_kept(last_applied, is_foreign) if kind == "Deployment" else "",
         container=str(app_container(pod, metadata["name"]).get("name", "")) if is_foreign else "",
         words=_words(app_container(pod, metadata["name"])) if is_foreign else {},
-        queues=queues_in(app_container(pod, metadata["name"])) if kind == "Deployment" else [],
-        paused=_paused_by_hand(annotations, last_applied) if kind == "ScaledObject" else {},
+        queues=queues_in(app_container(pod, metadata["name"])) if kind in WORKER_KINDS else [],
+        paused=_paused_by_hand(annotations, last_applied) if kind in ("ScaledObject", "ScaledJob") else {},
     )
+
+
+def template_of(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """The template of the pods that an object starts; empty for one that starts none."""
+    found = spec
+    for name in WORKER_KINDS.get(kind, ()):
+        found = found.get(name) or {}
+    return found if kind in WORKER_KINDS else {}
 
 
 _QUEUES = re.compile(r"(?:^|\s)(?:--queues[=\s]|-Q\s*)(\S+)")
@@ -355,10 +368,13 @@ class Leftovers:
     :param retired: of a variant that is still there (its scaler was switched off, say), or of what watches the fleet:
         always removed.
     :param orphans: of a variant or service that is gone: removed by prune only.
+    :param switched: workers of a variant that is still there and runs them in another way, with their scalers: they go
+        once the new ones are up.
     """
 
     retired: tuple[ObservedObject, ...] = ()
     orphans: tuple[ObservedObject, ...] = ()
+    switched: tuple[ObservedObject, ...] = ()
 
 
 def leftovers(
@@ -373,17 +389,34 @@ def leftovers(
     every = [item for item in observed.ours(fleet) if (item.kind, item.name) not in names]
     # What watches a fleet holds no work, so it goes as soon as it is switched off. So does the history.
     watching = [item for item in every if item.labels.get(COMPONENT_LABEL) in (*WATCHING, HISTORY)]
-    unwanted = [item for item in every if item not in watching]
-    # A Deployment that is not wanted any more may hold work, and what scales and guards it stays with it. A worker that
+    switched = _switched(every, names)
+    unwanted = [item for item in every if item not in watching and item not in switched]
+    # Workers that are not wanted any more may hold work, and what scales and guards them stays with them. A worker that
     # drained is wanted until its key is empty.
-    left = [item.name for item in unwanted if item.kind == "Deployment" and item.labels.get(COMPONENT_LABEL) != DRAIN]
+    left = [item.name for item in unwanted if item.kind in WORKER_KINDS and item.labels.get(COMPONENT_LABEL) != DRAIN]
     with_it = {name for deployment in left for name in (deployment, *attached_names(deployment))}
     gone = [item for item in unwanted if item.name in with_it or _place(item) not in present]
     # What a whole service shares stays as long as something of that service runs that nobody asks for any more.
     busy = {_place(item)[0] for item in gone}
     kept = [item for item in unwanted if item not in gone and not _place(item)[1] and _place(item)[0] in busy]
     retired = [item for item in unwanted if item not in gone and item not in kept]
-    return Leftovers((*retired, *watching), (*gone, *kept))
+    return Leftovers((*retired, *watching), (*gone, *kept), tuple(switched))
+
+
+def _switched(unwanted: Iterable[ObservedObject], wanted: set[tuple[str, str]]) -> list[ObservedObject]:
+    """Workers that run now as another kind under the same name, and what scales them."""
+    items = list(unwanted)
+    workers = [item for item in items if any((kind, item.name) in wanted for kind in _other_kinds(item.kind))]
+    attached = {name for item in workers for name in attached_names(item.name)}
+    scalers = [item for item in items if item.kind in _SCALERS and item.name in attached]
+    return [*scalers, *workers]
+
+
+def _other_kinds(kind: str) -> tuple[str, ...]:
+    return tuple(other for other in WORKER_KINDS if other != kind) if kind in WORKER_KINDS else ()
+
+
+_SCALERS = ("ScaledObject", "HorizontalPodAutoscaler")
 
 
 def _place(item: ObservedObject) -> tuple[str, str]:
@@ -402,6 +435,7 @@ _REMOVAL_ORDER = (
     "PodMonitor",
     "GrafanaDashboard",
     "Deployment",
+    "ScaledJob",
     "PodDisruptionBudget",
     "TriggerAuthentication",
     "Service",

@@ -14,7 +14,7 @@ from typing import Any
 from .._schema.counted import counted
 from .._schema.moments import from_kept, kept, shown
 from .fleet import Fleet, Variant
-from .names import PAUSE_ANNOTATION, scaled_object_name
+from .names import PAUSE_ANNOTATION
 from .observed import PAUSED, Observed, ObservedObject
 
 #: KEDA's annotations (2.20). A number of pods wins over a pause without one.
@@ -112,7 +112,7 @@ def written_pauses(variant: Variant) -> dict[str, str]:
     """KEDA's annotations by which the inventory pauses a variant."""
     scaling = variant.scaling
     found = {f"autoscaling.keda.sh/{scaling.paused}": "true"} if scaling.paused else {}
-    own = scaling.scaled_object_annotations
+    own = scaling.scaled_object_annotations if not variant.runs_as_jobs else {}
     return found | {name: value for name, value in own.items() if name.startswith(PAUSED)}
 
 
@@ -132,9 +132,9 @@ def pauses_of_ours(variant: Variant, live: ObservedObject) -> dict[str, str]:
 
 
 def paused_variants(fleet: Fleet, observed: Observed) -> Iterator[tuple[Variant, ObservedObject, Pause]]:
-    """Variants whose ScaledObject has our annotation."""
+    """Variants whose ScaledObject or ScaledJob has our annotation."""
     for variant in fleet.variants:
-        live = observed.find("ScaledObject", scaled_object_name(variant.deployment)) if variant.uses_keda else None
+        live = observed.find(*variant.keda_object) if variant.keda_object is not None else None
         pause = pause_of(live) if live is not None else None
         if live is not None and pause is not None:
             yield variant, live, pause

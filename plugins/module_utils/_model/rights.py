@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from .observed import API_VERSIONS, FOREIGN_VERSIONS, WATCHING_KINDS, plural
+from .observed import API_VERSIONS, FOREIGN_VERSIONS, OPTIONAL_KINDS, plural
 
 #: Namespaces that a right may be in.
 FLEET, KEDA = "fleet", "keda"
 #: Name of the operator's Service, and ports that its metrics may be behind: KEDA's chart lets you choose the number.
 OPERATOR, OPERATOR_PORTS = "keda-operator", ("8080", "metrics")
 #: Kinds of which every run reads a list, whatever the inventory asks for.
-BASE_KINDS = tuple(kind for kind in API_VERSIONS if kind not in WATCHING_KINDS)
+BASE_KINDS = tuple(kind for kind in API_VERSIONS if kind not in OPTIONAL_KINDS)
 _CLAIM, _DEPLOYMENT, _SCALED, _HPA = "PersistentVolumeClaim", "Deployment", "ScaledObject", "HorizontalPodAutoscaler"
-_CONFIG_MAP = "ConfigMap"
+_CONFIG_MAP, _SCALED_JOB = "ConfigMap", "ScaledJob"
 
 #: Name of a feature to what it lets an account do.
 FEATURES = {
@@ -64,7 +64,7 @@ class Scope:
     :param found: kinds of its objects in the cluster, which it may have to take away.
     :param adopts: whether it changes Deployments that others made.
     :param replaces: whether it may take away autoscalers of others.
-    :param uses_keda: whether KEDA scales any of its variants.
+    :param uses_keda: whether KEDA decides on the workers of any of its variants.
     :param has_redis: whether its broker may be a Redis in its namespace.
     :param asks_pods: whether its status asks pods.
     :param removes_data: whether it may delete claims, with what is in their volumes.
@@ -85,6 +85,11 @@ class Scope:
     def _used(self) -> frozenset[str]:
         return self.made | self.found | ({_CONFIG_MAP} if self.keeps_history else set())
 
+    @property
+    def uses_jobs(self) -> bool:
+        """Whether workers of it run as Jobs, or did."""
+        return _SCALED_JOB in self._used
+
     def kinds(self, which: str) -> list[str]:
         """The kinds that a row is about, in the order in which they are applied."""
         chosen = {
@@ -93,7 +98,7 @@ class Scope:
             "made": self.made,
             "adopted": {_DEPLOYMENT} if self.adopts else set(),
             "removed": self._removed(),
-            "scaled": {_DEPLOYMENT, *({_SCALED} & self.made)},
+            "scaled": {_DEPLOYMENT, *({_SCALED, _SCALED_JOB} & self.made)},
             "scalers": {_DEPLOYMENT, _SCALED},
             "history": {_CONFIG_MAP},
         }.get(which) or {which}
@@ -144,6 +149,13 @@ def resource_of(kind: str) -> tuple[str, str]:
 _PODS = (("", "pods"),)
 _EXEC = (("", "pods/exec"),)
 _ON_THE_PAGE = "the page says so"
+
+
+def _stopping(feature: str) -> Row:
+    """What stops Jobs that are about to go."""
+    return Row(feature, ("get", "patch"), "start no more Jobs of what goes", _SCALED_JOB, when="uses_jobs")
+
+
 _ASKED = "run a command in a pod: the stream needs `get`, and from Kubernetes 1.35 `create`"
 
 
@@ -151,6 +163,7 @@ def _asking(feature: str) -> tuple[Row, ...]:
     """What every question to a worker needs."""
     return (
         Row(feature, ("list",), "find the workers", "Deployment"),
+        Row(feature, ("list",), "find those that run as Jobs", _SCALED_JOB, when="uses_jobs"),
         Row(feature, ("list",), "find a ready pod of each", resources=_PODS),
         Row(feature, ("get", "create"), _ASKED, resources=_EXEC),
     )
@@ -172,6 +185,7 @@ def _scaling(feature: str) -> tuple[Row, ...]:
         _recording(feature),
         Row(feature, ("list",), "find the variants and their number of pods", "scalers"),
         Row(feature, ("get", "patch"), "change the ScaledObject", "ScaledObject"),
+        Row(feature, ("list", "get", "patch"), "change the ScaledJob", _SCALED_JOB, when="uses_jobs"),
     )
 
 
@@ -191,6 +205,7 @@ TABLE: tuple[Row, ...] = (
     Row("deploy", ("get", "create", "patch"), "create and change it", "made"),
     Row("deploy", ("get", "patch"), "narrow adopted Deployments", "adopted"),
     Row("deploy", ("get", "delete"), "take away what was switched off", "removed"),
+    _stopping("deploy"),
     Row("deploy", ("list",), "find a VerticalPodAutoscaler", resources=_FOREIGN, without="no warning of it"),
     Row(
         "deploy", ("get",), "see what a Redis does when it is full", "ConfigMap", without="no warning", when="has_redis"
@@ -201,6 +216,7 @@ TABLE: tuple[Row, ...] = (
     *_asking("ask"),
     Row("prune", ("list",), "find what no variant owns", "read"),
     Row("prune", ("get", "delete"), "delete it", "removed"),
+    _stopping("prune"),
     *_asking("prune"),
     *_asking("move"),
     # The inventory is not read, so that it does not say which kinds there are.
@@ -208,6 +224,7 @@ TABLE: tuple[Row, ...] = (
         "remove", ("list",), "find what is the fleet's", "every", without="what is not found stays, and the run says so"
     ),
     Row("remove", ("get", "delete"), "delete it", "removed"),
+    _stopping("remove"),
     Row("remove", ("get", "patch"), "give adopted Deployments back", "adopted"),
     *_asking("remove"),
     *_asking("verify"),

@@ -35,6 +35,13 @@ class BoostWish:
     by: str = ""
 
 
+#: Why a variant that runs as Jobs is not boosted.
+_NO_FLOOR = (
+    "its workers run as Jobs, which end when nothing is left to do, so there is no floor. KEDA starts one for each "
+    "message anyway; raise max_replicas and deploy where there are too few."
+)
+
+
 def plan_boost(fleet: Fleet, chosen: Selection, observed: Observed, live: Live, wish: BoostWish) -> Plan:
     """What gives the chosen variants a floor for some time, or ends one.
 
@@ -44,6 +51,9 @@ def plan_boost(fleet: Fleet, chosen: Selection, observed: Observed, live: Live, 
     said.problems += _impossible(wish)
     for variant in chosen.variants if not said.problems else ():
         named = chosen.names(variant)
+        if variant.runs_as_jobs:
+            said.refuse(named, f"{short_name(variant)}: {_NO_FLOOR}")
+            continue
         found = scaler_of(fleet, variant, observed, named, said, _FOR_HPA)
         if found is not None:
             applied = _applied(live.get(("ScaledObject", found.name)))

@@ -46,6 +46,7 @@ class Step:
     :param is_change: of merge patches, whether they change what people see, and not only the record of the last apply.
     :param hides: whether what comes back may show what others keep in plain sight.
     :param reason: what a failing wait is about.
+    :param undo: patches that take it back where the run ends before something is removed.
     :param wave: the Deployment that it is about, of steps that are left out where its workers do not finish in time.
     """
 
@@ -56,6 +57,7 @@ class Step:
     is_change: bool = False
     hides: bool = False
     reason: str = ""
+    undo: tuple[Object, ...] = ()
     wave: str = ""
 
 
@@ -120,6 +122,12 @@ class Plan:
     alerts: tuple[dict[str, Any], ...] = ()
     deployments: tuple[str, ...] = ()
     scaled_objects: tuple[str, ...] = ()
+    scaled_jobs: tuple[str, ...] = ()
+
+    @property
+    def workers(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Kinds that start workers, each with their names."""
+        return ("Deployment", self.deployments), ("ScaledJob", self.scaled_jobs)
 
 
 @dataclass(frozen=True)

@@ -76,4 +76,5 @@ def described(fleet: Fleet, observed: Observed, wishes: Wishes) -> Plan:
         alerts=tuple(alert_table(fleet)),
         deployments=tuple(sorted(wanted | adopted)),
         scaled_objects=tuple(sorted(scaled_object_name(item.deployment) for item in fleet.variants if item.uses_keda)),
+        scaled_jobs=tuple(sorted(item.deployment for item in fleet.variants if item.runs_as_jobs)),
     )

@@ -68,6 +68,11 @@ def plan_drain(fleet: Fleet, chosen: Selection, observed: Observed, wish: DrainW
 
 def refusal_of(fleet: Fleet, variant: Variant, observed: Observed) -> str:
     """Why a variant cannot be drained; empty if it can."""
+    if variant.runs_as_jobs:
+        return (
+            "its workers run as Jobs, which end by themselves. Let KEDA start no more of them with "
+            f"{command('pause', variant)}"
+        )
     live = observed.find("Deployment", variant.deployment)
     if live is None:
         return f"there is no Deployment {variant.deployment} in {fleet.namespace}. Deploy it first."
@@ -184,7 +189,7 @@ def plan_resume(fleet: Fleet, chosen: Selection, observed: Observed) -> Plan:
             told.append(told_object(fleet, variant, drained))
         # A drained one without a scaler has one thing to resume all the same.
         named = chosen.names(variant) and drained is None
-        scaler = scaler_of(fleet, variant, observed, named, said) if variant.uses_keda or named else None
+        scaler = scaler_of(fleet, variant, observed, named, said) if variant.is_counted or named else None
         if scaler is not None:
             resume_scaling(said, fleet, variant, scaler, named)
     found = said.plan(

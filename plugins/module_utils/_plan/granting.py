@@ -33,7 +33,7 @@ def scope_of(fleet: Fleet, observed: Observed, asks_pods: bool, removes_data: bo
         found=frozenset(item.kind for item in observed.ours(fleet.name)),
         adopts=any(variant.adopted for variant in fleet.variants) or bool(observed.adopted(fleet.name)),
         replaces=fleet.autoscaler_conflict == "remove",
-        uses_keda=any(variant.uses_keda for variant in fleet.variants),
+        uses_keda=any(variant.is_counted for variant in fleet.variants),
         has_redis=bool(redis_hosts(fleet)),
         asks_pods=asks_pods,
         removes_data=removes_data,

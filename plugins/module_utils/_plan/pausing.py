@@ -14,7 +14,7 @@ from datetime import datetime
 
 from .._model.drains import drained_of, drained_variants
 from .._model.fleet import Fleet, Variant
-from .._model.names import PAUSE_ANNOTATION, pod_autoscaler_name, scaled_object_name
+from .._model.names import PAUSE_ANNOTATION, pod_autoscaler_name
 from .._model.observed import API_VERSIONS, PAUSED, Observed, ObservedObject
 from .._model.pauses import (
     DIRECTIONS,
@@ -146,7 +146,7 @@ def _impossible(fleet: Fleet, wish: PauseWish) -> Iterator[str]:
 def scaler_of(
     fleet: Fleet, variant: Variant, observed: Observed, named: bool, said: Said, for_hpa: str = _NO_PAUSE
 ) -> ObservedObject | None:
-    """The ScaledObject of a variant; None where there is none that may be written."""
+    """The ScaledObject or ScaledJob of a variant; None where there is none that may be written."""
     own = short_name(variant)
     if variant.scaling.scaler == "hpa":
         said.refuse(
@@ -154,14 +154,14 @@ def scaler_of(
             f"{own}: HorizontalPodAutoscaler {pod_autoscaler_name(variant.deployment)} scales it, and {for_hpa}",
         )
         return None
-    if not variant.uses_keda:
+    if variant.keda_object is None:
         if named:
             said.problems.append(f"{own}: it has no scaler (scaler: none), so its number of pods does not change.")
         return None
-    name = scaled_object_name(variant.deployment)
-    live = observed.find("ScaledObject", name)
+    kind, name = variant.keda_object
+    live = observed.find(kind, name)
     if live is None:
-        said.refuse(named, f"{own}: there is no ScaledObject {name} in {fleet.namespace}. Deploy it first.")
+        said.refuse(named, f"{own}: there is no {kind} {name} in {fleet.namespace}. Deploy it first.")
     elif not live.is_ours(fleet.name):
         said.refuse(named, f"{own}: {live.identity} in {fleet.namespace} is not ours: it belongs to {live.owner}.")
         return None
@@ -201,6 +201,11 @@ def _pause(
 
 def _refusal(variant: Variant, live: ObservedObject, wish: PauseWish) -> tuple[str, bool]:
     """Why a variant is not paused, and whether that stops the run whatever was named; empty where it is."""
+    if variant.runs_as_jobs and (wish.direction != "both" or wish.replicas is not None):
+        return (
+            "its workers run as Jobs, of which KEDA starts no more while it is paused, and each ends by itself. Leave "
+            "celery_workers_pause_direction and celery_workers_pause_replicas out."
+        ), True
     most, written, others = variant.scaling.max_replicas, written_pauses(variant), pauses_of_others(variant, live)
     if wish.replicas is not None and wish.replicas > most:
         return (

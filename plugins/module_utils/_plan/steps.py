@@ -34,6 +34,7 @@ from .._model.fleet import Fleet
 from .._model.names import VARIANT_LABEL, scaled_object_name
 from .._model.observed import (
     LAST_APPLIED,
+    WORKER_KINDS,
     Leftovers,
     Observed,
     ObservedObject,
@@ -66,6 +67,7 @@ from .data import (
 from .draining import drain_pauses, drained_again
 from .pausing import resumptions
 from .rolling import Wave, interrupted, order_note, replaces, undrainable, wave_steps, waves_of, without_waves
+from .switching import as_workers, stopped, switches
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,9 @@ def with_steps(making: Making) -> Plan:
         return replace(making.found, problems=(*making.found.problems, *problems))
     first = [step for step in _before_waiting(making, changed, waves) if step is not None and step.objects]
     writes = any(step.action in (APPLY, PATCH, DELETE) for step in first)
-    waits = [_waiting(making.found)] if _must_wait(making.found, making.sight, making.wishes, writes) else []
+    switched = bool(making.unwanted.switched)
+    must_wait = _must_wait(making.found, making.sight, making.wishes, writes, switched)
+    waits = [_waiting(making.found)] if must_wait else []
     last = [one for one in _after_waiting(making, changed) if one is not None and (one.objects or one.action == WAIT)]
     ask = wishes.verifies and not wishes.checks
     kept = [secret for secret in making.secrets if secret not in making.stale]
@@ -184,6 +188,7 @@ def _after_waiting(making: Making, changed: list[Object]) -> Iterator[Step | Non
     # Pods that have started in this run take work, until they are told not to.
     again = drained_again(fleet, making.observed, _rolled(making, changed))
     yield Step("Drain again what was drained", DRAIN_AGAIN, again if making.wishes.waits else ())
+    yield from switches(unwanted.switched, fleet.namespace, making.wishes.key_change == "accept")
     # Only now: until then pods of the version before may still start, and need it.
     yield deletion(
         "Remove what variants do not need any more",
@@ -301,24 +306,26 @@ def _woken(fleet: Fleet, changed: Iterable[Object], wishes: Wishes) -> tuple[Obj
 
 
 def _waiting(found: Plan, name: str = "Wait until the workers are up") -> Step:
-    scalers = ({"kind": "ScaledObject", "metadata": {"name": item}} for item in found.scaled_objects)
+    named = (("ScaledObject", found.scaled_objects), ("ScaledJob", found.scaled_jobs))
+    scalers = ({"kind": kind, "metadata": {"name": item}} for kind, names in named for item in names)
     return Step(name, WAIT, (*_deployments_of(found.deployments), *scalers))
 
 
-def _must_wait(found: Plan, sight: Sight, wishes: Wishes, writes: bool) -> bool:
+def _must_wait(found: Plan, sight: Sight, wishes: Wishes, writes: bool, switched: bool) -> bool:
     """Whether there is something to wait for; what was read says so, unless something is sent."""
-    # What is narrowed leaves its queues to the others, so these must be up in any case.
-    if wishes.checks or not (wishes.waits or found.adoptions):
+    # What is narrowed, or gives way, leaves its queues to the others, so these must be up in any case.
+    if wishes.checks or not (wishes.waits or found.adoptions or switched):
         return False
     return writes or not is_up(found, sight.live)
 
 
 def is_up(found: Plan, live: Live) -> bool:
-    """Whether every Deployment and ScaledObject of a plan was up when the cluster was read."""
+    """Whether every Deployment, ScaledObject and ScaledJob of a plan was up when the cluster was read."""
     deployments = [live.get(("Deployment", name)) for name in found.deployments]
     scalers = [live.get(("ScaledObject", name)) for name in found.scaled_objects]
+    jobs = [live.get(("ScaledJob", name)) for name in found.scaled_jobs]
     up = all(item is None or deployment_waits(item, ()) is None for item in deployments)
-    return up and all(item is None or scaled_object_waits(item) is None for item in scalers)
+    return up and all(item is None or scaled_object_waits(item) is None for item in (*scalers, *jobs))
 
 
 def _narrowing(fleet: Fleet, observed: Observed, wishes: Wishes, patches: tuple[Object, ...]) -> Iterator[Step]:
@@ -367,7 +374,7 @@ def resting(left: Left) -> Step:
 
 def deletions(name: str, doomed: Collection[ObservedObject], left: Left, namespace: str) -> Iterator[Step | None]:
     """Workers that have nothing to do go before their scalers: only these know it, should the run end in between."""
-    idle = [item for item in doomed if item.kind == "Deployment" and item.name in left.idle]
+    idle = [item for item in doomed if item.kind in WORKER_KINDS and item.name in left.idle]
     yield deletion("Remove workers that have nothing to do", idle, namespace)
     yield deletion(name, [item for item in doomed if item not in idle], namespace)
 
@@ -382,19 +389,22 @@ def emptying(
     :param drains: whether they finish what they run.
     :param looks_again: whether it was not judged before what they hold.
     """
-    names = [item.name for item in going if item.kind == "Deployment" and VARIANT_LABEL in item.labels]
+    workers = [item for item in going if item.kind in WORKER_KINDS and VARIANT_LABEL in item.labels]
+    if moves or drains:
+        yield from stopped(workers, namespace)
     if moves:
         yield deletion("Remove the scalers of what goes", [item for item in going if item.kind in SCALERS], namespace)
-    if drains and names:
-        yield Step("Let the workers that go finish what they run", ASK, _deployments_of(names))
-    if looks_again and names:
-        yield Step("See that the workers that go hold nothing", LOOK, _deployments_of(names))
+    if drains and workers:
+        yield Step("Let the workers that go finish what they run", ASK, as_workers(workers))
+    if looks_again and workers:
+        yield Step("See that the workers that go hold nothing", LOOK, as_workers(workers))
     if moves:
         yield Step("Move what waits to another queue", MOVE, tuple(map(_as_object, moves)))
 
 
 def _as_object(item: Move | Leaving) -> Object:
-    return {"kind": "Deployment", "metadata": {"name": item.deployment}, **asdict(item)}
+    told = asdict(item)
+    return {**told, "kind": told.get("kind", "Deployment"), "metadata": {"name": item.deployment}}
 
 
 def without_data(items: Iterable[ObservedObject], wishes: Wishes) -> list[ObservedObject]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._model.job_keys import Jobs
 from .._model.observed import Observed
 from .._model.variant_keys import Consumption, Knowledge, Pod, Process, Scaling, Watch
 from .._model.watching import PARTS
@@ -27,7 +28,7 @@ from .._schema.problems import Problem, Problems
 from .._schema.versions import Versions
 from .presets import Preset
 
-VARIANT_CLASSES = (Consumption, Process, Pod, Scaling, Knowledge, Watch)
+VARIANT_CLASSES = (Consumption, Process, Pod, Scaling, Jobs, Knowledge, Watch)
 LAYERED = ("services", "config", "queue_defaults", "broker", *PARTS)
 
 

@@ -34,6 +34,7 @@ from .._celery.in_flight import (
 from .._celery.sizing import (
     Sizing,
     behavior_in_force,
+    for_jobs,
     for_slots,
     longest_run,
     memory_per_child,
@@ -45,6 +46,7 @@ from .._celery.sizing import (
 from .._celery.start import celery_command
 from .._model.broker import Broker, UnackedKeys
 from .._model.fleet import Origin, Service, Variant
+from .._model.job_keys import Jobs
 from .._model.names import (
     deployment_name,
 )
@@ -134,6 +136,7 @@ class Written:
 class _Numbers:
     """What follows from what people know of their tasks.
 
+    :param jobs: what runs the workers.
     :param blind: why the scaler does not see running work; empty if it does.
     :param process: the process before its end is settled.
     :param pre_stop: seconds of a hook before the worker is told to stop.
@@ -141,6 +144,7 @@ class _Numbers:
     """
 
     knowledge: Knowledge
+    jobs: Jobs
     blind: str
     process: Process
     pre_stop: int
@@ -184,9 +188,9 @@ def read_variant(reader: Reader, written: Written) -> Variant:
 
 def _numbers(reader: Reader, written: Written) -> _Numbers:
     tree, problems = written.tree, reader.problems
-    knowledge = read(Knowledge, tree, problems)
+    knowledge, jobs = read(Knowledge, tree, problems), read(Jobs, tree, problems)
     blind = _blind_reason(written.service.broker, tree, knowledge)
-    defaults = _variant_defaults(written.name, knowledge, blind)
+    defaults = _variant_defaults(written.name, knowledge, blind, jobs)
     process = read(Process, completed(tree, defaults), problems)
     if process.task_events is None and {"flower", "exporter"} & set(reader.inventory.enabled):
         process = replace(process, task_events=True)
@@ -196,7 +200,9 @@ def _numbers(reader: Reader, written: Written) -> _Numbers:
     slots = slots_of(written.args(process))
     sizing = sized(knowledge, slots, not blind, ends_tasks, pre_stop, grace)
     for_slots(sizing, knowledge.profile or "", PROFILES.get(knowledge.profile or "", {}), slots)
-    return _Numbers(knowledge, blind, process, pre_stop, sizing, completed(tree, {**defaults, **sizing.keys}))
+    if jobs.are_used:
+        for_jobs(sizing, slots, knowledge.longest_eta_seconds or 0.0)
+    return _Numbers(knowledge, jobs, blind, process, pre_stop, sizing, completed(tree, {**defaults, **sizing.keys}))
 
 
 def _parts(reader: Reader, written: Written, numbers: _Numbers) -> _Parts:
@@ -205,7 +211,7 @@ def _parts(reader: Reader, written: Written, numbers: _Numbers) -> _Parts:
     adopted = consumption.adopt is True
     pod = with_environment(reader, service.name, written.source, service.broker, read(Pod, keys, problems))
     pod = _adopted_pod(pod) if adopted else pod
-    scaling = _resolved_scaling(read(Scaling, keys, problems), written.path, problems)
+    scaling = _resolved_scaling(read(Scaling, keys, problems), numbers.jobs, written.path, problems)
     scaling = replace(scaling, behavior=behavior_in_force(scaling, reader.versions))
     paths = written_paths(keys)
     check_extra_params(process, paths.get("extra_params", f"{written.path}.extra_params"), problems)
@@ -258,6 +264,7 @@ def _variant(reader: Reader, written: Written, numbers: _Numbers, parts: _Parts)
         scaling=parts.scaling,
         knowledge=numbers.knowledge,
         watch=read(Watch, numbers.keys, reader.problems),
+        jobs=numbers.jobs,
         args=parts.args,
         slots=slots_of(parts.args),
         held=held_by(parts.args),
@@ -287,7 +294,8 @@ def _origins(variant: Variant, numbers: _Numbers, memory: int | None) -> Iterato
             variant.process.visibility_timeout,
             "an hour at least, and longer than the tasks and the grace period, or of the broker's transport_options",
         )
-    parts = (variant.process, variant.pod, variant.scaling, variant.knowledge)
+    own_jobs = (variant.jobs,) if variant.runs_as_jobs else ()
+    parts = (variant.process, variant.pod, variant.scaling, *own_jobs, variant.knowledge)
     name = variant.knowledge.profile or ""
     own = parts[1:] if variant.adopted else parts
     return origins(own, numbers.keys, found, (name, PROFILES.get(name, {})), variant.scaling.scaler or "none")
@@ -306,14 +314,17 @@ def _blind_reason(broker: Broker | None, tree: Branch, knowledge: Knowledge) -> 
     silent = Problems()
     if read(Consumption, tree, silent).adopt and read(Scaling, tree, silent).in_flight is not True:
         return "adopted, so its owner may restore its own arguments"
-    scaling = _resolved_scaling(read(Scaling, tree, silent), "", silent)
+    scaling = _resolved_scaling(read(Scaling, tree, silent), read(Jobs, tree, silent), "", silent)
     if read(Process, tree, silent).acks_late is False and scaling.in_flight is None:
         return "acks_late is false, so running work is invisible"
     return blind_reason(broker, scaling, knowledge)
 
 
-def _variant_defaults(name: str, knowledge: Knowledge, blind: str) -> dict[str, Any]:
+def _variant_defaults(name: str, knowledge: Knowledge, blind: str, jobs: Jobs) -> dict[str, Any]:
     profile = PROFILES.get(knowledge.profile or "", {})
+    if jobs.are_used:
+        # One task a Job: with more, what waits cannot use the free slots of one that ends after its task.
+        return {"max_replicas": 10 if name == "default" else 30, "concurrency": 1, **profile, "min_replicas": 0}
     # Only who sees running work may take the last pod away.
     return {"max_replicas": 10 if name == "default" else 30, "min_replicas": 1 if blind else 0, **profile}
 
@@ -336,7 +347,8 @@ def _explained(numbers: _Numbers, written: frozenset[str], scaling: Scaling, ado
     sizing = numbers.sizing
     unread = set() if scaling.scaler == "keda" else {"list_length", "cooldown_period"}
     unread |= set() if scaling.scaler == "keda" and not numbers.blind else {"hold"}
-    unread |= {"behavior"} if scaling.scaler == "none" else set()
+    unread |= {"behavior"} if scaling.scaler == "none" or numbers.jobs.are_used else set()
+    unread |= {"hold", "cooldown_period"} if numbers.jobs.are_used else set()
     unread |= {"cooldown_period"} if scaling.min_replicas and scaling.idle_replicas is None else set()
     unread |= set(sizing.keys) - ADOPTED_KEYS if adopted else set()
     shown = {name: value for name, value in sizing.keys.items() if name not in written | unread}
@@ -378,7 +390,14 @@ def _with_probe(pod: Pod, process: Process, broker: Broker | None) -> Pod:
     return replace(pod, probe=replace(pod.probe, type=kind))
 
 
-def _resolved_scaling(scaling: Scaling, path: str, problems: Problems) -> Scaling:
+def _resolved_scaling(scaling: Scaling, jobs: Jobs, path: str, problems: Problems) -> Scaling:
+    if jobs.are_used:
+        if scaling.scaler in ("none", "hpa"):
+            problems.add(
+                f"{path}.scaler",
+                f"scaler is {scaling.scaler} and run_as is jobs, whose number KEDA decides on; leave scaler out.",
+            )
+        return replace(scaling, scaler="keda")
     if scaling.enable_keda and scaling.scaler in ("none", "hpa"):
         problems.add(f"{path}.scaler", f"scaler is {scaling.scaler} and enable_keda is true; write one of them.")
     return replace(scaling, scaler=scaling.scaler or ("keda" if scaling.enable_keda else "none"))

@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from .._build.demand import Demand, demand_of, without_formula
+from .._build.demand import Demand, demand_of, job_demand, without_formula
 from .._cluster.fleet_reading import Readings
 from .._model.fleet import Fleet, Service, Variant
 from .._model.history import fingerprint
-from .._model.names import scaled_object_name
 from .._schema.cron import is_open
 from .._schema.moments import kept
 from .data import (
@@ -34,7 +33,7 @@ from .formula import FormulaError, worked_out
 from .past import history_of, since_deploy
 from .rules import Case, fleet_problems, problems_of
 from .scalers import events_by_object, hpa_of, keda_scaler, pod_scaler, rescales
-from .workloads import drain_of, image_of, least_pods, pods_of_variant
+from .workloads import drain_of, image_of, least_pods, pods_of_jobs, pods_of_variant
 
 Object = dict[str, Any]
 #: Service and variant to what of its objects is not as the inventory says. Both are empty for what is of the fleet.
@@ -98,16 +97,18 @@ class _Sight:
     def variant(self, service: Service, variant: Variant) -> VariantStatus:
         """How one variant is."""
         readings = self.readings
-        live = readings.find("Deployment", variant.deployment)
-        hpa = hpa_of(variant, self.autoscalers)
+        live = readings.find(*variant.worker_object)
+        hpa = None if variant.runs_as_jobs else hpa_of(variant, self.autoscalers)
         events = self._events_of(variant, hpa)
         scaler = self._scaler(variant, hpa, events)
-        demand = demand_of(variant, service, self.fleet.namespace, {}, "")
+        demand = self._demand(service, variant)
         pods = Pods(min=least_pods(variant), max=variant.most_pods)
         image, since = None, None
         if live is not None:
             scaled_at = ((hpa or {}).get("status") or {}).get("lastScaleTime")
-            pods = pods_of_variant(variant, live, readings.pods.get(variant.deployment, []), scaled_at)
+            own = readings.pods.get(variant.deployment, [])
+            count = pods_of_jobs(variant, own) if variant.runs_as_jobs else None
+            pods = count or pods_of_variant(variant, live, own, scaled_at)
             image, since = image_of(live)
         numbers, work = self._work(variant, demand, pods)
         found = VariantStatus(
@@ -118,7 +119,7 @@ class _Sight:
             exists=live is not None,
             work=work,
             pods=pods,
-            formula=self._formula(variant, demand, numbers) if variant.uses_keda else Formula(),
+            formula=self._formula(variant, demand, numbers) if variant.is_counted else Formula(),
             scaler=scaler,
             drain=drain_of(live, readings.pods.get(variant.deployment, [])),
             image=image,
@@ -128,16 +129,20 @@ class _Sight:
         )
         return replace(found, problems=problems_of(Case(found, variant, self.now, self.since)))
 
+    def _demand(self, service: Service, variant: Variant) -> Demand:
+        if variant.runs_as_jobs:
+            return job_demand(variant, service, self.fleet.namespace)
+        return demand_of(variant, service, self.fleet.namespace, {}, "")
+
     def _events_of(self, variant: Variant, hpa: Object | None) -> list[Object]:
-        found = list(self.events.get(("ScaledObject", scaled_object_name(variant.deployment)), ()))
+        found = list(self.events.get(variant.keda_object or ("ScaledObject", ""), ()))
         if hpa is not None:
             found += self.events.get(("HorizontalPodAutoscaler", str(hpa["metadata"]["name"])), ())
         return found
 
     def _scaler(self, variant: Variant, hpa: Object | None, events: Iterable[Object]) -> Scaler:
-        if variant.uses_keda:
-            scaled_object = self.readings.find("ScaledObject", scaled_object_name(variant.deployment))
-            return keda_scaler(scaled_object, hpa, events, self.now)
+        if variant.keda_object is not None:
+            return keda_scaler(self.readings.find(*variant.keda_object), hpa, events, self.now)
         return pod_scaler(hpa) if variant.has_scaler else Scaler()
 
     def _work(self, variant: Variant, demand: Demand, pods: Pods) -> tuple[dict[str, float], Work]:
@@ -168,10 +173,11 @@ class _Sight:
 
     def _formula(self, variant: Variant, demand: Demand, numbers: Mapping[str, float]) -> Formula:
         """What KEDA works out: by the formula that it has, or by the one that it would get."""
-        scaled_object = self.readings.find("ScaledObject", scaled_object_name(variant.deployment))
+        scaled_object = self.readings.find(*(variant.keda_object or ("ScaledObject", "")))
         spec = (scaled_object or {}).get("spec") or {}
         modifiers = (spec.get("advanced") or {}).get("scalingModifiers") or {}
         own = modifiers.get("formula") or (without_formula(spec["triggers"]) if spec.get("triggers") else "")
+        own = "" if variant.runs_as_jobs else own
         scaling = variant.scaling
         known = {**_times(demand.triggers, self.now), **_times(spec.get("triggers") or (), self.now), **numbers}
         for text in filter(None, (own, demand.formula or without_formula(demand.triggers))):
@@ -203,6 +209,8 @@ def _from_keda(demand: Demand, told: Mapping[str, float]) -> Work:
     if total is not None and waiting is not None:
         held = max(0, total - waiting)
     reason = "" if waiting is not None else "the ScaledObject has other triggers than the inventory"
+    if waiting is None and total is not None:
+        reason = f"KEDA reads {total} messages, those that wait and those that workers hold together"
     return Work(waiting, held, source=BY_KEDA if waiting is not None else BY_NOBODY, reason=reason)
 
 

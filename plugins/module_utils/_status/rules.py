@@ -20,6 +20,7 @@ from .._schema.counted import counted, messages_wait
 from .._schema.moments import from_kept
 from .data import BY_NOBODY, CRITICAL, NOTE, WARNING, FleetStatus, Problem, VariantStatus
 from .drain_rules import Finding, drained, drained_in_part, only
+from .job_rules import failed_jobs, logs_of, not_looked_at
 from .moments import ago, lasting, seconds_since
 
 #: Seconds that a variant may be at its maximum before that is a problem: a burst is none.
@@ -77,7 +78,7 @@ class Rule:
 def _not_deployed(case: Case) -> Finding | None:
     if case.status.exists:
         return None
-    return f"Deployment {case.status.deployment} does not exist", _DEPLOY
+    return f"{case.variant.worker_object[0]} {case.status.deployment} does not exist", _DEPLOY
 
 
 # Pods
@@ -128,6 +129,10 @@ def _restarts(case: Case) -> Finding | None:
     return what, f"read kubectl logs --previous deployment/{case.status.deployment}"
 
 
+def _failed_jobs(case: Case) -> Finding | None:
+    return failed_jobs(case.variant, case.status.pods, case.now)
+
+
 def _is_news(time: str | None, now: datetime) -> bool:
     seconds = seconds_since(time, now)
     return seconds is not None and seconds <= _NEWS
@@ -143,7 +148,7 @@ def _pods_not_ready(case: Case) -> Finding | None:
         return None
     waits = f", {case.messages}" if case.messages else ""
     what = f"{pods.ready} of {counted(pods.wanted, 'pod')} ready{lasting(since, case.now)}{waits}"
-    return what, f"read kubectl describe pods and kubectl logs deployment/{case.status.deployment}"
+    return what, f"read kubectl describe pods and {logs_of(case.variant)}"
 
 
 # Scalers
@@ -172,7 +177,7 @@ def _scaler_missing(case: Case) -> Finding | None:
 def _keda_silent(case: Case) -> Finding | None:
     if case.status.scaler.state != "unknown":
         return None
-    return "KEDA has not looked at its ScaledObject yet, so nothing scales it", "check that KEDA's operator runs"
+    return not_looked_at(case.variant), "check that KEDA's operator runs"
 
 
 def _failing(kind: str) -> Callable[[Case], Finding | None]:
@@ -406,6 +411,7 @@ RULES = (
     ),
     Rule("pods-not-ready", CRITICAL, "pods", "pods are not ready long after their start", _pods_not_ready),
     Rule("restarts", WARNING, "pods", "pods restarted three times or more, the last time within an hour", _restarts),
+    Rule("failed-jobs", WARNING, "pods", "Jobs have failed in the last hour", _failed_jobs),
     Rule("scaler-missing", CRITICAL, "scaler", "the inventory wants a scaler, and there is none", _scaler_missing),
     Rule("keda-silent", CRITICAL, "scaler", "KEDA has not looked at the ScaledObject", _keda_silent),
     Rule("scaler-login", CRITICAL, "scaler", "the broker refuses the scaler's login", _failing("login")),

@@ -30,10 +30,12 @@ _RECENT = 360
 #: The same where its HPA works, which asks the scaler every fifteen seconds.
 _RECENT_BUT_WORKING = 60
 #: Events that tell of a change, and those of an error.
-_RESCALES = ("SuccessfulRescale", "KEDAScaleTargetActivated", "KEDAScaleTargetDeactivated")
+_RESCALES = ("SuccessfulRescale", "KEDAScaleTargetActivated", "KEDAScaleTargetDeactivated", "KEDAJobsCreated")
 _ERRORS = (
     "KEDAScalerFailed",
     "ScaledObjectCheckFailed",
+    "ScaledJobCheckFailed",
+    "KEDAJobCreateFailed",
     "KEDAScaleTargetActivationFailed",
     "KEDAScaleTargetDeactivationFailed",
 )

@@ -10,9 +10,10 @@ from typing import Any
 
 from .._cluster.asking import runs
 from .._cluster.drains import restarts_of
-from .._cluster.readiness import LAST_LINES, condition, trouble_of
+from .._cluster.readiness import LAST_LINES, condition, pod_troubles, trouble_of
 from .._model.drains import drained_from
 from .._model.fleet import Variant
+from .._model.observed import template_of
 from .._model.sources import app_container
 from .._schema.moments import kept
 from .data import Drain, Pods
@@ -84,6 +85,35 @@ def pods_of_variant(variant: Variant, deployment: Object, pods: Iterable[Object]
     )
 
 
+def pods_of_jobs(variant: Variant, pods: Iterable[Object]) -> Pods:
+    """What runs of a variant as Jobs. One that has ended well is gone; of those that failed KEDA keeps some."""
+    listed = list(pods)
+    alive = [pod for pod in listed if not pod["metadata"].get("deletionTimestamp") and _phase(pod) not in _ENDED]
+    failed = [pod for pod in listed if _phase(pod) == "Failed"]
+    ends = [end for pod in failed for end in _ends(pod)]
+    trouble = next(pod_troubles(pod for pod in alive if not _is_ready(pod)), None)
+    return Pods(
+        ready=sum(map(_is_ready, alive)),
+        wanted=len(alive),
+        min=least_pods(variant),
+        max=variant.most_pods,
+        oom_kills=sum(end.get("reason") == "OOMKilled" for end in ends),
+        failed_jobs=len(failed),
+        last_end=latest(end.get("finishedAt") for end in ends),
+        oldest=earliest((pod.get("status") or {}).get("startTime") for pod in alive),
+        unready_since=earliest(pod["metadata"].get("creationTimestamp") for pod in alive if not _is_ready(pod)),
+        fault=_first_line(trouble.text) if trouble else "",
+        fault_kind=trouble.kind if trouble else "",
+    )
+
+
+_ENDED = ("Succeeded", "Failed")
+
+
+def _phase(pod: Object) -> str:
+    return str((pod.get("status") or {}).get("phase") or "")
+
+
 def drain_of(deployment: Object | None, pods: Iterable[Object]) -> Drain:
     """Whether a variant is drained, and which of its pods take work all the same."""
     drained = drained_from((deployment or {"metadata": {}})["metadata"].get("annotations") or {})
@@ -106,7 +136,7 @@ def drain_of(deployment: Object | None, pods: Iterable[Object]) -> Drain:
 
 def least_pods(variant: Variant) -> int:
     """The fewest pods that its scaler keeps."""
-    if variant.uses_keda:
+    if variant.is_counted:
         return variant.scaling.min_replicas
     return max(1, variant.scaling.min_replicas) if variant.has_scaler else variant.most_pods
 
@@ -137,7 +167,8 @@ def _first_line(text: str) -> str:
 
 def image_of(deployment: Object) -> tuple[str | None, str | None]:
     """The image of the workers, and since when they run it."""
-    pod = (((deployment.get("spec") or {}).get("template") or {}).get("spec")) or {}
+    spec = deployment.get("spec") or {}
+    pod = template_of("ScaledJob" if "jobTargetRef" in spec else "Deployment", spec).get("spec") or {}
     image = app_container(pod, str(deployment["metadata"]["name"])).get("image")
     progress = condition(deployment, "Progressing")
     rolled_out = progress.get("lastUpdateTime") if progress.get("reason") == "NewReplicaSetAvailable" else None

@@ -23,7 +23,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.names impor
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
     API_VERSIONS,
     LAST_APPLIED,
-    WATCHING_KINDS,
+    OPTIONAL_KINDS,
     Autoscaler,
     Observed,
 )
@@ -195,20 +195,20 @@ def test_of_a_foreign_last_apply_no_environment_value_is_kept() -> None:
     assert "hunter2" not in str(found)
 
 
-@pytest.mark.parametrize("kind", WATCHING_KINDS)
+@pytest.mark.parametrize("kind", OPTIONAL_KINDS)
 def test_who_may_not_read_a_kind_that_nobody_asks_for_goes_without_it(kind: str) -> None:
     found = read(deployment("ours", labels={FLEET_LABEL: "shop"}), refused={kind})
     assert [item.name for item in found.objects] == ["ours"]
     assert found.missing_kinds == ()
 
 
-@pytest.mark.parametrize("kind", WATCHING_KINDS)
+@pytest.mark.parametrize("kind", OPTIONAL_KINDS)
 def test_a_kind_that_the_fleet_asks_for_must_be_readable(kind: str) -> None:
     with pytest.raises(ClusterError, match=f"list {kind} in shop"):
         read(deployment(), refused={kind}, names={(kind, "flower")})
 
 
-@pytest.mark.parametrize("kind", [kind for kind in API_VERSIONS if kind not in WATCHING_KINDS])
+@pytest.mark.parametrize("kind", [kind for kind in API_VERSIONS if kind not in OPTIONAL_KINDS])
 def test_a_kind_that_workers_need_must_be_readable_whatever_the_fleet_asks_for(kind: str) -> None:
     with pytest.raises(ClusterError, match=f"list {kind} in shop"):
         read(deployment(), refused={kind})

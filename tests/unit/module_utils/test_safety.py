@@ -319,6 +319,21 @@ CASES = [
         refused=False,
     ),
     Case(
+        "eta-jobs",
+        {"run_as": "jobs", "idempotent": True, "longest_eta_seconds": 3600},
+        ("up to 3600 s, may start one Job after the other", "up to 600 s are accepted", "run_as: deployment"),
+        {"run_as": "deployment"},
+        "default.longest_eta_seconds",
+    ),
+    Case(
+        "job-slots",
+        {"run_as": "jobs", "idempotent": True, "concurrency": 4},
+        ("runs up to 4 tasks", "may wait until its longest task is done", "Write concurrency: 1."),
+        {"concurrency": 1},
+        "default.concurrency",
+        refused=False,
+    ),
+    Case(
         "eta-limit",
         {"settings": {"worker_eta_task_limit": 10}},
         ("at worker_eta_task_limit a worker of", "takes no task at all", "Leave it out."),

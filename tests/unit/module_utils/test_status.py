@@ -99,6 +99,18 @@ def test_the_formula_that_KEDA_has_counts_and_not_the_one_it_would_get() -> None
     assert [drift.fields for drift in site.variant.drift] == [("spec.advanced.scalingModifiers.formula",)]
 
 
+def test_what_jobs_do_is_told_as_work_jobs_and_what_keda_makes_of_it() -> None:
+    site = Site(fleet_with({"run_as": "jobs", "idempotent": True, "max_replicas": 5}))
+    site.numbers = {"backlog": 4, "inflight": 2}
+    site.set_jobs(2, failed=1)
+    found = site.variant
+    assert (found.exists, found.work.waiting, found.work.in_flight, found.work.source) == (True, 4, 2, "keda")
+    assert (found.pods.ready, found.pods.wanted, found.pods.min, found.pods.max) == (2, 2, 0, 5)
+    assert (found.formula.result, found.formula.wants) == (6, 5)
+    assert (found.scaler.kind, found.scaler.state) == ("keda", "active")
+    assert found.drift == ()
+
+
 # Pods
 
 

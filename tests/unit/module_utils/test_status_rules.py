@@ -141,6 +141,8 @@ def many_wait(site: Site) -> None:
     site.answers = {WORKER: Answer(waiting=340, held=2)}
 
 
+JOBS = {"run_as": "jobs", "idempotent": True, "list_length": 1}
+
 #: Rule, keys of the variant, what is wrong, and words of the sentence.
 CASES: list[tuple[str, Any, Fault, str]] = [
     ("not-deployed", KEYS, without("Deployment"), "billing default: Deployment billing-worker does not exist: run"),
@@ -160,6 +162,13 @@ CASES: list[tuple[str, Any, Fault, str]] = [
     ("pods-not-ready", KEYS, not_ready, "2 of 3 pods ready for 5 h: read kubectl describe pods"),
     ("out-of-memory", KEYS, ended("OOMKilled", 1, minutes=10), "killed for want of memory, the last one 10 min ago"),
     ("restarts", KEYS, ended("Error", 3, minutes=50), "restarted 3 times, the last time 50 min ago"),
+    (
+        "failed-jobs",
+        JOBS,
+        lambda site: site.set_jobs(2, failed=3),
+        "3 Jobs have failed, the last one 10 min ago: read kubectl logs --prefix --selector "
+        "celery.queueops.io/service=billing,celery.queueops.io/variant=default",
+    ),
     ("scaler-missing", KEYS, without("ScaledObject"), "it has no ScaledObject, so nothing scales its 3 pods"),
     ("keda-silent", KEYS, silent, "KEDA has not looked at its ScaledObject yet"),
     (

@@ -16,7 +16,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING
 from ansible_collections.queueops.celery.plugins.module_utils._plan.data import APPLY, ASK, Plan, Step
-from ansible_collections.queueops.celery.plugins.plugin_utils import _draining, _executor
+from ansible_collections.queueops.celery.plugins.plugin_utils import _draining, _executor, _stopping
 
 from tests.unit.inventories import IMAGE
 from tests.unit.model_cluster import ModelCluster, Object, run
@@ -150,7 +150,9 @@ class _Told:
         self.resumed = resumed
         self.said: list[str] = []
 
-    def __call__(self, _cluster: Any, names: list[str], consumes: str, _timeout: float) -> dict[str, Answer]:
+    def __call__(
+        self, _cluster: Any, names: list[str], consumes: str, _timeout: float, _kind: str = "Deployment"
+    ) -> dict[str, Answer]:
         self.said.append(consumes)
         if consumes == "pause":
             return {name: Answer(running=()) for name in names}
@@ -174,7 +176,7 @@ def test_workers_that_take_no_work_and_were_not_replaced_are_named(
     resumed: dict[str, Answer] | ClusterError, left: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = _Told(resumed)
-    monkeypatch.setattr(_executor, "tell", told)
+    monkeypatch.setattr(_stopping, "tell", told)
     executor = _executor.Executor(
         send=lambda _arguments, _hides, _new: dict(WHOLE),
         cluster=ModelCluster(),  # type: ignore[arg-type]

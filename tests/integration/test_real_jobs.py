@@ -1,0 +1,49 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Workers as Jobs: real workers and real Redis, started as many as KEDA would start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.celery_versions import celery_environment
+from tests.support.keda_jobs import JobScaler
+from tests.support.real_redis import RedisServer, redis_server, require_redis
+from tests.support.real_worker import Pods, broker_of, shop
+
+#: Seconds between two readings, without work, and until what a killed worker held is given back.
+POLL, IDLE, VISIBILITY = 1, 5, 10
+
+
+@pytest.fixture
+def broker() -> Iterator[RedisServer]:
+    require_redis()
+    with redis_server("secret") as server:
+        yield server
+
+
+def jobs_of(folder: Path, broker: RedisServer, **keys: object) -> Pods:
+    variant = {"run_as": "jobs", "max_replicas": 4, "idle_seconds": IDLE, "polling_interval": POLL, **keys}
+    return Pods(folder, shop(broker_of(broker), {"default": variant}), environment=celery_environment("5.6"))
+
+
+def test_long_tasks_get_a_job_each_are_done_once_and_leave_no_job(tmp_path: Path, broker: RedisServer) -> None:
+    with jobs_of(tmp_path, broker) as pods:
+        keda = JobScaler(pods)
+        for number in range(6):
+            pods.send(4, number)
+        pods.send(0, "later", countdown=12)
+        for _gone in keda.run(60):
+            if keda.jobs and not keda.running and len(pods.events("done")) == 7:
+                break
+        expected = sorted([*map(str, range(6)), "later"])
+        assert sorted(pods.events("start")) == expected, f"no task began twice: {pods.logs()}"
+        assert sorted(pods.events("done")) == expected, f"no task was cut: {pods.logs()}"
+        assert keda.highest == 4, "as many as may be"
+        assert not keda.running, f"no Job is left: {pods.logs()}"
+        assert {job.process.returncode for job in keda.jobs} == {0}, f"each ended by itself: {pods.logs()}"
+        assert keda.scaler.both() == (0, 0)
