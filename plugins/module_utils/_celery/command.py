@@ -356,7 +356,7 @@ def written_options(args: Iterable[str]) -> dict[str, str | None]:
     return dict(_options_of(tuple(args)))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def _options_of(words: tuple[str, ...]) -> tuple[tuple[str, str | None], ...]:
     """The same arguments are asked about many times in a run."""
     if "worker" in words:
