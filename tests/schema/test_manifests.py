@@ -262,6 +262,7 @@ WIDE: dict[str, Any] = {
                 "task_seconds": 2,
                 "longest_task_seconds": 250,
                 "longest_eta_seconds": 60,
+                "start_seconds": 90,
                 "max_wait_seconds": 120,
                 "accept_risks": ["invisible-work"],
             },

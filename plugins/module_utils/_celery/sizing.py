@@ -14,7 +14,7 @@ from typing import Any
 
 from .._model.names import WORKER_CONTAINER
 from .._model.schedules import MISSED_CEILING
-from .._model.variant_keys import Knowledge, Pod, Process, Scaling
+from .._model.variant_keys import DEFAULT_BEHAVIOR, Knowledge, Pod, Process, Scaling
 from .._schema.kubernetes import merge
 from .._schema.quantities import quantity
 from .._schema.versions import Versions, at_least, older
@@ -31,6 +31,13 @@ SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 #: Node scale-down must not end an hour of work; each annotation is read by its autoscaler alone.
 NO_EVICTION = {SAFE_TO_EVICT: "false", "karpenter.sh/do-not-disrupt": "true"}
 
+#: Seconds that a pod takes to start unless somebody says it: a new node takes one to two minutes, the image of a large
+#: site up to four (Open edX, measured by others), and the app half of one.
+START_SECONDS = 300
+#: Readings of the queue that must have found nothing, at least, before pods go.
+_READINGS = 2
+_COOLDOWN = Scaling().cooldown_period
+
 #: Limits of the HPA's behavior in seconds (autoscaling/v2).
 _LONGEST_WINDOW, _LONGEST_PERIOD = 3600, 1800
 
@@ -41,10 +48,12 @@ class Sizing:
 
     :param keys: defaults that replace the profile's and the collection's.
     :param reasons: key to the sentence that says where its value comes from.
+    :param notes: why scaling down stays as slow as it is.
     """
 
     keys: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def set(self, name: str, value: Any, reason: str) -> None:
         """Note a value and why."""
@@ -102,6 +111,65 @@ def sized(
     if knowledge.longest_task_seconds:
         _size_for_longest(found, math.ceil(knowledge.longest_task_seconds), sees_in_flight, ends_tasks, pre_stop, hook)
     return found
+
+
+@dataclass(frozen=True)
+class Idle:
+    """What decides for how long pods without work are worth their keep.
+
+    An idle pod costs as much as the start of another one when it has idled for as long as a start takes (break-even).
+    To wait longer only pays where a pod that goes would cut a task.
+
+    :param start: seconds that a pod takes to start; None where nobody has said it.
+    :param polling: seconds between two readings of the queue.
+    :param longest: seconds that a task takes; 0 where nobody knows.
+    :param grace: seconds that a stopping worker has.
+    :param blind: why the scaler does not see running work; empty where it does.
+    """
+
+    start: float | None
+    polling: int
+    longest: float
+    grace: int
+    blind: str
+
+    @property
+    def seconds(self) -> int:
+        """Seconds without work after which pods go."""
+        return max(math.ceil(self.start or START_SECONDS), _READINGS * self.polling)
+
+    @property
+    def reason(self) -> str:
+        """Why after that time."""
+        if self.seconds > math.ceil(self.start or START_SECONDS):
+            return f"{_READINGS} readings of the queue, and the pods that go end their tasks"
+        return f"start_seconds {self.seconds}: a new pod then costs less than an idle one, and those that go end tasks"
+
+    @property
+    def doubt(self) -> str:
+        """Why a pod that goes might cut a task; empty where it ends all of them."""
+        if self.blind:
+            return f"the scaler does not see running work ({self.blind})"
+        if not self.longest:
+            return "nobody has said how long tasks take (longest_task_seconds)"
+        if self.grace < self.longest:
+            return f"the grace period of {self.grace} s is shorter than the longest task of {self.longest:g} s"
+        return ""
+
+
+def for_break_even(sizing: Sizing, idle: Idle, profile: Mapping[str, Any]) -> None:
+    """Let pods without work go when another one costs less, where none that goes cuts a task."""
+    slow = sizing.keys.get("behavior") or profile.get("behavior")
+    if idle.doubt:
+        if slow is not None or idle.start is not None:
+            window = (slow or DEFAULT_BEHAVIOR)["scaleDown"]["stabilizationWindowSeconds"]
+            sizing.notes.append(f"pods without work stay for {window} s, whatever start_seconds is: {idle.doubt}")
+        return
+    window = min(_LONGEST_WINDOW, idle.seconds)
+    down = {**DEFAULT_BEHAVIOR["scaleDown"], "stabilizationWindowSeconds": window}
+    sizing.set("behavior", {"scaleDown": down}, f"scaleDown after {window} s, {idle.reason}")
+    if profile.get("cooldown_period", _COOLDOWN) != idle.seconds:
+        sizing.set("cooldown_period", idle.seconds, idle.reason)
 
 
 def for_slots(sizing: Sizing, name: str, profile: Mapping[str, Any], slots: int) -> None:

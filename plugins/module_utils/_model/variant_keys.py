@@ -425,6 +425,12 @@ class Knowledge:
         "Longest ETA, countdown or retry delay a task is sent with. Such tasks leave the queue at once. V(0) says "
         "that there are none.",
     )
+    start_seconds: float | None = key(
+        Number(SECONDS),
+        "Time a new pod takes to work, with its node and its image. Pods without work go after that time where the "
+        "scaler sees in-flight work and the grace period covers the longest task.",
+        default_text="300; at least two polling_interval",
+    )
     idempotent: bool = key(
         Flag(),
         "Whether every task may run twice. Late acknowledgement, and with it the sight of in-flight work and the way "

@@ -32,8 +32,10 @@ from .._celery.in_flight import (
     with_late_acknowledgement,
 )
 from .._celery.sizing import (
+    Idle,
     Sizing,
     behavior_in_force,
+    for_break_even,
     for_jobs,
     for_slots,
     longest_run,
@@ -198,11 +200,32 @@ def _numbers(reader: Reader, written: Written) -> _Numbers:
     ends_tasks = "time-limit" in limits_of_pool(effective_pool(process))
     grace = int(defaults.get("termination_grace_period", Pod().termination_grace_period))
     slots = slots_of(written.args(process))
+    profile = PROFILES.get(knowledge.profile or "", {})
     sizing = sized(knowledge, slots, not blind, ends_tasks, pre_stop, grace)
-    for_slots(sizing, knowledge.profile or "", PROFILES.get(knowledge.profile or "", {}), slots)
+    for_slots(sizing, knowledge.profile or "", profile, slots)
     if jobs.are_used:
         for_jobs(sizing, slots, knowledge.longest_eta_seconds or 0.0)
+    else:
+        _for_break_even(sizing, knowledge, blind, completed(tree, {**defaults, **sizing.keys}), pre_stop)
     return _Numbers(knowledge, jobs, blind, process, pre_stop, sizing, completed(tree, {**defaults, **sizing.keys}))
+
+
+def _for_break_even(sizing: Sizing, knowledge: Knowledge, blind: str, keys: Branch, pre_stop: int) -> None:
+    """How soon pods without work go, for those who have said something of their tasks.
+
+    :param keys: what holds so far.
+    """
+    profile = PROFILES.get(knowledge.profile or "", {})
+    asked = knowledge.longest_task_seconds or knowledge.start_seconds or "behavior" in profile
+    scaling = _resolved_scaling(read(Scaling, keys, Problems()), "", Problems())
+    if not asked or scaling.scaler != "keda":
+        return
+    # A profile that scales down slowly has a grace period for the longest task that it is made for.
+    made_for = profile["termination_grace_period"] if "behavior" in profile else 0
+    grace = read(Pod, keys, Problems()).termination_grace_period - pre_stop
+    longest = knowledge.longest_task_seconds or made_for
+    idle = Idle(knowledge.start_seconds, scaling.polling_interval, longest, grace, blind)
+    for_break_even(sizing, idle, profile)
 
 
 def _parts(reader: Reader, written: Written, numbers: _Numbers) -> _Parts:
@@ -352,10 +375,11 @@ def _explained(numbers: _Numbers, written: frozenset[str], scaling: Scaling, ado
     unread |= {"cooldown_period"} if scaling.min_replicas and scaling.idle_replicas is None else set()
     unread |= set(sizing.keys) - ADOPTED_KEYS if adopted else set()
     shown = {name: value for name, value in sizing.keys.items() if name not in written | unread}
-    return tuple(
+    lines = (
         f"{name}: {sizing.reasons[name]}" if isinstance(value, dict) else f"{name} {value}: {sizing.reasons[name]}"
         for name, value in shown.items()
     )
+    return (*lines, *(() if "behavior" in written | unread else sizing.notes))
 
 
 def _broker_settings(

@@ -122,7 +122,8 @@ def test_without_task_times_nothing_is_worked_out() -> None:
 def test_what_no_scaler_reads_is_not_explained(keys: dict[str, Any], explained: set[str]) -> None:
     variant = variant_of({**keys, "task_seconds": 20, "longest_task_seconds": 900})
     found = {reason.split(":")[0].split(" ")[0] for reason in variant.sizing}
-    assert found - {"time_limit", "termination_grace_period", "pod_annotations"} == explained
+    # What begins with pods says why the behavior is no other.
+    assert found - {"time_limit", "termination_grace_period", "pod_annotations", "pods"} == explained
 
 
 def test_a_scaler_that_sees_running_work_may_cool_down_sooner_than_the_longest_task() -> None:
@@ -142,13 +143,109 @@ def test_a_node_does_not_go_under_a_task_that_outlasts_the_patience_of_the_clust
 def test_of_long_tasks_one_pod_at_a_time_is_taken_away_and_both_directions_stay_complete(
     longest: int, window: int, period: int
 ) -> None:
-    behavior = variant_of({**TRACKED, "longest_task_seconds": longest}).scaling.behavior
+    behavior = variant_of({**SCALED, "longest_task_seconds": longest}).scaling.behavior
     assert behavior["scaleDown"] == {
         "stabilizationWindowSeconds": window,
         "selectPolicy": "Max",
         "policies": [{"type": "Pods", "value": 1, "periodSeconds": period}],
     }
     assert behavior["scaleUp"]["policies"]
+
+
+ONE_IN_TWO_MINUTES = {"selectPolicy": "Max", "policies": [{"type": "Pods", "value": 1, "periodSeconds": 120}]}
+
+#: Keys, and the seconds without work after which pods go.
+IDLE: list[tuple[dict[str, Any], int]] = [
+    ({"profile": "long"}, 300),
+    ({"profile": "long", "start_seconds": 90}, 90),
+    ({"profile": "long", "start_seconds": 20}, 60),
+    ({"profile": "long", "polling_interval": 200}, 400),
+    ({"profile": "long", "longest_task_seconds": 7200}, 300),
+    ({"profile": "long", "concurrency": 4}, 300),
+    ({"longest_task_seconds": 20}, 300),
+    ({"longest_task_seconds": 4000, "start_seconds": 5000}, 5000),
+    ({"longest_task_seconds": 900, "termination_grace_period": 900}, 300),
+    (
+        {
+            "longest_task_seconds": 100,
+            "termination_grace_period": 160,
+            "lifecycle": {"preStop": {"sleep": {"seconds": 60}}},
+        },
+        300,
+    ),
+]
+
+
+@pytest.mark.parametrize(("keys", "seconds"), IDLE)
+def test_pods_without_work_go_when_another_one_costs_less_where_those_that_go_end_their_tasks(
+    keys: dict[str, Any], seconds: int
+) -> None:
+    variant = variant_of({**TRACKED, **keys})
+    window = min(3600, seconds)
+    assert variant.scaling.behavior["scaleDown"] == {**ONE_IN_TWO_MINUTES, "stabilizationWindowSeconds": window}
+    assert variant.scaling.cooldown_period == seconds
+    assert any(line.startswith(f"behavior: scaleDown after {window} s, ") for line in variant.sizing)
+
+
+#: Keys, seconds of the window, of the cooldown, and why they are no shorter.
+SLOW: list[tuple[dict[str, Any], int, int, str]] = [
+    ({"profile": "long", "idempotent": False}, 3600, 1800, "the scaler does not see running work (idempotent is false"),
+    (
+        {"profile": "long", "termination_grace_period": 600},
+        3600,
+        1800,
+        "the grace period of 600 s is shorter than the longest task of 14400 s",
+    ),
+    (
+        {"longest_task_seconds": 900, "termination_grace_period": 600},
+        900,
+        300,
+        "the grace period of 600 s is shorter than the longest task of 900 s",
+    ),
+    (
+        {
+            "longest_task_seconds": 700,
+            "termination_grace_period": 700,
+            "lifecycle": {"preStop": {"sleep": {"seconds": 60}}},
+        },
+        700,
+        300,
+        "the grace period of 640 s is shorter than the longest task of 700 s",
+    ),
+    ({"start_seconds": 60}, 600, 300, "nobody has said how long tasks take (longest_task_seconds)"),
+]
+
+
+@pytest.mark.parametrize(("keys", "window", "cooldown", "reason"), SLOW)
+def test_where_a_pod_that_goes_might_cut_a_task_scaling_down_stays_slow_and_says_why(
+    keys: dict[str, Any], window: int, cooldown: int, reason: str
+) -> None:
+    variant = variant_of({**TRACKED, "accept_risks": ["short-grace"], **keys})
+    assert variant.scaling.behavior["scaleDown"]["stabilizationWindowSeconds"] == window
+    assert variant.scaling.cooldown_period == cooldown
+    (line,) = [line for line in variant.sizing if line.startswith("pods without work stay")]
+    assert line.startswith(f"pods without work stay for {window} s, whatever start_seconds is: {reason}")
+
+
+@pytest.mark.parametrize("keys", [{}, {"profile": "fast"}, {"task_seconds": 5}, {"max_replicas": 3}])
+def test_who_says_nothing_of_long_tasks_keeps_the_times_there_were(keys: dict[str, Any]) -> None:
+    scaling = variant_of({**TRACKED, **keys}).scaling
+    assert scaling.behavior["scaleDown"] == {**ONE_IN_TWO_MINUTES, "stabilizationWindowSeconds": 600}
+    assert scaling.cooldown_period == 300
+
+
+def test_times_by_hand_win_over_those_that_a_start_takes() -> None:
+    keys = {**TRACKED, "profile": "long", "cooldown_period": 1800}
+    slow = {"scaleDown": {"stabilizationWindowSeconds": 3600}}
+    variant = variant_of({**keys, "behavior": slow})
+    assert variant.scaling.cooldown_period == 1800
+    assert variant.scaling.behavior["scaleDown"]["stabilizationWindowSeconds"] == 3600
+    assert not [line for line in variant.sizing if line.startswith(("behavior", "cooldown_period", "pods"))]
+
+
+def test_an_hpa_does_not_see_work_so_its_pods_go_no_sooner() -> None:
+    keys = {"scaler": "hpa", "idempotent": True, "longest_task_seconds": 900, "start_seconds": 60}
+    assert variant_of(keys).scaling.behavior["scaleDown"]["stabilizationWindowSeconds"] == 900
 
 
 MANY_SLOTS: list[tuple[dict[str, Any], int]] = [
@@ -204,7 +301,7 @@ def test_the_preset_keeps_the_numbers_that_the_tutor_plugin_documents(service: s
 
 
 def test_a_behavior_by_hand_is_merged_over_the_one_that_was_worked_out() -> None:
-    keys = {**TRACKED, "longest_task_seconds": 900, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}}
+    keys = {**SCALED, "longest_task_seconds": 900, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}}
     scale_down = variant_of(keys).scaling.behavior["scaleDown"]
     assert scale_down["stabilizationWindowSeconds"] == 60
     assert scale_down["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 450}]
