@@ -217,7 +217,7 @@ def _for_break_even(sizing: Sizing, knowledge: Knowledge, blind: str, keys: Bran
     """
     profile = PROFILES.get(knowledge.profile or "", {})
     asked = knowledge.longest_task_seconds or knowledge.start_seconds or "behavior" in profile
-    scaling = _resolved_scaling(read(Scaling, keys, Problems()), "", Problems())
+    scaling = _resolved_scaling(read(Scaling, keys, Problems()), Jobs(), "", Problems())
     if not asked or scaling.scaler != "keda":
         return
     # A profile that scales down slowly has a grace period for the longest task that it is made for.
