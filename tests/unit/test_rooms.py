@@ -72,7 +72,7 @@ def test_nothing_in_the_rooms_reads_a_clock_or_draws_by_lot_but_what_says_so() -
     """What is planned from the same input is the same, byte for byte."""
     allowed = {"_build/secrets.py", "_cluster/asking.py", "_cluster/reading.py"}
     # Chance that comes from a seed is none.
-    seeded = {f"_simulation/{name}.py" for name in ("loads", "pods", "simulate", "workers")}
+    seeded = {f"_simulation/{name}.py" for name in ("loads", "plan_ahead", "pods", "simulate", "workers")}
     found = set()
     # Programs run in containers.
     for path in (path for path in FILES if "programs" not in path.parts):

@@ -11,8 +11,9 @@ from array import array
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._model.loads import Daily, Load, TaskTimes
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.bound import bound_of, course
-from ansible_collections.queueops.celery.plugins.module_utils._simulation.loads import Arrivals
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.loads import Arrivals, arrivals_of
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.pods import Worker
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.results import waits_of
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.workers import Site
@@ -37,7 +38,7 @@ def cheapest(needs: list[int], cost: float, start: float) -> float:
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=8), st.integers(1, 9), st.integers(0, 40))
 def test_a_course_of_pods_is_the_cheapest_there_is(needs: list[int], cost: int, start: int) -> None:
-    assert course(needs, cost, cost, start) == pytest.approx(cheapest(needs, cost, start))
+    assert course(needs, cost, start) == pytest.approx(cheapest(needs, cost, start))
 
 
 @pytest.mark.parametrize(
@@ -111,3 +112,18 @@ def test_the_bound_and_the_plan_are_on_both_sides_of_the_best(steps: Any, late: 
     goal = late * 50.0
     best = min(cost_of(tasks, starts, 30.0) for starts in starts_of(tasks, goal, 50.0))
     assert bound_of(trace(*tasks), goal, 1, 30.0).least <= best + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("load", "most"),
+    [
+        (Load(per_hour=720.0, task_seconds=TaskTimes(20.0, 20.0)), 1.3),
+        (Load(daily=Daily(200.0, 2000.0), task_seconds=TaskTimes(10.0, 60.0)), 1.35),
+        (Load(burst=200, every_hours=1.0, task_seconds=TaskTimes(30.0, 30.0)), 1.3),
+        (Load(burst=1, every_hours=1.0, task_seconds=TaskTimes(300.0, 300.0)), 1.05),
+    ],
+)
+def test_a_plan_that_knows_everything_comes_near_the_bound(load: Load, most: float) -> None:
+    arrivals = arrivals_of([load], 6.0, 1)
+    found = bound_of(arrivals, 300.0, 2, 20.0)
+    assert found.least <= found.reached <= most * found.least
