@@ -20,4 +20,5 @@ class ActionModule(FleetApply):
         host_vars = task_vars or {}
         result: dict[str, Any] = super(FleetApply, self).run(tmp, host_vars)
         self.validate_argument_spec({})
-        return {**result, **self._only(lambda: self._fleet_run(SimulationRun, host_vars, PLAN).simulate())}
+        found = self._only(lambda: self._fleet_run(SimulationRun, host_vars, PLAN).simulate())
+        return {**result, **self._quiet(found, host_vars)}

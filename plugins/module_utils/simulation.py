@@ -8,17 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from ._model.fleet import Fleet, Variant
 from ._model.loads import MOST_HOURS, Row
 from ._read.loads import Loads, files_of, read_loads, read_rows
-from ._schema.layers import PREFIX
-from ._schema.problems import Problems
+from ._read.reader import Inventory
+from ._schema.layers import PREFIX, Layer
+from ._schema.problems import InventoryError, Problems
 from ._simulation.cases import assumptions_of, case_of
 from ._simulation.loads import Arrivals, arrivals_of
 from ._simulation.readings import MONDAY
 from ._simulation.results import Result
 from ._simulation.simulate import simulate
+from ._simulation.suggest import Suggestion, suggest
+from .fleet import parse_fleet
 
 
 @dataclass(frozen=True)
@@ -118,3 +123,50 @@ def simulate_fleet(
         warnings += [f"{result.title}: {text}" for text in result.warnings]
         results.append(result)
     return Planned(tuple(results), tuple(unloaded), tuple(dict.fromkeys(warnings)), loads)
+
+
+def suggest_for(
+    fleet: Fleet,
+    inventory: Inventory,
+    planned: Planned,
+    files: Mapping[str, Sequence[Row]],
+    options: Options,
+    budget: float | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[Suggestion, ...]:
+    """Better numbers for every variant that was simulated.
+
+    :param inventory: what the fleet was read from; it must take what is suggested.
+    :param budget: pod-hours that a variant may cost; None looks for the least that keeps its goal.
+    :param progress: is told which variant is next.
+    """
+    quick = replace(options, with_bound=False, step=_COARSE)
+    found = []
+    for variant in fleet.variants:
+        if (variant.service, variant.name) not in planned.loads:
+            continue
+        if progress is not None:
+            progress(f"{variant.service}/{variant.name}")
+        work = work_of(variant, planned.loads, files, options)
+        again = partial(_simulate_again, fleet, planned.loads, work, quick)
+        most = None if budget is None else budget * 3600
+        found.append(suggest(variant, again, partial(_takes, inventory, variant), most))
+    return tuple(found)
+
+
+#: Seconds between two moments where nobody looks at the series.
+_COARSE = 600.0
+
+
+def _simulate_again(fleet: Fleet, loads: Loads, work: Arrivals, options: Options, variant: Variant) -> Result:
+    return simulate_variant(fleet, variant, loads, work, options)
+
+
+def _takes(inventory: Inventory, variant: Variant, keys: Mapping[str, Any]) -> bool:
+    """Whether an inventory with some keys of a variant in place of its own is one."""
+    layer = Layer(f"{PREFIX}config__99_suggested", {variant.service: {variant.name: dict(keys)}})
+    try:
+        parse_fleet(replace(inventory, layers=(*inventory.layers, layer)))
+    except InventoryError:
+        return False
+    return True

@@ -48,6 +48,18 @@ options:
     description: Whether the result holds numbers over time, and every change of the number of pods.
     type: bool
     default: false
+  suggest:
+    description:
+      - Whether other numbers are looked for that keep C(max_wait_seconds) at less cost, by simulating them. This takes
+        some tens of simulations for each variant.
+    type: bool
+    default: false
+  budget:
+    description:
+      - With O(suggest), pod-hours that a variant may cost in the simulated time. The shortest wait for them is looked
+        for. V(0) looks for the least cost that keeps C(max_wait_seconds).
+    type: float
+    default: 0
 requirements:
   - python >= 3.11
 seealso:
@@ -74,7 +86,7 @@ EXAMPLES = r"""
         default:
           daily:
             low: 20
-            high: 3000
+            high: 600
             peak_hour: 14
           task_seconds:
             p50: 4
@@ -240,6 +252,44 @@ text:
   returned: success
   type: list
   elements: str
+suggestions:
+  description: One row for each variant that was simulated, with O(suggest).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    service:
+      description: Name of the service.
+      type: str
+      sample: billing
+    variant:
+      description: Name of the variant.
+      type: str
+      sample: default
+    keys:
+      description: Keys to write under the variant. Empty where nothing is better.
+      type: dict
+      sample:
+        list_length: 8
+    steps:
+      description: Each of them with its reason and the simulated difference.
+      type: list
+      elements: dict
+    before:
+      description: Row of the variant as the inventory has it.
+      type: dict
+    after:
+      description: Row of the variant with these keys.
+      type: dict
+    front:
+      description: What was tried and is not beaten in both wait and cost, the cheapest first.
+      type: list
+      elements: dict
+yaml:
+  description: The same as lines to paste into the inventory, with reasons as comments.
+  returned: success
+  type: list
+  elements: str
 unloaded:
   description: Variants that have no load.
   returned: success
@@ -258,9 +308,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import observed_from_data
-from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import fleet_options, observed_option
+from ansible_collections.queueops.celery.plugins.module_utils._read.module_options import (
+    fleet_options,
+    inventory_from,
+    observed_option,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError, Problems
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.suggest import Suggestion, yaml_of
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.tables import page_of, rows_of
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
 from ansible_collections.queueops.celery.plugins.module_utils.simulation import (
@@ -268,6 +323,7 @@ from ansible_collections.queueops.celery.plugins.module_utils.simulation import 
     check_options,
     read_work,
     simulate_fleet,
+    suggest_for,
 )
 
 
@@ -284,10 +340,13 @@ def main(make: Any = None) -> None:
         "seed": {"type": "int", "default": 1},
         "bound": {"type": "bool", "default": True},
         "series": {"type": "bool", "default": False},
+        "suggest": {"type": "bool", "default": False},
+        "budget": {"type": "float", "default": 0},
     }
     module = (make or AnsibleModule)(argument_spec=spec, supports_check_mode=True)
     params = module.params
-    fleet = read_fleet(module, observed_from_data(params["observed"]))
+    observed = observed_from_data(params["observed"])
+    fleet = read_fleet(module, observed)
     problems = Problems()
     options = Options(hours=params["hours"], seed=params["seed"], with_bound=params["bound"])
     check_options(options, problems)
@@ -299,11 +358,17 @@ def main(make: Any = None) -> None:
     planned = simulate_fleet(fleet, loads, files, options)
     for warning in planned.warnings:
         module.warn(warning)
+    suggestions: tuple[Suggestion, ...] = ()
+    if params["suggest"]:
+        inventory = inventory_from(params, observed)
+        suggestions = suggest_for(fleet, inventory, planned, files, options, params["budget"] or None)
     exit_without_placeholders(
         module,
         changed=False,
         plans=rows_of(planned.results, params["series"]),
         text=page_of(planned.results),
+        suggestions=[one.as_data() for one in suggestions],
+        yaml=yaml_of(suggestions),
         unloaded=list(planned.unloaded),
     )
 

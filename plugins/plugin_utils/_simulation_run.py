@@ -5,22 +5,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._model.selection import select
 from ansible_collections.queueops.celery.plugins.module_utils._schema.counted import counted
+from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
+from ansible_collections.queueops.celery.plugins.module_utils._schema.moments import duration
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import Problems
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.comparing import compared, refusal, title_of
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.results import Result as Simulated
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.suggest import yaml_of
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.tables import page_of, rows_of
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils.simulation import (
     Options,
     Planned,
-    check_options,
     read_work,
     simulate_fleet,
+    suggest_for,
 )
-from ansible_collections.queueops.celery.plugins.plugin_utils._files import real_path
+from ansible_collections.queueops.celery.plugins.plugin_utils._files import real_path, write_text
 from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import FleetRun, Result
 
 
@@ -33,29 +39,42 @@ class SimulationRun(FleetRun):
 
     def _simulate(self) -> None:
         variables, problems = self.variables, Problems()
-        fleet = parse_fleet(variables.inventory())
+        inventory = variables.inventory()
+        fleet = parse_fleet(inventory)
+        budget = variables.value("plan_budget")
         options = Options(
             hours=variables.value("plan_hours"),
             seed=variables.number("plan_seed"),
             with_bound=variables.flag("plan_bound"),
         )
-        check_options(options, problems)
         chosen = select(fleet, variables.value("only"), problems)
         loads, files = read_work(variables.value("loads"), fleet, _text_of, problems)
+        before = self._before(problems)
         problems.raise_any()
         wanted = {(variant.service, variant.name) for variant in chosen.variants}
         loads = {place: parts for place, parts in loads.items() if place in wanted}
         self.warnings += fleet.warnings
         planned = simulate_fleet(fleet, loads, files, options, self._tell_next)
         self.warnings += planned.warnings
+        lines = self._page(planned, options)
+        if before is not None:
+            lines += ["", *(compared(before, rows_of(planned.results, False)) or ["Nothing differs from before."])]
+        if variables.flag("plan_suggest"):
+            found = suggest_for(fleet, inventory, planned, files, options, budget or None, self._tell_tried)
+            self.result["suggestions"] = [one.as_data() for one in found]
+            lines += ["", *(yaml_of(found) or ["Nothing that was tried is better."])]
         self.result["plans"] = rows_of(planned.results, variables.flag("plan_series"))
-        self._say(self._page(planned, options))
-        self.screen.show(self.result["notes"])
+        self._say(lines)
+        self.screen.show(lines)
+        self._keep(planned.results)
         if variables.flag("plan_gate"):
-            self._judge(planned.results)
+            self._judge(planned.results, before)
 
     def _tell_next(self, title: str) -> None:
         self.screen.progress(f"simulating {title}")
+
+    def _tell_tried(self, title: str) -> None:
+        self.screen.progress(f"trying other numbers for {title}")
 
     @staticmethod
     def _page(planned: Planned, options: Options) -> list[str]:
@@ -70,14 +89,51 @@ class SimulationRun(FleetRun):
             ]
         return lines
 
-    def _judge(self, results: tuple[Simulated, ...]) -> None:
-        """Fail where a variant misses its goal."""
-        missed = [result.title for result in results if not result.meets_goal]
-        if missed:
-            text = (
-                f"{counted(len(missed), 'variant')} of {len(results)} missed the goal: {', '.join(missed)}. See above."
+    # Files
+
+    def _file_in(self, folder: str) -> str:
+        """The file of this host in a folder; hosts never share one."""
+        return str(Path(real_path(folder)) / f"{self.host}.json")
+
+    def _before(self, problems: Problems) -> list[dict[str, Any]] | None:
+        """The rows that an earlier run kept; None where nothing is compared."""
+        folder = self.variables.text("plan_baseline")
+        if not folder:
+            return None
+        path, name = self._file_in(folder), f"{PREFIX}plan_baseline"
+        try:
+            found = json.loads(Path(path).read_text(encoding="utf-8"))
+            compared(found["plans"], found["plans"])
+        except OSError as error:
+            problems.add(
+                name, f"{path} cannot be read: {error.strerror}. Make it with {PREFIX}plan_dir, or leave this out."
             )
-            self.result.update(failed=True, msg=text)
+        except (ValueError, KeyError, TypeError):
+            problems.add(name, f"{path} is no file of this playbook. Make it anew with {PREFIX}plan_dir.")
+        else:
+            rows: list[dict[str, Any]] = found["plans"]
+            return rows
+        return None
+
+    def _keep(self, results: tuple[Simulated, ...]) -> None:
+        """Keep the rows for a later run to compare with."""
+        folder = self.variables.text("plan_dir")
+        if folder:
+            text = json.dumps({"plans": rows_of(results, False)}, indent=1, sort_keys=True) + "\n"
+            changed, _diff = write_text(self._file_in(folder), text, self.checks)
+            self.result["changed"] = changed or self.result["changed"]
+
+    def _judge(self, results: tuple[Simulated, ...], before: list[dict[str, Any]] | None) -> None:
+        """Fail where a variant misses its goal; where there is an earlier run, only if it was better there."""
+        known = {title_of(row): row for row in before or ()}
+        refused = []
+        for result in results:
+            why = refusal(known.get(result.title), result.as_data())
+            if why:
+                refused.append(f"{result.title}: {why}, and it is {duration(result.waits.p95)} at 95 %.")
+        if refused:
+            text = f"{counted(len(refused), 'variant')} of {len(results)} refused."
+            self.result.update(failed=True, msg="\n".join([text, *refused]))
 
 
 def _text_of(path: str) -> str:

@@ -67,12 +67,12 @@ class Curve:
         ready = list(arrivals.times)
         for task, moment in arrivals.due.items():
             ready[task] = max(ready[task], moment)
-        self._ends = sorted(map(add, ready, arrivals.seconds))
-        self._begins = sorted(ready) if arrivals.due else ready
+        self._ends: list[float] = sorted(map(add, ready, arrivals.seconds))
+        self._begins: list[float] = sorted(ready) if arrivals.due else ready
         longest = heapq.nlargest(_LONGEST, range(len(ready)), key=arrivals.seconds.__getitem__)
         self._longest = [(ready[task], arrivals.seconds[task]) for task in longest]
-        self._begun = [0.0, *accumulate(self._begins)]
-        self._ended = [0.0, *accumulate(self._ends)]
+        self._begun: list[float] = [0.0, *accumulate(self._begins)]
+        self._ended: list[float] = [0.0, *accumulate(self._ends)]
 
     @property
     def last(self) -> float:

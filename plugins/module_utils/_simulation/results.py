@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from operator import sub
 from typing import Any
 
@@ -161,8 +161,8 @@ class Result:
 
     def as_data(self, with_series: bool = False) -> dict[str, Any]:
         """Plain data, for a module's result."""
-        found = asdict(self)
-        del found["waits"], found["series"], found["bound"], found["changes"], found["warnings"]
+        left = ("waits", "series", "bound", "changes", "warnings")
+        found: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in left}
         found |= {f"wait_{name}": round(value, 1) for name, value in asdict(self.waits).items()}
         found |= {name: round(found[name], 1) for name in ("seconds", "pod_seconds", "busy_seconds")}
         found["drain"] = None if self.drain is None else round(self.drain, 1)

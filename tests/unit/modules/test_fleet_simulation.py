@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from ansible_collections.queueops.celery.plugins.plugin_utils._simulation_run import SimulationRun
 
@@ -43,14 +45,66 @@ def test_what_one_works_on_can_be_chosen() -> None:
     assert [row["variant"] for row in done(play(loads=loads, only="billing/mail"))["plans"]] == ["mail"]
 
 
+SLOW: Object = {
+    "loads": {"billing": {"default": {"burst": 500, "task_seconds": 60}}},
+    "config": {"billing": {"default": {**FLEET["config"]["billing"]["default"], "max_replicas": 8}}},
+}
+SLOWER: Object = {
+    **SLOW,
+    "config": {"billing": {"default": {**SLOW["config"]["billing"]["default"], "max_replicas": 3}}},
+}
+
+
 def test_the_gate_fails_where_a_goal_is_missed_and_not_elsewhere() -> None:
     assert not play(plan_gate=True).get("failed")
-    slow = {"billing": {"default": {"burst": 5000, "task_seconds": 60}}}
-    config = {"billing": {"default": {**FLEET["config"]["billing"]["default"], "max_replicas": 2}}}
-    found = play(plan_gate=True, loads=slow, config=config)
+    found = play(plan_gate=True, **SLOW)
     assert found["failed"]
-    assert found["msg"] == "1 variant of 1 missed the goal: billing/default. See above."
-    assert not play(loads=slow, config=config).get("failed")
+    first, second = found["msg"].split("\n")
+    assert first == "1 variant of 1 refused."
+    assert second.startswith("billing/default: 95 % of the tasks are to begin within 10 min, and it is ")
+    assert not play(**SLOW).get("failed")
+
+
+def test_two_revisions_are_compared_and_only_what_got_worse_is_refused(tmp_path: Path) -> None:
+    folder = str(tmp_path / "before")
+    assert done(play(plan_dir=folder, **SLOW))["changed"]
+    assert not play(plan_dir=folder, **SLOW)["changed"]
+    same = play(plan_baseline=folder, plan_gate=True, **SLOW)
+    assert not same.get("failed")
+    assert "Nothing differs from before." in same["notes"]
+    worse = play(plan_baseline=folder, plan_gate=True, **SLOWER)
+    assert worse["failed"]
+    (line,) = [text for text in worse["notes"] if " -> " in text]
+    assert line.startswith("billing/default: p95 ")
+    assert line.endswith("refused, 95 % of the tasks are to begin within 10 min")
+    better = play(plan_baseline=folder, plan_gate=True, loads=FLEET["loads"])
+    assert not better.get("failed")
+
+
+def test_check_mode_keeps_no_file(tmp_path: Path) -> None:
+    found = made_run(SimulationRun, ModelCluster(), {**FLEET, "plan_dir": str(tmp_path / "kept")}, True).simulate()
+    assert found["changed"]
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("text", [None, "nonsense", "{}", '{"plans": [{}]}'])
+def test_a_baseline_that_is_none_is_refused(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "one.json").write_text(text, encoding="utf-8")
+    found = play(plan_baseline=str(tmp_path))
+    assert found["failed"]
+    assert found["msg"].startswith("The inventory has 1 problem.\ncelery_workers_plan_baseline: ")
+
+
+def test_suggestions_are_shown_as_yaml_that_the_inventory_takes() -> None:
+    found = done(play(plan_suggest=True, **SLOWER))
+    lines = found["notes"][found["notes"].index("celery_workers_config:") :]
+    keys = yaml.safe_load("\n".join(lines))["celery_workers_config"]["billing"]["default"]
+    assert keys == found["suggestions"][0]["keys"]
+    again = done(
+        play(config={"billing": {"default": {**SLOWER["config"]["billing"]["default"], **keys}}}, loads=SLOW["loads"])
+    )
+    assert again["plans"][0]["wait_p95"] == found["suggestions"][0]["after"]["wait_p95"]
 
 
 def test_wrong_loads_and_wrong_variables_are_told_together() -> None:

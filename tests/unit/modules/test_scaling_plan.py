@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 from pathlib import Path
@@ -214,6 +215,59 @@ def test_a_schedule_opens_and_closes_on_time() -> None:
     pods = dict(zip(found["series"]["times"], found["series"]["wanted"], strict=True))
     hour = 3600.0
     assert [pods[at * hour] for at in (7.9, 8.1, 9.9, 12.0, 23.0)] == [0, 3, 3, 0, 0]
+
+
+#: A day in two hours, with a goal that 40 messages a pod miss by far.
+LATE_WORK: dict[str, Any] = {"steps": {0: 60, 0.5: 600, 1.5: 60}, "task_seconds": 30}
+
+
+@functools.cache
+def suggested(**options: Any) -> dict[str, Any]:
+    keys = {**OURS, "max_wait_seconds": 120}
+    given = fleet(
+        keys, {"idempotent": True}, loads={"billing": {"default": LATE_WORK}}, hours=2, suggest=True, **options
+    )
+    return run(NAME, **given)
+
+
+def test_a_suggestion_keeps_the_goal_and_proves_each_key() -> None:
+    found = suggested()
+    one = found["suggestions"][0]
+    assert not one["before"]["meets_goal"]
+    assert one["after"]["meets_goal"]
+    assert one["keys"]["list_length"] < 40
+    for step in one["steps"]:
+        assert step["reason"]
+        assert " -> " in step["proof"]
+    text = yaml.safe_load("\n".join(found["yaml"]))
+    assert text == {"celery_workers_config": {"billing": {"default": one["keys"]}}}
+
+
+def test_what_is_suggested_gives_what_was_promised() -> None:
+    one = suggested()["suggestions"][0]
+    keys = {**OURS, "max_wait_seconds": 120, **one["keys"]}
+    again = planned(keys, LATE_WORK, {"idempotent": True}, hours=2)
+    assert (again["wait_p95"], again["pod_seconds"]) == (one["after"]["wait_p95"], one["after"]["pod_seconds"])
+
+
+def test_a_budget_buys_the_shortest_wait_for_it() -> None:
+    one = suggested(budget=8)["suggestions"][0]
+    assert one["after"]["pod_seconds"] <= 8 * 3600
+    assert one["after"]["wait_p95"] < one["before"]["wait_p95"]
+
+
+def test_the_front_gets_dearer_and_faster() -> None:
+    front = suggested()["suggestions"][0]["front"]
+    assert len(front) > 2
+    costs, waits = [one["pod_seconds"] for one in front], [one["wait_p95"] for one in front]
+    assert costs == sorted(costs)
+    assert waits == sorted(waits, reverse=True)
+
+
+def test_nothing_is_suggested_where_nothing_is_better() -> None:
+    given = fleet(OURS, {"idempotent": True}, loads={"billing": {"default": {"per_hour": 0}}}, hours=1, suggest=True)
+    found = run(NAME, **given)
+    assert (found["suggestions"][0]["keys"], found["yaml"]) == ({}, [])
 
 
 def test_the_example_of_the_page_is_one() -> None:
