@@ -327,12 +327,9 @@ from ansible_collections.queueops.celery.plugins.module_utils.simulation import 
 )
 
 
-def main(make: Any = None) -> None:
-    """Entry point.
-
-    :param make: what makes the module, where it does not run as a program.
-    """
-    spec = {
+def argument_spec() -> dict[str, Any]:
+    """What the module takes."""
+    return {
         **fleet_options(),
         **observed_option(),
         "loads": {"type": "dict", "default": {}},
@@ -343,7 +340,14 @@ def main(make: Any = None) -> None:
         "suggest": {"type": "bool", "default": False},
         "budget": {"type": "float", "default": 0},
     }
-    module = (make or AnsibleModule)(argument_spec=spec, supports_check_mode=True)
+
+
+def main(make: Any = None) -> None:
+    """Entry point.
+
+    :param make: what makes the module, where it does not run as a program.
+    """
+    module = (make or AnsibleModule)(argument_spec=argument_spec(), supports_check_mode=True)
     params = module.params
     observed = observed_from_data(params["observed"])
     fleet = read_fleet(module, observed)
