@@ -19,6 +19,7 @@ import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._check.risks import RULES
 from ansible_collections.queueops.celery.plugins.module_utils._model import (
     broker,
+    budgets,
     job_keys,
     probes,
     schedules,
@@ -109,6 +110,7 @@ GROUPS = (
         "Below `probe` of a variant. `probe: heartbeat` is short for `probe: {type: heartbeat}`.",
     ),
     Group(variant_keys.DisruptionBudget, "PodDisruptionBudget", "Below `pdb` of a variant. `pdb: false` for none."),
+    Group(budgets.Budget, "Budget", "Below `budget` of a variant. `budget: false` for none.", False),
     Group(schedules.ScheduleWindow, "Schedule", "Each element of `schedule` of a variant.", False),
     Group(variant_keys.Fallback, "Fallback", "Below `fallback` of a variant. `fallback: false` for none."),
     Group(
@@ -328,7 +330,7 @@ def preset_block() -> str:
 def forgotten() -> list[str]:
     """Dataclasses of the model that have keys and no section here."""
     known = {group.cls for group in GROUPS}
-    modules = (broker, schedules, service_keys, job_keys, variant_keys, monitoring)
+    modules = (broker, budgets, schedules, service_keys, job_keys, variant_keys, monitoring)
     names = {name: value for module in modules for name, value in vars(module).items()}
     classes = [item for item in names.values() if isinstance(item, type) and is_dataclass(item)]
     return [cls.__name__ for cls in classes if cls not in known and any(key_of(item) for item in fields(cls))]

@@ -325,7 +325,13 @@ WIDE: dict[str, Any] = {
             },
             "slow": {"replicas": 2, "pdb": {"min_available": 1}, "probe": {"type": "exec", "command": ["true"]}},
         },
-        "mail": {"default": {**SCALED, "strategy": {"type": "Recreate"}}},
+        "mail": {
+            "default": {
+                **SCALED,
+                "strategy": {"type": "Recreate"},
+                "budget": {"name": "database", "pods": 9, "reserve": 3},
+            }
+        },
         "hall": {
             "default": {**SCALED, "scaler": "keda", "in_flight": True, "hold": "pods", "visibility_timeout": 3600}
         },

@@ -9,7 +9,6 @@ itself (measured with KEDA 2.20: as a demand of its own it gave six pods for six
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,8 @@ from .._celery.brokers import (
 )
 from .._model.broker import Broker
 from .._model.fleet import Service, Variant
+from .budgets import Share
+from .pod_triggers import identifiers, pods_trigger
 from .windows import Windows
 
 Trigger = dict[str, Any]
@@ -81,32 +82,68 @@ class _Source:
     activation_key: str
 
 
-def demand_of(variant: Variant, service: Service, namespace: str, selector: dict[str, str], reference: str) -> Demand:
+def demand_of(
+    variant: Variant,
+    service: Service,
+    namespace: str,
+    selector: dict[str, str],
+    reference: str,
+    share: Share | None = None,
+) -> Demand:
     """What the scaler of a variant reads.
 
     :param selector: labels of the variant's pods.
     :param reference: name of the TriggerAuthentication; empty for none.
+    :param share: what the variant may have of its budget.
     """
     broker, extra = service.broker, named_extra_triggers(variant)
     if broker is None:
         return Demand(extra)
-    source, windows = _SOURCES[broker.type](broker, variant, namespace), windows_of(variant)
+    source, limits = _SOURCES[broker.type](broker, variant, namespace), Limits(windows_of(variant), share)
     own = _Triggers(source, reference)
-    if len(source.waiting) == 1 and not variant.sees_in_flight and not windows.schedule:
+    if len(source.waiting) == 1 and not variant.sees_in_flight and limits.are_none:
         scaling = variant.scaling
         plain = own.named("backlog", source.waiting[0], scaling.list_length, scaling.activation_list_length)
         return Demand((plain, *scaling.extra_triggers), waiting=_names([plain]))
-    backlog = own.of_queues("backlog", source.waiting)
+    backlog, there = own.of_queues("backlog", source.waiting), pods_trigger("pods", selector)
     if not variant.sees_in_flight:
-        there = [_pods(selector)] if windows.reads_pods else []
-        formula = _formula(variant, _sum(backlog), "", windows)
-        return Demand((*backlog, *there, *windows.triggers, *extra), formula, _names(backlog))
+        counted = [there] if limits.read_pods else []
+        formula = _formula(variant, _sum(backlog), "", limits)
+        return Demand((*backlog, *counted, *limits.triggers, *extra), formula, _names(backlog))
     held, total = own.of_queues("inflight", source.held), own.of_queues("total", source.total)
     # Without one the other tells it.
     holding = _sum(held) if held else f"({_sum(total)} - {_sum(backlog)})"
-    triggers = (*backlog, *(held or total), _pods(selector), *windows.triggers, *extra)
-    formula = _formula(variant, _sum(backlog), holding, windows)
+    triggers = (*backlog, *(held or total), there, *limits.triggers, *extra)
+    formula = _formula(variant, _sum(backlog), holding, limits)
     return Demand(triggers, formula, _names(backlog), _names(held), () if held else _names(total))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What stands between the wish for pods and the pods, beside the range of the variant."""
+
+    windows: Windows
+    share: Share | None = None
+
+    @property
+    def are_none(self) -> bool:
+        """Whether nothing does."""
+        return not self.windows.schedule and self.share is None
+
+    @property
+    def triggers(self) -> tuple[Trigger, ...]:
+        """What they read, but for the variant's own pods."""
+        return (*(self.share.triggers if self.share is not None else ()), *self.windows.triggers)
+
+    @property
+    def read_pods(self) -> bool:
+        """Whether they read the variant's own pods."""
+        return self.windows.reads_pods or (self.share is not None and "pods" in self.share.limit)
+
+    @property
+    def ceilings(self) -> list[str]:
+        """Terms that what is asked for must not pass."""
+        return [*self.windows.ceilings, *([self.share.limit] if self.share is not None else [])]
 
 
 def windows_of(variant: Variant) -> Windows:
@@ -189,7 +226,11 @@ def in_words(variant: Variant) -> str:
         sentences.append(_trigger_in_words(written, read.get("name", written["type"])))
     # The range is not told: a change of it would show twice in a diff.
     highest = ["The highest number counts"] if len(sentences) > 1 else []
-    return f"{'. '.join([*sentences, *highest, *(window.words for window in scaling.schedule)])}."
+    limits = [
+        *(window.words for window in scaling.schedule),
+        *([scaling.budget.words(variant.reserve)] if scaling.budget is not None else []),
+    ]
+    return f"{'. '.join([*sentences, *highest, *limits])}."
 
 
 def _each(number: int, what: str) -> str:
@@ -210,7 +251,7 @@ def needs_formula(variant: Variant, broker: Broker | None) -> bool:
     """Whether the variant's own triggers need a formula, beside which the HPA sees no other external metric."""
     if broker is None:
         return False
-    if variant.sees_in_flight or variant.scaling.schedule:
+    if variant.sees_in_flight or variant.scaling.schedule or variant.scaling.budget is not None:
         return True
     return len(_SOURCES[broker.type](broker, variant, "").waiting) > 1
 
@@ -238,7 +279,7 @@ class _Triggers:
         self, name: str, readings: tuple[_Reading, ...], target: int = 1, activation: int = 0
     ) -> list[Trigger]:
         """One trigger each, named after what it counts: C(backlog), C(backlog_p3), C(backlog_invoices_p3)."""
-        queues = _identifiers(reading.queue for reading in readings)
+        queues = identifiers(reading.queue for reading in readings)
         found = []
         for reading in readings:
             queue = f"_{queues[reading.queue]}" if len(queues) > 1 else ""
@@ -247,36 +288,12 @@ class _Triggers:
         return found
 
 
-def _identifiers(queues: Iterable[str]) -> dict[str, str]:
-    """Queues as words that a formula can hold, each its own.
-
-    Digits alone get a word before them, because Prometheus still has the series of numbered triggers (C(backlog_0))
-    that earlier releases made. Of queues that differ only in what no word can hold, all but one get a number.
-    """
-    found: dict[str, str] = {}
-    for queue in sorted(set(queues)):
-        word = re.sub(r"[^A-Za-z0-9_]", "_", queue)
-        word = f"queue_{word}" if re.fullmatch(r"[0-9_]*", word) else word
-        number, free = 1, word
-        while free in found.values():
-            number += 1
-            free = f"{word}_{number}"
-        found[queue] = free
-    return found
-
-
-def _pods(selector: dict[str, str]) -> Trigger:
-    """The pods that are there. Terminating ones are counted too (measured), so a rollout does not look like need."""
-    labels = ",".join(f"{name}={value}" for name, value in sorted(selector.items()))
-    return {"type": "kubernetes-workload", "name": "pods", "metadata": {"podSelector": labels, "value": "1"}}
-
-
 def _sum(triggers: list[Trigger]) -> str:
     names = [trigger["name"] for trigger in triggers]
     return names[0] if len(names) == 1 else f"({' + '.join(names)})"
 
 
-def _formula(variant: Variant, backlog: str, held: str, windows: Windows) -> str:
+def _formula(variant: Variant, backlog: str, held: str, limits: Limits) -> str:
     """Pods, as an expression of KEDA's scalingModifiers (2.12 or later; expr-lang).
 
     A ceiling is for what asks for pods. What holds the ones that are there stands outside of it, so that none that is
@@ -287,10 +304,12 @@ def _formula(variant: Variant, backlog: str, held: str, windows: Windows) -> str
     if held and _are_added(variant):
         terms[0], beside = f"{terms[0]} + {holding[0]}", holding[1:]
     own = zip(variant.scaling.extra_triggers, named_extra_triggers(variant), strict=True)
-    asked = [term for written, read in own if (term := _extra_term(written, read.get("name", "")))] + windows.floors
-    if not windows.ceilings:
+    asked = [
+        term for written, read in own if (term := _extra_term(written, read.get("name", "")))
+    ] + limits.windows.floors
+    if not limits.ceilings:
         return _one_of("max", [*terms, *beside, *asked])
-    limited = _one_of("min", [_one_of("max", [*terms, *asked]), *windows.ceilings])
+    limited = _one_of("min", [_one_of("max", [*terms, *asked]), *limits.ceilings])
     return _one_of("max", [limited, *holding])
 
 

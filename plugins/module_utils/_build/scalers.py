@@ -25,6 +25,7 @@ from .._model.observed import NOTHING, Observed
 from .._model.variant_keys import Fallback, Scaling
 from .._schema.versions import Version, older
 from .boosts import boost_in_force, boosted
+from .budgets import share_of
 from .containers import aws_keys
 from .demand import (
     Demand,
@@ -179,7 +180,8 @@ def _pause(paused: str | None) -> dict[str, str]:
 
 def _demand(fleet: Fleet, service: Service, variant: Variant, observed: Observed) -> Demand:
     selector = selector_of(fleet, variant, observed)
-    return demand_of(variant, service, fleet.namespace, selector, _reference(service))
+    share = share_of(fleet, variant, observed)
+    return demand_of(variant, service, fleet.namespace, selector, _reference(service), share)
 
 
 def _reference(service: Service) -> str:

@@ -237,8 +237,11 @@ def worker_table(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[str, A
 
 def _explained(variant: Variant) -> Iterable[str]:
     """How its numbers come about, and when it has others."""
-    windows = variant.scaling.schedule if variant.uses_keda else ()
-    return (*variant.sizing, *(f"schedule: {window.words}" for window in windows))
+    yield from variant.sizing
+    if variant.uses_keda:
+        yield from (f"schedule: {window.words}" for window in variant.scaling.schedule)
+        budget = variant.scaling.budget
+        yield from () if budget is None else (f"budget: {budget.words(variant.reserve)}",)
 
 
 def _pods_in_words(variant: Variant, observed: Observed) -> str:
@@ -260,7 +263,8 @@ def seen_by(variant: Variant) -> list[str]:
     if not variant.is_counted:
         return []
     found = ["backlog", "in-flight"] if variant.sees_in_flight else ["backlog"]
-    return [*found, *(["schedule"] if scaling.schedule else []), *(item["type"] for item in scaling.extra_triggers)]
+    found += [name for name in ("schedule", "budget") if getattr(scaling, name)]
+    return [*found, *(item["type"] for item in scaling.extra_triggers)]
 
 
 def zero_reason(variant: Variant) -> str:

@@ -57,6 +57,7 @@ from .acknowledgement import (
     judge_unknown_settings,
     judge_visibility,
 )
+from .budgets import judge_budgets, most_processes
 from .jobs import judge_job_slots, judge_jobs_eta
 from .risks import Case, PathOf, is_accepted, known_risks, with_rule
 from .schedules import judge_schedule, judge_schedules_without_keda
@@ -153,8 +154,8 @@ def _extra_triggers(case: Case) -> None:
             case.problems.add(
                 path,
                 f"KEDA reads a {kind} trigger only without a formula, and {case.who} needs one (in-flight work, "
-                "priorities, several queues or a schedule). Take it in as a prometheus trigger, or give it a variant "
-                "of its own.",
+                "priorities, several queues, a schedule or a budget). Take it in as a prometheus trigger, or give it "
+                "a variant of its own.",
             )
         elif kind == "cron":
             _desired_replicas(case, trigger["metadata"].get("desiredReplicas", ""), f"{path}.metadata.desiredReplicas")
@@ -224,6 +225,7 @@ def check_safety_of_fleet(fleet: Fleet, problems: Problems) -> None:
     judge_beat_liveness(fleet, problems)
     judge_idle_times(fleet, problems)
     judge_schedules_without_keda(fleet, problems)
+    judge_budgets(fleet, problems)
     judge_too_old(fleet, problems)
     judge_old_celery(fleet, problems)
 
@@ -307,7 +309,7 @@ def _database_connections(fleet: Fleet, problems: Problems) -> None:
 
 def _judge_connections(variants: list[Variant], limit: int, path: str, what: str, problems: Problems) -> None:
     """Each process holds a connection, and a rollout runs a quarter more pods than the most."""
-    needed = math.ceil(sum(variant.most_pods * variant.slots for variant in variants) * 1.25)
+    needed = math.ceil(most_processes(variants) * 1.25)
     if needed <= limit or is_accepted("connections", variants):
         return
     largest = max(variants, key=lambda variant: variant.most_pods * variant.slots)

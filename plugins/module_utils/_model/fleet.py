@@ -155,6 +155,12 @@ class Variant:
         return frozenset({"polling_interval"} if self.uses_keda and cached else ())
 
     @property
+    def reserve(self) -> int:
+        """Pods of its budget that are kept for it. Those that it is promised elsewhere are among them."""
+        budget, floors = self.scaling.budget, [window.floor for window in self.scaling.schedule]
+        return max([1 if budget is None else budget.reserve, self.scaling.min_replicas, *floors])
+
+    @property
     def most_pods(self) -> int:
         """Pods that it can have."""
         scaled = self.has_scaler or self.runs_as_jobs

@@ -39,6 +39,7 @@ from .._schema.values import (
     PausedWord,
     SecretEnv,
 )
+from .budgets import Budget
 from .probes import Probe
 from .schedules import ScheduleWindow
 from .watching import (
@@ -407,6 +408,11 @@ class Scaling:
         ListOf(Section(ScheduleWindow, switchable=False)),
         "Times with limits of their own, with KEDA: fewest pods in office hours, no new ones at night.",
         (),
+    )
+    budget: Budget | None = key(
+        Section(Budget),
+        "Pods that variants of this fleet share, with KEDA. V(false) for none.",
+        default_text="none",
     )
     scaled_object_annotations: dict[str, str] = key(ANNOTATIONS, "Further annotations of the ScaledObject.", {})
 

@@ -197,7 +197,7 @@ _TRIGGER_FIELDS: dict[str, Any] = {
     "useCachedMetrics": Flag(),
 }
 #: Names of the triggers that the collection makes.
-_OWN_TRIGGER = re.compile(r"backlog|inflight|total|pods$|schedule_[0-9]")
+_OWN_TRIGGER = re.compile(r"backlog|inflight|total|pods$|schedule_[0-9]|budget_of_")
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ class ExtraTriggers:
             problems.add(
                 node.path,
                 f"the trigger name {', '.join(taken)} is taken; names are unique, and backlog…, inflight…, total…, "
-                "pods and schedule_0… are ours.",
+                "pods, schedule_0… and budget_of_… are ours.",
             )
             return INVALID
         return triggers

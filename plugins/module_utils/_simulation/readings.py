@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from .._build.budgets import BUDGET_READING
 from .._schema.versions import Version
 from .cron import CronReading
 from .formula import cut
@@ -71,7 +72,8 @@ def _constant(number: float) -> Reading:
 
 def _reading(trigger: Trigger, places: Places, keda: Version | None) -> Reading | None:
     kind, metadata = trigger.type, trigger.metadata
-    if kind == "kubernetes-workload":
+    # What counts the pods of other variants of a budget has a name of its own.
+    if kind == "kubernetes-workload" and not trigger.name.startswith(BUDGET_READING):
         return lambda site: len(site.pods)
     if kind == "cron":
         cron = CronReading(metadata, places.start, keda)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from .._build.budgets import share_of
 from .._build.demand import Demand, demand_of, job_demand, without_formula
 from .._cluster.fleet_reading import Readings
 from .._model.fleet import Fleet, Service, Variant
@@ -132,7 +133,7 @@ class _Sight:
     def _demand(self, service: Service, variant: Variant) -> Demand:
         if variant.runs_as_jobs:
             return job_demand(variant, service, self.fleet.namespace)
-        return demand_of(variant, service, self.fleet.namespace, {}, "")
+        return demand_of(variant, service, self.fleet.namespace, {}, "", share_of(self.fleet, variant))
 
     def _events_of(self, variant: Variant, hpa: Object | None) -> list[Object]:
         found = list(self.events.get(variant.keda_object or ("ScaledObject", ""), ()))
@@ -179,7 +180,10 @@ class _Sight:
         own = modifiers.get("formula") or (without_formula(spec["triggers"]) if spec.get("triggers") else "")
         own = "" if variant.runs_as_jobs else own
         scaling = variant.scaling
-        known = {**_times(demand.triggers, self.now), **_times(spec.get("triggers") or (), self.now), **numbers}
+        share = share_of(self.fleet, variant)
+        others = () if share is None else share.others
+        known = {member.reading: float(len(self.readings.pods.get(member.deployment, ()))) for member in others}
+        known |= {**_times(demand.triggers, self.now), **_times(spec.get("triggers") or (), self.now), **numbers}
         for text in filter(None, (own, demand.formula or without_formula(demand.triggers))):
             try:
                 return worked_out(text, known, scaling.min_replicas, scaling.max_replicas)
