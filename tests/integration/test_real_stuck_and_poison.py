@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,3 +117,26 @@ def test_a_worker_is_left_alone_that_has_a_reason_to_take_nothing(tmp_path: Path
         pods.sender().control.add_consumer("default", destination=["shop.default@drained"], reply=True)
         pods.let_go()
         wait_until(lambda: "later" in pods.events("done"), why=pods.logs)
+
+
+@pytest.mark.parametrize("task", ["kill_child", "kill_worker"])
+def test_a_task_that_kills_starts_three_times_and_its_neighbours_are_done(
+    tmp_path: Path, redis: RedisServer, task: str
+) -> None:
+    keys = {"max_starts": 3, "visibility_timeout": 2, "probe": "none"}
+    broker = {**broker_of(redis), "transport_options": {"unacked_restore_interval": 1}}
+    manifests = shop(broker, {"default": keys})
+    with Pods(tmp_path, manifests, BREAKABLE) as pods:
+        worker = pods.start().wait_until_ready()
+        pods.send(1, "neighbour")
+        pods.send("poison", task=f"shop.{task}")
+        for number in range(3):
+            pods.send(0, number)
+        client: Any = redis.client()
+        done = {"neighbour", "0", "1", "2"}
+        restart_until(pods, worker, lambda: done <= set(pods.events("done")) and client.llen("default.quarantine") == 1)
+        assert pods.events("start").count("poison") == 3
+        assert client.hlen(manifests.variant().unacked.hash) == 0
+        assert client.keys("starts:*") == []
+        (line,) = said_by(pods)
+        assert "was started 3 times and lost each time. It is in queue default.quarantine now." in line

@@ -14,9 +14,11 @@ import math
 from dataclasses import replace
 
 from .._model.broker import Broker, UnackedKeys
+from .._model.fleet import Variant
 from .._model.variant_keys import Knowledge, Process, Scaling
 from .._schema.versions import Version, older
 from .brokers import place_of
+from .programs import max_starts
 
 #: The key that workers use which nobody gave one.
 SHARED_HASH = "unacked"
@@ -53,6 +55,21 @@ def unacked_keys(fleet: str, service: str, variant: str, broker: Broker) -> Unac
     return UnackedKeys(
         hash=f"{SHARED_HASH}:{own}", index=f"unacked_index:{own}", mutex=f"unacked_mutex:{own}", place=place_of(broker)
     )
+
+
+def starts_key(fleet: str, service: str, variant: str) -> str:
+    """What the keys of Redis begin with in which the lost starts of a variant's tasks are counted."""
+    return f"starts:{fleet}.{service}.{variant}"
+
+
+def quarantine_of(queue: str) -> str:
+    """The queue in which messages lie whose tasks were lost too often."""
+    return f"{queue}{max_starts.SUFFIX}"
+
+
+def quarantines_of(variant: Variant) -> tuple[str, ...]:
+    """The quarantine queues of a variant's own; none where nothing limits the starts of its tasks."""
+    return tuple(map(quarantine_of, variant.queues)) if variant.process.max_starts is not None else ()
 
 
 def with_late_acknowledgement(process: Process, pool: str, celery: Version | None) -> Process:

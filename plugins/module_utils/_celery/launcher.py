@@ -20,7 +20,7 @@ from typing import Any
 from .._model.broker import Broker
 from .._model.fleet import Service, Variant
 from .brokers import key_prefix, sentinel_addresses
-from .programs import check, check_consuming, consuming, run_jobs, start, watching
+from .programs import check, check_consuming, consuming, max_starts, run_jobs, start, watching
 
 HEARTBEAT_MOUNT = "/celery-heartbeat"
 LAUNCHER = f"{HEARTBEAT_MOUNT}/start.py"
@@ -53,6 +53,8 @@ class Feature:
 
 #: Seconds that a stuck worker without tasks has to end by itself, and then, once its probe has failed, to be killed.
 STUCK_PATIENCE, STUCK_GRACE = 15, 20
+#: Seconds for which the starts of a task are counted at least, and visibility timeouts.
+_COUNTED_SECONDS, _COUNTED_TIMEOUTS = 2 * 86400, 4
 
 
 def _consuming(variant: Variant, _broker: Broker | None) -> dict[str, Any] | None:
@@ -69,10 +71,21 @@ def _run_jobs(variant: Variant, broker: Broker | None) -> dict[str, Any] | None:
     return told
 
 
+def _max_starts(variant: Variant, broker: Broker | None) -> dict[str, Any] | None:
+    process = variant.process
+    if process.max_starts is None or broker is None:
+        return None
+    if broker.type == "rabbitmq":
+        return {"most": process.max_starts, "store": "queue"}
+    seconds = max(_COUNTED_SECONDS, _COUNTED_TIMEOUTS * (process.visibility_timeout or 0))
+    return {"most": process.max_starts, "store": "redis", "key": process.starts_key, "seconds": seconds}
+
+
 #: Every feature, in the order in which they are installed.
 FEATURES: tuple[Feature, ...] = (
     Feature(consuming, _consuming, (check_consuming,)),
     Feature(run_jobs, _run_jobs),
+    Feature(max_starts, _max_starts),
 )
 
 

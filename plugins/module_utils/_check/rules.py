@@ -21,6 +21,7 @@ from .._celery.brokers import (
     tls_files,
 )
 from .._celery.command import effective_pool
+from .._celery.in_flight import quarantines_of
 from .._celery.launcher import needs_launcher, sentinel_password
 from .._celery.sizing import resources_in_force
 from .._celery.start import CELERY, python_words
@@ -41,6 +42,7 @@ from .containers import check_pod
 from .jobs import check_jobs
 from .refused import Refused, is_judged
 from .risks import PathOf
+from .starts import check_max_starts, check_quarantines
 
 
 def check_variant(variant: Variant, service: Service, unread: frozenset[str], problems: Problems) -> None:
@@ -56,6 +58,7 @@ def check_variant(variant: Variant, service: Service, unread: frozenset[str], pr
     if is_judged(unread):
         check_start(variant.pod, needs_launcher(variant, broker), path_of, problems)
         check_jobs(variant, service, path_of, problems)
+        check_max_starts(variant, service, path_of, problems)
     accepted = "plain-secret" in variant.knowledge.accept_risks or "accept_risks" in unread
     check_pod(variant.pod, path_of, problems, accepted, broker, unread)
     if broker is not None and broker.is_sound and not variant.adopted and is_judged(unread):
@@ -72,6 +75,7 @@ def check_fleet(fleet: Fleet, judged: Fleet, refused: Refused, problems: Problem
         _check_consumers(fleet, problems)
     _check_scaled_brokers(judged, problems)
     _check_quorum_queues(judged, problems)
+    check_quarantines(judged, problems)
     for service in fleet.services:
         _check_service(service, refused, problems)
 
@@ -213,8 +217,8 @@ def check_start(pod: Pod, launches: bool, path_of: PathOf, problems: Problems) -
         problems.add(
             path,
             f"{' '.join(words)!r} does not say where Celery's Python is, and probe: heartbeat or consuming, "
-            "run_as: jobs, enforce_settings and the password of sentinels are started by it; end it in celery or -m "
-            "celery, or leave these out.",
+            "run_as: jobs, max_starts, enforce_settings and the password of sentinels are started by it; end it in "
+            "celery or -m celery, or leave these out.",
         )
     if not pod.pass_app and python_words(pod) is not None:
         problems.add(
@@ -427,8 +431,10 @@ def _check_consumers(fleet: Fleet, problems: Problems) -> None:
     routes = {route.queue: route.path or _ROUTING for route in reversed(fleet.routes)}
     for variant in fleet.variants:
         _warn_of_unknown_queues(fleet, variant, {*wanted, *routes}, problems)
+    # What lies in quarantine waits for people.
+    quarantines = {queue for variant in fleet.variants for queue in quarantines_of(variant)}
     for queue, path in {**wanted, **routes}.items():
-        if queue not in consumed:
+        if queue not in consumed | (quarantines if queue not in routes else set()):
             near = f"; {suggest(queue, consumed)}" if queue in routes else "."
             problems.add(
                 path,

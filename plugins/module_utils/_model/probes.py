@@ -54,8 +54,8 @@ class Probe:
     )
     python: str | None = key(
         Text("a path or name of a program"),
-        "Python of the image, for the types V(heartbeat) and V(consuming), for O(enforce_settings), "
-        "and for V(ping) where O(command_prefix) does not end in C(celery).",
+        "Python of the image, for the types V(heartbeat) and V(consuming), for O(enforce_settings) and "
+        "O(max_starts), and for V(ping) where O(command_prefix) does not end in C(celery).",
         default_text="that of command_prefix where it names one, else python",
     )
 

@@ -157,6 +157,15 @@ class Process:
         "acknowledgement or transport options itself: these win over a command line (Celery 5.4 to 5.6).",
         False,
     )
+    max_starts: int | None = key(
+        Integer(2, 20),
+        "Starts of a task after which its message goes to the queue C(<queue>.quarantine), if each of them was lost: "
+        "its process was killed. What ends, fails or is given back in good order is not counted. The worker is then "
+        "started by C(python) from a mounted file. Redis, Sentinel, and quorum queues of RabbitMQ with one slot.",
+        default_text="none: a task that kills its process starts again for ever",
+    )
+    #: What the keys begin with that count lost starts in Redis; computed.
+    starts_key: str = ""
     #: Stop a task whose message the broker has given to somebody else (Celery 5.1 and later); computed.
     cancel_on_connection_loss: bool = False
 

@@ -27,6 +27,7 @@ from .._celery.command import (
 )
 from .._celery.in_flight import (
     blind_reason,
+    starts_key,
     unacked_keys,
     visibility_timeout,
     with_late_acknowledgement,
@@ -239,7 +240,7 @@ def _parts(reader: Reader, written: Written, numbers: _Numbers) -> _Parts:
     paths = written_paths(keys)
     check_extra_params(process, paths.get("extra_params", f"{written.path}.extra_params"), problems)
     check_settings(process, paths.get("settings", f"{written.path}.settings"), problems)
-    process = replace(process, enforce_settings=process.enforce_settings and not adopted)
+    process = _with_launcher(reader, written, process, adopted)
     left = pod.termination_grace_period - (0 if adopted else numbers.pre_stop)
     process = _with_shutdown(process, numbers.knowledge, left, numbers.sizing, numbers.blind, reader.versions.celery)
     process, unacked = _with_visibility(reader, written, numbers, process, pod)
@@ -247,6 +248,15 @@ def _parts(reader: Reader, written: Written, numbers: _Numbers) -> _Parts:
     settings = _broker_settings(reader.preset, service.broker, unacked, process.visibility_timeout)
     args = written.args(process, pod, _queues(written, consumption), consumption, memory, settings)
     return _Parts(consumption, scaling, pod, process, unacked, memory, args)
+
+
+def _with_launcher(reader: Reader, written: Written, process: Process, adopted: bool) -> Process:
+    """The process with what is done by the file that starts it, which cannot be in a pod of somebody else's."""
+    if adopted:
+        return replace(process, enforce_settings=False, max_starts=None)
+    if process.max_starts is None:
+        return process
+    return replace(process, starts_key=starts_key(reader.fleet, written.service.name, written.name))
 
 
 def _with_visibility(

@@ -1,0 +1,99 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the starts of tasks can be limited, and what becomes of quarantine queues."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.unit.inventories import (
+    container_with,
+    fleet_of,
+    manifests_with,
+    of_kind,
+    one_variant,
+    problems_of,
+    problems_with,
+)
+
+RABBITMQ = {"type": "rabbitmq", "host": "rabbit", "queue_type": "quorum", "delivery_limit": 0}
+ONE_SLOT = {"max_starts": 3, "concurrency": 1}
+
+
+def told(keys: Any = None, **rest: Any) -> Any:
+    """What the launcher is told of the limit."""
+    env = {entry["name"]: entry.get("value") for entry in container_with(keys, **rest).get("env", [])}
+    return json.loads(env.get("CELERY_LAUNCHER", "{}")).get("max_starts")
+
+
+def test_starts_are_counted_under_a_name_of_the_variant_and_for_longer_than_messages_stay_away() -> None:
+    found = told({"max_starts": 4, "visibility_timeout": 86400})
+    assert (found["most"], found["store"], found["key"]) == (4, "redis", "starts:shop.billing.default")
+    assert found["seconds"] > 3 * 86400
+
+
+def test_a_variant_without_a_limit_is_started_as_before() -> None:
+    manifests = manifests_with({})
+    assert told({}) is None
+    assert not of_kind(manifests, "ConfigMap")
+
+
+def test_all_that_a_worker_with_several_features_imports_is_mounted() -> None:
+    (files,) = of_kind(manifests_with({"max_starts": 3, "probe": "consuming"}), "ConfigMap")
+    assert {"start.py", "watching.py", "consuming.py", "check_consuming.py", "max_starts.py"} <= set(files["data"])
+
+
+def test_a_quorum_queue_counts_for_a_worker_with_one_slot() -> None:
+    assert told(ONE_SLOT, broker=RABBITMQ) == {"most": 3, "store": "queue"}
+
+
+REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"max_starts": 3}, RABBITMQ, "write concurrency: 1; or leave"),
+    ({**ONE_SLOT, "prefetch_multiplier": 2}, RABBITMQ, "write prefetch_multiplier: 1; or leave"),
+    (ONE_SLOT, {**RABBITMQ, "queue_type": "classic"}, "write celery_workers_broker.queue_type: quorum"),
+    ({"max_starts": 3}, {"type": "rabbitmq", "host": "rabbit"}, "declares such queues, concurrency: 1; or leave"),
+    ({**ONE_SLOT, "acks_late": True, "soft_shutdown_timeout": 60}, RABBITMQ, "soft_shutdown_timeout: 0; or leave"),
+    ({"max_starts": 3}, {"type": "sqs", "region": "eu-west-1"}, "a redrive policy with maxReceiveCount 3"),
+    ({"max_starts": 3}, {}, "Set celery_workers_broker, for example"),
+]
+
+
+@pytest.mark.parametrize(("keys", "broker", "message"), REFUSED)
+def test_a_limit_that_nothing_counts_for_is_refused_with_what_to_write(
+    keys: dict[str, Any], broker: dict[str, Any], message: str
+) -> None:
+    (problem,) = problems_with(keys, broker=broker)
+    assert problem.startswith("celery_workers_config.billing.default.max_starts: ")
+    assert message in problem
+
+
+def test_a_rabbitmq_that_counts_no_killed_workers_is_refused() -> None:
+    settings = {"control_queue_exclusive": True, "event_queue_exclusive": True}
+    variables = one_variant({**ONE_SLOT, "settings": settings}, broker=RABBITMQ)
+    (problem,) = problems_of(**variables, versions={"rabbitmq": "4.3", "celery": "5.7"})
+    assert "count only messages that are rejected" in problem
+
+
+@pytest.mark.parametrize("number", [0, 1, 21])
+def test_a_task_has_two_starts_at_least(number: int) -> None:
+    (problem,) = problems_with({"max_starts": number})
+    assert "celery_workers_config.billing.default.max_starts" in problem
+
+
+def test_a_quarantine_that_the_app_knows_needs_no_consumer() -> None:
+    keys, known = {"max_starts": 3}, ["default", "default.quarantine"]
+    assert fleet_of(**one_variant(keys, service={"known_queues": known})).variants
+    (problem,) = problems_with({}, service={"known_queues": known})
+    assert "no variant consumes the queue 'default.quarantine'" in problem
+
+
+def test_a_variant_that_would_start_quarantined_tasks_again_is_refused() -> None:
+    variables = one_variant({"max_starts": 3})
+    variables["config"]["billing"]["again"] = {"queues": ["again", "default.quarantine"]}
+    (problem,) = problems_of(**variables)
+    assert problem.startswith("celery_workers_config.billing.again.queues: ")
+    assert "the quarantine of variant default of service billing" in problem
