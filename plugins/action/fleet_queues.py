@@ -16,10 +16,10 @@ class ActionModule(FleetApply):
     """Runs on the controller, whatever machine the host is."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Say what the queues hold, or what is left over."""
+        """Say what the queues hold, what is left over, or what is in quarantine."""
         host_vars = task_vars or {}
         result: dict[str, Any] = super(FleetApply, self).run(tmp, host_vars)
-        states = {"listed": BrokerRun.list_queues, "cleaned": BrokerRun.clean}
+        states = {"listed": BrokerRun.list_queues, "cleaned": BrokerRun.clean, "quarantined": BrokerRun.quarantine}
         options = {"state": {"type": "str", "required": True, "choices": list(states)}}
         _checked, arguments = self.validate_argument_spec(options)
         do = states[arguments["state"]]

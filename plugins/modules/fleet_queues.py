@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_queues
-short_description: See what the queues of a fleet hold, and clean up its brokers
+short_description: See what the queues of a fleet hold, clean up its brokers, and look after quarantined messages
 version_added: 1.0.0
 description:
   - Reads the variables of the role P(queueops.celery.celery_workers#role) and surveys every broker of the fleet, with a
@@ -17,7 +17,11 @@ description:
     processes that are gone, and messages that no worker will acknowledge any more. It takes the former away and gives
     the latter back to their queues if C(celery_workers_gc) is true, and shows them otherwise. No message of a task is
     ever deleted.
-  - The playbooks C(queueops.celery.queues) and C(queueops.celery.gc) are made of this task.
+  - With O(state=quarantined) it shows the messages in quarantine, which C(max_starts) has put there. It gives them back
+    to their queues with C(celery_workers_quarantine_do=return). It drops them with C(celery_workers_quarantine_do=drop)
+    if C(celery_workers_quarantine_confirm) is true as well.
+  - The playbooks C(queueops.celery.queues), C(queueops.celery.gc) and C(queueops.celery.quarantine) are made of this
+    task.
   - Runs on the controller, whatever machine the host is. It needs no connection to the host.
 author:
   - queueops (@queueops)
@@ -35,9 +39,10 @@ options:
     description:
       - V(listed) says what each queue holds, and changes nothing.
       - V(cleaned) says what is left over, and takes it away with C(celery_workers_gc).
+      - V(quarantined) says what is in quarantine, and does with it what C(celery_workers_quarantine_do) says.
     type: str
     required: true
-    choices: [listed, cleaned]
+    choices: [listed, cleaned, quarantined]
 seealso:
   - module: queueops.celery.queue_info
 requirements:
@@ -82,6 +87,11 @@ brokers:
       elements: dict
     leaks:
       description: A row for each kind of what is left over.
+      type: list
+      elements: dict
+    quarantine:
+      description: A row for each message in quarantine. Arguments of tasks are not among it.
+      returned: with O(state=quarantined)
       type: list
       elements: dict
     unread:

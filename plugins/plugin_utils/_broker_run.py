@@ -7,14 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ansible_collections.queueops.celery.plugins.module_utils._celery.in_flight import (
+    origin_of,
+    quarantine_of,
+    quarantines_of,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._celery.survey_texts import (
     consumers_of,
     findings,
     is_changed,
+    is_quarantine,
+    quarantine_cells,
     queue_cells,
     would_change,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._celery.surveys import Survey, as_data
+from ansible_collections.queueops.celery.plugins.module_utils._celery.surveys import Survey, as_data, quarantined_data
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reaching import (
     LibraryError,
     survey_directly,
@@ -37,6 +44,9 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import 
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import table
 
 _COLUMNS = ("queue", "waiting", "by priority", "unacked", "held for ETA", "consumers", "oldest", "variants")
+_QUARANTINE_COLUMNS = ("queue", "task", "id", "starts", "since", "worker")
+#: What may be done with messages in quarantine, beside showing them.
+RETURN, DROP = "return", "drop"
 #: The broker is asked from here, and not from a pod.
 CONTROLLER = "controller"
 
@@ -52,12 +62,16 @@ class BrokerRun(FleetRun):
         """Find what is left over, and take it away where it is told to."""
         return self._guarded(self._clean, "gc")
 
+    def quarantine(self) -> Result:
+        """Say what is in quarantine, give it back or drop it."""
+        return self._guarded(self._quarantine, "quarantine")
+
     def _list(self) -> None:
         fleet = parse_fleet(self.variables.inventory(), only_reads=True)
         problems = Problems()
         chosen = select(fleet, self.variables.value("only"), problems)
         problems.raise_any()
-        only = {queue for variant in chosen.variants for queue in variant.queues}
+        only = {queue for variant in chosen.variants for queue in (*variant.queues, *quarantines_of(variant))}
         for one in self._surveyed(fleet, SurveyWish()):
             self._tell(self._queues_of(one, only if self.variables.value("only") else None))
             if one.survey.unread:
@@ -89,6 +103,30 @@ class BrokerRun(FleetRun):
             way = "Run it without --check." if wanted else "Do it with -e celery_workers_gc=true."
             self._tell([f"{what} {way}"])
 
+    def _quarantine(self) -> None:
+        variables, problems = self.variables, Problems()
+        fleet = parse_fleet(variables.inventory(), only_reads=True)
+        chosen = select(fleet, variables.value("only"), problems)
+        do, ids = variables.text("quarantine_do"), tuple(variables.value("quarantine_ids"))
+        problems.raise_any()
+        # Also of those without a limit now: their messages are there until somebody decides.
+        queues = dict.fromkeys(quarantine_of(queue) for variant in chosen.variants for queue in variant.queues)
+        wanted = do == RETURN or (do == DROP and variables.flag("quarantine_confirm"))
+        wish = SurveyWish(
+            quarantines=tuple(queues), quarantine_do=do if wanted and not self.checks else "", quarantine_ids=ids
+        )
+        found = list(self._surveyed(fleet, wish))
+        rows = [row for one in found for row in one.survey.quarantined]
+        for one in found:
+            self._tell(_quarantine_of(one, wish.quarantine_do))
+        missing = sorted(set(ids) - {row.id for row in rows})
+        if missing and not self.result.get("failed"):
+            self._tell([f"  not in quarantine: {', '.join(missing)}."])
+        self.result["changed"] = self.result["changed"] or any(row.done for row in rows)
+        self.result["changed"] = self.result["changed"] or bool(wanted and self.checks and rows)
+        if rows and not wish.quarantine_do:
+            self._tell([_ways(do, self.checks)])
+
     def _surveyed(self, fleet: Fleet, wish: SurveyWish) -> Iterator[Surveyed]:
         """Every broker that could be surveyed. What could not be is what the run fails with."""
         core = self.connect(self.variables.connection)
@@ -101,6 +139,8 @@ class BrokerRun(FleetRun):
             told.append(
                 {"broker": one.group.title, "asked": one.asked, **as_data(one.survey), "error": one.survey.error}
             )
+            if wish.quarantines:
+                told[-1]["quarantine"] = quarantined_data(one.survey)
             if one.survey.error:
                 self.result["changed"] = self.result["changed"] or is_changed(one.survey, wish.removes)
                 failed.append(self._failure(one, directly))
@@ -137,7 +177,10 @@ class BrokerRun(FleetRun):
                 yield Surveyed(group, Survey(error=str(error)))
 
     def _queues_of(self, one: Surveyed, only: set[str] | None) -> list[str]:
-        consumers = consumers_of((f"{item.service}/{item.name}", item.queues) for item in one.group.variants)
+        consumers = dict(consumers_of((f"{item.service}/{item.name}", item.queues) for item in one.group.variants))
+        for row in one.survey.queues:
+            if is_quarantine(row.name, one.group.queues):
+                consumers[row.name] = [f"quarantine of {', '.join(consumers[origin_of(row.name)])}"]
         rows = [
             queue_cells(row, consumers.get(row.name, ()))
             for row in one.survey.queues
@@ -151,6 +194,36 @@ class BrokerRun(FleetRun):
         texts = list(lines)
         self._say(texts)
         self.screen.show(texts)
+
+
+def _quarantine_of(one: Surveyed, done: str) -> list[str]:
+    """What is in the quarantines of a broker, or what became of it."""
+    rows = one.survey.quarantined
+    way = f"through pod {one.asked}" if one.asked else "from this machine"
+    lines = [f"{one.group.title}, asked {way}: {counted(len(rows), 'message')} in quarantine"]
+    if rows:
+        lines += [f"  {line}" for line in table([quarantine_cells(row) for row in rows], _QUARANTINE_COLUMNS)]
+    if done and rows:
+        changed = sum(row.done for row in rows)
+        word = "back in their queues" if done == RETURN else "dropped"
+        lines.append(f"  {word}: {changed} of {len(rows)}.")
+        if changed < len(rows):
+            lines.append("  The others changed in this moment; run again.")
+    return lines
+
+
+def _ways(do: str, checks: bool) -> str:
+    """What to write to change something."""
+    if checks and do in (RETURN, DROP):
+        return "Check mode: nothing was changed. Run it without --check."
+    if do == DROP:
+        return (
+            "Nothing was changed. What is dropped is gone: confirm it with -e celery_workers_quarantine_confirm=true."
+        )
+    return (
+        "Nothing was changed. Give them back with -e celery_workers_quarantine_do=return, or drop them with "
+        "-e celery_workers_quarantine_do=drop; -e celery_workers_quarantine_ids=… names some."
+    )
 
 
 def _asked(one: Surveyed) -> str:

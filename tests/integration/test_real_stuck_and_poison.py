@@ -6,12 +6,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._celery.programs.quarantine import (
+    ListQuarantine,
+    QuarantineWish,
+    RabbitQuarantine,
+)
+from ansible_collections.queueops.celery.plugins.module_utils._celery.programs.survey import Place
 
+from tests.support.celery_versions import celery_environment
+from tests.support.real_rabbitmq import rabbitmq_server, require_rabbitmq
 from tests.support.real_redis import RedisServer, redis_server, require_redis
 from tests.support.real_worker import APP, Pods, Worker, broker_of, shop, wait_until
 
@@ -67,6 +75,12 @@ def redis() -> Iterator[RedisServer]:
 def said_by(pods: Pods) -> list[str]:
     """What the launcher said."""
     return [line for line in pods.logs().splitlines() if line.startswith("celery-launcher:")]
+
+
+def wish(do: str = "", ids: Iterable[str] = ()) -> QuarantineWish:
+    """What is to become of messages in the quarantine of the one variant."""
+    question = {"quarantines": ["default.quarantine"], "quarantine_do": do, "quarantine_ids": list(ids)}
+    return QuarantineWish(question)
 
 
 def restart_until(pods: Pods, worker: Worker, holds: Callable[[], bool], seconds: float = 60) -> None:
@@ -138,5 +152,51 @@ def test_a_task_that_kills_starts_three_times_and_its_neighbours_are_done(
         assert pods.events("start").count("poison") == 3
         assert client.hlen(manifests.variant().unacked.hash) == 0
         assert client.keys("starts:*") == []
+        place = Place("", "\x06\x16", (0, 3, 6, 9))
+        quarantine = ListQuarantine(client, place)
+        (row,) = quarantine.handle(wish())
+        assert (row["task"], row["starts"], row["origin"], row["done"]) == (f"shop.{task}", 3, "default", False)
+        pods.kill()
+        assert not quarantine.handle(wish("drop", ["another"]))
+        assert [item["done"] for item in quarantine.handle(wish("return", [row["id"]]))] == [True]
+        assert client.llen("default.quarantine") == 0
+        (message,) = client.lrange("default", 0, -1)
+        assert task in str(message)
+        assert "redelivered" not in str(message)
         (line,) = said_by(pods)
         assert "was started 3 times and lost each time. It is in queue default.quarantine now." in line
+
+
+QUORUM = {"task_create_missing_queue_type": "quorum", "task_create_missing_queue_exchange_type": "topic"}
+
+
+def test_a_quorum_queue_counts_the_starts_of_a_task_that_kills_its_worker(tmp_path: Path) -> None:
+    require_rabbitmq()
+    keys = {"max_starts": 3, "concurrency": 1, "probe": CONSUMING, "settings": QUORUM}
+    with rabbitmq_server("p@:/#%") as server:
+        broker = {
+            "type": "rabbitmq",
+            "host": "127.0.0.1",
+            "port": server.port,
+            "username": server.user,
+            "password": server.password,
+            "management": {"port": server.management_port},
+            "queue_type": "quorum",
+            "delivery_limit": 0,
+        }
+        with Pods(tmp_path, shop(broker, {"default": keys}), BREAKABLE, celery_environment("5.6")) as pods:
+            sender = pods.sender(**QUORUM)
+            worker = pods.start().wait_until_ready()
+            pods.send("poison", task="shop.kill_worker")
+            for number in range(3):
+                pods.send(0, number)
+            restart_until(pods, worker, lambda: {"0", "1", "2"} <= set(pods.events("done")))
+            assert pods.events("start").count("poison") == 3
+            with sender.connection_for_write() as connection:
+                quarantine = RabbitQuarantine(connection)
+                for _look in range(2):
+                    (row,) = quarantine.handle(wish())
+                    assert (row["task"], row["starts"], row["origin"]) == ("shop.kill_worker", 3, "default")
+                pods.kill()
+                assert [item["done"] for item in quarantine.handle(wish("drop", [row["id"]]))] == [True]
+                assert quarantine.handle(wish()) == []

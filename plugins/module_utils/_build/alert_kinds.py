@@ -9,10 +9,12 @@ each. All else that differs makes a rule of its own.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from .._celery.in_flight import quarantines_of
 from .._model.fleet import Fleet, Server, Variant
 from .._model.watching import Alerts
 from .promql import (
@@ -421,6 +423,31 @@ def _without_consumer(members: Members, cases: list[Case]) -> Rule:
     )
 
 
+def _in_quarantine(members: Members, cases: list[Case]) -> Rule:
+    """Each variant names its own queues, because the exporter knows of no variants."""
+    namespace = members.scope.in_namespace
+    each = []
+    for case in cases:
+        queues = [json.dumps(queue, ensure_ascii=False) for queue in quarantines_of(case.variant)]
+        lengths = " or ".join(select("celery_queue_length", namespace, f"queue_name={queue}") for queue in queues)
+        total = f"sum (max by (queue_name) ({lengths}))"
+        each.append(f'label_replace({total}, "deployment", "{case.variant.deployment}", "", "")')
+    lengths = members.joined(f"({' or '.join(each)})", [case.variant.deployment for case in cases])
+    return Rule(
+        f"{lengths} > 0",
+        0,
+        f"Tasks of {_TITLE} are in quarantine.",
+        f"{_VALUE} tasks of Deployment {_DEPLOYMENT} in {members.fleet.namespace} killed the process that ran them, as "
+        "often as max_starts allows, and were put aside. Look at them, give them back or drop them with "
+        "queueops.celery.quarantine.",
+    )
+
+
+def _quarantines(case: Case) -> bool:
+    exporters = case.fleet.monitoring.exporters if case.fleet.monitoring.exporter is not None else ()
+    return bool(quarantines_of(case.variant)) and any(case.variant.service in one.services for one in exporters)
+
+
 def _always(_case: Case) -> bool:
     return True
 
@@ -483,6 +510,7 @@ KINDS = (
     ),
     Kind("CeleryTasksStall", "warning", _flower, lambda case: case.stalled, lambda case: case.flower_knows, _stall),
     Kind("CeleryTasksDoNotEnd", "warning", _flower, lambda case: 60, _nothing, _do_not_end),
+    Kind("CeleryTasksInQuarantine", "warning", _quarantines, lambda case: 0, _nothing, _in_quarantine),
     Kind("CeleryWorkersRestart", "warning", _always, lambda case: 0, lambda case: case.limits.restarts, _restart),
     Kind("CeleryWorkerOutOfMemory", "warning", _always, lambda case: 0, _nothing, _out_of_memory),
     Kind(

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .._celery.brokers import transport_options, use_ssl
+from .._celery.in_flight import quarantines_of
 from .._celery.launcher import SENTINEL_PASSWORD, sentinel_password
 from .._model.broker import Broker
 from .._model.fleet import Fleet, Server
@@ -57,7 +58,7 @@ def exporter_resources(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[
 
 def _arguments(exporter: Exporter, fleet: Fleet, server: Server) -> Iterator[str]:
     variants = [item for service in fleet.services if service.name in server.services for item in service.variants]
-    queues = dict.fromkeys(queue for variant in variants for queue in variant.queues)
+    queues = dict.fromkeys(queue for variant in variants for queue in (*variant.queues, *quarantines_of(variant)))
     if queues:
         # Otherwise a queue has a series only once a worker was seen on it, so not one that is at zero.
         yield f"--queues={','.join(queues)}"

@@ -67,6 +67,11 @@ def quarantine_of(queue: str) -> str:
     return f"{queue}{max_starts.SUFFIX}"
 
 
+def origin_of(quarantine: str) -> str:
+    """The queue that a quarantine belongs to."""
+    return quarantine.removesuffix(max_starts.SUFFIX)
+
+
 def quarantines_of(variant: Variant) -> tuple[str, ...]:
     """The quarantine queues of a variant's own; none where nothing limits the starts of its tasks."""
     return tuple(map(quarantine_of, variant.queues)) if variant.process.max_starts is not None else ()

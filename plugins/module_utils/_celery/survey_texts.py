@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from .._schema.counted import counted, messages_wait
-from .surveys import HashRow, Leftover, QueueRow, Survey
+from .programs.max_starts import SUFFIX
+from .surveys import HashRow, Leftover, Quarantined, QueueRow, Survey
 
 #: Queues in which RabbitMQ keeps messages until their time has come (Celery 5.5). They have no consumer.
 _DELAYING = "celery_delayed_"
@@ -50,6 +51,23 @@ def queue_cells(row: QueueRow, variants: Collection[str]) -> dict[str, str]:
     }
 
 
+def is_quarantine(name: str, queues: Collection[str]) -> bool:
+    """Whether a queue is the quarantine of one of some queues: what lies there waits for people."""
+    return name.endswith(SUFFIX) and name.removesuffix(SUFFIX) in queues
+
+
+def quarantine_cells(row: Quarantined) -> dict[str, str]:
+    """A line of the table of messages in quarantine."""
+    return {
+        "queue": row.origin,
+        "task": row.task,
+        "id": row.id,
+        "starts": known(row.starts),
+        "since": row.since or "-",
+        "worker": row.node or "-",
+    }
+
+
 def unconsumed(survey: Survey, queues: Collection[str]) -> list[QueueRow]:
     """Queues with messages that nothing consumes.
 
@@ -58,7 +76,11 @@ def unconsumed(survey: Survey, queues: Collection[str]) -> list[QueueRow]:
     return [
         row
         for row in survey.queues
-        if row.waiting and row.name not in queues and not row.consumers and not row.name.startswith(_DELAYING)
+        if row.waiting
+        and row.name not in queues
+        and not row.consumers
+        and not row.name.startswith(_DELAYING)
+        and not is_quarantine(row.name, queues)
     ]
 
 

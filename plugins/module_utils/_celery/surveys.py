@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from .inquiry import FIND_PYTHON, FOR_READERS, answered
-from .programs import ask, survey, tidy
+from .programs import ask, quarantine, survey, tidy
 
 #: Messages of one hash that are looked at.
 MOST = 20000
@@ -40,6 +40,9 @@ class SurveyQuestion:
     :param audits: whether to look for what is left over.
     :param quiet: seconds for which something must be unused to be left over.
     :param removes: whether what is left over is taken away, and what is stranded given back.
+    :param quarantines: quarantine queues; where some are named, nothing else is looked at.
+    :param quarantine_do: C(return) or C(drop); empty shows what is in them.
+    :param quarantine_ids: tasks that this is done to; empty for all.
     """
 
     app: str
@@ -56,6 +59,9 @@ class SurveyQuestion:
     audits: bool = False
     quiet: float = 0
     removes: bool = False
+    quarantines: tuple[str, ...] = ()
+    quarantine_do: str = ""
+    quarantine_ids: tuple[str, ...] = ()
     most: int = MOST
     timeout: int = 10
 
@@ -123,6 +129,26 @@ class Leftover:
 
 
 @dataclass(frozen=True)
+class Quarantined:
+    """One message in quarantine.
+
+    :param origin: the queue that it came from.
+    :param starts: how often its task was started; None where the message does not say so.
+    :param since: when it was put there.
+    :param done: whether it was given back or dropped.
+    """
+
+    queue: str
+    origin: str
+    id: str
+    task: str
+    starts: int | None = None
+    since: str | None = None
+    node: str | None = None
+    done: bool = False
+
+
+@dataclass(frozen=True)
 class Survey:
     """What a broker holds.
 
@@ -134,6 +160,7 @@ class Survey:
     queues: tuple[QueueRow, ...] = ()
     hashes: tuple[HashRow, ...] = ()
     leftovers: tuple[Leftover, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
     unread: str = ""
     error: str = ""
 
@@ -145,6 +172,7 @@ def survey_from(data: Mapping[str, Any]) -> Survey:
         queues=tuple(_queue_row(name, row) for name, row in sorted((data.get("queues") or {}).items())),
         hashes=tuple(_hash_row(row) for row in data.get("hashes") or ()),
         leftovers=tuple(Leftover(**{**row, "names": tuple(row["names"])}) for row in data.get("leftovers") or ()),
+        quarantined=tuple(Quarantined(**row) for row in data.get("quarantine") or ()),
         unread=str(data.get("unread") or ""),
         error=str(data.get("error") or ""),
     )
@@ -178,7 +206,7 @@ _START = re.compile(r'^if __name__ == "__main__":\n.*\Z', re.MULTILINE | re.DOTA
 @cache
 def program() -> str:
     """The program that answers, as one that unpacks itself: it travels in the address of a request."""
-    first, *others = (FOR_READERS.sub("", inspect.getsource(part)) for part in (ask, survey, tidy))
+    first, *others = (FOR_READERS.sub("", inspect.getsource(part)) for part in (ask, survey, quarantine, tidy))
     parts = [_START.sub("", first), *(_IMPORTS.sub("", text) for text in others)]
     parts[1] = _START.sub("", parts[1])
     packed = base64.b64encode(zlib.compress("\n".join(parts).encode(), 9)).decode()
@@ -215,6 +243,11 @@ def as_data(found: Survey) -> dict[str, Any]:
         ],
         "unread": found.unread,
     }
+
+
+def quarantined_data(found: Survey) -> list[dict[str, Any]]:
+    """Messages in quarantine as a run returns them."""
+    return [asdict(row) for row in found.quarantined]
 
 
 def _queue_data(row: QueueRow) -> dict[str, Any]:

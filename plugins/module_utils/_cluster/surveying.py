@@ -14,7 +14,7 @@ from typing import Any
 
 from .._celery.brokers import management_url, place_of
 from .._celery.command import app_of, has_remote_control, written_options
-from .._celery.in_flight import SHARED_HASH
+from .._celery.in_flight import SHARED_HASH, quarantine_of, quarantines_of
 from .._celery.inquiry import NO_PYTHON, settings_in
 from .._celery.launcher import LAUNCHER, needs_launcher
 from .._celery.programs.tidy import MARGIN
@@ -40,12 +40,17 @@ class SurveyWish:
     :param removes: whether that is taken away, and what is stranded given back.
     :param quiet: seconds for which something must be unused to be left over.
     :param min_age: seconds since a message was delivered that is held for a variant that is gone.
+    :param quarantines: quarantine queues that are looked at instead, C(quarantine_do) and C(quarantine_ids) as in
+        L(SurveyQuestion).
     """
 
     audits: bool = False
     removes: bool = False
     quiet: float = 0
     min_age: float = 3600
+    quarantines: tuple[str, ...] = ()
+    quarantine_do: str = ""
+    quarantine_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,11 @@ class BrokerGroup:
     def queues(self) -> tuple[str, ...]:
         """Every queue that they consume."""
         return tuple(dict.fromkeys(queue for variant in self.variants for queue in variant.queues))
+
+    @property
+    def quarantines(self) -> tuple[str, ...]:
+        """The quarantine queues that belong to them."""
+        return tuple(dict.fromkeys(queue for variant in self.variants for queue in quarantines_of(variant)))
 
 
 def broker_groups(fleet: Fleet) -> list[BrokerGroup]:
@@ -143,7 +153,7 @@ def question_about(
     return SurveyQuestion(
         app="",
         has_other_apps=len({service.app for service in group.services}) > 1,
-        queues=group.queues,
+        queues=(*group.queues, *group.quarantines),
         used=used_hashes(group.variants, [*deployments, *pods], own),
         own=own,
         min_age=wish.min_age,
@@ -153,6 +163,9 @@ def question_about(
         audits=wish.audits or wish.removes,
         quiet=wish.quiet,
         removes=wish.removes,
+        quarantines=tuple(queue for queue in wish.quarantines if queue in map(quarantine_of, group.queues)),
+        quarantine_do=wish.quarantine_do,
+        quarantine_ids=wish.quarantine_ids,
     )
 
 

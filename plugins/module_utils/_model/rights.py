@@ -38,6 +38,7 @@ FEATURES = {
     "boost": "run `queueops.celery.boost`",
     "queues": "run `queueops.celery.queues`",
     "gc": "run `queueops.celery.gc`",
+    "quarantine": "run `queueops.celery.quarantine`",
 }
 
 
@@ -231,6 +232,7 @@ TABLE: tuple[Row, ...] = (
     *_draining("drain"),
     *_asking("queues"),
     *_asking("gc"),
+    *_asking("quarantine"),
     Row("status", ("list",), "read how the fleet is", "read"),
     Row("status", ("list",), "count pods and restarts", resources=_PODS, without=_ON_THE_PAGE),
     Row("status", ("list",), "say why it scaled", resources=(("", "events"),), without=_ON_THE_PAGE),

@@ -159,6 +159,20 @@ class _Names:
 
 
 @dataclass(frozen=True)
+class _Ids:
+    """Ids of tasks, written as names are."""
+
+    def __call__(self, node: Node, problems: Problems) -> list[str] | Invalid:
+        """The ids."""
+        found = _names_in(_value(node))
+        return refuse(self, node, problems) if found is None else found
+
+    def describe(self) -> str:
+        """One, and several."""
+        return "the id of a task as the playbook quarantine shows it, or a list of them"
+
+
+@dataclass(frozen=True)
 class _Features:
     """What an account is used for, written as names are."""
 
@@ -281,6 +295,9 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
     "gc": _SWITCH,
     "gc_quiet": RoleVariable(_Count("seconds"), 30),
     "gc_min_age": RoleVariable(_Count("seconds"), 3600),
+    "quarantine_do": RoleVariable(_Words(("list", "return", "drop"), guesses=False), "list"),
+    "quarantine_ids": RoleVariable(_Ids(), []),
+    "quarantine_confirm": _SWITCH,
     "ask_broker_from": _one_of("pods", "controller"),
     "loads": RoleVariable(_Loads(), {}),
     "plan_hours": RoleVariable(Number("hours", 0.001, MOST_HOURS), 24.0),
@@ -322,7 +339,7 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
 _READERS: dict[str, tuple[str, ...]] = {
     **{
         name: (playbook,)
-        for playbook in ("pause", "boost", "gc", "status", "rbac", "plan")
+        for playbook in ("pause", "boost", "gc", "quarantine", "status", "rbac", "plan")
         for name in ROLE_VARIABLES
         if name.startswith(f"{playbook}_")
     },
@@ -331,7 +348,7 @@ _READERS: dict[str, tuple[str, ...]] = {
     "drain_timeout": ("drain", "deploy"),
     "rollout": ("deploy",),
     "gc": ("gc",),
-    "ask_broker_from": ("queues", "gc"),
+    "ask_broker_from": ("queues", "gc", "quarantine"),
     "fail_on_drift": ("deploy", "status"),
 }
 #: What to write where the inventory asks for it, because a deploy does not do it.

@@ -83,7 +83,7 @@ def test_who_changes_the_scaling_may_do_nothing_else(feature: str) -> None:
     assert verbs(WORKERS, feature) == {"deployments": {"list"}, "scaledobjects": {"get", "list", "patch"}}
 
 
-@pytest.mark.parametrize("feature", ["verify", "queues", "gc"])
+@pytest.mark.parametrize("feature", ["verify", "queues", "gc", "quarantine"])
 def test_who_asks_workers_may_do_nothing_else(feature: str) -> None:
     """A stream of a WebSocket needs both verbs from Kubernetes 1.35 on."""
     assert verbs(WORKERS, feature) == {"deployments": {"list"}, "pods": {"list"}, "pods/exec": {"get", "create"}}

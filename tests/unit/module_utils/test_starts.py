@@ -9,7 +9,11 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._build.alerts import rule_groups
+from ansible_collections.queueops.celery.plugins.module_utils._celery.survey_texts import unconsumed
+from ansible_collections.queueops.celery.plugins.module_utils._celery.surveys import QueueRow, Survey
 
+from tests.support.promtool import Expected, Scene, Series, play, require_promtool
 from tests.unit.inventories import (
     container_with,
     fleet_of,
@@ -19,6 +23,7 @@ from tests.unit.inventories import (
     problems_of,
     problems_with,
 )
+from tests.unit.watching import watching_of
 
 RABBITMQ = {"type": "rabbitmq", "host": "rabbit", "queue_type": "quorum", "delivery_limit": 0}
 ONE_SLOT = {"max_starts": 3, "concurrency": 1}
@@ -97,3 +102,47 @@ def test_a_variant_that_would_start_quarantined_tasks_again_is_refused() -> None
     (problem,) = problems_of(**variables)
     assert problem.startswith("celery_workers_config.billing.again.queues: ")
     assert "the quarantine of variant default of service billing" in problem
+
+
+# What is told of a quarantine
+
+
+def rules_of(keys: Any = None, **variants: Any) -> list[dict[str, Any]]:
+    """Groups of rules of a fleet with an exporter."""
+    variables = one_variant({"max_starts": 3} if keys is None else keys)
+    variables["config"]["billing"] |= variants
+    return rule_groups(fleet_of(**variables, enabled=("exporter", "prometheus_rule")))
+
+
+def alerts_in(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [rule for group in groups for rule in group["rules"] if rule.get("alert") == "CeleryTasksInQuarantine"]
+
+
+def test_an_alert_names_the_variant_whose_tasks_are_in_quarantine() -> None:
+    require_promtool()
+    groups = rules_of(high={"max_starts": 3, "queues": ['o"dd', "high"]}, plain={})
+    place = {"namespace": "shop"}
+    lengths = {"default": "9", "default.quarantine": "0", 'o"dd.quarantine': "2", "plain": "4"}
+    series = [Series("celery_queue_length", {**place, "queue_name": name}, (n,) * 9) for name, n in lengths.items()]
+    asked = 'count by (variant) (ALERTS{alertname="CeleryTasksInQuarantine", alertstate="firing"})'
+    found = play([Scene("one of three", series, [Expected(3, asked, {'{variant="high"}': 1})], groups=groups)])
+    assert not found, found
+
+
+def test_there_is_no_alert_where_nothing_is_put_aside_or_measured() -> None:
+    assert not alerts_in(rules_of({}))
+    assert not alerts_in(rule_groups(fleet_of(**one_variant({"max_starts": 3}), enabled=("prometheus_rule",))))
+
+
+def test_the_exporter_measures_quarantines() -> None:
+    variables = one_variant({"max_starts": 3})
+    manifests = watching_of(fleet_of(**variables, enabled=("exporter",)))
+    (deployment,) = of_kind(manifests, "Deployment")
+    args = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert "--queues=default,default.quarantine" in args
+
+
+def test_a_quarantine_is_no_queue_that_waits_for_a_consumer() -> None:
+    rows = tuple(QueueRow(name, waiting=2, consumers=0) for name in ("default.quarantine", "other.quarantine"))
+    found = unconsumed(Survey("redis", rows), ["default"])
+    assert [row.name for row in found] == ["other.quarantine"]

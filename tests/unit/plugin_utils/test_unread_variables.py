@@ -37,6 +37,7 @@ ORDERS: Object = {
     "gc": True,
     "plan_gate": True,
     "gc_min_age": 0,
+    "quarantine_do": "drop",
     "rbac_state": "absent",
     "status_ask_broker": True,
 }

@@ -132,20 +132,23 @@ class QueueCounts:
         with watched.worker.app.connection_for_write() as connection:
             declare(connection, target)
             channel = connection.default_channel
-            properties = {name: value for name, value in message.properties.items() if name != "application_headers"}
-            text = body if isinstance(body, (str, bytes)) else bytes(body)
+            own = ("application_headers", "content_type", "content_encoding", "priority")
             sent = channel.prepare_message(
-                text,
+                body if isinstance(body, (str, bytes)) else bytes(body),
+                priority=message.properties.get("priority"),
                 content_type=message.content_type,
                 content_encoding=message.content_encoding,
                 headers=headers,
-                properties=properties,
+                properties={name: value for name, value in message.properties.items() if name not in own},
             )
             channel.basic_publish_confirm(sent, exchange="", routing_key=target, mandatory=True)
 
 
 def declare(connection: Any, queue: str) -> None:
-    """Make a quarantine queue of RabbitMQ, unless there is one."""
+    """Make a quarantine queue of RabbitMQ, unless there is one.
+
+    A classic one: a quorum queue would count each look into it, and drop what was looked at too often.
+    """
     # RabbitMQ closes the channel that asked for a queue that does not exist.
     with connection.channel() as channel:
         try:
@@ -155,7 +158,7 @@ def declare(connection: Any, queue: str) -> None:
             if getattr(error, "reply_code", getattr(error, "code", None)) != 404:
                 raise
     with connection.channel() as channel:
-        channel.queue_declare(queue=queue, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
+        channel.queue_declare(queue=queue, durable=True, auto_delete=False, arguments={"x-queue-type": "classic"})
 
 
 STORES = {"redis": RedisCounts, "queue": QueueCounts}

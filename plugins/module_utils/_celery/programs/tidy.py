@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .ask import Asked, main, prefix_of, raw_client, size_of, texts
+from .quarantine import ListQuarantine, QuarantineWish, RabbitQuarantine
 from .survey import Held, Lists, Management, Place, RabbitQueues, opened, row_of, tls_context, why
 
 #: How often leftovers are looked at, and how many of them are named.
@@ -416,6 +417,9 @@ def survey_lists(
     :param alive: as for L(Stranded).
     """
     answer["broker"] = "redis"
+    if question["quarantines"]:
+        answer["quarantine"] = ListQuarantine(client, place).handle(QuarantineWish(question))
+        return
     lists = Lists(client, place, question["queues"], question["most"])
     answer["queues"] = lists.queues
     try:
@@ -437,6 +441,9 @@ def survey_rabbit(
 ) -> None:
     """Survey a RabbitMQ."""
     answer["broker"] = "rabbitmq"
+    if question["quarantines"]:
+        answer["quarantine"] = RabbitQuarantine(connection).handle(QuarantineWish(question))
+        return
     queues = RabbitQueues(connection, place, question["queues"], management)
     answer["queues"] = queues.queues
     try:
