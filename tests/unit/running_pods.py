@@ -95,9 +95,11 @@ def let_pods_say(monkeypatch: pytest.MonkeyPatch, says: Says) -> list[tuple[str,
     """
     asked: list[tuple[str, str, dict[str, Any]]] = []
 
-    def stream(_way: Any, pod: str, namespace: str, container: str, command: list[str], **_options: Any) -> Any:
-        assert namespace == "shop"
-        question: dict[str, Any] = json.loads(command[-1])
+    def stream(_enter: Any, path: str, query: list[tuple[str, str]], **_options: Any) -> Any:
+        prefix, _pods, pod, end = path.rsplit("/", 3)
+        assert (prefix, end) == ("/api/v1/namespaces/shop", "exec")
+        (container,) = (value for name, value in query if name == "container")
+        question: dict[str, Any] = json.loads([value for name, value in query if name == "command"][-1])
         asked.append((pod, container, question))
         output, errors = says(pod, question)
         return SimpleNamespace(
@@ -107,9 +109,7 @@ def let_pods_say(monkeypatch: pytest.MonkeyPatch, says: Says) -> list[tuple[str,
             close=lambda: None,
         )
 
-    api = SimpleNamespace(connect_get_namespaced_pod_exec=None)
     monkeypatch.setattr("kubernetes.stream.stream", stream)
-    monkeypatch.setattr("kubernetes.client.CoreV1Api", lambda _client: api)
     return asked
 
 

@@ -9,18 +9,13 @@ each. All else that differs makes a rule of its own.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 
-from .._celery.in_flight import quarantines_of
-from .._model.fleet import Fleet, Server, Variant
-from .._model.watching import Alerts
+from .alert_cases import DEPLOYMENT, TITLE, VALUE, Case, Kind, Rule
+from .alert_quarantine import has_quarantines, in_quarantine
 from .promql import (
     DONE,
     ENDED,
-    Scope,
     duration,
     keda,
     keda_increase,
@@ -41,130 +36,6 @@ from .recordings import (
     unless_limited,
     unpaused,
 )
-
-#: Templates of Prometheus.
-_TITLE = "{{$labels.service}}.{{$labels.variant}}"
-_DEPLOYMENT = "{{$labels.deployment}}"
-_VALUE = "{{ $value | humanize }}"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One variant, and what its alerts go by.
-
-    :param taken_hpa: the HPA that was taken over, if its name is another one than KEDA's own.
-    """
-
-    fleet: Fleet
-    variant: Variant
-    limits: Alerts
-    taken_hpa: str = ""
-
-    @property
-    def flower(self) -> Server | None:
-        """The Flower that listens to the variant's broker."""
-        return next((one for one in self.fleet.monitoring.flowers if self.variant.service in one.services), None)
-
-    @property
-    def flower_knows(self) -> str:
-        """Holds unless that Flower knows no worker at all, or nobody scrapes it, so that it tells nothing."""
-        labels = Scope(self.fleet.namespace, "").in_namespace
-        if self.flower is not None and len(self.fleet.monitoring.flowers) > 1:
-            names = "|".join(item.deployment for item in self.fleet.variants if item.service in self.flower.services)
-            labels += f", {Scope(self.fleet.namespace, f'(?:{names})').workers}"
-        return f"on () count(flower_worker_online{{{labels}}}) > 0"
-
-    @property
-    def held_by(self) -> str:
-        """Where it is known what workers hold: C(redis) tells it apart from what waits, another C(broker) does not."""
-        broker = self.fleet.service_of(self.variant).broker
-        if broker is not None and self.variant.uses_keda and self.variant.sees_in_flight:
-            return "redis" if broker.is_redis else "broker"
-        return "flower"
-
-    @property
-    def longest(self) -> float:
-        """Seconds that the longest task takes, as far as the inventory says: with C(profile: long) the grace period."""
-        said = self.variant.knowledge.longest_task_seconds or self.variant.process.time_limit
-        if not said and self.variant.knowledge.profile == "long":
-            return float(self.variant.pod.termination_grace_period)
-        return said or 0.0
-
-    @property
-    def stalled(self) -> int:
-        """Seconds in which a task must have succeeded where some are held. One that waits for its ETA is held too."""
-        if self.limits.stalled_seconds:
-            return self.limits.stalled_seconds
-        eta = self.variant.knowledge.longest_eta_seconds
-        return round((self.longest or 3600) + (3600 if eta is None else eta) + 300)
-
-    @property
-    def pace_window(self) -> int:
-        """With long tasks hardly any ends in ten minutes, and the pace would be a matter of chance."""
-        return max(600, round(self.longest))
-
-    @property
-    def drain(self) -> int:
-        """Seconds that the backlog may need."""
-        return self.limits.drain_seconds or round(max(self.variant.knowledge.max_wait_seconds, self.longest))
-
-    @property
-    def starts(self) -> int:
-        """Tasks that may start and not end."""
-        return self.limits.poison_starts or max(20, 2 * self.variant.slots * self.variant.most_pods)
-
-    @property
-    def recent(self) -> int:
-        """Seconds that are wide enough for two readings of the broker."""
-        return 60 * math.ceil((self.variant.scaling.polling_interval + 90) / 60)
-
-    @property
-    def waits_above(self) -> int:
-        """Messages that may wait for ever."""
-        return self.variant.scaling.activation_list_length
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a rule says of some variants.
-
-    :param lasts: seconds that the expression must hold.
-    :param summary: one sentence.
-    :param description: what is known, with the number, and what it means.
-    :param texts: labels of the variants that only the description needs.
-    """
-
-    expr: str
-    lasts: float
-    summary: str
-    description: str
-    texts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of alert.
-
-    :param applies: whether something gives numbers for a variant.
-    :param lasts: seconds that it must hold.
-    :param others: what must be the same, beside that time, for variants to share a rule.
-    :param say: makes the rule of some variants that are alike.
-    """
-
-    name: str
-    severity: str
-    applies: Callable[[Case], bool]
-    lasts: Callable[[Case], float]
-    others: Callable[[Case], Hashable]
-    say: Callable[[Members, list[Case]], Rule]
-
-    def alike(self, case: Case) -> Hashable:
-        """Equal for variants that one rule does for."""
-        return self.lasts(case), self.others(case)
-
-    def rule(self, members: Members, cases: list[Case]) -> Rule:
-        """The rule of some variants that are alike."""
-        return self.say(members, cases)
 
 
 def texts_of(case: Case) -> dict[str, str]:
@@ -206,8 +77,8 @@ def _grows(members: Members, cases: list[Case]) -> Rule:
             members, f"{waiting} > {waiting} offset {grows} and {ON_DEPLOYMENT} {pods} >= {most} {unpaused(members)}"
         ),
         60,
-        f"The backlog of {_TITLE} grows although it has all its pods.",
-        f"{_VALUE} messages wait in {{{{$labels.queues}}}}, more than {grows} ago, and Deployment {_DEPLOYMENT} in "
+        f"The backlog of {TITLE} grows although it has all its pods.",
+        f"{VALUE} messages wait in {{{{$labels.queues}}}}, more than {grows} ago, and Deployment {DEPLOYMENT} in "
         f"{namespace} has had max_replicas pods all that time.",
         ("queues",),
     )
@@ -226,8 +97,8 @@ def _no_workers(members: Members, cases: list[Case]) -> Rule:
     return Rule(
         _with_queues(members, f"{work} and {ON_DEPLOYMENT} {available} == 0 {unpaused(members)}"),
         first.limits.no_workers_seconds,
-        f"There is work for {_TITLE} and no worker.",
-        f"{_VALUE} messages of {{{{$labels.queues}}}} wait or are held, and Deployment {_DEPLOYMENT} in "
+        f"There is work for {TITLE} and no worker.",
+        f"{VALUE} messages of {{{{$labels.queues}}}} wait or are held, and Deployment {DEPLOYMENT} in "
         f"{members.fleet.namespace} has had no available pod for {duration(first.limits.no_workers_seconds)}.",
         ("queues",),
     )
@@ -250,7 +121,7 @@ def _too_slowly(members: Members, cases: list[Case]) -> Rule:
         f"({waiting} > {first.waits_above}) / {pace} > {limit} and {first.flower_knows} {unpaused(members)}"
         + unless_limited(members),
         _drain_lasts(first),
-        f"The backlog of {_TITLE} takes too long.",
+        f"The backlog of {TITLE} takes too long.",
         f"At the pace of the last {duration(window)}, what waits in {{{{$labels.queues}}}} needs "
         "{{ $value | humanizeDuration }}; the inventory allows {{$labels.allowed}}.",
         ("queues", "allowed"),
@@ -269,8 +140,8 @@ def _scaler_errors(members: Members, cases: list[Case]) -> Rule:
     return Rule(
         f"{members.joined(errors, own)} > 0",
         _errors_last(first),
-        f"KEDA cannot read the queues of {_TITLE}.",
-        f"KEDA counted {_VALUE} errors of ScaledObject {_DEPLOYMENT}-scaledobject in {members.fleet.namespace} in "
+        f"KEDA cannot read the queues of {TITLE}.",
+        f"KEDA counted {VALUE} errors of ScaledObject {DEPLOYMENT}-scaledobject in {members.fleet.namespace} in "
         f"{recent}. The number of pods does not follow the work until it can read the broker again.",
     )
 
@@ -288,8 +159,8 @@ def _fallback(members: Members, cases: list[Case]) -> Rule:
     return Rule(
         f"{members.joined(condition, [case.variant.deployment for case in cases])} == 1",
         lasts,
-        f"KEDA has fallen back to a fixed number of pods for {_TITLE}.",
-        f"ScaledObject {_DEPLOYMENT}-scaledobject in {namespace} has been in fallback for {duration(lasts)}: its "
+        f"KEDA has fallen back to a fixed number of pods for {TITLE}.",
+        f"ScaledObject {DEPLOYMENT}-scaledobject in {namespace} has been in fallback for {duration(lasts)}: its "
         "numbers do not come from the broker.",
     )
 
@@ -300,8 +171,8 @@ def _paused(members: Members, cases: list[Case]) -> Rule:
     return Rule(
         f"{members.joined(paused, [case.variant.deployment for case in cases])} == 1",
         lasts,
-        f"Scaling of {_TITLE} is paused.",
-        f"ScaledObject {_DEPLOYMENT}-scaledobject in {members.fleet.namespace} has been paused for {duration(lasts)}. "
+        f"Scaling of {TITLE} is paused.",
+        f"ScaledObject {DEPLOYMENT}-scaledobject in {members.fleet.namespace} has been paused for {duration(lasts)}. "
         "Resume it with queueops.celery.resume, or in the inventory.",
     )
 
@@ -323,9 +194,9 @@ def _inactive(members: Members, cases: list[Case]) -> Rule:
     return Rule(
         f"{condition} == 1 and {ON_DEPLOYMENT} {_state(members, 'spec_replicas')} > 0",
         600,
-        f"The autoscaler of {_TITLE} does nothing.",
-        f"HorizontalPodAutoscaler {known or f'{start}{_DEPLOYMENT}{end}'} in {namespace} has not been active for 10 "
-        f"minutes, so Deployment {_DEPLOYMENT} in {namespace} keeps the pods that it has. Its conditions say why.",
+        f"The autoscaler of {TITLE} does nothing.",
+        f"HorizontalPodAutoscaler {known or f'{start}{DEPLOYMENT}{end}'} in {namespace} has not been active for 10 "
+        f"minutes, so Deployment {DEPLOYMENT} in {namespace} keeps the pods that it has. Its conditions say why.",
     )
 
 
@@ -342,8 +213,8 @@ def _fail(members: Members, cases: list[Case]) -> Rule:
         f"{failed} / {_of_kind(members.select(), DONE)} > {limits.failure_ratio:g} and {failed} >= "
         f"{limits.failure_minimum}",
         60,
-        f"Many tasks of {_TITLE} fail.",
-        f"{{{{ $value | humanizePercentage }}}} of the tasks that workers of Deployment {_DEPLOYMENT} in "
+        f"Many tasks of {TITLE} fail.",
+        f"{{{{ $value | humanizePercentage }}}} of the tasks that workers of Deployment {DEPLOYMENT} in "
         f"{members.fleet.namespace} ended in {duration(WINDOW)} failed; the inventory allows "
         f"{limits.failure_ratio * 100:g}%.",
     )
@@ -355,8 +226,8 @@ def _stall(members: Members, cases: list[Case]) -> Rule:
         f"{HELD}{_only(members, cases)} > 0 unless {ON_DEPLOYMENT} {SUCCEEDED}{members.select()} "
         f"and {first.flower_knows}",
         first.stalled,
-        f"Workers of {_TITLE} hold work and finish none of it.",
-        f"Workers of Deployment {_DEPLOYMENT} in {members.fleet.namespace} hold {_VALUE} messages, and no task has "
+        f"Workers of {TITLE} hold work and finish none of it.",
+        f"Workers of Deployment {DEPLOYMENT} in {members.fleet.namespace} hold {VALUE} messages, and no task has "
         f"succeeded for {duration(first.stalled)}, which is longer than the longest task.",
     )
 
@@ -369,8 +240,8 @@ def _do_not_end(members: Members, cases: list[Case]) -> Rule:
     return Rule(
         f"{started} - {over} > {limit}",
         60,
-        f"Tasks of {_TITLE} start again and again.",
-        f"{_VALUE} more tasks started than ended in {window} in workers of Deployment {_DEPLOYMENT} in "
+        f"Tasks of {TITLE} start again and again.",
+        f"{VALUE} more tasks started than ended in {window} in workers of Deployment {DEPLOYMENT} in "
         f"{members.fleet.namespace}. A task that kills its process is given back and starts again, and sends no "
         "failure.",
     )
@@ -381,8 +252,8 @@ def _restart(members: Members, cases: list[Case]) -> Rule:
     return Rule(
         f"{members.joined(restarts(members.scope, window), own)} >= {cases[0].limits.restarts}",
         0,
-        f"Workers of {_TITLE} restart.",
-        f"Containers of Deployment {_DEPLOYMENT} in {members.fleet.namespace} restarted {_VALUE} times in {window}. A "
+        f"Workers of {TITLE} restart.",
+        f"Containers of Deployment {DEPLOYMENT} in {members.fleet.namespace} restarted {VALUE} times in {window}. A "
         "scale-down does not count.",
     )
 
@@ -392,8 +263,8 @@ def _out_of_memory(members: Members, cases: list[Case]) -> Rule:
     return Rule(
         f"{members.joined(memory_kills(members.scope, window))} > 0",
         0,
-        f"A worker of {_TITLE} used too much memory and was killed.",
-        f"A container of Deployment {_DEPLOYMENT} in {members.fleet.namespace} was killed for its memory in the last "
+        f"A worker of {TITLE} used too much memory and was killed.",
+        f"A container of Deployment {DEPLOYMENT} in {members.fleet.namespace} was killed for its memory in the last "
         f"{window}. Raise resources.limits.memory, or lower concurrency or max_memory_per_child.",
     )
 
@@ -417,35 +288,10 @@ def _without_consumer(members: Members, cases: list[Case]) -> Rule:
         f"{gone} or {other}",
         first.limits.no_workers_seconds,
         "No worker takes messages from {{$labels.queues}}.",
-        f"The workers of {_TITLE} are gone: Deployment {_DEPLOYMENT} in {members.fleet.namespace} has no available "
+        f"The workers of {TITLE} are gone: Deployment {DEPLOYMENT} in {members.fleet.namespace} has no available "
         "pod although it should, or does not exist, or nothing scales it.",
         ("queues", *(["allowed"] if any(_drains(case) for case in cases) else [])),
     )
-
-
-def _in_quarantine(members: Members, cases: list[Case]) -> Rule:
-    """Each variant names its own queues, because the exporter knows of no variants."""
-    namespace = members.scope.in_namespace
-    each = []
-    for case in cases:
-        queues = [json.dumps(queue, ensure_ascii=False) for queue in quarantines_of(case.variant)]
-        lengths = " or ".join(select("celery_queue_length", namespace, f"queue_name={queue}") for queue in queues)
-        total = f"sum (max by (queue_name) ({lengths}))"
-        each.append(f'label_replace({total}, "deployment", "{case.variant.deployment}", "", "")')
-    lengths = members.joined(f"({' or '.join(each)})", [case.variant.deployment for case in cases])
-    return Rule(
-        f"{lengths} > 0",
-        0,
-        f"Tasks of {_TITLE} are in quarantine.",
-        f"{_VALUE} tasks of Deployment {_DEPLOYMENT} in {members.fleet.namespace} killed the process that ran them, as "
-        "often as max_starts allows, and were put aside. Look at them, give them back or drop them with "
-        "queueops.celery.quarantine.",
-    )
-
-
-def _quarantines(case: Case) -> bool:
-    exporters = case.fleet.monitoring.exporters if case.fleet.monitoring.exporter is not None else ()
-    return bool(quarantines_of(case.variant)) and any(case.variant.service in one.services for one in exporters)
 
 
 def _always(_case: Case) -> bool:
@@ -510,7 +356,7 @@ KINDS = (
     ),
     Kind("CeleryTasksStall", "warning", _flower, lambda case: case.stalled, lambda case: case.flower_knows, _stall),
     Kind("CeleryTasksDoNotEnd", "warning", _flower, lambda case: 60, _nothing, _do_not_end),
-    Kind("CeleryTasksInQuarantine", "warning", _quarantines, lambda case: 0, _nothing, _in_quarantine),
+    Kind("CeleryTasksInQuarantine", "warning", has_quarantines, lambda case: 0, _nothing, in_quarantine),
     Kind("CeleryWorkersRestart", "warning", _always, lambda case: 0, lambda case: case.limits.restarts, _restart),
     Kind("CeleryWorkerOutOfMemory", "warning", _always, lambda case: 0, _nothing, _out_of_memory),
     Kind(

@@ -17,7 +17,8 @@ from .._model.fleet import Fleet
 from .._model.names import MONITORING, ownership_labels, rule_name
 from .._model.observed import NOTHING, Observed
 from .._model.watching import PrometheusRule
-from .alert_kinds import KINDS, Case, Kind, Rule, texts_of
+from .alert_cases import Case, Kind, Rule
+from .alert_kinds import KINDS, texts_of
 from .promql import duration
 from .recordings import PART, Members, info, recordings
 from .resources import resource
