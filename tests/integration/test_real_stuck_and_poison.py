@@ -150,7 +150,9 @@ def test_a_task_that_kills_starts_three_times_and_its_neighbours_are_done(
         done = {"neighbour", "0", "1", "2"}
         restart_until(pods, worker, lambda: done <= set(pods.events("done")) and client.llen("default.quarantine") == 1)
         assert pods.events("start").count("poison") == 3
-        assert client.hlen(manifests.variant().unacked.hash) == 0
+        unacked = manifests.variant().unacked
+        assert unacked is not None
+        assert client.hlen(unacked.hash) == 0
         assert client.keys("starts:*") == []
         place = Place("", "\x06\x16", (0, 3, 6, 9))
         quarantine = ListQuarantine(client, place)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .watching import monotonic, new_lock, say, sleep, start_thread, watched
@@ -161,7 +161,10 @@ def declare(connection: Any, queue: str) -> None:
         channel.queue_declare(queue=queue, durable=True, auto_delete=False, arguments={"x-queue-type": "classic"})
 
 
-STORES = {"redis": RedisCounts, "queue": QueueCounts}
+STORES: dict[str, Callable[[dict[str, Any]], RedisCounts | QueueCounts]] = {
+    "redis": RedisCounts,
+    "queue": QueueCounts,
+}
 
 
 class Limit:
@@ -464,7 +467,7 @@ def unacknowledged() -> list[tuple[str, bool]]:
     """The id of each task that this worker has and has not acknowledged, and whether it was delivered before."""
     qos = getattr(getattr(watched.task_consumer, "channel", None), "qos", None)
     delivered = getattr(qos, "_delivered", None)
-    if delivered is None:
+    if qos is None or delivered is None:
         return []
     gone = set(watched.all_of(qos._dirty))
     messages = [message for tag, message in watched.all_of(delivered.items()) if tag not in gone]
