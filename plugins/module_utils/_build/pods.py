@@ -21,15 +21,17 @@ from .._celery.command import broker_words
 from .._celery.launcher import (
     FEATURES_ENV,
     HEARTBEAT_MOUNT,
+    beat_features,
     features_of,
     features_value,
     needs_launcher,
-    sentinel_password,
     start_command,
+    tick_command,
 )
 from .._celery.start import (
     CELERY,
     celery_command,
+    check_python,
     python_words,
 )
 from .._model.broker import Broker
@@ -174,7 +176,7 @@ def beat_pod(beat: Beat, context: PodContext) -> dict[str, Any]:
     if beat.max_interval:
         args.append(f"--max-interval={beat.max_interval}")
     probe = _beat_probe(beat, context)
-    if probe:
+    if probe and beat.probe != "tick":
         args.append("--enable-remote-control")
         pod = replace(pod, probe=replace(pod.probe, type="ping"))
     args += beat.extra_params
@@ -184,15 +186,15 @@ def beat_pod(beat: Beat, context: PodContext) -> dict[str, Any]:
         settings["broker_transport_options"] = transport_options(service.broker, None, None)
     words = broker_words(settings)
     container = container_of("beat", [*args, *(["--", *words] if words else [])], pod, service.broker, context)
-    launches = bool(sentinel_password(service.broker))
-    if launches:
-        _mount_launcher(container, pod, {})
+    features = beat_features(service)
+    if features is not None:
+        _mount_launcher(container, pod, features)
     container["resources"] = without_empty(beat.resources)
     container.update(probe)
     spec = _spec(pod, [container], context.selector)
     _mount_certificates(spec, container, service.broker)
     _mount_routes(spec, container, context.routes)
-    if launches:
+    if features is not None:
         _add_launcher(spec, service.name)
     if not beat.scheduler:
         folder = beat.schedule_file.rpartition("/")[0] or "/"
@@ -202,14 +204,21 @@ def beat_pod(beat: Beat, context: PodContext) -> dict[str, Any]:
 
 
 def _beat_probe(beat: Beat, context: PodContext) -> dict[str, Any]:
-    """A liveness check by which a scheduler that no longer ticks is started anew (Celery 5.7).
+    """A liveness check by which a scheduler that no longer ticks is started anew.
 
-    Beat answers no ping while its last tick is too old. It is restarted slowly, so that a short absence of the broker,
-    at which it does not answer either, does not count.
+    Beat notes its ticks in a file, or (Celery 5.7) it answers no ping while its last tick is too old. It is restarted
+    slowly, so that a broker that has just come back does not count.
     """
     broker = context.service.broker
+    if beat.probe == "none":
+        return {}
+    if beat.probe == "tick":
+        command = tick_command(check_python(context.service.pod), broker)
+        timing = {"initialDelaySeconds": 60, "periodSeconds": 30, "timeoutSeconds": 10, "failureThreshold": 3}
+        return {"livenessProbe": {"exec": {"command": command}, **timing}}
     able = broker is not None and answers_ping(broker)
-    if not able or not (at_least(context.celery, "5.7") if beat.liveness is None else beat.liveness):
+    asked = True if beat.probe == "ping" else beat.liveness
+    if not able or not (at_least(context.celery, "5.7") if asked is None else asked):
         return {}
     command = ping_of("celerybeat@$HOSTNAME", context.service.pod, broker, _BEAT_TIMEOUT)
     timing = {"initialDelaySeconds": 60, "periodSeconds": 60, "timeoutSeconds": _BEAT_TIMEOUT, "failureThreshold": 5}

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._celery.launcher import (
+    beat_features,
     features_of,
     files_hash,
     needs_launcher,
@@ -119,9 +120,10 @@ def beat_deployment(fleet: Fleet, service: Service, beat: Beat, observed: Observ
     selector = _selector(live, labels)
     people = people_labels(fleet.name, name, "beat")
     routes = route_files(fleet, service)
-    context = PodContext(
-        service, name, people, {**labels, **selector}, observed, routes=routes, celery=fleet.versions.celery
-    )
+    # Files that a beat without features is started with have never rolled it.
+    features = beat_features(service)
+    files = files_hash(features) if features else ""
+    context = PodContext(service, name, people, {**labels, **selector}, observed, files, routes, fleet.versions.celery)
     spec: dict[str, Any] = {
         "replicas": 1,
         "selector": {"matchLabels": selector},

@@ -20,7 +20,7 @@ from typing import Any
 from .._model.broker import Broker
 from .._model.fleet import Service, Variant
 from .brokers import key_prefix, sentinel_addresses
-from .programs import check, check_consuming, consuming, max_starts, run_jobs, start, watching
+from .programs import beat_tick, check, check_beat, check_consuming, consuming, max_starts, run_jobs, start, watching
 
 HEARTBEAT_MOUNT = "/celery-heartbeat"
 LAUNCHER = f"{HEARTBEAT_MOUNT}/start.py"
@@ -81,8 +81,16 @@ def _max_starts(variant: Variant, broker: Broker | None) -> dict[str, Any] | Non
     return {"most": process.max_starts, "store": "redis", "key": process.starts_key, "seconds": seconds}
 
 
+def _no_worker(_variant: Variant, _broker: Broker | None) -> dict[str, Any] | None:
+    return None
+
+
+#: What beat notes for its probe.
+BEAT_TICK = Feature(beat_tick, _no_worker, (check_beat,))
+
 #: Every feature, in the order in which they are installed.
 FEATURES: tuple[Feature, ...] = (
+    BEAT_TICK,
     Feature(consuming, _consuming, (check_consuming,)),
     Feature(run_jobs, _run_jobs),
     Feature(max_starts, _max_starts),
@@ -113,10 +121,19 @@ def files_of(names: Iterable[str]) -> dict[str, str]:
 def service_files(service: Service) -> dict[str, str]:
     """The files of all launched workers of a service; empty where none is launched. Beat is launched by the same."""
     own = [variant for variant in service.variants if not variant.adopted]
-    launches_beat = service.beat is not None and sentinel_password(service.broker) is not None
-    if not launches_beat and not any(needs_launcher(variant, service.broker) for variant in own):
+    launched = beat_features(service)
+    if launched is None and not any(needs_launcher(variant, service.broker) for variant in own):
         return {}
-    return files_of(name for variant in own for name in features_of(variant, service.broker))
+    return files_of([*(launched or ()), *(name for variant in own for name in features_of(variant, service.broker))])
+
+
+def beat_features(service: Service) -> dict[str, dict[str, Any]] | None:
+    """Features that a service's beat is started with; None where it is not started by one of our files."""
+    if service.beat is None:
+        return None
+    if service.beat.probe == "tick":
+        return {BEAT_TICK.name: {}}
+    return {} if sentinel_password(service.broker) is not None else None
 
 
 def files_hash(names: Iterable[str]) -> str:
@@ -159,6 +176,11 @@ def consuming_command(python: str, grace: int) -> list[str]:
     :param grace: seconds that tasks have which still run, as when their pod is stopped.
     """
     return [python, f"{HEARTBEAT_MOUNT}/check_consuming.py", str(STUCK_PATIENCE), str(grace)]
+
+
+def tick_command(python: str, broker: Broker | None) -> list[str]:
+    """Command of the probe that fails for a beat which no longer ticks."""
+    return [python, f"{HEARTBEAT_MOUNT}/check_beat.py", *broker_addresses(broker)]
 
 
 def broker_addresses(broker: Broker | None) -> list[str]:

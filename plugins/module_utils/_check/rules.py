@@ -22,7 +22,7 @@ from .._celery.brokers import (
 )
 from .._celery.command import effective_pool
 from .._celery.in_flight import quarantines_of
-from .._celery.launcher import needs_launcher, sentinel_password
+from .._celery.launcher import beat_features, needs_launcher
 from .._celery.sizing import resources_in_force
 from .._celery.start import CELERY, python_words
 from .._model.broker import Broker
@@ -88,7 +88,7 @@ def _check_service(service: Service, refused: Refused, problems: Problems) -> No
             for item in service.variants
         )
         check_pod(service.pod, service.path_of, problems, accepted, service.broker, unread)
-        launches = sentinel_password(service.broker) is not None
+        launches = beat_features(service) is not None
         if is_judged(unread):
             check_start(service.pod, launches, service.path_of, problems)
     without = [f"variant {item.name}" for item in service.variants if _lacks_image(item, service, refused)]

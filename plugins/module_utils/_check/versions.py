@@ -8,7 +8,8 @@ from __future__ import annotations
 from .._celery.brokers import (
     answers_ping,
 )
-from .._model.fleet import Fleet, Variant, titles_of
+from .._celery.launcher import broker_addresses
+from .._model.fleet import Fleet, Service, Variant, titles_of
 from .._schema.problems import Problems
 from .._schema.versions import (
     OLDEST,
@@ -153,16 +154,41 @@ def judge_old_redis(fleet: Fleet, problems: Problems) -> None:
         problems.add("celery_workers_redis_version", with_rule(message, "version"))
 
 
+def _judge_tick(service: Service, path: str, problems: Problems) -> None:
+    """A tick takes for as long as the broker is away, and the probe must be able to tell."""
+    broker = service.broker
+    if broker is not None and (broker.type == "sqs" or not broker.is_sound or broker_addresses(broker)):
+        return
+    problems.add(
+        path,
+        f"the probe of the beat of service {service.name} tells a beat that hangs from a broker that is away, and the "
+        "inventory does not say where the broker is. Write host in celery_workers_broker, or probe: none.",
+    )
+
+
 def judge_beat_liveness(fleet: Fleet, problems: Problems) -> None:
     for service in fleet.services:
-        path = f"{service.path}.beat.liveness"
-        if service.beat is None or not service.beat.liveness:
+        beat = service.beat
+        if beat is None:
+            continue
+        path = f"{service.path}.beat.{'probe' if beat.liveness is None else 'liveness'}"
+        other = {True: ("tick", "none"), False: ("tick", "ping"), None: ()}[beat.liveness]
+        if beat.probe in other:
+            word = str(beat.liveness).lower()
+            problems.add(
+                path, f"probe {beat.probe} of beat, and liveness {word} says another thing; write probe alone."
+            )
+            continue
+        if beat.probe == "tick":
+            _judge_tick(service, path, problems)
+        if not (beat.liveness or beat.probe == "ping"):
             continue
         if service.broker is None or not answers_ping(service.broker):
-            problems.add(path, f"no ping reaches the beat of service {service.name} over its broker; leave it out.")
+            message = f"no ping reaches the beat of service {service.name} over its broker; write beat.probe: tick."
+            problems.add(path, message)
         elif older(fleet.versions.celery, "5.7") and not is_accepted("version", service.variants):
             message = (
-                f"beat.liveness of service {service.name} needs Celery 5.7, and {as_text(fleet.versions.celery)} is "
-                "installed: leave it out, or upgrade."
+                f"a ping of the beat of service {service.name} needs Celery 5.7, and {as_text(fleet.versions.celery)} "
+                "is installed: write beat.probe: tick, or upgrade."
             )
             problems.add(path, with_rule(message, "version"))

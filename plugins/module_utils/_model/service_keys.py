@@ -57,6 +57,13 @@ class Beat:
         "with Sentinel, SQS, a C(global_keyprefix) and RabbitMQ with TLS).",
         default_text="true where celery_workers_celery_version says 5.7 or later",
     )
+    probe: str | None = key(
+        Choice(("ping", "tick", "none")),
+        "How Kubernetes learns that it still ticks. V(ping) is O(liveness). V(tick) reads a file in which beat notes "
+        "when its next tick is due, with every Celery, broker and scheduler class; beat is then started by C(python) "
+        "from a mounted file, and restarted where a tick is two minutes late while the broker can be reached.",
+        default_text="ping where liveness is true, else none",
+    )
     loglevel: str = key(Choice(("debug", "info", "warning", "error", "critical", "fatal")), "Log level.", "info")
     extra_params: tuple[str, ...] = key(
         ListOf(Text("one command-line argument")), "Further arguments of C(celery beat).", ()

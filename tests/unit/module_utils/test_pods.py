@@ -376,6 +376,44 @@ def test_a_liveness_that_beat_cannot_have_is_refused(broker: dict[str, Any], wor
     assert words in problem
 
 
+@pytest.mark.parametrize(
+    ("beat", "broker", "words"),
+    [
+        ({"probe": "tick", "liveness": True}, REDIS, "liveness true says another thing; write probe alone."),
+        ({"probe": "ping", "liveness": False}, REDIS, "liveness false says another thing; write probe alone."),
+        ({"probe": "tick"}, {"secret": {"name": "broker"}}, "tells a beat that hangs from a broker that is away"),
+        ({"probe": "ping"}, {"host": "redis", "global_keyprefix": "x"}, "write beat.probe: tick."),
+    ],
+)
+def test_a_probe_that_beat_cannot_have_is_refused(beat: dict[str, Any], broker: dict[str, Any], words: str) -> None:
+    (problem,) = problems_of(**one_variant({}, {"beat": beat}, broker))
+    assert problem.startswith("celery_workers_services.billing.beat.")
+    assert words in problem
+
+
+@pytest.mark.parametrize("broker", [REDIS, {"host": "redis", "global_keyprefix": "x"}])
+def test_a_beat_that_notes_its_ticks_is_restarted_once_they_are_late(broker: dict[str, Any]) -> None:
+    manifests = manifests_of(fleet_of(**one_variant({}, {"beat": {"probe": "tick"}}, broker)))
+    (found,) = (item for item in of_kind(manifests, "Deployment") if item["metadata"]["name"] == "billing-beat")
+    template = found["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    assert container["command"] == ["python", "/celery-heartbeat/start.py"]
+    assert "--enable-remote-control" not in container["args"]
+    assert json.loads(env_of(container)["CELERY_LAUNCHER"]) == {"beat_tick": {}}
+    command = ["python", "/celery-heartbeat/check_beat.py", "redis:6379"]
+    assert container["livenessProbe"]["exec"]["command"] == command
+    (files,) = of_kind(manifests, "ConfigMap")
+    assert {"start.py", "watching.py", "beat_tick.py", "check_beat.py"} <= set(files["data"])
+    assert template["metadata"]["annotations"]["celery.queueops.io/config-hash"]
+
+
+def test_a_beat_without_a_probe_has_none() -> None:
+    variables = one_variant({}, {"beat": {"probe": "none"}})
+    manifests = manifests_of(fleet_of(**variables, versions={"celery": "5.7"}))
+    (found,) = (item for item in of_kind(manifests, "Deployment") if item["metadata"]["name"] == "billing-beat")
+    assert "livenessProbe" not in found["spec"]["template"]["spec"]["containers"][0]
+
+
 NULLS: list[tuple[dict[str, Any], str, str]] = [
     ({"security_context": {"runAsNonRoot": None}}, "pod", "runAsNonRoot"),
     ({"security_context": {"seccompProfile": None}}, "pod", "seccompProfile"),

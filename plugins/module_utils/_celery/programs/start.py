@@ -143,6 +143,7 @@ def main() -> None:
     enforce_settings()
     if "worker" in sys.argv:
         remember_queues()
+    if {"worker", "beat"} & set(sys.argv):
         install_features(os.path.dirname(os.path.abspath(__file__)))
     # The arguments begin with the word celery, which is the program's name.
     sys.argv = sys.argv[1:]
