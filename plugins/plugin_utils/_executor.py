@@ -35,11 +35,14 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
     address_of,
     look,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.stuck_jobs import find_stuck
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import Observed
+from ansible_collections.queueops.celery.plugins.module_utils._plan.comparing import covers
 from ansible_collections.queueops.celery.plugins.module_utils._plan.data import (
     APPLY,
     ASK,
+    CLEAR,
     COUNT,
     DELETE,
     DRAIN,
@@ -168,6 +171,8 @@ class Executor:
             self._drains.drain_again(step.objects)
         elif step.action == RESUME:
             self._drains.resume(step.objects)
+        elif step.action == CLEAR:
+            self._clear(step)
         elif step.action in (COUNT, REST) and not self.checks:
             (self._last_looks.count if step.action == COUNT else self._last_looks.tell)(step)
         elif step.action == APPLY:
@@ -314,6 +319,18 @@ class Executor:
     def _remove(self, objects: list[Object], options: Object) -> None:
         result = self._send(objects, {"state": "absent", **options}, False)
         self._note(report(objects, result, [], None, self.shows_diff))
+
+    def _clear(self, step: Step) -> None:
+        """Delete Jobs that never started: KEDA counts them, and starts no others in their place."""
+        names = [str(item["metadata"]["name"]) for item in step.objects]
+        try:
+            doomed = find_stuck(self._open(), self.fleet.name, names, covers)
+        except ClusterError as error:
+            self.warnings.append(f"Whether Jobs of {', '.join(names)} never started is not known: {error}")
+            return
+        if doomed:
+            # Of a Job the pods stay, unless they are asked for as well.
+            self._remove(doomed, {"delete_options": {"propagationPolicy": "Background"}})
 
     def _write(self, item: Object) -> None:
         changed, diff = write_text(item["path"], item["content"], checks=self.checks)

@@ -43,6 +43,7 @@ _PATHS = {
     "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     "ScaledObject": ("/apis/keda.sh/v1alpha1", "scaledobjects"),
     "ScaledJob": ("/apis/keda.sh/v1alpha1", "scaledjobs"),
+    "Job": ("/apis/batch/v1", "jobs"),
     "TriggerAuthentication": ("/apis/keda.sh/v1alpha1", "triggerauthentications"),
     "Service": ("/api/v1", "services"),
     "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"),
@@ -61,7 +62,7 @@ _HISTORY = "-celery-history"
 #: With these, KEDA takes its autoscaler away.
 _PAUSED = {"autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas"}
 #: Kinds that the collection makes. A cluster may know nothing of some.
-MADE_KINDS = tuple(kind for kind in _PATHS if kind != "HorizontalPodAutoscaler")
+MADE_KINDS = tuple(kind for kind in _PATHS if kind not in ("HorizontalPodAutoscaler", "Job"))
 
 
 def path_of(kind: str, namespace: str, name: str = "") -> str:
@@ -164,6 +165,10 @@ class Cluster:
         """Kind and name of everything that an inventory asks for. The history and Kubernetes' own are left out."""
         found = {f"{kind} {item['metadata']['name']}" for kind in MADE_KINDS for item in self.select(kind, namespace)}
         return {name for name in found - _SERVERS_OWN if not name.endswith(_HISTORY)}
+
+    def names_of(self, kind: str, namespace: str) -> set[str]:
+        """The names of all objects of a kind."""
+        return {str(item["metadata"]["name"]) for item in self.select(kind, namespace)}
 
     def versions(self, namespace: str) -> dict[str, str]:
         """What changes of every object when somebody writes it. The history and Kubernetes' own are left out."""

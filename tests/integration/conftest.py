@@ -95,7 +95,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster | None]:
     if REAL_CLUSTER:
         yield None
         return
-    with Emulator(without_kinds=["ScaledObject", "TriggerAuthentication"]) as emulator:
+    with Emulator(without_kinds=["ScaledObject", "ScaledJob", "TriggerAuthentication"]) as emulator:
         kubeconfig = emulator.write_kubeconfig(tmp_path_factory.mktemp("bare") / "kubeconfig")
         yield Cluster(kubeconfig, emulator)
 

@@ -893,7 +893,7 @@ class TestAbsentKinds:
         client.post(SCALED_OBJECTS, scaled_object())
         emulator.remove_kind("ScaledObject")
         listed = {resource["kind"] for resource in client.get("/apis/keda.sh/v1alpha1").body["resources"]}
-        assert listed == {"TriggerAuthentication", "ClusterTriggerAuthentication"}
+        assert listed == {"ScaledJob", "TriggerAuthentication", "ClusterTriggerAuthentication"}
         reply = client.get(SCALED_OBJECTS)
         assert (reply.status, reply.body) == (404, "404 page not found\n")
         assert emulator.objects("HorizontalPodAutoscaler") == []
@@ -931,7 +931,7 @@ class TestAbsentKinds:
         [
             ("GET", f"{DEPLOYMENTS}?watch=true"),
             ("DELETE", DEPLOYMENTS),
-            ("GET", "/apis/batch/v1/namespaces/shop/jobs"),
+            ("GET", "/apis/batch/v1/namespaces/shop/cronjobs"),
             ("GET", "/apis/apps/v1/namespaces/shop/statefulsets"),
             ("GET", f"{PODS}/one/log"),
         ],

@@ -223,6 +223,7 @@ TOLERATED = {("get", "", "namespaces", NAMESPACE)}
 OTHERS = {
     ("list", "autoscaling.k8s.io", "verticalpodautoscalers", NAMESPACE),
     ("list", "monitoring.coreos.com", "podmonitors", NAMESPACE),
+    ("list", "keda.sh", "scaledjobs", NAMESPACE),
 }
 
 

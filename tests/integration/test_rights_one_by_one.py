@@ -40,7 +40,9 @@ KINDS = {resource_of(kind): kind for kind in MADE}
 ROLES = ((NAMESPACE, "celery-workers"), (KEDA_NAMESPACE, "celery-workers-shop"))
 #: Without these a run warns less, or of something else.
 PODMONITORS: Need = ("list", "monitoring.coreos.com", "podmonitors", NAMESPACE)
-UNTOLD = {("list", "autoscaling.k8s.io", "verticalpodautoscalers", NAMESPACE), PODMONITORS}
+#: A site without Jobs has no ScaledJob.
+SCALED_JOBS: Need = ("list", "keda.sh", "scaledjobs", NAMESPACE)
+UNTOLD = {("list", "autoscaling.k8s.io", "verticalpodautoscalers", NAMESPACE), PODMONITORS, SCALED_JOBS}
 #: Needs that only the status has.
 SEEN = {("list", "", "events", NAMESPACE), ("get", "", "services/proxy", KEDA_NAMESPACE)}
 NEEDS = sorted(granted(FEATURES) - UNTOLD - SEEN)

@@ -18,6 +18,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.quantities
 from jsonschema import Draft202012Validator
 from kubernetes_validate import utils
 
+from tests.schema import scaled_jobs
+
 Manifest = dict[str, Any]
 
 # The library reads its files anew for every object, which takes longer than all that it does with them.
@@ -71,6 +73,8 @@ def _schema_faults(manifest: Manifest) -> list[str]:
         return [*found, *(f"{'/'.join(map(str, error.absolute_path))}: {error.message[:300]}" for error in errors)]
     if manifest["kind"] == "HTTPRoute":
         return _route_faults(manifest)
+    if manifest["kind"] == "ScaledJob":
+        return scaled_jobs.schema_faults(manifest, RELEASE)
     try:
         kubernetes_validate.validate(copy.deepcopy(manifest), RELEASE, strict=True)
     except kubernetes_validate.ValidationError as error:
@@ -107,7 +111,8 @@ def _close(schema: Any) -> None:
 def _name_faults(manifest: Manifest) -> list[str]:
     metadata = manifest["metadata"]
     found = [] if _SUBDOMAIN.fullmatch(metadata["name"]) and len(metadata["name"]) <= 253 else ["no DNS name"]
-    for holder in (metadata, manifest.get("spec", {}).get("template", {}).get("metadata", {})):
+    spec = manifest.get("spec", {})
+    for holder in (metadata, spec.get("jobTargetRef", spec).get("template", {}).get("metadata", {})):
         for name, value in holder.get("labels", {}).items():
             if not _LABEL_NAME.fullmatch(name) or not _LABEL_VALUE.fullmatch(value):
                 found.append(f"no label: {name}={value}")
@@ -122,6 +127,9 @@ def _kind_faults(manifest: Manifest) -> list[str]:
         return _deployment_faults(manifest)
     if manifest["kind"] == "ScaledObject":
         return _scaled_object_faults(manifest)
+    if manifest["kind"] == "ScaledJob":
+        template = manifest["spec"]["jobTargetRef"]["template"]
+        return [*scaled_jobs.rule_faults(manifest), *_pod_faults(template["spec"])]
     if manifest["kind"] == "Service":
         return _service_faults(manifest)
     if manifest["kind"] == "Ingress":
@@ -206,7 +214,16 @@ def _deployment_faults(manifest: Manifest) -> list[str]:
     found = []
     if not spec["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items():
         found.append("the selector does not match the labels of the template")
-    pod = template["spec"]
+    if spec.get("strategy", {}).get("type") == "Recreate" and spec["strategy"].get("rollingUpdate") is not None:
+        found.append("rollingUpdate beside Recreate")
+    for name in ("activeDeadlineSeconds", "priority"):
+        found += [f"{name} in a Deployment"] if name in template["spec"] else []
+    return [*found, *_pod_faults(template["spec"])]
+
+
+def _pod_faults(pod: Manifest) -> list[str]:
+    """The same on a pod."""
+    found = []
     containers = [*pod["containers"], *pod.get("initContainers", [])]
     names = [container["name"] for container in containers]
     if len(set(names)) != len(names):
@@ -215,10 +232,6 @@ def _deployment_faults(manifest: Manifest) -> list[str]:
     for container in containers:
         found += _container_faults(container, volumes)
         found += _server_faults(container, pod)
-    if spec.get("strategy", {}).get("type") == "Recreate" and spec["strategy"].get("rollingUpdate") is not None:
-        found.append("rollingUpdate beside Recreate")
-    for name in ("activeDeadlineSeconds", "priority"):
-        found += [f"{name} in a Deployment"] if name in pod else []
     found += [fault for context in _contexts(pod, containers) for fault in _context_faults(context)]
     for item in pod.get("tolerations", []):
         if item.get("operator") in ("Lt", "Gt") or (not item.get("key") and item.get("operator") != "Exists"):

@@ -39,6 +39,7 @@ from tests.unit.inventories import (
     deployment_with,
     fleet_of,
     manifests_of,
+    manifests_with,
     of_kind,
     one_variant,
     scaled_object_with,
@@ -341,7 +342,20 @@ WIDE: dict[str, Any] = {
                 "enforce_settings": True,
                 "soft_shutdown_timeout": 60,
                 "accept_early_ack_tasks": ["watch.touch"],
-            }
+            },
+            "film": {
+                "run_as": "jobs",
+                "idempotent": True,
+                "idle_seconds": 20,
+                "max_age_seconds": 900,
+                "queues": ["film"],
+                "env": {"A": "1"},
+                "volumes": [{"name": "data", "emptyDir": {}}],
+                "volume_mounts": [{"name": "data", "mountPath": "/data"}],
+                "init_containers": [{"name": "proxy", "image": "proxy:1", "restartPolicy": "Always"}],
+                "pod_overrides": {"containers": [{"name": "worker", "tty": True}]},
+                "paused": True,
+            },
         },
         "cloud": {"default": SCALED},
         "sky": {
@@ -365,6 +379,7 @@ def test_an_inventory_with_every_key_gives_manifests_that_a_server_takes() -> No
         "Deployment",
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",
+        "ScaledJob",
         "ScaledObject",
         "TriggerAuthentication",
     }
@@ -736,6 +751,29 @@ def test_the_check_finds_a_broken_deployment(change: Any) -> None:
 )
 def test_the_check_finds_a_broken_scaled_object(change: Any) -> None:
     assert faults_of(merged(scaled_object_with({}), change))
+
+
+JOB_POD = {"containers": [{"name": "worker", "imagee": "x"}]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec": {"cooldownPeriod": 300}},
+        {"spec": {"maxReplicaCount": 0}},
+        {"spec": {"rollout": {"strategy": "slow"}}},
+        {"spec": {"scalingStrategy": {"multipleScalersCalculation": "total"}}},
+        {"spec": {"triggers": [{"type": "redis", "metadata": {"listLength": 5}}]}},
+        {"spec": {"triggers": [{"type": "redis", "metadata": {}, "metricType": "Value"}]}},
+        {"spec": {"jobTargetRef": {"backoffLimits": 0}}},
+        {"spec": {"jobTargetRef": {"template": {"spec": JOB_POD}}}},
+        {"spec": {"jobTargetRef": {"template": {"spec": {"restartPolicy": "Always"}}}}},
+    ],
+)
+def test_the_check_finds_a_broken_scaled_job(change: Any) -> None:
+    (found,) = of_kind(manifests_with({"run_as": "jobs", "idempotent": True}), "ScaledJob")
+    assert faults_of(found) == []
+    assert faults_of(merged(found, change))
 
 
 FLOWER = flower_with(

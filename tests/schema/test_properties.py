@@ -92,7 +92,8 @@ def _services(names: list[str], chaos: bool) -> Values:
 
 
 def _config(names: list[str], chaos: bool) -> Values:
-    scaled = st.sampled_from([{}, {"enable_keda": True, "min_replicas": 1}])
+    jobs = {"run_as": "jobs", "idempotent": True}
+    scaled = st.sampled_from([{}, {"enable_keda": True, "min_replicas": 1}, jobs])
     keys = st.tuples(scaled, _keys(VARIANT_CLASSES, chaos)).map(list).map(_joined)
     variants = st.dictionaries(st.sampled_from(["default", "high", "high_mem"]), keys, min_size=1, max_size=2)
     return st.fixed_dictionaries(dict.fromkeys(names, variants))

@@ -36,7 +36,7 @@ _OTHER_GROUPS = frozenset(
         *("discovery", "events", "external.metrics", "flowcontrol.apiserver", "metrics", "node"),
         *("resource", "scheduling", "storage"),
     )
-) | {"batch", "eventing.keda.sh"}
+) | {"eventing.keda.sh"}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ Flower 2.2. Labels of a target (job, instance and so on) are those that the Prom
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.support.promtool import GONE, MISSING, STEP, Series
 
@@ -79,6 +79,16 @@ class Keda:
         """Errors that KEDA counted."""
         return Series("keda_scaled_object_errors_total", self._place, values)
 
+    def job_trigger(self, name: str, values: Values) -> Series:
+        """What a trigger of a ScaledJob reads, which has the Deployment's name."""
+        found = self.trigger(name, values)
+        return replace(found, labels={**found.labels, "scaledObject": self.deployment, "type": "scaledjob"})
+
+    def job_errors(self, values: Values) -> Series:
+        """Errors that KEDA counted of a ScaledJob."""
+        labels = {name: value for name, value in self._place.items() if name != "scaledObject"}
+        return Series("keda_scaled_job_errors_total", {**labels, "scaledJob": self.deployment}, values)
+
     def paused(self, values: Values) -> Series:
         """Whether scaling is paused."""
         return Series("keda_scaled_object_paused", self._place, values)
@@ -140,6 +150,19 @@ class State:
         """Why the container ended the last time. The series goes on for as long as the pod is there."""
         labels = {**self._container(end), "reason": reason}
         return Series("kube_pod_container_status_last_terminated_reason", labels, values)
+
+    def failed_job(self, end: str, values: Values) -> Series:
+        """Whether a Job of its ScaledJob has failed."""
+        labels = {"job_name": f"{self.deployment}-{end}", "condition": "true"}
+        return Series("kube_job_failed", {**self._place, **labels}, values)
+
+    def active_job(self, end: str, values: Values) -> Series:
+        """Pods of a Job of its ScaledJob that have not ended."""
+        return Series("kube_job_status_active", {**self._place, "job_name": f"{self.deployment}-{end}"}, values)
+
+    def phase(self, end: str, name: str, values: Values) -> Series:
+        """Whether a pod is in a phase."""
+        return Series("kube_pod_status_phase", {**self._pod(end), "phase": name}, values)
 
     def fallback(self, values: Values) -> Series:
         """The condition of its ScaledObject, where kube-state-metrics is told to read it."""

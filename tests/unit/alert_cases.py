@@ -796,6 +796,55 @@ WITHOUT_CONSUMER = [
     ),
 ]
 
+JOBS = {"run_as": "jobs", "idempotent": True, "max_replicas": 4}
+#: What the name of a Job ends in, and that of its pod.
+JOB, JOB_POD = "x7k2p", "x7k2p-abcde"
+
+JOBS_FAIL = [
+    Case(
+        "one Job failed, and KEDA keeps it",
+        [STATE.failed_job(JOB, nothing(10) + flat(1, 110))],
+        {9: False, 11: True, 60: True, 75: False},
+        JOBS,
+    ),
+    Case("none failed", [STATE.failed_job(JOB, flat(0, 60))], never(10, 50), JOBS),
+    Case(
+        "that of a neighbour failed",
+        [State(NEIGHBOUR).failed_job(JOB, nothing(10) + flat(1, 50))],
+        never(11, 50),
+        JOBS,
+    ),
+]
+
+JOBS_ERRORS = [
+    *both_styles(
+        lambda keda: Case(
+            "the broker cannot be read",
+            [keda.job_errors(flat(0, 10) + rising(0, 4, 30))],
+            {9: False, 14: False, 17: False, 19: True, 35: True},
+            JOBS,
+        )
+    ),
+    Case("a single error", [KEDA.job_errors(flat(0, 10) + flat(1, 30))], never(12, 20, 30), JOBS),
+    Case("errors of a neighbour", [Keda(NEIGHBOUR).job_errors(rising(0, 4, 40))], never(20, 35), JOBS),
+]
+
+JOBS_DO_NOT_START = [
+    Case(
+        "a pod waits for its image for ever",
+        [STATE.phase(JOB_POD, "Pending", flat(1, 60))],
+        {10: False, 14: False, 16: True, 55: True},
+        JOBS,
+    ),
+    Case(
+        "it took ten minutes to start",
+        [STATE.phase(JOB_POD, "Pending", flat(1, 10) + flat(0, 50))],
+        never(9, 16, 55),
+        JOBS,
+    ),
+    Case("it runs", [STATE.phase(JOB_POD, "Running", flat(1, 60))], never(16, 55), JOBS),
+]
+
 CASES: dict[str, list[Case]] = {
     "CeleryBacklogGrowsAtMaximum": GROWS,
     "CeleryWorkWithoutWorkers": WITHOUT_WORKERS,
@@ -810,4 +859,7 @@ CASES: dict[str, list[Case]] = {
     "CeleryWorkersRestart": RESTART,
     "CeleryWorkerOutOfMemory": MEMORY,
     "CeleryQueueWithoutConsumer": WITHOUT_CONSUMER,
+    "CeleryJobsFail": JOBS_FAIL,
+    "CeleryJobScalerErrors": JOBS_ERRORS,
+    "CeleryJobsDoNotStart": JOBS_DO_NOT_START,
 }

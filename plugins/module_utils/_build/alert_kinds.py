@@ -294,8 +294,8 @@ def _without_consumer(members: Members, cases: list[Case]) -> Rule:
     )
 
 
-def _always(_case: Case) -> bool:
-    return True
+def _as_pods(case: Case) -> bool:
+    return not case.variant.runs_as_jobs
 
 
 def _nothing(_case: Case) -> Hashable:
@@ -357,12 +357,12 @@ KINDS = (
     Kind("CeleryTasksStall", "warning", _flower, lambda case: case.stalled, lambda case: case.flower_knows, _stall),
     Kind("CeleryTasksDoNotEnd", "warning", _flower, lambda case: 60, _nothing, _do_not_end),
     Kind("CeleryTasksInQuarantine", "warning", has_quarantines, lambda case: 0, _nothing, in_quarantine),
-    Kind("CeleryWorkersRestart", "warning", _always, lambda case: 0, lambda case: case.limits.restarts, _restart),
-    Kind("CeleryWorkerOutOfMemory", "warning", _always, lambda case: 0, _nothing, _out_of_memory),
+    Kind("CeleryWorkersRestart", "warning", _as_pods, lambda case: 0, lambda case: case.limits.restarts, _restart),
+    Kind("CeleryWorkerOutOfMemory", "warning", _as_pods, lambda case: 0, _nothing, _out_of_memory),
     Kind(
         "CeleryQueueWithoutConsumer",
         "critical",
-        lambda case: case.variant.scaling.replicas != 0,
+        lambda case: case.variant.scaling.replicas != 0 and _as_pods(case),
         lambda case: case.limits.no_workers_seconds,
         lambda case: case.variant.goes_to_zero,
         _without_consumer,

@@ -19,6 +19,7 @@ from .._model.observed import NOTHING, Observed
 from .._model.watching import PrometheusRule
 from .alert_cases import Case, Kind, Rule
 from .alert_kinds import KINDS, texts_of
+from .job_alerts import JOB_KINDS
 from .promql import duration
 from .recordings import PART, Members, info, recordings
 from .resources import resource
@@ -89,7 +90,7 @@ def _rules(fleet: Fleet, rule: PrometheusRule, cases: list[Case], part: str) -> 
 
 
 def _wanted(rule: PrometheusRule) -> Iterator[Kind]:
-    return (kind for kind in KINDS if rule.severities.get(kind.name) != "none")
+    return (kind for kind in (*KINDS, *JOB_KINDS) if rule.severities.get(kind.name) != "none")
 
 
 def _alike(kind: Kind, cases: Iterable[Case]) -> Iterable[list[Case]]:

@@ -23,6 +23,7 @@ from .grafana import (
     Row,
     as_json,
 )
+from .job_panels import jobs_row
 from .promql import (
     DONE,
     ENDED,
@@ -113,6 +114,8 @@ def board_of(fleet: Fleet) -> Board:
     keys = fleet.monitoring.dashboard or Dashboard()
     variants = {f"{item.service}.{item.name}": item.deployment for item in fleet.variants}
     rows = [_overview(), _queues(), _tasks(), _workers()]
+    if any(variant.runs_as_jobs for variant in fleet.variants):
+        rows.append(jobs_row(PAGE))
     if fleet.monitoring.exporter is not None:
         rows.append(_exporter())
     names = "|".join(variants.values())

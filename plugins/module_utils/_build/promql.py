@@ -103,6 +103,22 @@ def keda_increase(scope: Scope, metric: str, window: str) -> str:
     return _with_deployment(scope, _keda_pair(scope, metric, "", f"[{window}]", "increase({})"))
 
 
+def keda_job_errors(scope: Scope, window: str) -> str:
+    """How often KEDA failed to read the triggers of ScaledJobs."""
+    metric = "keda_scaled_job_errors_total"
+    exported = f"increase({select(metric, scope.match('exported_namespace', scope.namespace))}[{window}])"
+    honoured = select(metric, 'exported_namespace=""', scope.in_namespace)
+    counted = f"{exported} or increase({honoured}[{window}])"
+    return f'label_replace({counted}, "deployment", "$1", "scaledJob", "(.+)")'
+
+
+def failed_jobs(scope: Scope, window: str) -> str:
+    """Jobs that failed in the window, of each Deployment or ScaledJob."""
+    failed = select("kube_job_failed", scope.in_namespace, 'condition="true"')
+    new = f"({failed} == 1) unless ({failed} offset {window} == 1)"
+    return f'count by (deployment) (label_replace({new}, "deployment", "$1", "job_name", "(.+)-[a-z0-9]+"))'
+
+
 def fully_paused(scope: Scope) -> str:
     """Deployments whose scaling is paused in both directions.
 

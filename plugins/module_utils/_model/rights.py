@@ -207,6 +207,15 @@ TABLE: tuple[Row, ...] = (
     Row("deploy", ("get", "patch"), "narrow adopted Deployments", "adopted"),
     Row("deploy", ("get", "delete"), "take away what was switched off", "removed"),
     _stopping("deploy"),
+    Row(
+        "deploy",
+        ("list", "get", "delete"),
+        "delete Jobs that never started",
+        resources=(("batch", "jobs"),),
+        without="they stay, and a warning says so",
+        when="uses_jobs",
+    ),
+    Row("deploy", ("list",), "tell which those are", resources=_PODS, without="they stay", when="uses_jobs"),
     Row("deploy", ("list",), "find a VerticalPodAutoscaler", resources=_FOREIGN, without="no warning of it"),
     Row(
         "deploy", ("get",), "see what a Redis does when it is full", "ConfigMap", without="no warning", when="has_redis"

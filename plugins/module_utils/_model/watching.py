@@ -65,6 +65,9 @@ ALERTS = (
     "CeleryWorkersRestart",
     "CeleryWorkerOutOfMemory",
     "CeleryQueueWithoutConsumer",
+    "CeleryJobsFail",
+    "CeleryJobScalerErrors",
+    "CeleryJobsDoNotStart",
 )
 
 

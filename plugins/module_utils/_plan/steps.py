@@ -67,7 +67,7 @@ from .data import (
 from .draining import drain_pauses, drained_again
 from .pausing import resumptions
 from .rolling import Wave, interrupted, order_note, replaces, undrainable, wave_steps, waves_of, without_waves
-from .switching import as_workers, stopped, switches
+from .switching import as_workers, clearing, stopped, switches
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,7 @@ def _before_waiting(making: Making, changed: list[Object], waves: Sequence[Wave]
     made = [str(item["metadata"]["name"]) for item in sent if item["kind"] == "Deployment"]
     yield from wave_steps(fleet, observed, waves, [*made, *_not_up(making, waves)], wishes)
     yield from _dashboard(fleet)
+    yield clearing(fleet, observed)
 
 
 def _not_up(making: Making, waves: Sequence[Wave]) -> Iterator[str]:

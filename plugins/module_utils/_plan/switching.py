@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from .._model.observed import API_VERSIONS, PAUSED, ObservedObject, definition
-from .data import ASK, DELETE, PATCH, SCALERS, Object, Step
+from .._model.fleet import Fleet
+from .._model.observed import API_VERSIONS, PAUSED, Observed, ObservedObject, definition
+from .data import ASK, CLEAR, DELETE, PATCH, SCALERS, Object, Step
 
 JOBS = "ScaledJob"
 
@@ -31,6 +32,12 @@ def switches(switched: Sequence[ObservedObject], namespace: str, accepts: bool) 
     if not accepts:
         yield Step("Let the workers that give way finish what they run", ASK, as_workers(workers))
     yield _removal("Remove workers that gave way", workers, namespace)
+
+
+def clearing(fleet: Fleet, observed: Observed) -> Step:
+    """What looks for Jobs that never started, of variants that have had some already."""
+    known = [observed.find(*item.worker_object) for item in fleet.variants if item.runs_as_jobs]
+    return Step("Remove Jobs that never started", CLEAR, as_workers(item for item in known if item is not None))
 
 
 def _removal(name: str, doomed: Iterable[ObservedObject], namespace: str) -> Step:

@@ -29,7 +29,19 @@ from ansible_collections.queueops.celery.plugins.module_utils._read.reader impor
 
 from tests.support.fleet_series import Flower, Keda, State, flat, node, rising
 from tests.support.promtool import Expected, Groups, Rendered, Scene, Series, check_rules, play, require_promtool
-from tests.unit.alert_cases import BLIND, BY_CPU, CASES, END, FIXED, LONG, RABBITMQ, TRACKED, Case
+from tests.unit.alert_cases import (
+    BLIND,
+    BY_CPU,
+    CASES,
+    END,
+    FIXED,
+    JOB_POD,
+    JOBS,
+    LONG,
+    RABBITMQ,
+    TRACKED,
+    Case,
+)
 from tests.unit.inventories import fleet_of, one_variant
 from tests.unit.watching import SQS, services_with
 
@@ -72,7 +84,9 @@ SEVERITIES = {
 def labels_of(alert: str, deployment: str = "billing-worker") -> dict[str, str]:
     """Labels by which people route an alert, and see what it is about."""
     place = {"fleet": "shop", "namespace": "shop", "service": "billing", "variant": "default"}
-    return {**place, "deployment": deployment, "severity": SEVERITIES[alert]}
+    # Which pod it is, is what people have to know.
+    pod = {"pod": f"{deployment}-{JOB_POD}"} if alert == "CeleryJobsDoNotStart" else {}
+    return {**place, "deployment": deployment, "severity": SEVERITIES[alert], **pod}
 
 
 def firing(alert: str, labels: Mapping[str, str]) -> str:
@@ -130,7 +144,9 @@ def told_by(fleet: Fleet, rule: Mapping[str, Any], number: str = "7") -> dict[st
     (info,) = (rule for group in rule_groups(fleet) for rule in group["rules"] if rule.get("record") == INFO)
 
     def filled(text: str) -> str:
-        named = re.sub(r"\{\{\$labels\.(\w+)\}\}", lambda found: str(info["labels"][found[1]]), text)
+        named = re.sub(
+            r"\{\{\$labels\.(\w+)\}\}", lambda found: str({"pod": JOB_POD, **info["labels"]}[found[1]]), text
+        )
         return re.sub(r"\{\{ \$value [^}]*\}\}", number, named)
 
     return {name: filled(text) for name, text in rule["annotations"].items()}
@@ -156,6 +172,9 @@ def test_an_alert_without_a_number_tells_none() -> None:
     assert with_number == {*NUMBERS, "CeleryWorkersRestart"}
 
 
+#: What only workers that run as Jobs have, and what all others have.
+OF_JOBS = {"CeleryJobsFail", "CeleryJobScalerErrors", "CeleryJobsDoNotStart"}
+USUAL = set(ALERTS) - OF_JOBS
 PODS = {"CeleryWorkersRestart", "CeleryWorkerOutOfMemory", "CeleryQueueWithoutConsumer"}
 BACKLOG = {"CeleryBacklogGrowsAtMaximum", "CeleryWorkWithoutWorkers"}
 PACE = {"CeleryDrainsTooSlowly"}
@@ -167,16 +186,29 @@ TASKS = {"CeleryTasksFail", "CeleryTasksStall", "CeleryTasksDoNotEnd"}
 @pytest.mark.parametrize(
     ("keys", "enabled", "expected"),
     [
-        (TRACKED, ON, set(ALERTS)),
+        (TRACKED, ON, USUAL),
         (TRACKED, ("prometheus_rule",), PODS | BACKLOG | SCALER | HPA),
-        (BLIND, ON, set(ALERTS)),
+        (BLIND, ON, USUAL),
+        (JOBS, ON, OF_JOBS | TASKS),
+        (JOBS, ("prometheus_rule",), OF_JOBS),
         (BY_CPU, ON, PODS | HPA | TASKS),
         (BY_CPU, ("prometheus_rule",), PODS | HPA),
         (FIXED, ON, PODS | TASKS),
         ({"replicas": 0}, ON, PODS - {"CeleryQueueWithoutConsumer"} | TASKS),
         ({**TRACKED, "alerts": False}, ON, set()),
     ],
-    ids=["keda", "keda without Flower", "blind", "hpa", "hpa without Flower", "fixed", "switched off", "no alerts"],
+    ids=[
+        "keda",
+        "keda without Flower",
+        "blind",
+        "jobs",
+        "jobs without Flower",
+        "hpa",
+        "hpa without Flower",
+        "fixed",
+        "switched off",
+        "no alerts",
+    ],
 )
 def test_an_alert_is_left_out_where_nothing_gives_it_numbers(
     keys: dict[str, Any], enabled: tuple[str, ...], expected: set[str]
@@ -195,7 +227,7 @@ def test_a_service_whose_broker_no_flower_listens_to_has_no_alerts_that_go_by_fl
     found: dict[str, set[str]] = {}
     for row in alert_table(two_services({"billing": None, "mailer": SQS})):
         found.setdefault(row["service"], set()).add(row["alert"])
-    assert found == {"billing": set(ALERTS), "mailer": set(ALERTS) - TASKS - PACE}
+    assert found == {"billing": USUAL, "mailer": USUAL - TASKS - PACE}
 
 
 @pytest.mark.parametrize("heard", ["billing-worker", "mailer-worker"])
@@ -272,8 +304,8 @@ def test_rules_hardly_grow_with_the_number_of_variants(number: int, differs: boo
 
 
 def test_names_of_alerts_are_those_that_the_inventory_knows() -> None:
-    assert set(alerts_of(watched(TRACKED))) == set(ALERTS)
-    assert len(ALERTS) == len(set(ALERTS)) == 13
+    assert {*alerts_of(watched(TRACKED)), *alerts_of(watched(JOBS))} == set(ALERTS)
+    assert len(ALERTS) == len(set(ALERTS)) == 16
 
 
 def test_an_alert_can_get_another_severity_or_be_left_out() -> None:
@@ -282,7 +314,7 @@ def test_an_alert_can_get_another_severity_or_be_left_out() -> None:
     assert {name: rule["labels"]["severity"] for name, rule in found.items()} == {
         name: "critical" if name == "CeleryTasksFail" else severity
         for name, severity in SEVERITIES.items()
-        if name != "CeleryScalerPaused"
+        if name not in {"CeleryScalerPaused", *OF_JOBS}
     }
 
 
@@ -291,8 +323,9 @@ def given(rule: Mapping[str, Any]) -> dict[str, str]:
     return {name: text for name, text in rule["labels"].items() if text}
 
 
-def test_every_alert_says_what_it_is_where_it_is_and_where_to_read_on() -> None:
-    fleet = watched(TRACKED)
+@pytest.mark.parametrize("keys", [TRACKED, JOBS], ids=["deployment", "jobs"])
+def test_every_alert_says_what_it_is_where_it_is_and_where_to_read_on(keys: dict[str, Any]) -> None:
+    fleet = watched(keys)
     for name, rule in alerts_of(fleet).items():
         told = told_by(fleet, rule)
         assert set(told) == {"summary", "description", "runbook_url"}
@@ -316,7 +349,7 @@ def test_labels_and_the_page_can_be_your_own_but_not_hide_which_queue_it_is() ->
 
 def test_the_table_for_people_has_a_row_for_each_alert() -> None:
     rows = alert_table(watched({**TRACKED, "alerts": {"paused_seconds": 3600}}))
-    assert {row["alert"] for row in rows} == set(ALERTS)
+    assert {row["alert"] for row in rows} == USUAL
     assert {
         "alert": "CeleryScalerPaused",
         "severity": "info",

@@ -38,6 +38,7 @@ Json = dict[str, Any]
 
 ON = ("flower", "exporter", "dashboard", "prometheus_rule")
 TRACKED = {"enable_keda": True, "idempotent": True}
+JOBS = {"run_as": "jobs", "idempotent": True}
 #: An answer of KEDA 2.20's operator, as it was recorded.
 KEDA_ANSWER = Path(__file__).resolve().parents[4] / "shared" / "fixtures" / "keda-operator-metrics.txt"
 
@@ -229,7 +230,7 @@ def test_a_data_source_can_be_chosen_on_the_page_and_every_query_follows() -> No
 
 def test_every_query_takes_several_namespaces_and_several_variants() -> None:
     """With = instead of =~ a page with two namespaces is empty."""
-    for expr in queries_of(board_of()):
+    for expr in {*queries_of(board_of()), *queries_of(board_of(watched(JOBS)))}:
         assert '="$namespace"' not in expr
         assert re.search(r'namespace=~"\$namespace"', expr), expr
         for value in re.findall(r'=(~?)"[^"]*\$\{variant\}', expr):
@@ -238,7 +239,8 @@ def test_every_query_takes_several_namespaces_and_several_variants() -> None:
 
 def test_prometheus_can_read_every_query_of_the_dashboard() -> None:
     require_promtool()
-    found = check_expressions(interpolated(expr) for expr in queries_of(board_of()))
+    queries = {*queries_of(board_of()), *queries_of(board_of(watched(JOBS)))}
+    found = check_expressions(interpolated(expr) for expr in sorted(queries))
     assert not found, found
 
 
@@ -712,6 +714,36 @@ def test_panels_show_the_numbers_that_somebody_would_count_by_hand() -> None:
         series = [item for item in number.series if item.values]
         scenes.append(Scene(f"{number.panel}: {number.name}", series, [Expected(number.minute, expr, number.shown)]))
     found = play(scenes)
+    assert not found, found
+
+
+def _query(board: Json, title: str, number: int) -> str:
+    return str(panel_of(title, board)["targets"][number]["expr"])
+
+
+def test_jobs_have_a_row_that_counts_those_that_run_and_those_that_failed() -> None:
+    require_promtool()
+    board = board_of(watched(JOBS))
+    assert not [panel for panel in board_of()["panels"] if panel["title"].startswith("Jobs")]
+    state, shop = State(), '{namespace="shop"}'
+    series = [
+        *(state.active_job(end, flat(1, HOUR)) for end in ("x7k2p", "m4c8w")),
+        state.active_job("p6t2s", flat(0, HOUR)),
+        state.failed_job("p6t2s", nothing(30) + flat(1, 30)),
+        State("billing-worker-high").active_job("abcde", flat(1, HOUR)),
+        KEDA.job_trigger("backlog", flat(4, HOUR)),
+        KEDA.job_trigger("inflight", flat(2, HOUR)),
+    ]
+    expected = [
+        Expected(50, interpolated(_query(board, title, query), "billing-worker"), {shop: number})
+        for title, query, number in (
+            ("Jobs", 0, 2),
+            ("Jobs", 1, 1),
+            ("Outstanding work of Jobs", 0, 4),
+            ("Outstanding work of Jobs", 1, 2),
+        )
+    ]
+    found = play([Scene("jobs", series, expected)])
     assert not found, found
 
 

@@ -1,0 +1,70 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which Jobs a deploy deletes: those that never started and are not wanted as they are, and no other."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.stuck_jobs import stuck
+from ansible_collections.queueops.celery.plugins.module_utils._plan.comparing import covers
+
+from tests.support._jobs import finished, job_of, pod_of_job
+from tests.support._workloads import Unavailable
+from tests.unit.inventories import Manifest, manifests_with, of_kind
+
+BAD_IMAGE = Unavailable("ImagePullBackOff", "not found", pods=True, deadline_exceeded=False)
+
+
+def scaled_job(generation: int, **keys: Any) -> Manifest:
+    found = of_kind(manifests_with({"run_as": "jobs", "idempotent": True, **keys}), "ScaledJob")[0]
+    found = copy.deepcopy(found)
+    found["metadata"] |= {"uid": "1", "generation": generation}
+    return found
+
+
+BEFORE, NOW = scaled_job(1), scaled_job(2, image="registry.example/billing:1.5")
+NAME = str(NOW["metadata"]["name"])
+
+
+def names(job: Manifest, pods: list[Manifest], wanted: Manifest = NOW) -> list[str]:
+    return [str(item["metadata"]["name"]) for item in stuck([job], pods, {NAME: wanted}, covers)]
+
+
+def test_a_job_whose_image_cannot_be_pulled_goes_once_another_is_wanted() -> None:
+    job = job_of(BEFORE, 1)
+    assert names(job, [pod_of_job(job, BAD_IMAGE)]) == [job["metadata"]["name"]]
+
+
+def test_a_job_that_got_no_pod_goes_as_well() -> None:
+    job = job_of(BEFORE, 1)
+    assert names(job, []) == [job["metadata"]["name"]]
+
+
+@pytest.mark.parametrize("phase", ["Running", "Succeeded", "Failed", "Unknown"])
+def test_a_job_that_started_stays(phase: str) -> None:
+    job = job_of(BEFORE, 1)
+    pod = pod_of_job(job, BAD_IMAGE)
+    pod["status"]["phase"] = phase
+    assert names(job, [pod]) == []
+
+
+def test_a_job_that_is_starting_as_it_is_wanted_stays() -> None:
+    job = job_of(NOW, 1)
+    assert names(job, [pod_of_job(job, BAD_IMAGE)]) == []
+
+
+def test_a_job_stays_where_only_the_number_of_jobs_has_changed() -> None:
+    job = job_of(BEFORE, 1)
+    wanted = scaled_job(2, max_replicas=7)
+    assert names(job, [pod_of_job(job, BAD_IMAGE)], wanted) == []
+
+
+def test_a_job_that_has_ended_or_that_is_of_another_scaled_job_stays() -> None:
+    job = job_of(BEFORE, 1)
+    assert names(finished(job, failed=True), []) == []
+    job["metadata"]["labels"]["scaledjob.keda.sh/name"] = "other"
+    assert names(job, []) == []
