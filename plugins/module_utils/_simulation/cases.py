@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from .._build.jobs import scaled_job
 from .._build.scalers import scaled_object
 from .._celery.brokers import key_prefix, physical_lists, sqs_queue_url
 from .._celery.in_flight import DEFAULT_VISIBILITY
@@ -41,10 +42,15 @@ def case_of(fleet: Fleet, variant: Variant, loads: Sequence[Load] = (), observed
         places=_places(fleet, service, variant),
         versions=fleet.versions,
     )
-    if not variant.uses_keda:
+    if not variant.is_counted and not variant.runs_as_jobs:
         return case
-    manifest: dict[str, Any] = scaled_object(fleet, service, variant, observed)
-    return replace(case, spec=manifest["spec"], annotations=manifest["metadata"].get("annotations") or {})
+    manifest: dict[str, Any]
+    if variant.runs_as_jobs:
+        manifest = scaled_job(fleet, service, variant, observed, "")
+    else:
+        manifest = scaled_object(fleet, service, variant, observed)
+    annotations = manifest["metadata"].get("annotations") or {}
+    return replace(case, spec=manifest["spec"], annotations=annotations, is_job=variant.runs_as_jobs)
 
 
 def _worker(service: Service, variant: Variant, loads: Sequence[Load]) -> Worker:
@@ -67,6 +73,8 @@ def _worker(service: Service, variant: Variant, loads: Sequence[Load]) -> Worker
         visibility=float(visibility) if visibility is not None and kind != "rabbitmq" else None,
         start=max(starts, default=START_SECONDS),
         room=min(rooms, default=None),
+        idle=float(variant.jobs.idle_seconds) if variant.runs_as_jobs else None,
+        age=float(variant.jobs.max_age_seconds) if variant.runs_as_jobs else None,
         connections=_CONNECTIONS - 2 * sum(any(flag in word for word in variant.args) for flag in _SPARED),
     )
 

@@ -31,6 +31,8 @@ class Worker:
     :param room: pods that the nodes have room for.
     :param idle_first: whether busy pods have the higher deletion cost.
     :param connections: to the broker, of one pod.
+    :param idle: time without work after which a pod ends by itself; None where it never does.
+    :param age: time after which such a pod takes nothing more, and ends when nothing runs in it.
     """
 
     slots: int = 1
@@ -44,6 +46,8 @@ class Worker:
     room: int | None = None
     idle_first: bool = False
     connections: int = 6
+    idle: float | None = None
+    age: float | None = None
 
 
 class Pod:
@@ -53,12 +57,13 @@ class Pod:
     :ivar held: messages that it has taken, those with an ETA that is not due yet not counted.
     :ivar reserved: tasks that wait in it for a slot.
     :ivar etas: tasks that wait in it for their time.
+    :ivar idle_since: when it had nothing to do any more, or was ready.
     :ivar is_listed: whether it waits for a message of the broker.
     """
 
     __slots__ = (
-        *("busy", "busy_since", "created", "etas", "held", "identity", "is_gone", "is_leaving", "is_listed"),
-        *("ready_at", "reserved", "tasks"),
+        *("busy", "busy_since", "created", "etas", "held", "identity", "idle_since", "is_gone", "is_leaving"),
+        *("is_listed", "ready_at", "reserved", "tasks"),
     )
 
     def __init__(self, created: float, ready_at: float, identity: float) -> None:
@@ -72,6 +77,7 @@ class Pod:
         self.is_listed = self.is_leaving = self.is_gone = False
         self.busy = 0.0
         self.busy_since = 0.0
+        self.idle_since = ready_at
 
     def __lt__(self, other: Pod) -> bool:
         return self.identity < other.identity

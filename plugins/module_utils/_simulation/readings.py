@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ from .._build.budgets import BUDGET_READING
 from .._schema.versions import Version
 from .cron import CronReading
 from .formula import cut
-from .scaled_object import ScaledObject, Trigger
+from .scaled_object import Trigger
 from .workers import Site
 
 #: What works a reading out of what is there.
@@ -44,11 +44,16 @@ class Places:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
-def readings_of(spec: ScaledObject, places: Places, keda: Version | None) -> tuple[list[Reading], list[str]]:
-    """One reading for each trigger, and what is to be said of them."""
+def readings_of(
+    triggers: Iterable[Trigger], resources: Iterable[str], places: Places, keda: Version | None
+) -> tuple[list[Reading], list[str]]:
+    """One reading for each trigger, and what is to be said of them.
+
+    :param resources: types of the triggers that the HPA reads beside them.
+    """
     found: list[Reading] = []
     warnings: list[str] = []
-    for trigger in spec.triggers:
+    for trigger in triggers:
         reading = _reading(trigger, places, keda)
         if reading is None:
             number = places.numbers.get(trigger.name, 0.0)
@@ -59,9 +64,7 @@ def readings_of(spec: ScaledObject, places: Places, keda: Version | None) -> tup
                 )
             reading = _constant(number)
         found.append(reading)
-    warnings += [
-        f"the {kind} trigger is left out; nothing here knows the load of a processor." for kind in spec.resources
-    ]
+    warnings += [f"the {kind} trigger is left out; nothing here knows the load of a processor." for kind in resources]
     return found, warnings
 
 

@@ -118,12 +118,12 @@ def read_scaled_object(spec: Mapping[str, Any], annotations: Mapping[str, str] |
     """
     notes, advanced = annotations or {}, spec.get("advanced") or {}
     paused_at = notes.get(f"{_PAUSED}-replicas")
-    pauses_in, pauses_out = _is_on(notes, f"{_PAUSED}-scale-in"), _is_on(notes, f"{_PAUSED}-scale-out")
+    pauses_in, pauses_out = is_on(notes, f"{_PAUSED}-scale-in"), is_on(notes, f"{_PAUSED}-scale-out")
     written = (advanced.get("horizontalPodAutoscalerConfig") or {}).get("behavior")
     modifiers = advanced.get("scalingModifiers") or {}
     triggers = spec["triggers"]
     return ScaledObject(
-        triggers=tuple(_trigger(item) for item in triggers if item["type"] not in _RESOURCES),
+        triggers=tuple(read_trigger(item) for item in triggers if item["type"] not in _RESOURCES),
         least=int(spec.get("minReplicaCount") or 0),
         most=int(spec.get("maxReplicaCount") or 100),
         idle=spec.get("idleReplicaCount"),
@@ -134,11 +134,11 @@ def read_scaled_object(spec: Mapping[str, Any], annotations: Mapping[str, str] |
         modifiers=_modifiers(modifiers) if modifiers.get("formula") else None,
         behavior=_held_back(written, pauses_in, pauses_out),
         resources=tuple(item["type"] for item in triggers if item["type"] in _RESOURCES),
-        is_paused=paused_at is not None or _is_on(notes, _PAUSED),
+        is_paused=paused_at is not None or is_on(notes, _PAUSED),
         paused_at=int(paused_at) if paused_at is not None and paused_at.lstrip("-").isdigit() else None,
         pauses_in=pauses_in,
         pauses_out=pauses_out,
-        forces_activation=_is_on(notes, "autoscaling.keda.sh/force-activation"),
+        forces_activation=is_on(notes, "autoscaling.keda.sh/force-activation"),
         formula=str(modifiers.get("formula") or ""),
         annotations=notes,
     )
@@ -148,13 +148,14 @@ def _given(value: Any, default: float) -> Any:
     return default if value is None else value
 
 
-def _is_on(annotations: Mapping[str, str], name: str) -> bool:
+def is_on(annotations: Mapping[str, str], name: str) -> bool:
     """Whether an annotation is on. What is no boolean counts as true."""
     value = annotations.get(name)
     return value is not None and str(value) not in ("0", "f", "F", "false", "FALSE", "False")
 
 
-def _trigger(written: Mapping[str, Any]) -> Trigger:
+def read_trigger(written: Mapping[str, Any]) -> Trigger:
+    """A trigger, with KEDA's defaults."""
     kind, metadata = str(written["type"]), {key: str(value) for key, value in (written.get("metadata") or {}).items()}
     target, default, activation = _TARGETS.get(kind, ("threshold", 1.0, "activationThreshold"))
     # It is counted by its queue's number where the older key is written.

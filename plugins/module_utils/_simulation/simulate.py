@@ -14,6 +14,7 @@ from .._schema.versions import Versions
 from .autoscaler import SYNC_PERIOD, Pods
 from .bound import bound_of
 from .control import Control, Written
+from .jobs import JobControl, ScaledJob, read_scaled_job
 from .loads import Arrivals
 from .pods import Worker
 from .readings import Places, readings_of
@@ -30,7 +31,8 @@ LONGEST_TAIL = 12.0
 class Case:
     """One variant, as it would be sent.
 
-    :param spec: C(spec) of its ScaledObject; None where nothing scales it.
+    :param spec: C(spec) of its ScaledObject or ScaledJob; None where nothing scales it.
+    :param is_job: whether it is a ScaledJob.
     :param replicas: pods where nothing scales it.
     :param goal: C(max_wait_seconds).
     """
@@ -42,6 +44,7 @@ class Case:
     spec: Mapping[str, Any] | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
     replicas: int = 1
+    is_job: bool = False
     places: Places = field(default_factory=Places)
     versions: Versions = field(default_factory=Versions)
 
@@ -53,29 +56,35 @@ class _Run:
         chance = random.Random(f"{seed}/{case.service}/{case.variant}")
         self.case, self.hours = case, hours
         self.site = Site(case.worker, arrivals, chance)
-        self.scaled = read_scaled_object(case.spec, case.annotations) if case.spec is not None else None
+        self.scaled: ScaledObject | ScaledJob | None = None
         self.changes: list[Written] = []
         self.series = Series(step)
         self.peak = 0
         self.warnings: list[str] = []
         self.wanted = case.replicas
-        self.control: Control | None = None
-        if self.scaled is not None:
-            self._control(self.scaled, chance)
+        self.control: Control | JobControl | None = None
+        if case.spec is not None:
+            self._control(case.spec, chance)
         self.site.begin_with(self.wanted)
 
-    def _control(self, spec: ScaledObject, chance: random.Random) -> None:
+    def _control(self, spec: Mapping[str, Any], chance: random.Random) -> None:
         case = self.case
-        polls, syncs = chance.uniform(0.1, spec.polling), chance.uniform(0.1, SYNC_PERIOD)
-        # A trigger was active long ago: the first cooldown of a new ScaledObject is over.
-        self.control = Control(spec, case.versions, polls, syncs, active_before=-1e9)
-        self._readings, self.warnings = readings_of(spec, case.places, case.versions.keda)
-        self.wanted = spec.least if spec.idle is None else spec.idle
-        if spec.is_paused:
-            self.wanted = spec.paused_at if spec.paused_at is not None else max(1, spec.least)
+        if case.is_job:
+            job = self.scaled = read_scaled_job(spec, case.annotations)
+            self.control, self.wanted = JobControl(job, chance.uniform(0.1, job.polling)), 0
+        else:
+            scaled = self.scaled = read_scaled_object(spec, case.annotations)
+            polls, syncs = chance.uniform(0.1, scaled.polling), chance.uniform(0.1, SYNC_PERIOD)
+            # A trigger was active long ago: the first cooldown of a new ScaledObject is over.
+            self.control = Control(scaled, case.versions, polls, syncs, active_before=-1e9)
+            self.wanted = _fewest(scaled)
+        resources = () if isinstance(self.scaled, ScaledJob) else self.scaled.resources
+        self._readings, self.warnings = readings_of(self.scaled.triggers, resources, case.places, case.versions.keda)
 
     def _pods(self) -> Pods:
-        return Pods(self.wanted, self.wanted, self.site.ready)
+        # A Job counts until it has ended.
+        wanted = len(self.site.pods) if self.case.is_job else self.wanted
+        return Pods(wanted, wanted, self.site.ready)
 
     def _read(self) -> list[float | None]:
         site = self.site
@@ -100,17 +109,22 @@ class _Run:
                 self._look(control, now)
 
     def _is_over(self) -> bool:
-        site, spec = self.site, self.scaled
+        site = self.site
         if site.has_more or site.outstanding:
             return bool(not site.has_more and site.outstanding == len(site.stranded) and not site.pods)
-        fewest = self.wanted if spec is None or spec.is_paused else (spec.least if spec.idle is None else spec.idle)
+        if self.case.is_job:
+            return not site.pods
+        fewest = _fewest(self.scaled) if isinstance(self.scaled, ScaledObject) else self.wanted
         return self.wanted <= fewest and len(site.pods) <= self.wanted
 
-    def _look(self, control: Control, now: float) -> None:
+    def _look(self, control: Control | JobControl, now: float) -> None:
         for one in control.look(now, self._pods, self._read):
             self.changes.append(one)
             self.wanted = one.replicas
-            self.site.scale(one.replicas)
+            if self.case.is_job:
+                self.site.start(one.replicas - one.before)
+            else:
+                self.site.scale(one.replicas)
             self.peak = max(self.peak, len(self.site.pods))
 
     def _sample(self) -> None:
@@ -121,7 +135,7 @@ class _Run:
         series.running.append(site.running)
         series.pods.append(len(site.pods))
         series.ready.append(site.ready)
-        series.wanted.append(self.wanted)
+        series.wanted.append(len(site.live) if self.case.is_job else self.wanted)
 
     def result(self, with_bound: bool) -> Result:
         """What came of it."""
@@ -158,7 +172,7 @@ class _Run:
             repeated=counts.repeated,
             failed=counts.failed,
             series=self.series,
-            formula=self.scaled.formula if self.scaled is not None else "",
+            formula=self.scaled.formula if isinstance(self.scaled, ScaledObject) else "",
             bound=bound_of(arrivals, case.goal, case.worker.slots, case.worker.start) if with_bound else None,
             warnings=tuple(self.warnings),
         )
@@ -170,6 +184,13 @@ class _Run:
             place = min(len(longest) - 1, int(times[first] // series.step) + 1)
             longest[place] = max(longest[place], max(waits[first:last]))
         series.wait.extend(longest)
+
+
+def _fewest(spec: ScaledObject) -> int:
+    """Pods that there are while nothing happens."""
+    if spec.is_paused:
+        return spec.paused_at if spec.paused_at is not None else max(1, spec.least)
+    return spec.least if spec.idle is None else spec.idle
 
 
 def simulate(

@@ -180,18 +180,27 @@ def _lasting(steps: list[Step]) -> Iterator[Step]:
 def _changes(variant: Variant, now: Result) -> Iterator[tuple[str, Any, str]]:
     """What might be better than a variant: key, value and reason."""
     scaling = variant.scaling
-    if not variant.uses_keda:
+    if not variant.is_counted:
+        return
+    if variant.runs_as_jobs:
+        yield from _more_pods(variant, now)
         return
     length = scaling.list_length
     for value in sorted({max(1, length // 2), max(1, length * 3 // 4)} - {length}):
         yield "list_length", value, "a pod comes for fewer waiting messages, so that they wait less"
     for value in sorted({length + max(1, length // 2), length * 2}):
         yield "list_length", value, "more messages may wait for a pod, and fewer pods do"
-    if now.peak_pods >= scaling.max_replicas:
-        for value in (scaling.max_replicas * 2, scaling.max_replicas + max(1, scaling.max_replicas // 2)):
-            if value <= _MOST_PODS:
-                yield "max_replicas", value, "there were as many pods as there may be, and messages waited"
+    yield from _more_pods(variant, now)
     yield from _slower_or_faster(variant)
+
+
+def _more_pods(variant: Variant, now: Result) -> Iterator[tuple[str, Any, str]]:
+    most = variant.scaling.max_replicas
+    if now.peak_pods < most:
+        return
+    for value in (most * 2, most + max(1, most // 2)):
+        if value <= _MOST_PODS:
+            yield "max_replicas", value, "there were as many pods as there may be, and messages waited"
 
 
 def _slower_or_faster(variant: Variant) -> Iterator[tuple[str, Any, str]]:

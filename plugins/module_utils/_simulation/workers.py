@@ -21,7 +21,7 @@ _NEVER = float("inf")
 #: A live worker looks for messages to give back every 100 s; on average half of it passes (kombu 5.7).
 _SWEEP = 50.0
 #: Kinds of what is to come, in the order in which they count at the same time.
-_READY, _DUE, _BACK, _SOFT, _KILL = range(5)
+_READY, _DUE, _BACK, _SOFT, _KILL, _IDLE, _AGE = range(7)
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Site:
         longest = max(arrivals.seconds, default=0.0)
         is_repeated = worker.acks_late and worker.visibility is not None and longest > worker.visibility
         #: Whether tasks only come, run and end.
-        self._is_plain = not (arrivals.due or arrivals.fails[0] or is_repeated)
+        self._is_plain = not (arrivals.due or arrivals.fails[0] or is_repeated or worker.idle is not None)
 
     def _home(self, priority: int) -> int:
         """Place of the list for a priority, which is rounded down to a step."""
@@ -151,6 +151,12 @@ class Site:
             self._stop(pod)
         self._place()
 
+    def start(self, number: int) -> None:
+        """Create pods beside those that are there, as new Jobs do."""
+        for _ in range(number):
+            self._create()
+        self._place()
+
     def _create(self) -> None:
         self.counts.starts += 1
         self.pods.append(Pod(self.now, _NEVER, self._chance.random()))
@@ -168,7 +174,19 @@ class Site:
         heapq.heappush(self._coming, (when, kind, task, pod))
 
     def _stop(self, pod: Pod) -> None:
-        """Tell a pod to stop: it takes no more, and gives back what it has not begun."""
+        """Tell a pod to stop."""
+        self._retire(pod)
+        if pod.is_gone:
+            return
+        worker = self.worker
+        if worker.soft is not None and worker.soft < worker.grace:
+            self._later(self.now + worker.soft, _SOFT, pod=pod)
+        else:
+            self._later(self.now + worker.grace, _KILL, pod=pod)
+        self._hand_out()
+
+    def _retire(self, pod: Pod) -> None:
+        """Let a pod take nothing more, and give back what it has not begun. It goes when nothing runs in it."""
         pod.is_leaving = True
         self.ready -= pod.is_ready(self.now)
         for task in [*pod.etas, *reversed(pod.reserved)]:
@@ -178,13 +196,6 @@ class Site:
         pod.etas.clear()
         if not pod.tasks:
             self._leave(pod)
-            return
-        worker = self.worker
-        if worker.soft is not None and worker.soft < worker.grace:
-            self._later(self.now + worker.soft, _SOFT, pod=pod)
-        else:
-            self._later(self.now + worker.grace, _KILL, pod=pod)
-        self._hand_out()
 
     def _leave(self, pod: Pod) -> None:
         pod.is_gone = pod.is_leaving = True
@@ -282,6 +293,7 @@ class Site:
             self._begin(pod, pod.reserved.popleft())
         elif not pod.tasks:
             pod.busy += self.now - pod.busy_since
+            self._rest(pod)
         self._count(task)
         if pod.is_leaving:
             if not pod.tasks:
@@ -290,6 +302,18 @@ class Site:
             pod.is_listed = True
             self._free.append(pod)
             self._hand_out()
+
+    def _rest(self, pod: Pod) -> None:
+        """Note that a pod has nothing to do, if it is one that ends then."""
+        if self.worker.idle is not None:
+            pod.idle_since = self.now
+            self._later(self.now + self.worker.idle, _IDLE, pod=pod)
+
+    def _end_idle(self, pod: Pod) -> None:
+        """End a pod that has had nothing to do for long enough."""
+        is_idle = not (pod.is_leaving or pod.tasks or pod.etas)
+        if is_idle and self.worker.idle is not None and self.now >= pod.idle_since + self.worker.idle - 1e-9:
+            self._retire(pod)
 
     def _count(self, task: int) -> None:
         share, most, after = self.arrivals.fails
@@ -329,6 +353,12 @@ class Site:
             if task in pod.etas:
                 pod.etas.remove(task)
                 self._deliver(pod, task)
+        elif kind == _IDLE:
+            self._end_idle(pod)
+        elif kind == _AGE:
+            if not pod.is_leaving:
+                self._retire(pod)
+                self._hand_out()
         else:
             self._cut(pod, gives_back=kind == _SOFT)
 
@@ -337,6 +367,9 @@ class Site:
             return
         pod.is_listed = True
         self.ready += 1
+        self._rest(pod)
+        if self.worker.age is not None:
+            self._later(self.now + self.worker.age, _AGE, pod=pod)
         self._free.append(pod)
         for task, due in self.stranded.items():
             # A new worker looks for such messages after ten seconds.

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.jobs import JobControl, read_scaled_job
 
 from tests.unit.inventories import IMAGE
 from tests.unit.modules.running import run
@@ -268,6 +269,41 @@ def test_nothing_is_suggested_where_nothing_is_better() -> None:
     given = fleet(OURS, {"idempotent": True}, loads={"billing": {"default": {"per_hour": 0}}}, hours=1, suggest=True)
     found = run(NAME, **given)
     assert (found["suggestions"][0]["keys"], found["yaml"]) == ({}, [])
+
+
+JOBS = {
+    **{"run_as": "jobs", "polling_interval": 5, "idle_seconds": 8, "max_replicas": 5, "longest_task_seconds": 600},
+    "enable_keda": True,
+}
+
+
+def test_jobs_start_and_end_as_was_measured() -> None:
+    """Five tasks of 60 s had five Jobs at once; two more, sent at the end, were taken by Jobs that were there."""
+    late = {"burst": 2, "at_hour": 58 / 3600, "task_seconds": 60}
+    load = [{"burst": 5, "task_seconds": 60, "start_seconds": 1}, late]
+    found = planned(JOBS, load, {"idempotent": True}, hours=1, series=True)
+    assert (found["starts"], found["peak_pods"], found["interrupted"], found["done"]) == (5, 5, 0, 7)
+    assert found["wait_longest"] <= 10
+    minutes = dict(zip(found["series"]["times"], found["series"]["pods"], strict=True))
+    assert (minutes[60.0], minutes[120.0], minutes[180.0]) == (5, 2, 0)
+
+
+def test_a_job_that_is_old_takes_nothing_more_and_another_one_does() -> None:
+    keys = {**JOBS, "max_age_seconds": 300, "max_replicas": 1}
+    found = planned(keys, {"per_hour": 120, "spread": "even", "task_seconds": 29}, {"idempotent": True}, hours=1)
+    assert found["starts"] > 8
+    assert (found["interrupted"], found["unfinished"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("there", "numbers", "new"),
+    [(0, (5, 0), 5), (0, (9, 0), 5), (3, (2, 3), 2), (5, (9, 5), 0), (2, (0, 2), 0), (0, (0, 0), 0), (0, (1, 0), 1)],
+)
+def test_how_many_jobs_one_look_starts(there: int, numbers: tuple[int, int], new: int) -> None:
+    triggers = [{"type": "redis", "name": n, "metadata": {"listName": n, "listLength": "1"}} for n in ("q", "held")]
+    strategy = {"strategy": "default", "multipleScalersCalculation": "sum"}
+    spec = read_scaled_job({"maxReplicaCount": 5, "triggers": triggers, "scalingStrategy": strategy}, {})
+    assert JobControl(spec, 0.0).new_jobs(there, numbers) == new
 
 
 def test_the_example_of_the_page_is_one() -> None:
