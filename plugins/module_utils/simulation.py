@@ -12,14 +12,16 @@ from functools import partial
 from typing import Any
 
 from ._model.fleet import Fleet, Variant
-from ._model.loads import MOST_HOURS, Row
+from ._model.loads import MOST_HOURS, Load, Row, Sample
 from ._read.loads import Loads, files_of, read_loads, read_rows
 from ._read.reader import Inventory
+from ._read.samples import read_samples, rows_of_samples, start_of
 from ._schema.layers import PREFIX, Layer
 from ._schema.problems import InventoryError, Problems
 from ._simulation.cases import assumptions_of, case_of
 from ._simulation.loads import Arrivals, arrivals_of
 from ._simulation.readings import MONDAY
+from ._simulation.replayed import Replayed, compared_with
 from ._simulation.results import Result
 from ._simulation.simulate import simulate
 from ._simulation.suggest import Suggestion, suggest
@@ -51,30 +53,55 @@ class Planned:
     :param results: one for each of them, in the order of the fleet.
     :param unloaded: titles of the variants that have none.
     :param warnings: what was taken for granted, and what was left out.
+    :param replays: how far simulations of work that has been are from what was.
     """
 
     results: tuple[Result, ...]
     unloaded: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     loads: Loads = field(default_factory=dict, compare=False, repr=False)
+    replays: tuple[Replayed, ...] = ()
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the files of loads hold, by their paths.
+
+    :param rows: tasks.
+    :param begins: the moment at which the tasks of a file begin, in seconds since 1970, where it says so.
+    :param pods: pods that there were.
+    """
+
+    rows: dict[str, tuple[Row, ...]] = field(default_factory=dict)
+    begins: dict[str, float] = field(default_factory=dict)
+    pods: dict[str, tuple[Sample, ...]] = field(default_factory=dict)
 
 
 def read_work(
     written: object, fleet: Fleet, read_file: Callable[[str], str], problems: Problems
-) -> tuple[Loads, dict[str, tuple[Row, ...]]]:
-    """Loads, and the tasks of the files that they name.
+) -> tuple[Loads, Files]:
+    """Loads, and what the files hold that they name.
 
     :param written: the value of the variable.
     :param read_file: gives the text of a file, or raises OSError or UnicodeError.
     """
-    loads = read_loads(written, fleet, problems)
-    files: dict[str, tuple[Row, ...]] = {}
-    for path, place in files_of(loads).items():
+    loads, files = read_loads(written, fleet, problems), Files()
+    for path, (place, name) in files_of(loads).items():
         try:
-            files[path] = read_rows(read_file(path), f"{place}.csv", problems)
+            text = read_file(path)
         except (OSError, UnicodeError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text"
-            problems.add(f"{place}.csv", f"the file {path} cannot be read: {why}. Write the path of a CSV file.")
+            kind = "CSV" if name == "csv" else "JSON"
+            problems.add(place, f"the file {path} cannot be read: {why}. Write the path of a {kind} file.")
+            continue
+        if name == "csv":
+            files.rows[path] = read_rows(text, place, problems)
+            continue
+        samples = read_samples(text, place, problems)
+        if name == "replicas":
+            files.pods[path] = samples
+        else:
+            files.rows[path], files.begins[path] = rows_of_samples(samples), start_of(samples)
     return loads, files
 
 
@@ -84,25 +111,35 @@ def check_options(options: Options, problems: Problems) -> None:
         problems.add(f"{PREFIX}plan_hours", f"write a number of hours above 0 and up to {MOST_HOURS:.0f}.")
 
 
-def work_of(variant: Variant, loads: Loads, files: Mapping[str, Sequence[Row]], options: Options) -> Arrivals:
+def work_of(variant: Variant, loads: Loads, files: Files, options: Options) -> Arrivals:
     """The tasks that a variant gets."""
     parts = loads.get((variant.service, variant.name), ())
     seed = f"{options.seed}/{variant.service}/{variant.name}"
-    return arrivals_of(parts, options.hours, seed, variant.knowledge.task_seconds, files)
+    return arrivals_of(parts, options.hours, seed, variant.knowledge.task_seconds, files.rows)
 
 
-def simulate_variant(fleet: Fleet, variant: Variant, loads: Loads, arrivals: Arrivals, options: Options) -> Result:
-    """One variant over tasks that are drawn already."""
+def simulate_variant(
+    fleet: Fleet,
+    variant: Variant,
+    loads: Loads,
+    arrivals: Arrivals,
+    options: Options,
+    begins_with: int | None = None,
+) -> Result:
+    """One variant over tasks that are drawn already.
+
+    :param begins_with: pods at the start; None for as few as it has while nothing happens.
+    """
     parts = loads.get((variant.service, variant.name), ())
     case = case_of(fleet, variant, parts)
-    case = replace(case, places=replace(case.places, start=options.start))
+    case = replace(case, places=replace(case.places, start=options.start), begins_with=begins_with)
     return simulate(case, arrivals, options.hours, options.seed, options.with_bound, options.step)
 
 
 def simulate_fleet(
     fleet: Fleet,
     loads: Loads,
-    files: Mapping[str, Sequence[Row]],
+    files: Files,
     options: Options,
     progress: Callable[[str], None] | None = None,
 ) -> Planned:
@@ -110,7 +147,7 @@ def simulate_fleet(
 
     :param progress: is told which variant is next.
     """
-    results, warnings, unloaded = [], [], []
+    results, warnings, unloaded, replays = [], [], [], []
     for variant in fleet.variants:
         parts = loads.get((variant.service, variant.name))
         if parts is None:
@@ -119,17 +156,31 @@ def simulate_fleet(
         if progress is not None:
             progress(f"{variant.service}/{variant.name}")
         warnings += assumptions_of(fleet, variant, parts)
-        result = simulate_variant(fleet, variant, loads, work_of(variant, loads, files, options), options)
+        real = _pods_that_were(parts, files)
+        work = work_of(variant, loads, files, options)
+        result = simulate_variant(fleet, variant, loads, work, options, round(real[0][1]) if real else None)
+        replays += [one for one in [compared_with(result, real)] if one is not None]
         warnings += [f"{result.title}: {text}" for text in result.warnings]
         results.append(result)
-    return Planned(tuple(results), tuple(unloaded), tuple(dict.fromkeys(warnings)), loads)
+    return Planned(tuple(results), tuple(unloaded), tuple(dict.fromkeys(warnings)), loads, tuple(replays))
+
+
+def _pods_that_were(loads: Sequence[Load], files: Files) -> list[tuple[float, float]]:
+    """Pods that a file tells of, by the seconds after the start."""
+    path = next((load.replicas for load in loads if load.replicas is not None), None)
+    if path is None:
+        return []
+    samples = files.pods[path]
+    begins = [files.begins[load.prometheus] for load in loads if load.prometheus is not None]
+    start = min(begins, default=samples[0].at)
+    return [(sample.at - start, sample.value) for sample in samples if sample.at >= start]
 
 
 def suggest_for(
     fleet: Fleet,
     inventory: Inventory,
     planned: Planned,
-    files: Mapping[str, Sequence[Row]],
+    files: Files,
     options: Options,
     budget: float | None = None,
     progress: Callable[[str], None] | None = None,

@@ -252,6 +252,32 @@ text:
   returned: success
   type: list
   elements: str
+replays:
+  description: One row for each variant whose load names the pods that there were.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    title:
+      description: The variant.
+      type: str
+      sample: billing/default
+    samples:
+      description: Moments that were compared.
+      type: int
+      sample: 1440
+    equal:
+      description: Share of them in which the simulation has the same number of pods.
+      type: float
+      sample: 0.987
+    apart:
+      description: Pods that they differ by on average.
+      type: float
+      sample: 0.02
+    cost_off:
+      description: By how much of the real pod-seconds the simulated ones differ.
+      type: float
+      sample: -0.011
 suggestions:
   description: One row for each variant that was simulated, with O(suggest).
   returned: success
@@ -303,6 +329,7 @@ problems:
   elements: str
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -370,7 +397,8 @@ def main(make: Any = None) -> None:
         module,
         changed=False,
         plans=rows_of(planned.results, params["series"]),
-        text=page_of(planned.results),
+        text=page_of(planned.results, [one.text for one in planned.replays]),
+        replays=[asdict(one) for one in planned.replays],
         suggestions=[one.as_data() for one in suggestions],
         yaml=yaml_of(suggestions),
         unloaded=list(planned.unloaded),

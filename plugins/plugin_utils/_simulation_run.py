@@ -78,7 +78,7 @@ class SimulationRun(FleetRun):
 
     @staticmethod
     def _page(planned: Planned, options: Options) -> list[str]:
-        lines = page_of(planned.results)
+        lines = page_of(planned.results, [one.text for one in planned.replays])
         if planned.results and planned.unloaded:
             lines.append(f"Without a load, and left out: {', '.join(planned.unloaded)}.")
         if planned.results:

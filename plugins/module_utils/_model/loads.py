@@ -101,7 +101,7 @@ class Daily:
 
 @dataclass(frozen=True)
 class Load:
-    """Work that is sent to one variant. Exactly one of the first five keys says when it comes."""
+    """Work that is sent to one variant. Exactly one of the first six keys says when it comes."""
 
     per_hour: float | None = key(Number("tasks an hour", 0.0), "As many tasks an hour, all the time.")
     burst: int | None = key(Integer(1, 10**7), "As many tasks at once, at O(at_hour) and again every O(every_hours).")
@@ -114,6 +114,15 @@ class Load:
         Text("the path of a file"),
         "A file with a line per task: C(seconds) after the start, and if known C(task_seconds), C(priority) and "
         "C(eta_seconds).",
+    )
+    prometheus: str | None = key(
+        Text("the path of a file"),
+        "A file with the answer of Prometheus to a range query, as JSON: tasks that came in each step.",
+    )
+    replicas: str | None = key(
+        Text("the path of a file"),
+        "The same of the pods that there were. The simulation starts with the first of them, and is compared with all.",
+        default_text="compares nothing",
     )
     at_hour: float = key(Number("hours after the start", 0.0), "When a burst comes.", 0.0)
     every_hours: float | None = key(Number("hours"), "Time after which a burst comes again.", default_text="never")
@@ -140,6 +149,14 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """What Prometheus had at a time, in seconds since 1970."""
+
+    at: float
+    value: float
+
+
+@dataclass(frozen=True)
 class Row:
     """A task of a file.
 
@@ -156,7 +173,7 @@ class Row:
 #: Hours that are simulated at most: five weeks.
 MOST_HOURS = DAY * 35
 #: Keys of which a load has exactly one.
-KINDS = ("per_hour", "burst", "steps", "daily", "csv")
+KINDS = ("per_hour", "burst", "steps", "daily", "csv", "prometheus")
 START_SECONDS, TASK_SECONDS = 20.0, 10.0
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._model.fleet import Fleet, Service
-from .._model.loads import KINDS, Load, Row, kinds_of
+from .._model.loads import Load, Row, kinds_of
 from .._schema.keys import Section
 from .._schema.layers import PREFIX, Branch, Leaf, Node, elements, nested
 from .._schema.problems import Problems, suggest
@@ -20,7 +20,7 @@ from .._schema.problems import Problems, suggest
 Loads = Mapping[tuple[str, str], tuple[Load, ...]]
 PATH = f"{PREFIX}loads"
 _LOAD = Section(Load, switchable=False)
-_HOW = "write one of per_hour, burst, steps, daily and csv, such as per_hour: 600."
+_HOW = "write one of per_hour, burst, steps, daily, csv and prometheus, such as per_hour: 600."
 
 
 def read_loads(written: Any, fleet: Fleet, problems: Problems) -> Loads:
@@ -81,16 +81,20 @@ def _load(node: Node, problems: Problems) -> Load | None:
     return load
 
 
-def files_of(loads: Loads) -> dict[str, str]:
-    """The files that loads name, each with the place where it is named."""
-    return {
-        load.csv: f"{PATH}.{service}.{variant}"
-        for (service, variant), parts in loads.items()
-        for load in parts
-        if load.csv is not None
-    }
+def files_of(loads: Loads) -> dict[str, tuple[str, str]]:
+    """The files that loads name, each with the place and the key where it is named."""
+    found: dict[str, tuple[str, str]] = {}
+    for (service, variant), parts in loads.items():
+        for load in parts:
+            for name in FILES:
+                path = getattr(load, name)
+                if path is not None:
+                    found[path] = (f"{PATH}.{service}.{variant}.{name}", name)
+    return found
 
 
+#: Keys of a load that name a file.
+FILES = ("csv", "prometheus", "replicas")
 #: Columns of a file, the first of which it must have.
 _COLUMNS = ("seconds", "task_seconds", "priority", "eta_seconds")
 
@@ -137,6 +141,3 @@ def _row(line: Mapping[str, Any]) -> Row | None:
     if not all(0 <= number <= 1e9 for number in numbers) or not 0 <= priority <= 9:
         return None
     return Row(at, seconds, priority, eta)
-
-
-__all__ = ["KINDS", "PATH", "Loads", "files_of", "read_loads", "read_rows"]

@@ -63,8 +63,9 @@ def arrivals_of(
         chance = random.Random(f"{seed}/{number}")
         length = _times(load.task_seconds or TaskTimes(*2 * (task_seconds or TASK_SECONDS,)), chance)
         before = len(times)
-        if load.csv is not None:
-            rows = (files or {}).get(load.csv, ())
+        file = load.csv or load.prometheus
+        if file is not None:
+            rows = (files or {}).get(file, ())
             times.extend(row.at for row in rows)
             seconds.extend(length() if row.seconds is None else row.seconds for row in rows)
             priorities.extend(row.priority for row in rows)

@@ -33,6 +33,7 @@ class Case:
 
     :param spec: C(spec) of its ScaledObject or ScaledJob; None where nothing scales it.
     :param is_job: whether it is a ScaledJob.
+    :param begins_with: pods at the start; None for as few as there are while nothing happens.
     :param replicas: pods where nothing scales it.
     :param goal: C(max_wait_seconds).
     """
@@ -45,6 +46,7 @@ class Case:
     annotations: Mapping[str, str] = field(default_factory=dict)
     replicas: int = 1
     is_job: bool = False
+    begins_with: int | None = None
     places: Places = field(default_factory=Places)
     versions: Versions = field(default_factory=Versions)
 
@@ -65,6 +67,8 @@ class _Run:
         self.control: Control | JobControl | None = None
         if case.spec is not None:
             self._control(case.spec, chance)
+        if case.begins_with is not None and not case.is_job:
+            self.wanted = case.begins_with
         self.site.begin_with(self.wanted)
 
     def _control(self, spec: Mapping[str, Any], chance: random.Random) -> None:

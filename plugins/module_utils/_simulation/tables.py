@@ -102,13 +102,16 @@ def _tick(value: float, highest: float) -> str:
     return _TICKS[min(len(_TICKS) - 1, int(value / highest * len(_TICKS)))]
 
 
-def page_of(results: Sequence[Result], goals: Iterable[str] = ()) -> list[str]:
-    """All of it: the table, what it has no column for, and the courses."""
+def page_of(results: Sequence[Result], more: Iterable[str] = ()) -> list[str]:
+    """All of it: the table, what it has no column for, and the courses.
+
+    :param more: further lines.
+    """
     if not results:
         return ["No variant has a load. Write celery_workers_loads."]
-    notes = [note for result in results for note in notes_of(result)]
+    notes = [*(note for result in results for note in notes_of(result)), *more]
     courses = [line for result in results for line in lines_of(result)]
-    return [*table_of(results), *([""] if notes else []), *notes, *goals, "", *courses]
+    return [*table_of(results), *([""] if notes else []), *notes, "", *courses]
 
 
 def rows_of(results: Iterable[Result], with_series: bool) -> list[dict[str, Any]]:

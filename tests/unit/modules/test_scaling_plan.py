@@ -140,18 +140,18 @@ def test_a_wrong_file_is_refused(tmp_path: Path, text: str, message: str) -> Non
         ),
         (
             {"billing": {"default": 600}},
-            ".billing.default: this must be a load; write one of per_hour, burst, steps, daily and csv, such "
-            "as per_hour: 600.",
+            ".billing.default: this must be a load; write one of per_hour, burst, steps, daily, csv and "
+            "prometheus, such as per_hour: 600.",
         ),
         (
             {"billing": {"default": {"task_seconds": 5}}},
-            ".billing.default: nothing says when tasks come; write one of per_hour, burst, steps, daily and csv, such "
-            "as per_hour: 600.",
+            ".billing.default: nothing says when tasks come; write one of per_hour, burst, steps, daily, csv and "
+            "prometheus, such as per_hour: 600.",
         ),
         (
             {"billing": {"default": [{"per_hour": 5}, {"per_hour": 5, "burst": 3}]}},
-            ".billing.default[1]: this has per_hour and burst; write one of per_hour, burst, steps, daily and csv, "
-            "such as per_hour: 600.",
+            ".billing.default[1]: this has per_hour and burst; write one of per_hour, burst, steps, daily, csv and "
+            "prometheus, such as per_hour: 600.",
         ),
         (
             {"billing": {"default": {"per_hours": 5, "per_hour": 5}}},
@@ -304,6 +304,47 @@ def test_how_many_jobs_one_look_starts(there: int, numbers: tuple[int, int], new
     strategy = {"strategy": "default", "multipleScalersCalculation": "sum"}
     spec = read_scaled_job({"maxReplicaCount": 5, "triggers": triggers, "scalingStrategy": strategy}, {})
     assert JobControl(spec, 0.0).new_jobs(there, numbers) == new
+
+
+BEGIN = 1_767_571_200
+
+
+def answer(values: list[tuple[float, float]]) -> str:
+    """An answer of Prometheus, whose series are added up."""
+    rows = [[BEGIN + at, str(value)] for at, value in values]
+    return json.dumps(
+        {"status": "success", "data": {"resultType": "matrix", "result": [{"metric": {}, "values": rows}]}}
+    )
+
+
+def test_work_that_has_been_is_played_again_and_compared_with_the_pods_that_were(tmp_path: Path) -> None:
+    """The pods come from another simulation of the same minutes, so that they must be the same."""
+    (tmp_path / "tasks.json").write_text(answer([(60.0 * n, 30 if 20 < n < 50 else 1) for n in range(1, 121)]))
+    load = {"prometheus": str(tmp_path / "tasks.json"), "task_seconds": 20}
+    first = planned(OURS, load, {"idempotent": True}, hours=2, series=True)
+    assert first["tasks"] == 29 * 30 + 91
+    pods = dict(zip(first["series"]["times"], first["series"]["wanted"], strict=True))
+    (tmp_path / "pods.json").write_text(answer([(at, pods[at]) for at in sorted(pods) if 0 < at <= 7200]))
+    given = fleet(
+        OURS, {"idempotent": True}, loads={"billing": {"default": {**load, "replicas": str(tmp_path / "pods.json")}}}
+    )
+    (found,) = run(NAME, **given, hours=2)["replays"]
+    assert found["samples"] == 120
+    assert found["equal"] >= 0.98
+    other = fleet({**OURS, "list_length": 4}, {"idempotent": True}, loads=given["loads"])
+    (worse,) = run(NAME, **other, hours=2)["replays"]
+    assert worse["equal"] < 0.9
+    assert worse["cost_off"] > 0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", '{"data": {"result": []}}', '{"data": {"result": [{"values": [[1, "x"]]}]}}']
+)
+def test_a_file_that_is_no_answer_of_prometheus_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "tasks.json").write_text(text)
+    (found,) = problems({"billing": {"default": {"prometheus": str(tmp_path / "tasks.json")}}})
+    assert found.startswith("celery_workers_loads.billing.default.prometheus: the file ")
+    assert "query_range" in found
 
 
 def test_the_example_of_the_page_is_one() -> None:
