@@ -201,7 +201,9 @@ def suggest_for(
         work = work_of(variant, planned.loads, files, options)
         again = partial(_simulate_again, fleet, planned.loads, work, quick)
         most = None if budget is None else budget * 3600
-        found.append(suggest(variant, again, partial(_takes, inventory, variant), most))
+        one = suggest(partial(_with_keys, inventory, variant), again, most)
+        if one is not None:
+            found.append(one)
     return tuple(found)
 
 
@@ -213,11 +215,12 @@ def _simulate_again(fleet: Fleet, loads: Loads, work: Arrivals, options: Options
     return simulate_variant(fleet, variant, loads, work, options)
 
 
-def _takes(inventory: Inventory, variant: Variant, keys: Mapping[str, Any]) -> bool:
-    """Whether an inventory with some keys of a variant in place of its own is one."""
+def _with_keys(inventory: Inventory, variant: Variant, keys: Mapping[str, Any]) -> Variant | None:
+    """A variant with some keys in place of its own; None where the inventory is none with them."""
     layer = Layer(f"{PREFIX}config__99_suggested", {variant.service: {variant.name: dict(keys)}})
     try:
-        parse_fleet(replace(inventory, layers=(*inventory.layers, layer)))
+        fleet = parse_fleet(replace(inventory, layers=(*inventory.layers, layer)) if keys else inventory)
     except InventoryError:
-        return False
-    return True
+        return None
+    place = (variant.service, variant.name)
+    return next((item for item in fleet.variants if (item.service, item.name) == place), None)

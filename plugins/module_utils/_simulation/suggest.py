@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._model.fleet import Variant
+from .._model.job_keys import JOBS
 from .comparing import difference
 from .results import Result
 
@@ -26,6 +27,8 @@ _WINDOWS_DOWN, _COOLDOWNS, _MOST_PODS = (60, 120, 300, 600), (60, 120, 300), 100
 Keys = Mapping[str, Any]
 #: Simulates a variant.
 Simulates = Callable[[Variant], Result]
+#: Gives the variant as it is with some keys; None where the inventory does not take them.
+Makes = Callable[[Keys], Variant | None]
 
 
 @dataclass(frozen=True)
@@ -110,18 +113,22 @@ class _Search:
     :param budget: pod-seconds that may be spent; None looks for the least that keeps the goal.
     """
 
+    makes: Makes
     simulates: Simulates
-    is_allowed: Callable[[Keys], bool]
     budget: float | None
     points: list[Point] = field(default_factory=list)
-    known: dict[str, Result] = field(default_factory=dict)
+    known: dict[str, tuple[Variant, Result] | None] = field(default_factory=dict)
 
-    def result(self, variant: Variant, keys: Keys) -> Result:
-        """Simulate once; what was tried before is known."""
+    def tried(self, keys: Keys) -> tuple[Variant, Result] | None:
+        """Simulate once; what was tried before is known. None where the inventory does not take the keys."""
         name = repr(sorted(keys.items()))
         if name not in self.known:
-            found = self.known[name] = self.simulates(with_keys(variant, keys))
-            self.points.append(Point(dict(keys), found.waits.p95, found.pod_seconds, found.meets_goal))
+            variant = self.makes(keys)
+            self.known[name] = None if variant is None else (variant, self.simulates(variant))
+            found = self.known[name]
+            if found is not None:
+                result = found[1]
+                self.points.append(Point(dict(keys), result.waits.p95, result.pod_seconds, result.meets_goal))
         return self.known[name]
 
     def cost(self, result: Result) -> tuple[float, ...]:
@@ -137,36 +144,53 @@ class _Search:
         after, before = self.cost(new), self.cost(old)
         return after[:-1] < before[:-1] or (after[:-1] == before[:-1] and after[-1] < before[-1] * (1 - _GAIN))
 
+    def go_on(self, keys: dict[str, Any], steps: list[Step], variant: Variant, now: Result) -> Result:
+        """Change one key after the other, whatever helps most, until nothing does.
 
-def suggest(
-    variant: Variant, simulates: Simulates, is_allowed: Callable[[Keys], bool], budget: float | None = None
-) -> Suggestion:
-    """The keys that are better for a variant, and the proof of each.
+        :param keys: those that are changed already; they and the steps grow.
+        """
+        while len(steps) < _MOST_STEPS:
+            best: tuple[Variant, Step] | None = None
+            for key, value, reason in _changes(variant, now):
+                found = self.tried({**keys, key: value})
+                if found is None or not self.is_better(found[1], now):
+                    continue
+                if best is None or self.cost(found[1]) < self.cost(best[1].after):
+                    best = (found[0], Step(key, value, reason, now, found[1]))
+            if best is None:
+                break
+            variant, step = best
+            keys[step.key], now = step.value, step.after
+            steps.append(step)
+        return now
 
+
+def suggest(makes: Makes, simulates: Simulates, budget: float | None = None) -> Suggestion | None:
+    """The keys that are better for a variant, and the proof of each; None where the inventory has no such variant.
+
+    :param makes: gives the variant with some keys.
     :param simulates: the work over a variant, always the same work.
-    :param is_allowed: whether the inventory takes these keys.
     :param budget: pod-seconds that may be spent: the shortest wait for them is looked for. None looks for the least
         cost that keeps C(max_wait_seconds).
     """
-    search = _Search(simulates, is_allowed, budget)
-    keys: dict[str, Any] = {}
-    before = now = search.result(variant, keys)
+    search = _Search(makes, simulates, budget)
+    today = search.tried({})
+    if today is None:
+        return None
+    variant, before = today
     steps: list[Step] = []
-    while len(steps) < _MOST_STEPS:
-        tried = [
-            (search.result(variant, {**keys, key: value}), key, value, reason)
-            for key, value, reason in _changes(with_keys(variant, keys), now)
-        ]
-        better = [one for one in tried if search.is_better(one[0], now)]
-        better.sort(key=lambda one: search.cost(one[0]))
-        best = next((one for one in better if is_allowed({**keys, one[1]: one[2]})), None)
-        if best is None:
-            break
-        result, key, value, reason = best
-        keys[key] = value
-        steps.append(Step(key, value, reason, now, result))
-        now = result
-    return Suggestion(before, now, tuple(_lasting(steps)), tuple(front_of(search.points)))
+    after = search.go_on({}, steps, variant, before)
+    jobs = search.tried(_JOBS) if variant.uses_keda and variant.sees_in_flight else None
+    if jobs is not None:
+        first = Step("run_as", JOBS, "a Job ends when it has no work, and is never cut", before, jobs[1])
+        others = [first]
+        instead = search.go_on(dict(_JOBS), others, *jobs)
+        if search.is_better(instead, after):
+            steps, after = others, instead
+    return Suggestion(before, after, tuple(_lasting(steps)), tuple(front_of(search.points)))
+
+
+_JOBS: Keys = {"run_as": JOBS}
 
 
 def _lasting(steps: list[Step]) -> Iterator[Step]:
@@ -227,18 +251,6 @@ def _with_window(seconds: int, is_faster: bool, down: Mapping[str, Any]) -> dict
     policies = [{"type": "Percent", "value": 100, "periodSeconds": 60}] if is_faster else down.get("policies")
     found: dict[str, Any] = {"stabilizationWindowSeconds": seconds}
     return {"scaleDown": {**found, "policies": policies} if policies else found}
-
-
-def with_keys(variant: Variant, keys: Keys) -> Variant:
-    """A variant with some keys of its scaling in place of its own."""
-    if not keys:
-        return variant
-    scaling = variant.scaling
-    plain = {name: value for name, value in keys.items() if name != "behavior"}
-    behavior = dict(scaling.behavior)
-    for direction, rules in (keys.get("behavior") or {}).items():
-        behavior[direction] = {**(behavior.get(direction) or {}), **rules}
-    return replace(variant, scaling=replace(scaling, **plain, behavior=behavior))
 
 
 def front_of(points: list[Point]) -> Iterator[Point]:

@@ -27,9 +27,9 @@ def row_of(result: Result) -> dict[str, str]:
     return {
         "variant": result.title,
         "tasks": str(result.tasks),
-        "wait p50": duration(result.waits.p50),
-        "p95": duration(result.waits.p95),
-        "longest": duration(result.waits.longest),
+        "wait p50": duration(round(result.waits.p50, 1)),
+        "p95": duration(round(result.waits.p95, 1)),
+        "longest": duration(round(result.waits.longest, 1)),
         "in time": _percent(result.share_within),
         "pods": f"{lowest} to {result.peak_pods}",
         "pod-hours": f"{result.pod_seconds / _HOUR:.1f}",
@@ -68,7 +68,9 @@ def notes_of(result: Result) -> list[str]:
     if result.flaps:
         found.append(f"pods go and come again within ten minutes {counted(result.flaps, 'time')}.")
     if not result.meets_goal and result.waits.p95 > result.goal:
-        found.append(f"95 % of the tasks begin within {duration(result.waits.p95)}, not {duration(result.goal)}.")
+        found.append(
+            f"95 % of the tasks begin within {duration(round(result.waits.p95, 1))}, not {duration(result.goal)}."
+        )
     return [f"{result.title}: {text}" for text in found]
 
 

@@ -251,6 +251,16 @@ def test_what_is_suggested_gives_what_was_promised() -> None:
     assert (again["wait_p95"], again["pod_seconds"]) == (one["after"]["wait_p95"], one["after"]["pod_seconds"])
 
 
+def test_jobs_are_suggested_for_long_tasks_that_come_seldom() -> None:
+    keys = {"enable_keda": True, "profile": "long", "longest_task_seconds": 1800, "max_wait_seconds": 60}
+    load = {"burst": 5, "at_hour": 1, "every_hours": 2, "task_seconds": [120, 300, 900]}
+    given = fleet(keys, {"idempotent": True}, loads={"billing": {"default": load}}, hours=6, suggest=True, bound=False)
+    one = run(NAME, **given)["suggestions"][0]
+    assert one["keys"] == {"run_as": "jobs"}
+    assert one["after"]["pod_seconds"] < 0.8 * one["before"]["pod_seconds"]
+    assert one["after"]["interrupted"] == 0
+
+
 def test_a_budget_buys_the_shortest_wait_for_it() -> None:
     one = suggested(budget=8)["suggestions"][0]
     assert one["after"]["pod_seconds"] <= 8 * 3600
