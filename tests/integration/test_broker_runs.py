@@ -84,6 +84,8 @@ class TestQueuesAndCleanUp:
             step("done", "gc", gc=True, gc_min_age=0)
             step("again", "gc", gc=True, gc_min_age=0)
             step("only", "gc", only="shop/default")
+            database.send("default.quarantine", "shop.note")
+            step("returned", "quarantine", quarantine_do="return")
             yield story
 
     def test_each_queue_is_told_with_what_is_known_of_it(self, story: Story) -> None:
@@ -121,6 +123,12 @@ class TestQueuesAndCleanUp:
 
     def test_a_part_of_a_broker_is_not_cleaned_up(self, story: Story) -> None:
         assert "celery_workers_only: a broker is cleaned up as a whole" in story.runs["only"].message("one")
+
+    def test_what_was_put_aside_goes_back_to_its_queue(self, story: Story) -> None:
+        [broker] = story.runs["returned"].results("one", "Look after what is in quarantine")[0]["brokers"]
+        [row] = broker["quarantine"]
+        assert (row["task"], row["origin"], row["done"]) == ("shop.note", "default", True)
+        assert story.runs["returned"].changed("one") == 1
 
     def test_no_password_is_shown(self, story: Story) -> None:
         for run in story.runs.values():

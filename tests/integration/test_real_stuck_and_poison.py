@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,36 @@ def test_a_task_that_kills_starts_three_times_and_its_neighbours_are_done(
         assert "redelivered" not in str(message)
         (line,) = said_by(pods)
         assert "was started 3 times and lost each time. It is in queue default.quarantine now." in line
+
+
+def has_started(pods: Pods, times: int) -> bool:
+    return len(pods.events("start")) == times
+
+
+def counts_of(redis: RedisServer) -> list[int]:
+    """Every count of lost starts."""
+    client: Any = redis.client()
+    return [int(client.get(key)) for key in client.keys("starts:*")]
+
+
+def test_a_pod_that_is_stopped_counts_for_nothing_also_if_its_time_is_too_short(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    keys = {"max_starts": 2, "visibility_timeout": 2, "probe": "none", "pool": "threads", "concurrency": 1}
+    broker = {**broker_of(redis), "transport_options": {"unacked_restore_interval": 1}}
+    with Pods(tmp_path, shop(broker, {"default": keys}), BREAKABLE) as pods:
+        pods.send("long", task="shop.held")
+        for eviction in range(1, 3):
+            worker = pods.start().wait_until_ready()
+            wait_until(partial(has_started, pods, eviction), 30, pods.logs)
+            worker.tell_to_stop()
+            wait_until(lambda: counts_of(redis) == [-1], 10, pods.logs)
+            worker.kill()
+        pods.let_go()
+        pods.start()
+        wait_until(lambda: pods.events("done") == ["long"], 30, pods.logs)
+        wait_until(lambda: not counts_of(redis), 10)
+        assert redis.client().llen("default.quarantine") == 0
 
 
 QUORUM = {"task_create_missing_queue_type": "quorum", "task_create_missing_queue_exchange_type": "topic"}

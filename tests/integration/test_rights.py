@@ -211,7 +211,7 @@ CYCLE: dict[str, tuple[str, ...]] = {
     "status": ("status",),
     "scaling": ("pause", "resume", "boost"),
     "draining": ("drain", "resume"),
-    "asking": ("verify", "queues", "gc"),
+    "asking": ("verify", "queues", "gc", "quarantine"),
     "little": ("deploy", "wait"),
     "ask": ("deploy", "wait", "ask"),
     "move": ("deploy", "wait", "prune", "move"),
@@ -272,7 +272,7 @@ class TestTheAccountOfAFleet:
         story.act("scaling", scaled.pause, scaled.resume, scaled.boost)
         story.act("draining", scaled.drain, scaled.resume)
         read = host_run(BrokerRun, core, EVERYTHING)
-        story.act("asking", host_run(FleetRun, core, EVERYTHING).verify, read.list_queues, read.clean)
+        story.act("asking", host_run(FleetRun, core, EVERYTHING).verify, read.list_queues, read.clean, read.quarantine)
         story.act("little", story.deploy(**LITTLE))
         story.act("ask", story.deploy(config={"shop": {**VARIANTS, "low": {"replicas": 1, "queues": ["lower"]}}}))
         left = {name: keys for name, keys in VARIANTS.items() if name != "low"}
