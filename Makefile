@@ -14,13 +14,18 @@ unexport PYTHONPATH PYTHONHOME
 CHECKS := lint pages sanity sanity-newest unit schema integration molecule package
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all $(CHECKS) test-cluster bench dashboard picture docs compat requirements clean $(VENV) $(VENV_TEST)
+.PHONY: help demo plan test test-all $(CHECKS) test-cluster bench dashboard picture plan-picture docs compat requirements clean $(VENV) $(VENV_TEST)
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV) ## Build, install and run the Open edX sample into build/manifests: no cluster needed
 	@sh tests/checks/demo.sh $(VENV)
+
+INVENTORY ?= playbooks/inventory/openedx
+LOAD ?= $(if $(filter playbooks/inventory/openedx,$(INVENTORY)),playbooks/inventory/openedx-load.yml)
+plan: $(VENV) ## Simulate a day of the sample, and write build/plan.html for a browser: make plan INVENTORY=path LOAD=path SUGGEST=1
+	@$(VENV)/bin/python -m tests.checks.plan "$(INVENTORY)" "$(LOAD)" $(SUGGEST)
 
 test: $(VENV) $(VENV_TEST) ## Run the checks below, side by side, and the demo; all but sanity-newest
 	@$(RUN) most
@@ -63,12 +68,14 @@ bench: $(VENV_TEST) ## What a run costs, beside kubectl and the goals: make benc
 	@$(if $(KUBECONFIG),KUBECONFIG="$(abspath $(KUBECONFIG))") $(EXEC) python -m tests.bench.bench \
 		$(if $(QUICK),--quick) $(if $(TREE),--tree "$(TREE)")
 
-INVENTORY ?= playbooks/inventory/openedx
 dashboard: $(VENV_TEST) ## Write the dashboard of an inventory into build/dashboards: make dashboard INVENTORY=path
 	@$(EXEC) python tests/checks/dashboard.py "$(INVENTORY)" build/dashboards
 
 picture: $(VENV_TEST) ## Draw docs/images/dashboard.png from five minutes of a real site (needs matplotlib in .venv-test)
 	@$(EXEC) python -m tests.checks.picture
+
+plan-picture: $(VENV_TEST) ## Draw docs/images/plan.png from the page of `make plan` (needs chromium)
+	@$(EXEC) python -m tests.checks.plan_picture
 
 docs: $(VENV_TEST) ## Write the page of all nested keys, the tables of rights, and the screens of docs/screens.md
 	@$(EXEC) python tests/checks/key_reference.py --write

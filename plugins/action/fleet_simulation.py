@@ -20,5 +20,10 @@ class ActionModule(FleetApply):
         host_vars = task_vars or {}
         result: dict[str, Any] = super(FleetApply, self).run(tmp, host_vars)
         self.validate_argument_spec({})
-        found = self._only(lambda: self._fleet_run(SimulationRun, host_vars, PLAN).simulate())
+        found = self._only(lambda: self._simulate(host_vars))
         return {**result, **self._quiet(found, host_vars)}
+
+    def _simulate(self, host_vars: dict[str, Any]) -> dict[str, Any]:
+        made = self._fleet_run(SimulationRun, host_vars, PLAN)
+        made.hosts_in_play = len(host_vars.get("ansible_play_hosts_all") or ())
+        return made.simulate()

@@ -207,6 +207,20 @@ def suggest_for(
     return tuple(found)
 
 
+def simulate_suggested(
+    fleet: Fleet, inventory: Inventory, suggestion: Suggestion, planned: Planned, files: Files, options: Options
+) -> Result:
+    """The same work over a variant as it is suggested, with as many moments as today's has.
+
+    :param inventory: what the fleet was read from.
+    """
+    before = suggestion.before
+    variant = next(one for one in fleet.variants if (one.service, one.name) == (before.service, before.variant))
+    work = work_of(variant, planned.loads, files, options)
+    suggested = _with_keys(inventory, variant, suggestion.keys) or variant
+    return simulate_variant(fleet, suggested, planned.loads, work, replace(options, with_bound=False))
+
+
 #: Seconds between two moments where nobody looks at the series.
 _COARSE = 600.0
 

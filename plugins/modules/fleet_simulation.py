@@ -14,7 +14,8 @@ description:
   - Reads the variables of the role P(queueops.celery.celery_workers#role) and plays the ScaledObjects that it would
     send over C(celery_workers_loads), task by task.
   - The playbook C(queueops.celery.plan) is made of this task.
-  - Reads no cluster and changes nothing. Runs on the controller, whatever machine the host is.
+  - Reads no cluster and changes nothing, but for the file that C(celery_workers_plan_report) names. Runs on the
+    controller, whatever machine the host is.
 author:
   - queueops (@queueops)
 extends_documentation_fragment:
@@ -53,4 +54,9 @@ notes:
   returned: always
   type: list
   elements: str
+report:
+  description: The page for a browser.
+  returned: if C(celery_workers_plan_report) names one, and something was simulated
+  type: str
+  sample: /home/me/plan.html
 """

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._model.selection import select
+from ansible_collections.queueops.celery.plugins.module_utils._report.page import Report
 from ansible_collections.queueops.celery.plugins.module_utils._schema.counted import counted
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
 from ansible_collections.queueops.celery.plugins.module_utils._schema.moments import duration
@@ -24,14 +26,21 @@ from ansible_collections.queueops.celery.plugins.module_utils.simulation import 
     Planned,
     read_work,
     simulate_fleet,
+    simulate_suggested,
     suggest_for,
 )
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import real_path, write_text
 from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import FleetRun, Result
+from ansible_collections.queueops.celery.plugins.plugin_utils._plan_page import own_path, write_page
 
 
 class SimulationRun(FleetRun):
-    """One such run over one host."""
+    """One such run over one host.
+
+    :ivar hosts_in_play: how many hosts the play has, whose pages must not be one file.
+    """
+
+    hosts_in_play = 1
 
     def simulate(self) -> Result:
         """Say how its variants scale over their loads."""
@@ -57,16 +66,24 @@ class SimulationRun(FleetRun):
         planned = simulate_fleet(fleet, loads, files, options, self._tell_next)
         self.warnings += planned.warnings
         lines = self._page(planned, options)
+        report = Report(fleet, planned.results, planned.loads, options.hours, options.seed, planned.unloaded)
         if before is not None:
-            lines += ["", *(compared(before, rows_of(planned.results, False)) or ["Nothing differs from before."])]
+            differences = compared(before, rows_of(planned.results, False))
+            report = replace(report, differences=differences)
+            lines += ["", *(differences or ["Nothing differs from before."])]
         if variables.flag("plan_suggest"):
             found = suggest_for(fleet, inventory, planned, files, options, budget or None, self._tell_tried)
             self.result["suggestions"] = [one.as_data() for one in found]
             lines += ["", *(yaml_of(found) or ["Nothing that was tried is better."])]
+            report = replace(report, suggestions=found)
         self.result["plans"] = rows_of(planned.results, variables.flag("plan_series"))
         self._say(lines)
         self.screen.show(lines)
         self._keep(planned.results)
+        if variables.text("plan_report"):
+            better = (one for one in report.suggestions or () if one.steps)
+            again = [simulate_suggested(fleet, inventory, one, planned, files, options) for one in better]
+            self._picture(replace(report, suggested={one.title: one for one in again}), planned)
         if variables.flag("plan_gate"):
             self._judge(planned.results, before)
 
@@ -90,6 +107,18 @@ class SimulationRun(FleetRun):
         return lines
 
     # Files
+
+    def _picture(self, report: Report, planned: Planned) -> None:
+        """Write the page for a browser, and say what is to be said of it."""
+        path = own_path(self.variables.text("plan_report"), self.host, self.hosts_in_play)
+        replays = [one.text for one in planned.replays]
+        report = replace(report, warnings=tuple(self.warnings), replays=replays)
+        changed, told = write_page(path, report, self.checks)
+        self.result["changed"] = changed or self.result["changed"]
+        if report.results:
+            self.result["report"] = path
+        self._say([told])
+        self.screen.show([told])
 
     def _file_in(self, folder: str) -> str:
         """The file of this host in a folder; hosts never share one."""

@@ -25,6 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "_check": {"_schema", "_model", "_celery", "_openedx", "_build"},
     "_cluster": {"_schema", "_model", "_celery"},
     "_simulation": {"_schema", "_model", "_celery", "_build", "_check"},
+    "_report": {"_schema", "_model", "_simulation"},
     "_status": {"_schema", "_model", "_celery", "_build", "_cluster", "_simulation"},
     "_plan": {"_schema", "_model", "_celery", "_openedx", "_build", "_check", "_cluster"},
 }

@@ -309,6 +309,7 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
     "plan_dir": _TEXT,
     "plan_baseline": _TEXT,
     "plan_gate": _SWITCH,
+    "plan_report": _TEXT,
     "fail_on_drift": _SWITCH,
     "history": RoleVariable(_Count("records"), 20),
     "wait": RoleVariable(_Switch(), True),

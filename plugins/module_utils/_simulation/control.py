@@ -50,6 +50,8 @@ class Control:
         self.next_poll = first_poll
         # Paused, KEDA takes the HPA away.
         self.next_sync = float("inf") if spec.is_paused else first_sync
+        #: What each decided at its last look, also where it wrote nothing.
+        self.keda_said = self.hpa_said = Decision(None, None, "")
         self._keda = Keda(spec, versions.keda, active_before)
         behavior = read_behavior(spec.behavior, versions.kubernetes)
         self._autoscaler = Autoscaler(max(1, spec.least), spec.most, behavior, versions.kubernetes)
@@ -64,8 +66,8 @@ class Control:
         if self.next_poll <= now:
             self.next_poll += self.spec.polling
             seen = pods()
-            decision = self._keda.poll(now, seen.wanted, seen.ready, read())
-            found += self._written(now, "KEDA", seen, decision)
+            self.keda_said = self._keda.poll(now, seen.wanted, seen.ready, read())
+            found += self._written(now, "KEDA", seen, self.keda_said)
         if self.next_sync <= now and not found:
             self.next_sync += SYNC_PERIOD
             found += self._sync(now, pods(), read)
@@ -74,7 +76,8 @@ class Control:
     def _sync(self, now: float, seen: Pods, read: Callable[[], Numbers]) -> list[Written]:
         # At zero the HPA does not look at its metrics.
         metrics = self._keda.metrics(seen.wanted, seen.ready, read()) if seen.wanted else []
-        return self._written(now, "HPA", seen, self._autoscaler.sync(now, seen, metrics))
+        self.hpa_said = self._autoscaler.sync(now, seen, metrics)
+        return self._written(now, "HPA", seen, self.hpa_said)
 
     @staticmethod
     def _written(now: float, by: str, seen: Pods, decision: Decision) -> list[Written]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .autoscaler import Pods
+from .autoscaler import Decision, Pods
 from .control import Written
 from .formula import cut
 from .keda import Numbers
@@ -66,6 +66,8 @@ class JobControl:
     def __init__(self, spec: ScaledJob, first_poll: float) -> None:
         self.spec = spec
         self.next_poll = first_poll
+        #: What KEDA decided at its last look, also where it started nothing. There is no HPA.
+        self.keda_said = self.hpa_said = Decision(None, None, "")
 
     def look(self, now: float, pods: Callable[[], Pods], read: Callable[[], Numbers]) -> list[Written]:
         """What is due now: the number of Jobs with those that it starts.
@@ -76,7 +78,9 @@ class JobControl:
         self.next_poll += self.spec.polling
         there = pods().wanted
         new = 0 if self.spec.is_paused else self.new_jobs(there, read())
-        return [Written(now, "KEDA", there, there + new, "work waits that no Job is for")] if new else []
+        why = "work waits that no Job is for" if new else "paused" if self.spec.is_paused else "enough Jobs"
+        self.keda_said = Decision(None, None, why)
+        return [Written(now, "KEDA", there, there + new, why)] if new else []
 
     def new_jobs(self, there: int, numbers: Numbers) -> int:
         """Jobs that are started, with the strategy C(default).

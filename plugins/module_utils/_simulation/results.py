@@ -48,6 +48,9 @@ class Series:
     :param ready: pods that worked and might go on.
     :param wanted: pods that were asked for.
     :param wait: the longest wait of the tasks that arrived since the moment before; 0 where none did.
+    :param keda: what KEDA decided at its last look and why, in words; empty where there is none.
+    :param hpa: the same of the HPA.
+    :param asked: pods that the metrics of the HPA asked for; None where they could not be read, or were not.
     """
 
     step: float
@@ -59,6 +62,9 @@ class Series:
     ready: list[int] = field(default_factory=list)
     wanted: list[int] = field(default_factory=list)
     wait: list[float] = field(default_factory=list)
+    keda: list[str] = field(default_factory=list)
+    hpa: list[str] = field(default_factory=list)
+    asked: list[int | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

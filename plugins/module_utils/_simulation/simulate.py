@@ -140,6 +140,10 @@ class _Run:
         series.pods.append(len(site.pods))
         series.ready.append(site.ready)
         series.wanted.append(len(site.live) if self.case.is_job else self.wanted)
+        control = self.control
+        series.keda.append(control.keda_said.reason if control is not None else "")
+        series.hpa.append(control.hpa_said.reason if control is not None else "")
+        series.asked.append(control.hpa_said.wish if control is not None else None)
 
     def result(self, with_bound: bool) -> Result:
         """What came of it."""

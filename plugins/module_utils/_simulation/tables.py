@@ -30,15 +30,15 @@ def row_of(result: Result) -> dict[str, str]:
         "wait p50": duration(round(result.waits.p50, 1)),
         "p95": duration(round(result.waits.p95, 1)),
         "longest": duration(round(result.waits.longest, 1)),
-        "in time": _percent(result.share_within),
+        "in time": percent(result.share_within),
         "pods": f"{lowest} to {result.peak_pods}",
         "pod-hours": f"{result.pod_seconds / _HOUR:.1f}",
-        "idle": _percent(result.idle_seconds / result.pod_seconds) if result.pod_seconds else "-",
+        "idle": percent(result.idle_seconds / result.pod_seconds) if result.pod_seconds else "-",
         "x least": "-" if result.ratio is None else f"{result.ratio:.2f}",
     }
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """A share; what is not quite everything is never shown as everything."""
     text = f"{share * 100:.0f} %"
     return "99 %" if text == "100 %" and share < 1 else text

@@ -113,6 +113,47 @@ def test_wrong_loads_and_wrong_variables_are_told_together() -> None:
     assert "celery_workers_plan_hours" in found["msg"]
 
 
+def test_a_page_is_written_once_and_readable_for_everybody(tmp_path: Path) -> None:
+    page = tmp_path / "reports" / "plan.html"
+    first = done(play(plan_report=str(page)))
+    assert (first["changed"], first["report"]) == (True, str(page))
+    assert any(line.endswith("plan.html has the same with pictures. Open it in a browser.") for line in first["notes"])
+    text = page.read_text(encoding="utf-8")
+    assert "billing/default" in text
+    assert "hunter2-x" not in text
+    assert page.stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in page.parent.iterdir()] == ["plan.html"]
+    assert not done(play(plan_report=str(page)))["changed"]
+
+
+def test_check_mode_writes_no_page_and_says_what_it_would_do(tmp_path: Path) -> None:
+    page = tmp_path / "plan.html"
+    found = made_run(SimulationRun, ModelCluster(), {**FLEET, "plan_report": str(page)}, True).simulate()
+    assert found["changed"]
+    assert any(line.endswith("plan.html would be written.") for line in found["notes"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_page_that_cannot_be_written_fails_the_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = play(plan_report=str(tmp_path / "file" / "plan.html"))
+    assert found["failed"]
+    assert "cannot be written" in found["msg"]
+
+
+def test_hosts_of_one_play_have_pages_of_their_own(tmp_path: Path) -> None:
+    run = made_run(SimulationRun, ModelCluster(), {**FLEET, "plan_report": str(tmp_path / "plan.html")}, False)
+    run.hosts_in_play = 2
+    run.simulate()
+    assert [path.name for path in tmp_path.iterdir()] == [f"plan-{run.host}.html"]
+
+
+def test_without_anything_simulated_there_is_no_page_and_the_run_says_so(tmp_path: Path) -> None:
+    found = done(play(loads={}, plan_report=str(tmp_path / "plan.html")))
+    assert any(line.endswith("plan.html is not written: nothing was simulated.") for line in found["notes"])
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_action_has_a_documented_module_of_its_name() -> None:
     documented = importlib.import_module(f"ansible_collections.queueops.celery.plugins.modules.{NAME}").DOCUMENTATION
     assert yaml.safe_load(documented)["options"] == {}
