@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import combinations
 
 from .._model.fleet import Fleet, Variant, titles_of
@@ -21,6 +21,8 @@ from .trigger_parameters import shown
 
 #: More windows a day than this are no schedule: pods take longer to start than they last.
 _MOST_A_DAY = 24
+#: Two windows of one schedule that differ by this much are not meant to be alike. Daylight saving is an hour.
+_MOST_OF_A_DAY = timedelta(hours=20)
 
 
 def judge_schedule(case: Case) -> None:
@@ -32,24 +34,34 @@ def judge_schedule(case: Case) -> None:
     sound = []
     for number, window in enumerate(variant.scaling.schedule):
         place = f"{path}[{number}]"
-        if _check_times(place, window, case.problems):
-            sound.append((place, window))
-        _judge_limits(case, place, window)
+        if _is_whole(place, window, case.problems):
+            if _check_times(place, window, case.problems):
+                sound.append((place, window))
+            _judge_limits(case, place, window)
     for first, second in combinations(sound, 2):
         _refuse_overlap(first, second, case.problems)
+
+
+def _is_whole(path: str, window: ScheduleWindow, problems: Problems) -> bool:
+    """Whether a window says when it is, and what it changes."""
+    says = window.floor or window.ceiling is not None
+    missing = [name for name in ("start", "end") if not getattr(window, name)]
+    missing += [] if says else ["one of min_replicas, max_replicas and paused"]
+    if missing == ["one of min_replicas, max_replicas and paused"]:
+        problems.add(path, "the window changes nothing; write min_replicas, max_replicas or paused: true.")
+    elif missing:
+        problems.add(
+            path,
+            f"a window needs {', '.join(missing)}; write one such as {{start: '0 8 * * 1-5', end: '0 18 * * 1-5', "
+            "min_replicas: 2}.",
+        )
+    return not missing
 
 
 def _check_times(path: str, window: ScheduleWindow, problems: Problems) -> bool:
     """Whether it is known when a window is."""
     before = len(problems.found)
-    missing = [name for name in ("start", "end") if not getattr(window, name)]
-    for name in missing:
-        problems.add(path, f"a window needs {name}; write five fields of cron such as '0 8 * * 1-5'.")
-    times = [
-        check_schedule(f"{path}.{name}", getattr(window, name), problems)
-        for name in ("start", "end")
-        if name not in missing
-    ]
+    times = [check_schedule(f"{path}.{name}", getattr(window, name), problems) for name in ("start", "end")]
     check_timezone(f"{path}.timezone", window.timezone, problems)
     if len(problems.found) > before:
         return False
@@ -63,7 +75,22 @@ def _check_times(path: str, window: ScheduleWindow, problems: Problems) -> bool:
         )
     else:
         check_window(path, window.start, window.end, window.timezone, problems.add)
+        _warn_of_long_spans(path, window, problems)
     return len(problems.found) == before
+
+
+def _warn_of_long_spans(path: str, window: ScheduleWindow, problems: Problems) -> None:
+    """A window of nights that is open for whole days, because its end does not come on them."""
+    spans = course(window.start, window.end, window.timezone).spans
+    shortest = min((until - since for since, until in spans), default=timedelta())
+    for begins, ends in [span for span in spans if span[1] - span[0] >= shortest + _MOST_OF_A_DAY][:1]:
+        zone = zone_of(window.timezone) or begins.tzinfo
+        since, until = (f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}" for moment in (begins, ends))
+        problems.warn(
+            f"{path}.end",
+            f"the window goes on from {since} to {until}, because its end does not come between them. If each is to be "
+            "as long as the others, write end for the days on which it ends.",
+        )
 
 
 def _times_a_day(schedule: str) -> int:
@@ -81,9 +108,6 @@ def _judge_limits(case: Case, path: str, window: ScheduleWindow) -> None:
             f"{path}.paused",
             f"paused starts no pod for messages, so it has no {other} beside it; take one of them out.",
         )
-        return
-    if window.ceiling is None and not window.floor:
-        problems.add(path, "the window changes nothing; write min_replicas, max_replicas or paused: true.")
         return
     if window.ceiling is not None and window.floor > window.ceiling:
         problems.add(

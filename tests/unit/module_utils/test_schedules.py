@@ -282,7 +282,13 @@ def refused(*schedule: Any, **keys: Any) -> list[str]:
 PATH = "celery_workers_config.billing.default.schedule"
 
 FAULTS: list[tuple[str, Callable[[], list[str]], list[str]]] = [
-    ("no start", lambda: refused({"end": "0 6 * * *", "max_replicas": 1}), [f"{PATH}[0]: a window needs start"]),
+    ("no start", lambda: refused({"end": "0 6 * * *", "max_replicas": 1}), [f"{PATH}[0]: a window needs start; write"]),
+    (
+        "only a floor",
+        lambda: refused({"min_replicas": 2}),
+        [f"{PATH}[0]: a window needs start, end; write one such as"],
+    ),
+    ("an empty window", lambda: refused({}), [f"{PATH}[0]: a window needs start, end, one of min_replicas"]),
     ("four fields", lambda: refused({**DAY, "start": "0 8 * *"}), [f"{PATH}[0].start: a schedule has five fields"]),
     ("a number", lambda: refused({**DAY, "start": 8}), [f"{PATH}[0].start: 8 is not valid here"]),
     ("a zone that is not", lambda: refused({**DAY, "timezone": "Europe/Berln"}), [f"{PATH}[0].timezone: there is no"]),
@@ -410,9 +416,13 @@ def test_a_mistake_in_shared_defaults_is_said_once_and_variants_without_keda_are
     [
         ({"schedule": [{**DAY, "min_replicas": 1}], "min_replicas": 1}, "keeps as many pods at every time"),
         ({"schedule": [{**NIGHT, "max_replicas": 30}]}, "never has more than max_replicas 30 pods"),
+        (
+            {"schedule": [{**NIGHT, "start": "0 22 * * 1-5", "end": "0 6 * * 1-5"}]},
+            "goes on from Fri 2026-01-02 22:00 to Mon 2026-01-05 06:00",
+        ),
         ({"schedule": [PAUSE], "min_replicas": 1}, "so 1 pod goes on taking messages in this window"),
     ],
-    ids=["a floor", "a ceiling", "a pause"],
+    ids=["a floor", "a ceiling", "nights that go on over the weekend", "a pause"],
 )
 def test_a_window_that_changes_less_than_it_says_is_told(keys: dict[str, Any], said: str) -> None:
     warnings = fleet_of(**one_variant({**TRACKED, "max_replicas": 30, **keys})).warnings
