@@ -137,7 +137,9 @@ status:
           description: The formula with its numbers as C(text), its C(result), and the pods that it C(wants).
           type: dict
         scaler:
-          description: Its C(kind), C(state), C(reason), and the C(annotations) that pause it.
+          description:
+            - Its C(kind), C(state), C(reason), the C(annotations) that pause it, and the C(window) of its schedule that
+              is open.
           type: dict
         image:
           description: Image of the workers.

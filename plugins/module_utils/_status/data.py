@@ -119,6 +119,7 @@ class Scaler:
     :param pause: what the playbook pause has noted: how, until when and why; empty without it.
     :param hpa_fault: why the HPA cannot scale, in its words; C(hpa_reason) is its word for that.
     :param is_limited: whether the HPA wants more pods than it may have, and since when.
+    :param window: the window of its schedule that is open, in words; empty without one.
     """
 
     kind: str = "none"
@@ -132,6 +133,7 @@ class Scaler:
     hpa_reason: str = ""
     limited_since: str | None = None
     is_limited: bool = False
+    window: str = ""
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,13 @@ class _Sight:
 
     def _scaler(self, variant: Variant, hpa: Object | None, events: Iterable[Object]) -> Scaler:
         if variant.keda_object is not None:
-            return keda_scaler(self.readings.find(*variant.keda_object), hpa, events, self.now)
+            found = keda_scaler(self.readings.find(*variant.keda_object), hpa, events, self.now)
+            opened = [
+                window.words
+                for window in variant.scaling.schedule
+                if is_open(window.start, window.end, window.timezone, self.now)
+            ]
+            return replace(found, window="; ".join(opened))
         return pod_scaler(hpa) if variant.has_scaler else Scaler()
 
     def _work(self, variant: Variant, demand: Demand, pods: Pods) -> tuple[dict[str, float], Work]:

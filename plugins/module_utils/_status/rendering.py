@@ -139,7 +139,8 @@ def _scaler(variant: VariantStatus, now: datetime) -> str:
     notes = f" ({noted})" if scaler.annotations else ""
     reason = f": {scaler.reason}" if scaler.reason else ""
     limits = f"{variant.pods.min} to {variant.pods.max} pods"
-    return f"{scaler.kind}, {limits}, {scaler.state}{lasting(scaler.since, now)}{notes}{reason}"
+    window = f"; now {scaler.window}" if scaler.window else ""
+    return f"{scaler.kind}, {limits}, {scaler.state}{lasting(scaler.since, now)}{notes}{reason}{window}"
 
 
 def _pods(variant: VariantStatus, now: datetime) -> str:

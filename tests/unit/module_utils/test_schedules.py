@@ -20,6 +20,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._build.boosts impo
 from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_table
 from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry import Answer
 from ansible_collections.queueops.celery.plugins.module_utils._schema.cron import is_open
+from ansible_collections.queueops.celery.plugins.module_utils._status.rendering import page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -473,10 +474,12 @@ def test_status_knows_what_a_window_asks_for_although_nobody_read_it() -> None:
     keys = {**KEYS, "schedule": [DAY, {**NIGHT, "max_replicas": 1}]}
     site = Site(fleet_with(keys), numbers=None, answers={WORKER: Answer(waiting=25, held=0)})
     assert (site.variant.formula.result, site.variant.formula.wants) == (4, 4)
-    keys["schedule"] = [{**NIGHT, "start": "0 14 * * *", "max_replicas": 1}]
+    keys["schedule"] = [{**NIGHT, "start": "0 14 * * *", "timezone": "UTC", "max_replicas": 1}]
     site = Site(fleet_with(keys), numbers=None, answers={WORKER: Answer(waiting=25, held=4)})
     assert site.variant.formula.wants == 2
     assert site.rules == []
+    told = " ".join(" ".join(page([site.status()], NOW)).split())
+    assert "; now daily 14:00 to 06:00 UTC: none starts above 1 pod" in told
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Africa/Cairo"])
