@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ._celery.idle_first import with_known_version
 from ._check.fleet import check_everything
 from ._model.fleet import Fleet
 from ._model.observed import Observed
@@ -31,7 +32,7 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False, only_reads: bo
     if not only_reads:
         check_everything(fleet, inventory.layers, problems, inventory.output, inventory.preset == "openedx")
     problems.raise_any()
-    return replace(fleet, warnings=tuple(dict.fromkeys(problems.warnings)))
+    return with_known_version(replace(fleet, warnings=tuple(dict.fromkeys(problems.warnings))))
 
 
 def follows_cluster(fleet: Fleet) -> bool:

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 
 from ._celery.adoption import adoptions
+from ._celery.idle_first import as_it_runs
 from ._celery.inquiry import Answer
 from ._check.preflight import named_objects, source_names
 from ._cluster.direct import DirectCluster
@@ -65,6 +66,7 @@ def look(
     observed = replace(observed, now=now)
     if follows_cluster(fleet):
         fleet = read_again(observed)
+    fleet = as_it_runs(fleet, observed)
     chosen = select(fleet, only, problems).variants
     asked = chosen if asks_pods else ()
     counts = partial(count, fleet) if count is not None else None
@@ -99,7 +101,7 @@ def drifts(fleet: Fleet, readings: Readings, merge: Merge) -> Drifts:
 def _of_manifests(fleet: Fleet, readings: Readings, merge: Merge) -> Iterator[tuple[tuple[str, str], Drift]]:
     for wanted in all_resources(fleet, readings.observed):
         kind, name = str(wanted["kind"]), str(wanted["metadata"]["name"])
-        if kind in _NOT_COMPARED:
+        if kind in _NOT_COMPARED or kind in readings.observed.hidden_kinds:
             continue
         live = readings.find(kind, name)
         fields = differing_fields(wanted, live, merge)

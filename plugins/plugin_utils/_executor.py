@@ -484,3 +484,8 @@ class Executor:
 def _sent_of(step: Step) -> list[Object]:
     """What a step sends, of steps that write to the cluster."""
     return list(step.objects) if step.action in (APPLY, PATCH, DELETE) else []
+
+
+def no_cluster(_arguments: Object, _hides: bool, _new: Collection[str]) -> Object:
+    """What sends where nothing can be sent."""
+    raise StepError("Manifest files are made without a cluster.")

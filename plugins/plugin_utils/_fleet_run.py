@@ -42,7 +42,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.problems i
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import follows_cluster, parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils.plan import plan, plan_removal
 from ansible_collections.queueops.celery.plugins.plugin_utils._draining import StepError
-from ansible_collections.queueops.celery.plugins.plugin_utils._executor import Executor, Send
+from ansible_collections.queueops.celery.plugins.plugin_utils._executor import Executor, Send, no_cluster
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import (
     TreeError,
     deployment_files,
@@ -56,6 +56,7 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._files import (
 )
 from ansible_collections.queueops.celery.plugins.plugin_utils._history import Keeper
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import HostVariables, VariableError
+from ansible_collections.queueops.celery.plugins.plugin_utils._idle_first import as_allowed
 from ansible_collections.queueops.celery.plugins.plugin_utils._kubernetes_core import (
     KubernetesCore,
     merged,
@@ -222,7 +223,7 @@ class FleetRun:
         if follows_cluster(fleet):
             # Once more, with what services take over from Deployments that run.
             fleet = parse_fleet(replace(inventory, observed=observed))
-        self._present(core, cluster, fleet, observed)
+        self._present(core, cluster, as_allowed(cluster, fleet, observed, self.warnings), observed)
 
     def _bare_fleet(self) -> Fleet:
         """Found by label and never computed, so that it works whatever the inventory says by now."""
@@ -483,7 +484,7 @@ class FleetRun:
         rows = [{**row, "file": f"{near}/{file_of(row['deployment'], tree['files'])}"} for row in found.rows]
         self._show({**planned(found, wishes), "placed": table(rows, ("service", "variant", "file"))})
         self._show(watched(found, wishes, self._has(FLOWER), self._has("prometheus_rule")))
-        executor = self._executor(_no_cluster, None, fleet, NOTHING, [])
+        executor = self._executor(no_cluster, None, fleet, NOTHING, [])
         self._run(executor, Plan(steps=found.steps))
         self._show(delivered(found, fleet.routing_delivery))
         self.result.update({name: tree[name] for name in ("path", "files", "written", "removed")})
@@ -493,7 +494,3 @@ class FleetRun:
         lines = after_files(fleet.namespace, found, near)
         self.result["notes"].extend(lines)
         self.report.next[:0] = lines
-
-
-def _no_cluster(_arguments: dict[str, Any], _hides: bool, _new: Collection[str]) -> dict[str, Any]:
-    raise StepError("Manifest files are made without a cluster.")

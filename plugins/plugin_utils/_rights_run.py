@@ -13,6 +13,7 @@ from pathlib import Path
 from ansible_collections.queueops.celery.plugins.module_utils._build.rights import (
     ACCOUNT,
     ACCOUNT_VERSIONS,
+    EVERYWHERE,
     Account,
     account_resources,
 )
@@ -32,7 +33,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.operator_
     DEFAULT_NAMESPACE,
     registered_namespace,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import read_observed
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError, read_observed
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
     NOTHING,
@@ -40,6 +41,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.observed im
     observed_object,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._model.rights import (
+    CLUSTER,
     FEATURES,
     KEDA,
     Right,
@@ -205,6 +207,7 @@ class RightsRun(FleetRun):
                 f"celery_workers_keda_namespace: {found} into the inventory."
             )
         live = {**(_live(cluster) if exists else {}), **(_live(keda, without=ACCOUNT) if has_keda else {})}
+        live |= self._live_everywhere(cluster, account, any(right.place == CLUSTER for right in rights))
         return _Sight(cluster, account, Standing(live, exists, variables.flag("create_namespace")), rights)
 
     def _keda(self, cluster: DirectCluster) -> tuple[DirectCluster, str]:
@@ -223,6 +226,25 @@ class RightsRun(FleetRun):
             f"The namespace {namespace} of KEDA does not exist, so the account gets no right to read KEDA's metrics. "
             "Write celery_workers_keda_namespace, or run this again once KEDA is installed."
         )
+
+    @staticmethod
+    def _live_everywhere(cluster: DirectCluster, account: Account, is_needed: bool) -> dict[Key, Object]:
+        """Objects of the kinds of an account that are in no namespace, and that have its name.
+
+        :raises ClusterError: if they may not be read, and something of them is needed.
+        """
+        name = account.role_name(CLUSTER)
+        found: dict[Key, Object] = {}
+        for kind in EVERYWHERE:
+            try:
+                every = cluster.named_object(kind, ACCOUNT_VERSIONS[kind], name)
+            except ClusterError:
+                if is_needed:
+                    raise
+                continue
+            for item in every:
+                found[kind, "", name] = item
+        return found
 
     # Making
 
@@ -247,11 +269,13 @@ class RightsRun(FleetRun):
         """What the account may do."""
         said = [f"{ACCOUNT} {account.name} in namespace {account.namespace} may {', '.join(self._features())}"]
         for place in sorted({right.place for right in rights}):
-            own = counted(sum(right.place == place for right in rights), "resource")
-            said.append(f"Role {account.role_name(place)} in namespace {account.namespace_of(place)}: {own}")
+            own = counted(len({(one.group, one.resource) for one in rights if one.place == place}), "resource")
+            namespace = account.namespace_of(place)
+            role = f"Role {account.role_name(place)} in namespace {namespace}"
+            said.append(f"{role if namespace else f'ClusterRole {account.role_name(place)}'}: {own}")
         self.result["rights"] = [
             f"{', '.join(verbs_in_order(right.verbs))} on {right.resource}{f'.{right.group}' if right.group else ''} "
-            f"in namespace {account.namespace_of(right.place)}"
+            f"{_place(account, right)}"
             for right in rights
         ]
         self._say_and_show([*(["check mode: nothing was sent. Without --check:"] if self.checks else []), *said])
@@ -334,12 +358,17 @@ class RightsRun(FleetRun):
             )
 
 
+def _place(account: Account, right: Right) -> str:
+    namespace = account.namespace_of(right.place)
+    return f"in namespace {namespace}" if namespace else "in the whole cluster"
+
+
 def _live(cluster: DirectCluster, without: str = "") -> dict[Key, Object]:
     """Objects of the kinds of an account in a namespace."""
     return {
         (kind, cluster.namespace, str(item["metadata"]["name"])): item
         for kind, version in ACCOUNT_VERSIONS.items()
-        if kind != without
+        if kind != without and kind not in EVERYWHERE
         for item in cluster.list_objects(kind, version) or ()
     }
 

@@ -14,9 +14,14 @@ from collections.abc import Iterator
 
 import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._build.rights import rules
-from ansible_collections.queueops.celery.plugins.module_utils._model.observed import API_VERSIONS
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
+    API_VERSIONS,
+    CLUSTER_KINDS,
+    IDLE_FIRST_KINDS,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._model.rights import (
     BASE_KINDS,
+    CLUSTER,
     FEATURES,
     FLEET,
     TABLE,
@@ -50,6 +55,7 @@ MADE_BY = {
     "Secret": "a broker with a password, `secret_env`, Flower",
     "PersistentVolumeClaim": "`persistence` of Flower; deleted only with `celery_workers_remove_data`",
     "TriggerAuthentication": "variants that KEDA scales, on a broker with a password",
+    **dict.fromkeys(IDLE_FIRST_KINDS, "`idle_first: true`"),
     "Deployment": "every variant, beat, Flower, the exporter",
     "Service": "Flower, the exporter",
     "Ingress": "`ingress` of Flower",
@@ -88,6 +94,10 @@ def _resources(row: Row) -> str:
         found = SETS.get(row.kinds) or code(_named(*resource_of(row.kinds)))
         return f"{found}, with `run_as: jobs`" if row.when == "uses_jobs" else found
     found = ", ".join(code(_named(group, resource)) for group, resource in row.resources)
+    if row.place == CLUSTER:
+        return f"{found} in the whole cluster{', of that name' if row.named else ''}"
+    if row.when == "marks_pods":
+        return f"{found}, with `idle_first: true`"
     return found if row.place == FLEET else f"{found} in the namespace of KEDA, of {' and '.join(map(code, row.names))}"
 
 
@@ -99,9 +109,11 @@ def _named(group: str, resource: str) -> str:
 def kind_rows() -> Iterator[tuple[str, ...]]:
     """Every kind, with when it is read and what makes it."""
     for kind in API_VERSIONS:
+        read = "once it is made" if kind in CLUSTER_KINDS else "if it may be, and once it is made"
+        usual = "always" if kind in BASE_KINDS else "once it is made, and by a removal"
         yield (
             code(_named(*resource_of(kind))),
-            "always" if kind in BASE_KINDS else "once it is made, and by a removal",
+            read if kind in IDLE_FIRST_KINDS else usual,
             MADE_BY[kind],
         )
 

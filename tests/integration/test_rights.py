@@ -219,11 +219,17 @@ CYCLE: dict[str, tuple[str, ...]] = {
 }
 #: What a run asks for and goes on without: whether its namespace is there, which its account proves.
 TOLERATED = {("get", "", "namespaces", NAMESPACE)}
-#: Kinds of others, of which only a deploy tells, and one that nobody asks for here, which a removal looks for.
+#: What lets idle pods go first: nobody asks for it here, and every run looks whether an earlier one has left it.
+MARKS = {
+    ("list", "", "serviceaccounts", NAMESPACE),
+    *(("list", "rbac.authorization.k8s.io", name, NAMESPACE) for name in ("roles", "rolebindings")),
+}
+#: Kinds of others, of which only a deploy tells, and those that nobody asks for here, which a removal looks for.
 OTHERS = {
     ("list", "autoscaling.k8s.io", "verticalpodautoscalers", NAMESPACE),
     ("list", "monitoring.coreos.com", "podmonitors", NAMESPACE),
     ("list", "keda.sh", "scaledjobs", NAMESPACE),
+    *MARKS,
 }
 
 

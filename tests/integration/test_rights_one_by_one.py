@@ -25,6 +25,7 @@ from tests.integration.test_rights import (
     EVERYTHING,
     KEDA_NAMESPACE,
     MADE,
+    MARKS,
     NAMESPACE,
     Core,
     Need,
@@ -42,7 +43,7 @@ ROLES = ((NAMESPACE, "celery-workers"), (KEDA_NAMESPACE, "celery-workers-shop"))
 PODMONITORS: Need = ("list", "monitoring.coreos.com", "podmonitors", NAMESPACE)
 #: A site without Jobs has no ScaledJob.
 SCALED_JOBS: Need = ("list", "keda.sh", "scaledjobs", NAMESPACE)
-UNTOLD = {("list", "autoscaling.k8s.io", "verticalpodautoscalers", NAMESPACE), PODMONITORS, SCALED_JOBS}
+UNTOLD = {("list", "autoscaling.k8s.io", "verticalpodautoscalers", NAMESPACE), PODMONITORS, SCALED_JOBS, *MARKS}
 #: Needs that only the status has.
 SEEN = {("list", "", "events", NAMESPACE), ("get", "", "services/proxy", KEDA_NAMESPACE)}
 NEEDS = sorted(granted(FEATURES) - UNTOLD - SEEN)

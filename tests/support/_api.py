@@ -16,6 +16,7 @@ from ._controllers import Controllers, marked_for_deletion
 from ._decode import Undecodable, decode
 from ._defaults import apply_defaults, initial_status
 from ._kinds import DEPLOYMENT, JOB, NAMESPACE, POD, SCALED_OBJECT, Kind
+from ._policies import Caller, admit
 from ._selectors import parse_field_selector, parse_label_selector, selector_text
 from ._status import (
     ApiError,
@@ -46,6 +47,7 @@ _SERVER_METADATA = ("uid", "creationTimestamp", "generation", "deletionTimestamp
 class WriteOptions:
     dry_run: bool = False
     field_validation: str = "Warn"
+    caller: Caller = field(default_factory=Caller)
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ class Api:
             apply_defaults(obj, live)
             validate(kind, obj, live)
             warnings += self._admit(kind, obj, live, options)
+        admit(self._store, place.kind, place.subresource, live, obj, options.caller)
         if obj == live:
             return Answer(200, live, warnings)
         if kind.has_generation and _is_new_generation(kind, live, obj):

@@ -20,7 +20,7 @@ from ._jobs import finished, is_active, is_finished, job_of, jobs_to_start, pod_
 from ._kinds import BY_PATH, CRD, DEPLOYMENT, HPA, JOB, NAMESPACE, POD, REPLICA_SET, SCALED_JOB, SCALED_OBJECT, Kind
 from ._status import Json
 from ._store import Key, Store, clone, now, seeded
-from ._workloads import REVISION, Unavailable, is_ready, pod, pod_names, replica_set, replica_set_name
+from ._workloads import REVISION, Unavailable, is_ready, pod, pod_names, replica_set, replica_set_name, victims_last
 
 FINALIZER = "finalizer.keda.sh"
 _LABEL = "scaledobject.keda.sh/name"
@@ -85,13 +85,14 @@ class Controllers:
     def _sync_pods(self, deployment: Json, template: str, why: Unavailable | None) -> None:
         owner = self._sync_replica_set(deployment, template, why)
         count = deployment["spec"]["replicas"] if why is None or why.pods else 0
-        missing = dict.fromkeys(pod_names(owner, count))
-        for one in _owned(self.store.select(POD, owner["metadata"]["namespace"]), owner["metadata"]["uid"]):
-            if why is None and is_ready(one) and one["metadata"]["name"] in missing:
-                del missing[one["metadata"]["name"]]
-            else:
+        own = _owned(self.store.select(POD, owner["metadata"]["namespace"]), owner["metadata"]["uid"])
+        kept = [] if why is not None else [one for one in victims_last(own) if is_ready(one)][:count]
+        for one in own:
+            if one not in kept:
                 self.store.remove(POD, one)
-        for name in missing:
+        taken = {one["metadata"]["name"] for one in kept}
+        free = (name for name in pod_names(owner, count + len(kept)) if name not in taken)
+        for name in itertools.islice(free, count - len(kept)):
             self.store.put(POD, pod(owner, name, why))
 
     def _sync_replica_set(self, deployment: Json, template: str, why: Unavailable | None) -> Json:

@@ -100,6 +100,11 @@ ROLE = _rights("Role", "roles")
 ROLE_BINDING = _rights("RoleBinding", "rolebindings")
 CLUSTER_ROLE = _rights("ClusterRole", "clusterroles", namespaced=False)
 CLUSTER_ROLE_BINDING = _rights("ClusterRoleBinding", "clusterrolebindings", namespaced=False)
+RBAC_KINDS = (ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING)
+ADMISSION_POLICY, ADMISSION_BINDING = (
+    Kind("admissionregistration.k8s.io", "v1", name, f"{name.lower()[:-1]}{end}", False, has_generation=True)
+    for name, end in (("ValidatingAdmissionPolicy", "ies"), ("ValidatingAdmissionPolicyBinding", "gs"))
+)
 SCALED_OBJECT = _keda("ScaledObject", "scaledobjects", "so")
 SCALED_JOB = _keda("ScaledJob", "scaledjobs", "sj")
 JOB = Kind("batch", "v1", "Job", "jobs", True, (), ("all",), ("status",), False, True)
@@ -144,6 +149,8 @@ KINDS: tuple[Kind, ...] = (
     ROLE_BINDING,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
+    ADMISSION_POLICY,
+    ADMISSION_BINDING,
     CRD,
     API_SERVICE,
     SCALED_OBJECT,

@@ -2,8 +2,7 @@
 """What a request needs, and who may do it: role-based access control as an API server enforces it.
 
 A server looks at the path before it looks for the kind, so that who lacks a right is told that, and never that a kind
-does not exist. Nobody is kept from granting what he may not do himself (the rule `escalate`), and roles are not
-aggregated.
+does not exist. Who makes a role or binds one must hold what is in it. Roles are not aggregated.
 """
 
 from __future__ import annotations
@@ -105,6 +104,25 @@ class Authorizer:
         if not any(_permits(rule, access) for rule in self._rules(user, access.namespace)):
             raise access.forbidden(user)
 
+    def check_grant(self, user: str, obj: Json, namespace: str) -> None:
+        """Nobody grants what he may not do himself."""
+        kind = str(obj.get("kind", ""))
+        rules = obj.get("rules") or []
+        if kind.endswith("Binding"):
+            reference = obj["roleRef"]
+            place = (ROLE, namespace) if reference["kind"] == "Role" else (CLUSTER_ROLE, "")
+            rules = (self.store.get(*place, reference["name"]) or {}).get("rules", [])
+        for rule in rules:
+            for access in _accesses_of(rule, namespace):
+                if not any(_permits(own, access) for own in self._rules(user, namespace)):
+                    what = f"{{APIGroups:[{access.group!r}], Resources:[{access.resource!r}], Verbs:[{access.verb!r}]}}"
+                    name = obj["metadata"]["name"]
+                    message = (
+                        f'{kind.lower()}s.rbac.authorization.k8s.io "{name}" is forbidden: user "{user}" is attempting '
+                        f"to grant RBAC permissions not currently held:\n{what}"
+                    )
+                    raise ApiError(403, "Forbidden", message, {"name": name, "kind": f"{kind.lower()}s"})
+
     def _rules(self, user: str, namespace: str) -> Iterator[Json]:
         bindings = self.store.select(CLUSTER_ROLE_BINDING)
         if namespace:
@@ -116,6 +134,14 @@ class Authorizer:
                 place = (ROLE, namespace) if is_role else (CLUSTER_ROLE, "")
                 role = self.store.get(*place, reference["name"])
                 yield from (role or {}).get("rules", [])
+
+
+def _accesses_of(rule: Json, namespace: str) -> Iterator[Access]:
+    for verb in rule["verbs"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                for name in rule.get("resourceNames") or [""]:
+                    yield Access(verb, group, resource, namespace, name)
 
 
 def _means(subject: Json, user: str) -> bool:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,8 +12,9 @@ from . import _kinds
 from ._api import APPLY_PATCH, Answer, Api, Place, WriteOptions
 from ._exec import Execution
 from ._http import HttpRequest, Upgrade
-from ._kinds import BY_PATH, KINDS, NAMESPACE, SERVICE, Kind
+from ._kinds import BY_PATH, KINDS, NAMESPACE, RBAC_KINDS, SERVICE, Kind
 from ._operator_metrics import OperatorMetrics, proxied
+from ._policies import Caller
 from ._rights import Authorizer, Target, accesses, target_of
 from ._status import ApiError, Json, PageNotFound, bad_request, not_implemented
 from ._store import Store
@@ -27,7 +28,6 @@ _OTHER_GROUPS = frozenset(
     f"{name}.k8s.io"
     for name in (
         *(
-            "admissionregistration",
             "authentication",
             "authorization",
             "certificates",
@@ -47,6 +47,11 @@ class Users:
     forbidden_token: str
     forbidden_user: str
     tokens: Tokens
+
+    def caller(self, authorization: str) -> Caller:
+        """Who it is as admission sees it."""
+        extra = self.tokens.extra(authorization.removeprefix("Bearer "))
+        return Caller(self.user(authorization) or "admin", extra)
 
     def user(self, authorization: str) -> str | None:
         """None for the user who may do everything; Unauthorized for a token that nobody has."""
@@ -102,6 +107,7 @@ class Router:
         # Before the kind is looked for, as on a server.
         self._authorize(request, target, user)
         place = self._place(target)
+        self._check_grant(request, place, user)
         if place.subresource == "exec":
             return self._exec(request, place)
         if place.subresource == "proxy":
@@ -115,6 +121,11 @@ class Router:
             return
         for access in accesses(request, target, self._creates(request, target)):
             self._authorizer.check(user, access)
+
+    def _check_grant(self, request: HttpRequest, place: Place, user: str | None) -> None:
+        if place.kind in RBAC_KINDS and request.method in ("POST", "PUT", "PATCH") and user and self._is_checked(user):
+            live = self._store.get(place.kind, place.namespace, place.name) or {}
+            self._authorizer.check_grant(user, {**live, "kind": place.kind.name, **_body(request)}, place.namespace)
 
     def _is_checked(self, user: str) -> bool:
         return self._enforces or user == self._users.forbidden_user
@@ -180,7 +191,7 @@ class Router:
     def _operation(self, request: HttpRequest, place: Place) -> Answer:
         if request.method == "GET":
             return self._read(request, place)
-        options = _write_options(request)
+        options = replace(_write_options(request), caller=self._users.caller(request.authorization))
         if request.method == "DELETE":
             if not place.name:
                 raise not_implemented("deletion of a collection")

@@ -97,6 +97,8 @@ RoleBinding: metadata=ObjectMeta subjects=[]Subject roleRef=RoleRef
 ClusterRoleBinding: metadata=ObjectMeta subjects=[]Subject roleRef=RoleRef
 Subject: kind=string apiGroup=string? name=string namespace=string?
 RoleRef: apiGroup=string kind=string name=string
+ValidatingAdmissionPolicy: metadata=ObjectMeta spec=any status=any
+ValidatingAdmissionPolicyBinding: metadata=ObjectMeta spec=any
 PersistentVolumeClaim: metadata=ObjectMeta spec=PersistentVolumeClaimSpec status=any
 PersistentVolumeClaimSpec: accessModes=[]string selector=LabelSelector resources=VolumeResourceRequirements
   volumeName=string? storageClassName=string volumeMode=string dataSource=any dataSourceRef=any

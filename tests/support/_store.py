@@ -37,6 +37,8 @@ class Store:
     def __init__(self) -> None:
         self.version = 10000
         self._tables: dict[Kind, dict[Key, Json]] = {kind: {} for kind in KINDS}
+        #: Built-in kinds that this cluster is too old for.
+        self.unknown: set[Kind] = set()
 
     def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
         return self._tables[kind].get((namespace, name))
@@ -63,6 +65,7 @@ class Store:
             self.version += 1
 
     def clear(self) -> None:
+        self.unknown.clear()
         for table in self._tables.values():
             table.clear()
 
@@ -76,7 +79,7 @@ class Store:
 
     def serves(self, kind: Kind) -> bool:
         """A custom resource is served as long as its definition is there."""
-        return not kind.custom or ("", kind.qualified) in self._tables[CRD]
+        return (not kind.custom and kind not in self.unknown) or ("", kind.qualified) in self._tables[CRD]
 
     def served(self) -> Iterator[Kind]:
         return (kind for kind in KINDS if self.serves(kind))

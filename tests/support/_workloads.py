@@ -97,6 +97,20 @@ def is_ready(obj: Json) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
+def victims_last(pods: list[Json]) -> list[Json]:
+    """Pods of a ReplicaSet in the order in which they are kept: the last ones are taken away first.
+
+    A server ranks pods without a node, pending and not ready ones before the cost; of those with the same cost it takes
+    one by criteria that the emulator has not, so here the highest number goes.
+    """
+    return sorted(pods, key=lambda one: (not is_ready(one), -deletion_cost(one), one["metadata"]["name"]))
+
+
+def deletion_cost(obj: Json) -> int:
+    """What a pod says that it costs to take it away."""
+    return int(obj["metadata"].get("annotations", {}).get("controller.kubernetes.io/pod-deletion-cost", "0"))
+
+
 def _labels(deployment: Json, template: str) -> dict[str, str]:
     return {**deployment["spec"]["template"]["metadata"].get("labels", {}), "pod-template-hash": template}
 

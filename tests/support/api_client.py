@@ -6,6 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import ssl
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
@@ -41,8 +42,12 @@ class Api(Protocol):
 class ApiClient:
     """One connection that is kept alive. `token=None` sends no credentials."""
 
-    def __init__(self, url: str, token: str | None) -> None:
-        self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    def __init__(self, url: str, token: str | None, authority: str = "") -> None:
+        place = urlsplit(url).netloc
+        self._connection = http.client.HTTPConnection(place, timeout=10)
+        if authority:
+            context = ssl.create_default_context(cafile=authority)
+            self._connection = http.client.HTTPSConnection(place, timeout=10, context=context)
         self._token = token
 
     def __enter__(self) -> ApiClient:

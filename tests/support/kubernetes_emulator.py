@@ -45,7 +45,19 @@ from ._defaults import apply_defaults
 from ._exec import CannotStart, ExecHandler, ExecRequest, ExecResult, Execution
 from ._http import HttpRequest, HttpResponse, HttpServer, Upgrade
 from ._jobs import is_finished
-from ._kinds import API_SERVICE, CRD, DEPLOYMENT, EVENT, JOB, KINDS, SCALED_JOB, SCALED_OBJECT, find_kind
+from ._kinds import (
+    ADMISSION_BINDING,
+    ADMISSION_POLICY,
+    API_SERVICE,
+    CRD,
+    DEPLOYMENT,
+    EVENT,
+    JOB,
+    KINDS,
+    SCALED_JOB,
+    SCALED_OBJECT,
+    find_kind,
+)
 from ._operator_metrics import API_SERVICE as EXTERNAL_METRICS
 from ._operator_metrics import OperatorMetrics, operator_objects
 from ._rights import Access, accesses, target_of
@@ -127,6 +139,7 @@ class Emulator:
         pace: Mapping[str, float] | None = None,
         enforces_rights: bool = False,
         longest_token: int = 0,
+        certificate: tuple[str, str] | None = None,
     ) -> None:
         """A cluster that has nothing in it but namespaces.
 
@@ -134,6 +147,7 @@ class Emulator:
             so nothing that an apply leaves out goes away, and no conflict arises: good for measuring only.
         :param enforces_rights: whether an account may only do what its roles allow.
         :param longest_token: seconds for which the token of an account is good at most; 0 for as long as was asked.
+        :param certificate: files of a certificate and its key, with which it speaks TLS.
         :param pace: seconds after which requests are answered, by method, LIST and APPLY among them.
         """
         self._pace = pace or {}
@@ -148,7 +162,7 @@ class Emulator:
         self._state_version = -1
         self._last_state: tuple[Json, ...] = ()
         self._controllers = Controllers(self._store)
-        self._server = HttpServer(port, self._handle)
+        self._server = HttpServer(port, self._handle, certificate)
         self._tokens = Tokens(self._store, longest_token)
         users = Users(token, forbidden_token, forbidden_user, self._tokens)
         self._execution = Execution(self._store)
@@ -250,6 +264,9 @@ class Emulator:
         with self._lock:
             for name in names:
                 kind = find_kind(name)
+                if kind in (ADMISSION_POLICY, ADMISSION_BINDING):
+                    self._store.unknown.add(kind)
+                    continue
                 if not kind.custom:
                     raise ValueError(f"{name} is built in and cannot be absent")
                 definition = self._store.get(CRD, "", kind.qualified)

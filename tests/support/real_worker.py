@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from ansible_collections.queueops.celery.plugins.module_utils._build.idle_first import idle_first_resources
 from ansible_collections.queueops.celery.plugins.module_utils._build.scalers import scaler_resources
 from ansible_collections.queueops.celery.plugins.module_utils._build.watching import watching_resources
 from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
@@ -73,6 +74,8 @@ app = Celery("shop")
 
 #: Where each container has a file of its own, and a test gives each pod one.
 _BEAT_FILE = "/tmp/celery-heartbeat"
+#: Where a program reads the token of its pod.
+TOKENS = "/var/run/secrets/celery-launcher"
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ def manifests_for(
     }
     seen = tuple(Layer(item["name"], item["value"]) for item in redacted_layers(layers))
     fleet = parse_fleet(Inventory("shop", layers=seen, enabled=enabled))
-    resources = (*worker_resources(fleet), *scaler_resources(fleet), *watching_resources(fleet))
+    builders = (idle_first_resources, worker_resources, scaler_resources, watching_resources)
+    resources = tuple(item for build in builders for item in build(fleet))
     return Manifests(fleet, resources, {**(secrets or {}), **own})
 
 
@@ -239,6 +243,9 @@ class Pods:
         self._folder = folder
         self._programs = (environment / "bin") if environment else Path(sys.executable).parent
         self._sender: Any = None
+        #: What Kubernetes itself brings into a pod: environment, and files of projected volumes.
+        self.outer: dict[str, str] = {}
+        self.projected: dict[str, str] = {}
         self.app_folder.mkdir(parents=True)
         (self.app_folder / "shop.py").write_text(app, encoding="utf-8")
 
@@ -338,11 +345,15 @@ class Pods:
             "LANG": "C.UTF-8",
             "PATH": f"{self._programs}:/usr/bin:/bin",
         }
+        outer |= self.outer
         return outer | {entry["name"]: here(self._value(entry), mounts) for entry in container.get("env", [])}
 
     def _value(self, entry: Manifest) -> str:
         if "value" in entry:
             return str(entry["value"])
+        if "fieldRef" in entry["valueFrom"]:
+            # The annotation of a pod that is new.
+            return ""
         reference = entry["valueFrom"]["secretKeyRef"]
         return self.manifests.secrets[reference["name"]][reference["key"]]
 
@@ -350,18 +361,22 @@ class Pods:
         """Fill a folder for each volume that the worker mounts."""
         folder.mkdir(exist_ok=True)
         volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
-        mounts = {}
-        for mount in spec["containers"][0].get("volumeMounts", []):
-            place = mounts[mount["mountPath"]] = folder / mount["name"]
+        own = spec["containers"][0].get("volumeMounts", [])
+        mounts = {mount["mountPath"]: folder / mount["name"] for mount in own}
+        for mount in own:
+            place = mounts[mount["mountPath"]]
             place.mkdir(exist_ok=True)
             for name, content in self._files(volumes[mount["name"]]).items():
-                (place / name).write_text(content.replace(_BEAT_FILE, f"{folder}/beat"), encoding="utf-8")
+                text = content.replace(_BEAT_FILE, f"{folder}/beat").replace(TOKENS, str(mounts.get(TOKENS, TOKENS)))
+                (place / name).write_text(text, encoding="utf-8")
         return mounts
 
     def _files(self, volume: Manifest) -> dict[str, str]:
         if "configMap" in volume:
             data: dict[str, str] = self.manifests.find("ConfigMap", volume["configMap"]["name"])["data"]
             return data
+        if any("serviceAccountToken" in source for source in volume["projected"]["sources"]):
+            return self.projected
         return {
             item["path"]: self.manifests.secrets[source["secret"]["name"]][item["key"]]
             for source in volume["projected"]["sources"]

@@ -79,6 +79,8 @@ class PodContext:
     config_hash: str = ""
     routes: RouteFiles = RouteFiles()
     celery: Version | None = None
+    #: ServiceAccount of workers that mark their own pods.
+    account: str = ""
 
 
 def container_of(name: str, args: list[str], pod: Pod, broker: Broker | None, context: PodContext) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from .._celery.brokers import (
     use_ssl,
 )
 from .._celery.command import broker_words
+from .._celery.idle_first import marks_itself
 from .._celery.launcher import (
     FEATURES_ENV,
     HEARTBEAT_MOUNT,
@@ -28,6 +29,7 @@ from .._celery.launcher import (
     start_command,
     tick_command,
 )
+from .._celery.programs import idle_first
 from .._celery.start import (
     CELERY,
     celery_command,
@@ -70,6 +72,10 @@ TLS_VOLUME = "celery-broker-tls"
 #: Volume with the routes of a service, and where it is mounted.
 ROUTES_VOLUME = "celery-routes"
 ROUTES_MOUNT = "/etc/celery/routes"
+
+#: Volume with the token by which a worker marks its own pod, and seconds for which it is good; the kubelet renews it.
+TOKEN_VOLUME = "celery-launcher-token"
+TOKEN_LIFETIME = 3600
 
 #: Volume for what is written beside the image, and where it is mounted.
 TEMPORARY_VOLUME = "celery-tmp"
@@ -162,6 +168,10 @@ def worker_pod(variant: Variant, context: PodContext) -> dict[str, Any]:
     spec["terminationGracePeriodSeconds"] = pod.termination_grace_period
     if needs_launcher(variant, broker):
         _add_launcher(spec, variant.service)
+    if context.account:
+        spec.setdefault("serviceAccountName", context.account)
+    if marks_itself(variant):
+        _add_token(spec, container)
     return _template(spec, pod, context)
 
 
@@ -246,6 +256,19 @@ def _mount_launcher(container: dict[str, Any], pod: Pod, features: dict[str, dic
 def _add_launcher(spec: dict[str, Any], service: str) -> None:
     volume = {"name": "celery-heartbeat", "configMap": {"name": heartbeat_name(service), "defaultMode": 0o444}}
     spec["volumes"] = [*spec.get("volumes", []), volume]
+
+
+def _add_token(spec: dict[str, Any], container: dict[str, Any]) -> None:
+    """A token of the pod's own for its launcher, and what its pod costs now, should the container be started anew."""
+    token = {"path": idle_first.TOKEN, "expirationSeconds": TOKEN_LIFETIME}
+    authority = {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": idle_first.AUTHORITY}]}
+    sources = [{"serviceAccountToken": token}, {"configMap": authority}]
+    volume = {"name": TOKEN_VOLUME, "projected": {"defaultMode": 0o444, "sources": sources}}
+    spec["volumes"] = [*spec.get("volumes", []), volume]
+    mount = {"name": TOKEN_VOLUME, "mountPath": idle_first.FOLDER, "readOnly": True}
+    container["volumeMounts"] = [*container.get("volumeMounts", []), mount]
+    cost = {"fieldRef": {"fieldPath": f"metadata.annotations['{idle_first.ANNOTATION}']"}}
+    container["env"] = _unique([*container.get("env", []), {"name": idle_first.COST_ENV, "valueFrom": cost}])
 
 
 def _mount_certificates(spec: dict[str, Any], container: dict[str, Any], broker: Broker | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .._model.fleet import Fleet
 from .._model.names import FLEET_LABEL, people_labels
-from .._model.observed import API_VERSIONS, ObservedObject
+from .._model.observed import API_VERSIONS, CLUSTER_KINDS, ObservedObject
 
 
 def resource(
@@ -31,7 +31,7 @@ def resource(
     kept = {key: value for key, value in (live.labels if live else {}).items() if key in people}
     metadata: dict[str, Any] = {
         "name": name,
-        "namespace": fleet.namespace,
+        **({} if kind in CLUSTER_KINDS else {"namespace": fleet.namespace}),
         "labels": {**people, **kept, **(extra_labels or {}), **labels},
     }
     if annotations:

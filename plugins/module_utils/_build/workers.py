@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from .._celery.idle_first import account_of, marks_itself
 from .._celery.launcher import (
     beat_features,
     features_of,
@@ -19,6 +20,7 @@ from .._model.fleet import Fleet, Service, Variant
 from .._model.names import (
     beat_name,
     heartbeat_name,
+    idle_first_name,
     ownership_labels,
     people_labels,
     unacked_annotation,
@@ -71,7 +73,10 @@ def worker_deployment(
     launched = needs_launcher(variant, service.broker)
     files = files_hash(features_of(variant, service.broker)) if launched else ""
     routes = route_files(fleet, service)
-    context = PodContext(service, variant.deployment, people, {**labels, **selector}, observed, files, routes)
+    account = account_of(variant, fleet.name) if marks_itself(variant) else _account_after(fleet, live)
+    context = PodContext(
+        service, variant.deployment, people, {**labels, **selector}, observed, files, routes, account=account
+    )
     spec: dict[str, Any] = {}
     replicas = fixed_replicas(variant, live)
     if dry_run and live is not None and needs_handover(variant, live):
@@ -104,6 +109,14 @@ def progress_deadline(pod: dict[str, Any]) -> int:
         if probe
     ]
     return max(starts, default=0) + _BEFORE_START
+
+
+def _account_after(fleet: Fleet, live: ObservedObject | None) -> str:
+    """The account of pods that mark themselves no more; empty where nothing need be said.
+
+    An account that is left out stays: servers keep it under an older name of the field, and take it back from there.
+    """
+    return "default" if live is not None and live.account in (idle_first_name(fleet.name), "default") else ""
 
 
 def selector_of(fleet: Fleet, variant: Variant, observed: Observed = NOTHING) -> dict[str, str]:

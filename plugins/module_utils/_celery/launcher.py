@@ -20,7 +20,19 @@ from typing import Any
 from .._model.broker import Broker
 from .._model.fleet import Service, Variant
 from .brokers import key_prefix, sentinel_addresses
-from .programs import beat_tick, check, check_beat, check_consuming, consuming, max_starts, run_jobs, start, watching
+from .idle_first import marks_itself
+from .programs import (
+    beat_tick,
+    check,
+    check_beat,
+    check_consuming,
+    consuming,
+    idle_first,
+    max_starts,
+    run_jobs,
+    start,
+    watching,
+)
 
 HEARTBEAT_MOUNT = "/celery-heartbeat"
 LAUNCHER = f"{HEARTBEAT_MOUNT}/start.py"
@@ -71,6 +83,10 @@ def _run_jobs(variant: Variant, broker: Broker | None) -> dict[str, Any] | None:
     return told
 
 
+def _idle_first(variant: Variant, _broker: Broker | None) -> dict[str, Any] | None:
+    return {} if marks_itself(variant) else None
+
+
 def _max_starts(variant: Variant, broker: Broker | None) -> dict[str, Any] | None:
     process = variant.process
     if process.max_starts is None or broker is None:
@@ -94,6 +110,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(consuming, _consuming, (check_consuming,)),
     Feature(run_jobs, _run_jobs),
     Feature(max_starts, _max_starts),
+    Feature(idle_first, _idle_first),
 )
 
 

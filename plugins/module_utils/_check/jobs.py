@@ -29,6 +29,7 @@ _IDLE_KEYS = {
     "cpu_utilization": _COUNTS,
     "fallback": "KEDA has none for Jobs",
     "hold": _ENDS_BY_ITSELF,
+    "idle_first": _ENDS_BY_ITSELF,
     "idle_replicas": _ENDS_BY_ITSELF,
     "initial_cooldown_period": _ENDS_BY_ITSELF,
     "memory_utilization": _COUNTS,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from .._build.idle_first import idle_first_resources
 from .._build.routing import routing_resources
 from .._build.scalers import scaler_resources
 from .._build.secrets import secret_names
@@ -80,7 +81,7 @@ def wanted_objects(fleet: Fleet) -> list[tuple[str, str]]:
 
 def _wanted(fleet: Fleet) -> Iterator[tuple[str, str]]:
     yield from (("Secret", name) for name in secret_names(fleet))
-    for build in (routing_resources, worker_resources, scaler_resources, watching_resources):
+    for build in (idle_first_resources, routing_resources, worker_resources, scaler_resources, watching_resources):
         yield from ((item["kind"], item["metadata"]["name"]) for item in build(fleet))
 
 

@@ -21,8 +21,10 @@ from .._celery.brokers import (
     tls_files,
 )
 from .._celery.command import effective_pool
+from .._celery.idle_first import marks_itself
 from .._celery.in_flight import quarantines_of
 from .._celery.launcher import beat_features, needs_launcher
+from .._celery.programs.idle_first import ANNOTATION
 from .._celery.sizing import resources_in_force
 from .._celery.start import CELERY, python_words
 from .._model.broker import Broker
@@ -137,6 +139,12 @@ def _check_scaling(variant: Variant, path_of: PathOf, problems: Problems) -> Non
     if scaling.fallback and (scaling.fallback.replicas or 0) > scaling.max_replicas:
         problems.add(path_of("fallback"), f"fallback.replicas is above max_replicas {scaling.max_replicas}.")
     _warn_without_effect(variant, path_of, problems)
+    if marks_itself(variant) and ANNOTATION in variant.pod.pod_annotations:
+        problems.add(
+            path_of("pod_annotations"),
+            f"idle_first of {variant.title} writes {ANNOTATION} itself; take it out of pod_annotations, or write "
+            "idle_first: false.",
+        )
     if scaling.scaler == "hpa":
         _check_pod_autoscaler(variant, path_of, problems)
     if variant.uses_keda:
@@ -217,8 +225,8 @@ def check_start(pod: Pod, launches: bool, path_of: PathOf, problems: Problems) -
         problems.add(
             path,
             f"{' '.join(words)!r} does not say where Celery's Python is, and probe: heartbeat or consuming, "
-            "run_as: jobs, max_starts, enforce_settings and the password of sentinels are started by it; end it in "
-            "celery or -m celery, or leave these out.",
+            "run_as: jobs, max_starts, idle_first, enforce_settings and the password of sentinels are started by it; "
+            "end it in celery or -m celery, or leave these out.",
         )
     if not pod.pass_app and python_words(pod) is not None:
         problems.add(

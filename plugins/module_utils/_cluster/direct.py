@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._model.observed import API_VERSIONS, plural
+from .._model.observed import API_VERSIONS, CLUSTER_KINDS, plural
 from .reading import METADATA_LIST, Cluster, ClusterError
 
 Object = dict[str, Any]
@@ -57,6 +57,45 @@ class DirectCluster(Cluster):
         if not only_names:
             self.live.update({(kind, str(item["metadata"]["name"])): item for item in found})
         return found
+
+    def _named(self, kind: str, api_version: str, name: str) -> list[Object]:
+        found = self._get(f"/apis/{api_version}/{plural(kind)}/{name}")
+        self.live[kind, name] = found
+        return [found]
+
+    def serves(self, kind: str) -> bool:
+        """Whether the cluster knows a kind, as its API group tells everybody.
+
+        :raises ClusterError: if it cannot be asked.
+        """
+        try:
+            found = self._get(f"/apis/{API_VERSIONS[kind]}")
+        except Exception as error:  # as above
+            if getattr(error, "status", None) == 404:
+                return False
+            raise self._explained(error, f"read /apis/{API_VERSIONS[kind]}") from error
+        return any(item.get("kind") == kind for item in found.get("resources") or [])
+
+    def refusal(self, wanted: Object, exists: bool) -> str:
+        """Why the server would not take an object; empty if it would. Nothing is changed.
+
+        :param exists: whether there is such an object, which would then be patched.
+        :raises ClusterError: if there is no server to ask.
+        """
+        kind, metadata = str(wanted["kind"]), wanted["metadata"]
+        prefix = "/api/v1" if wanted["apiVersion"] == "v1" else f"/apis/{wanted['apiVersion']}"
+        place = "" if kind in CLUSTER_KINDS else f"/namespaces/{self.namespace}"
+        path = f"{prefix}{place}/{plural(kind)}{'/' + metadata['name'] if exists else ''}"
+        method = "PATCH" if exists else "POST"
+        options = {"content_type": "application/merge-patch+json"} if exists else {}
+        try:
+            self.client.client.request(method, path, body=wanted, dry_run="All", serialize=False, **options)
+        except Exception as error:  # as above
+            found = self._explained(error, f"{'patch' if exists else 'create'} {kind} {metadata['name']}")
+            if getattr(error, "status", None) is None:
+                raise found from error
+            return str(found)
+        return ""
 
     def read_contents(self, kind: str, selector: str) -> dict[str, Object]:
         """Objects of a kind by name, with their content."""

@@ -57,9 +57,9 @@ def advised(text: str, advice: str = "") -> str:
 
     :param advice: what to do instead of the usual.
     """
-    found = way_out(text) or (advice if _GRANTS_MORE in text else "")
+    found = way_out(text) or (advice if GRANTS_MORE in text else "")
     return f"{text}\n{advice or found}" if found else text
 
 
 #: Said to who grants what he does not hold himself.
-_GRANTS_MORE = "is attempting to grant RBAC permissions not currently held"
+GRANTS_MORE = "is attempting to grant RBAC permissions not currently held"

@@ -12,10 +12,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from .._model.names import ADOPTED_LABEL, FLEET_LABEL, OWN_LABELS
+from .._model.names import (
+    ADOPTED_LABEL,
+    COMPONENT_LABEL,
+    FLEET_LABEL,
+    IDLE_FIRST,
+    OWN_LABELS,
+    idle_first_policy_name,
+)
 from .._model.observed import (
     API_VERSIONS,
+    CLUSTER_KINDS,
     FOREIGN_VERSIONS,
+    IDLE_FIRST_KINDS,
     METADATA_ONLY,
     OPTIONAL_KINDS,
     Autoscaler,
@@ -108,6 +117,22 @@ class Cluster:
                 return None
             raise self._explained(error, f"list {kind} in {self.namespace}") from error
         return [dict(item) for item in listed.to_dict().get("items") or []]
+
+    def named_object(self, kind: str, api_version: str, name: str) -> list[dict[str, Any]]:
+        """One object of a kind that is in no namespace, if it is there.
+
+        :raises ClusterError: if it cannot be read.
+        """
+        try:
+            return self._named(kind, api_version, name)
+        except Exception as error:  # as above
+            if getattr(error, "status", None) == 404:
+                return []
+            raise self._explained(error, f"get {kind} {name}") from error
+
+    def _named(self, kind: str, api_version: str, name: str) -> list[dict[str, Any]]:
+        resource = self._resource(kind, api_version)
+        return [] if resource is None else [dict(self.client.get(resource, name=name).to_dict())]
 
     def pods_selected_by(self, worker: dict[str, Any]) -> list[dict[str, Any]]:
         """The pods of a Deployment, by its own selector, or of a ScaledJob.
@@ -209,7 +234,7 @@ def read_observed(
     :param redis_hosts: brokers in the namespace, whose Deployments may tell what they do when memory is full.
     """
     exists = cluster.namespace_exists()
-    listed, hidden = _listed(cluster, {kind for kind, _name in names})
+    listed, hidden = _listed(cluster, fleet, {kind for kind, _name in names})
     present = {kind: items for kind, items in listed.items() if items is not None}
     found = (observed_object(kind, raw) for kind, items in present.items() for raw in items)
     autoscalers = [
@@ -233,27 +258,42 @@ def read_observed(
 
 
 def _listed(
-    cluster: Cluster, wanted: Collection[str]
+    cluster: Cluster, fleet: str, wanted: Collection[str]
 ) -> tuple[dict[str, list[dict[str, Any]] | None], tuple[str, ...]]:
     """Every object of each kind, None for a kind that the cluster does not know; and kinds that are hidden.
 
-    :param wanted: kinds that the inventory asks for. Some others may be hidden from who runs this.
+    :param wanted: kinds that the inventory asks for. Some others may be hidden from who runs this, and what lets idle
+        pods go first in any case.
     :raises ClusterError: with every kind that must be read and may not be.
     """
     listed: dict[str, list[dict[str, Any]] | None] = {}
     refused: list[str] = []
     hidden: list[str] = []
     for kind, api_version in API_VERSIONS.items():
+        is_everywhere = kind in CLUSTER_KINDS
+        if is_everywhere and kind not in wanted and not _marks_pods(listed, fleet):
+            continue
         try:
-            listed[kind] = cluster.list_objects(kind, api_version, kind in METADATA_ONLY)
+            if is_everywhere:
+                name = idle_first_policy_name(cluster.namespace, fleet)
+                listed[kind] = cluster.named_object(kind, api_version, name)
+            else:
+                listed[kind] = cluster.list_objects(kind, api_version, kind in METADATA_ONLY)
         except ClusterError as error:
-            if kind not in OPTIONAL_KINDS or kind in wanted:
+            if kind not in OPTIONAL_KINDS or (kind in wanted and kind not in IDLE_FIRST_KINDS):
                 refused.append(str(error))
             else:
                 hidden.append(kind)
     if refused:
         raise ClusterError("\n".join(dict.fromkeys(refused)))
     return listed, tuple(hidden)
+
+
+def _marks_pods(listed: Mapping[str, list[dict[str, Any]] | None], fleet: str) -> bool:
+    """Whether the namespace has something by which workers of a fleet mark their pods."""
+    own = {FLEET_LABEL: fleet, COMPONENT_LABEL: IDLE_FIRST}.items()
+    every = (raw for kind in IDLE_FIRST_KINDS for raw in listed.get(kind) or ())
+    return any(own <= (raw["metadata"].get("labels") or {}).items() for raw in every)
 
 
 def _foreign_autoscalers(cluster: Cluster) -> list[Autoscaler | None]:

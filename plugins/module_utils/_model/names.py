@@ -54,13 +54,22 @@ SERVER_LABEL = f"{OWN_DOMAIN}server"
 #: The worker's own container, which pod_overrides and kubectl logs name.
 WORKER_CONTAINER = "worker"
 #: Volumes that the collection mounts itself.
-OWN_VOLUMES = ("celery-heartbeat", "celery-schedule", "celery-broker-tls", "celery-routes", "celery-tmp")
+OWN_VOLUMES = (
+    "celery-heartbeat",
+    "celery-schedule",
+    "celery-broker-tls",
+    "celery-routes",
+    "celery-tmp",
+    "celery-launcher-token",
+)
 
 #: Components that watch the fleet. They hold no work, so they go when they are switched off.
 FLOWER, EXPORTER, MONITORING = "flower", "exporter", "monitoring"
 WATCHING = (FLOWER, EXPORTER, MONITORING)
 #: Component of the account of a fleet and of its roles.
 RIGHTS = "rights"
+#: Component of what lets workers mark their own pods, so that idle ones go first.
+IDLE_FIRST = "idle-first"
 #: Component of the ConfigMap that keeps what runs have done.
 HISTORY = "history"
 
@@ -106,6 +115,16 @@ def drain_name(deployment: str) -> str:
 def heartbeat_name(service: str) -> str:
     """ConfigMap with the files of the heartbeat probe."""
     return f"{service}-worker-heartbeat".replace("_", "-")
+
+
+def idle_first_name(fleet: str) -> str:
+    """ServiceAccount, Role and RoleBinding by which workers mark their own pods."""
+    return f"{fleet}-celery-idle-first"
+
+
+def idle_first_policy_name(namespace: str, fleet: str) -> str:
+    """The policy that keeps workers to that, and its binding. These are in no namespace; a dot is in none's name."""
+    return f"{namespace}.{idle_first_name(fleet)}"
 
 
 def secret_env_name(deployment: str) -> str:

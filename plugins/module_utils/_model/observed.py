@@ -23,6 +23,8 @@ from .names import (
     DRAIN,
     FLEET_LABEL,
     HISTORY,
+    IDLE_FIRST,
+    RIGHTS,
     SERVICE_LABEL,
     VARIANT_LABEL,
     WATCHING,
@@ -41,6 +43,11 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 API_VERSIONS: dict[str, str] = {
     "ConfigMap": "v1",
     "Secret": "v1",
+    "ServiceAccount": "v1",
+    "Role": "rbac.authorization.k8s.io/v1",
+    "ValidatingAdmissionPolicy": "admissionregistration.k8s.io/v1",
+    "ValidatingAdmissionPolicyBinding": "admissionregistration.k8s.io/v1",
+    "RoleBinding": "rbac.authorization.k8s.io/v1",
     "PersistentVolumeClaim": "v1",
     "TriggerAuthentication": "keda.sh/v1alpha1",
     "Deployment": "apps/v1",
@@ -57,6 +64,10 @@ API_VERSIONS: dict[str, str] = {
     "PrometheusRule": "monitoring.coreos.com/v1",
     "GrafanaDashboard": "grafana.integreatly.org/v1beta1",
 }
+#: Kinds in no namespace. Each is read by its name, and only where something else of C(idle_first) is there or wanted.
+CLUSTER_KINDS = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+#: Kinds of what lets idle pods go first. Who lacks a right on one goes without it.
+IDLE_FIRST_KINDS = ("ServiceAccount", "Role", *CLUSTER_KINDS, "RoleBinding")
 #: Kinds of what watches a fleet. Who does not ask for it needs no right to read them.
 WATCHING_KINDS = (
     "PersistentVolumeClaim",
@@ -70,7 +81,7 @@ WATCHING_KINDS = (
     "GrafanaDashboard",
 )
 #: Kinds that a run does without where it may not read them, unless its inventory asks for them.
-OPTIONAL_KINDS = (*WATCHING_KINDS, "ScaledJob")
+OPTIONAL_KINDS = (*WATCHING_KINDS, *IDLE_FIRST_KINDS, "ScaledJob")
 #: Kinds that start workers, each with the way to the template of its pods.
 WORKER_KINDS = {"Deployment": ("template",), "ScaledJob": ("jobTargetRef", "template")}
 #: What the annotations of KEDA begin with that pause a ScaledObject.
@@ -79,7 +90,14 @@ KEDA_KINDS = ("TriggerAuthentication", "ScaledObject")
 #: Kinds that the collection never makes and that act on Deployments all the same.
 FOREIGN_VERSIONS = {"VerticalPodAutoscaler": "autoscaling.k8s.io/v1"}
 #: Kinds of which only the metadata is read: nobody needs their content, and Secrets' must not travel.
-METADATA_ONLY = ("ConfigMap", "Secret", "PodDisruptionBudget", "TriggerAuthentication", *WATCHING_KINDS)
+METADATA_ONLY = (
+    "ConfigMap",
+    "Secret",
+    "PodDisruptionBudget",
+    "TriggerAuthentication",
+    *WATCHING_KINDS,
+    *IDLE_FIRST_KINDS,
+)
 
 
 def plural(kind: str) -> str:
@@ -111,6 +129,8 @@ class ObservedObject:
     words: dict[str, list[str]] = field(default_factory=dict)
     #: Queues that the worker of a Deployment or ScaledJob consumes, as its command line says.
     queues: list[str] = field(default_factory=list)
+    #: ServiceAccount of a Deployment's pods, if it names one.
+    account: str = ""
     #: Annotations by which a ScaledObject or ScaledJob is paused and that no apply has written: name and value.
     paused: dict[str, str] = field(default_factory=dict)
 
@@ -126,9 +146,13 @@ class ObservedObject:
         return number if isinstance(number, int) else None
 
     def is_ours(self, fleet: str) -> bool:
-        """Whether it carries the ownership label of a fleet. KEDA copies labels to its HPAs, which stay KEDA's."""
+        """Whether it carries the ownership label of a fleet.
+
+        KEDA copies labels to its HPAs, which stay KEDA's. The account of a fleet is not a run's to take away.
+        """
         made_by_keda = self.kind == "HorizontalPodAutoscaler" and self.owner.startswith("ScaledObject ")
-        return self.labels.get(FLEET_LABEL) == fleet and not made_by_keda
+        is_account = self.labels.get(COMPONENT_LABEL) == RIGHTS
+        return self.labels.get(FLEET_LABEL) == fleet and not made_by_keda and not is_account
 
     def is_adopted(self, fleet: str) -> bool:
         """Whether a fleet narrows and scales it although somebody else made it."""
@@ -246,6 +270,7 @@ def observed_object(kind: str, raw: dict[str, Any]) -> ObservedObject:
         replicas=spec.get("replicas") if kind == "Deployment" else None,
         selector=dict((spec.get("selector") or {}).get("matchLabels") or {}) if kind == "Deployment" else {},
         grace=_grace(spec) if kind == "Deployment" else None,
+        account=str(pod.get("serviceAccountName") or ""),
         last_applied=_kept(last_applied, is_foreign) if kind == "Deployment" else "",
         container=str(app_container(pod, metadata["name"]).get("name", "")) if is_foreign else "",
         words=_words(app_container(pod, metadata["name"])) if is_foreign else {},
@@ -386,9 +411,12 @@ def leftovers(
     :param present: service and variant of everything in the inventory; variant is empty for objects of a service.
     """
     names = set(wanted)
+    # Without its account, no pod of a worker that drains could be made anew.
+    drains = [item for item in observed.ours(fleet) if item.labels.get(COMPONENT_LABEL) == DRAIN]
+    names |= {("ServiceAccount", item.account) for item in drains}
     every = [item for item in observed.ours(fleet) if (item.kind, item.name) not in names]
-    # What watches a fleet holds no work, so it goes as soon as it is switched off. So does the history.
-    watching = [item for item in every if item.labels.get(COMPONENT_LABEL) in (*WATCHING, HISTORY)]
+    # What watches a fleet holds no work, so it goes as soon as it is switched off. So do the history and idle_first.
+    watching = [item for item in every if item.labels.get(COMPONENT_LABEL) in (*WATCHING, HISTORY, IDLE_FIRST)]
     switched = _switched(every, names)
     unwanted = [item for item in every if item not in watching and item not in switched]
     # Workers that are not wanted any more may hold work, and what scales and guards them stays with them. A worker that
@@ -440,6 +468,12 @@ _REMOVAL_ORDER = (
     "TriggerAuthentication",
     "Service",
     "NetworkPolicy",
+    # The right goes before the policy that narrows it. By the other two a later run finds what is left.
+    "RoleBinding",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingAdmissionPolicy",
+    "Role",
+    "ServiceAccount",
     "PersistentVolumeClaim",
     "ConfigMap",
     "Secret",
@@ -454,5 +488,5 @@ def removal_order(objects: Iterable[ObservedObject]) -> list[ObservedObject]:
 
 def definition(item: ObservedObject, namespace: str) -> dict[str, Any]:
     """Just enough of an object to delete it."""
-    metadata = {"name": item.name, "namespace": namespace}
+    metadata = {"name": item.name, **({} if item.kind in CLUSTER_KINDS else {"namespace": namespace})}
     return {"apiVersion": API_VERSIONS[item.kind], "kind": item.kind, "metadata": metadata}

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from .observed import API_VERSIONS, FOREIGN_VERSIONS, OPTIONAL_KINDS, plural
+from .observed import API_VERSIONS, CLUSTER_KINDS, FOREIGN_VERSIONS, IDLE_FIRST_KINDS, OPTIONAL_KINDS, plural
 
-#: Namespaces that a right may be in.
-FLEET, KEDA = "fleet", "keda"
+#: Where a right may be: in the namespace of the fleet, in that of KEDA, or in no namespace.
+FLEET, KEDA, CLUSTER = "fleet", "keda", "cluster"
 #: Name of the operator's Service, and ports that its metrics may be behind: KEDA's chart lets you choose the number.
 OPERATOR, OPERATOR_PORTS = "keda-operator", ("8080", "metrics")
 #: Kinds of which every run reads a list, whatever the inventory asks for.
@@ -39,6 +39,7 @@ FEATURES = {
     "queues": "run `queueops.celery.queues`",
     "gc": "run `queueops.celery.gc`",
     "quarantine": "run `queueops.celery.quarantine`",
+    "idle_first": "let idle pods go first (`idle_first: true`), by a policy that is in no namespace",
 }
 
 
@@ -70,6 +71,8 @@ class Scope:
     :param asks_pods: whether its status asks pods.
     :param removes_data: whether it may delete claims, with what is in their volumes.
     :param keeps_history: whether its runs leave a record.
+    :param marks_pods: whether its workers mark their own pods, or did so.
+    :param policy: name of the policy that keeps them to that.
     """
 
     made: frozenset[str] = frozenset()
@@ -81,6 +84,8 @@ class Scope:
     asks_pods: bool = True
     removes_data: bool = False
     keeps_history: bool = False
+    marks_pods: bool = False
+    policy: str = ""
 
     @property
     def _used(self) -> frozenset[str]:
@@ -92,11 +97,14 @@ class Scope:
         return _SCALED_JOB in self._used
 
     def kinds(self, which: str) -> list[str]:
-        """The kinds that a row is about, in the order in which they are applied."""
+        """The kinds that a row is about, in the order in which they are applied.
+
+        What lets idle pods go first has rows of its own, because it is not asked of who runs without it.
+        """
         chosen = {
-            "every": set(API_VERSIONS),
-            "read": {*BASE_KINDS, *self._used},
-            "made": self.made,
+            "every": set(API_VERSIONS) - set(CLUSTER_KINDS),
+            "read": {*BASE_KINDS, *self._used} - set(IDLE_FIRST_KINDS),
+            "made": self.made - set(IDLE_FIRST_KINDS),
             "adopted": {_DEPLOYMENT} if self.adopts else set(),
             "removed": self._removed(),
             "scaled": {_DEPLOYMENT, *({_SCALED, _SCALED_JOB} & self.made)},
@@ -107,7 +115,7 @@ class Scope:
 
     def _removed(self) -> set[str]:
         kinds = set(self._used) | ({_SCALED, _HPA} if self.replaces else set())
-        return kinds if self.removes_data else kinds - {_CLAIM}
+        return (kinds if self.removes_data else kinds - {_CLAIM}) - set(IDLE_FIRST_KINDS)
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,7 @@ class Row:
     :param without: what a run does that lacks it; empty where it stops.
     :param place: one of the namespaces above.
     :param when: a field of the scope that must be true.
+    :param named: a field of the scope with the only name that it is limited to.
     """
 
     feature: str
@@ -131,14 +140,16 @@ class Row:
     place: str = FLEET
     names: tuple[str, ...] = ()
     when: str = ""
+    named: str = ""
 
     def rights(self, scope: Scope) -> Iterator[Right]:
         """What it means for a fleet."""
         if self.when and not getattr(scope, self.when):
             return
         kinds = scope.kinds(self.kinds) if self.kinds else []
+        names = (str(getattr(scope, self.named)),) if self.named else self.names
         for group, resource in (*(resource_of(kind) for kind in kinds), *self.resources):
-            yield Right(group, resource, frozenset(self.verbs), self.place, self.names)
+            yield Right(group, resource, frozenset(self.verbs), self.place, names)
 
 
 def resource_of(kind: str) -> tuple[str, str]:
@@ -199,6 +210,23 @@ def _draining(feature: str) -> tuple[Row, ...]:
     )
 
 
+_OFF = "it is left off, and a warning says so"
+
+
+def _marking(
+    verbs: tuple[str, ...],
+    why: str,
+    resources: tuple[tuple[str, str], ...],
+    place: str = FLEET,
+    named: str = "",
+    feature: str = "idle_first",
+) -> Row:
+    """What lets workers mark their own pods."""
+    return Row(feature, verbs, why, "", resources, _OFF, place, when="marks_pods", named=named)
+
+
+_ACCOUNTS = tuple(resource_of(kind) for kind in IDLE_FIRST_KINDS if kind not in CLUSTER_KINDS)
+_POLICIES = tuple(resource_of(kind) for kind in CLUSTER_KINDS)
 _FOREIGN = tuple(resource_of(kind) for kind in FOREIGN_VERSIONS)
 
 TABLE: tuple[Row, ...] = (
@@ -220,6 +248,8 @@ TABLE: tuple[Row, ...] = (
     Row(
         "deploy", ("get",), "see what a Redis does when it is full", "ConfigMap", without="no warning", when="has_redis"
     ),
+    _marking(("list",), "see that idle pods can go first", _ACCOUNTS, feature="deploy"),
+    _marking(("get",), "see that the policy for it is in force", _POLICIES, CLUSTER, "policy", "deploy"),
     _recording("deploy", "create"),
     Row("wait", ("list",), "see whether they are up", "scaled"),
     Row("wait", ("list",), "say why a pod does not come up", resources=_PODS),
@@ -259,6 +289,10 @@ TABLE: tuple[Row, ...] = (
     *_scaling("pause"),
     *_draining("resume"),
     *_scaling("boost"),
+    _marking(("list", "get", "create", "patch", "delete"), "make the account of the pods and its right", _ACCOUNTS),
+    _marking(("patch",), "grant it: only who holds a right may grant it", _PODS),
+    _marking(("create",), "make the policy that narrows this right", _POLICIES, CLUSTER),
+    _marking(("get", "patch", "delete"), "read, change and delete this one policy", _POLICIES, CLUSTER, "policy"),
 )
 
 

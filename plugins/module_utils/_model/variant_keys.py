@@ -365,6 +365,13 @@ class Scaling:
         "slots",
         "slots; pods in the profile long with one slot",
     )
+    idle_first: bool = key(
+        Flag(),
+        "Whether its pods tell Kubernetes which of them are idle, so that these go first when their number falls. Each "
+        "marks itself and may change nothing else. Left off where the cluster does not let it: it needs Kubernetes "
+        "1.30, and an account that may make the policy.",
+        False,
+    )
     min_replicas: int = key(Integer(0, 10000), "Fewest pods.", 0, "0 where the scaler sees in-flight work, else 1")
     max_replicas: int = key(Integer(1, 10000), "Most pods.", 30, "30; 10 for the variant default")
     list_length: int = key(

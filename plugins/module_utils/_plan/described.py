@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from .._build.alerts import alert_table
 from .._build.flower import flower_table
+from .._build.idle_first import idle_first_resources
 from .._build.routing import (
     routing_resources,
     routing_table,
@@ -42,6 +43,7 @@ from .data import Object, Plan, Wishes
 def all_resources(fleet: Fleet, observed: Observed, is_dry: bool = False) -> tuple[Object, ...]:
     """Everything of a fleet but Secrets, in the order in which it is applied: routes before workers that load them."""
     return (
+        *idle_first_resources(fleet, observed),
         *routing_resources(fleet),
         *worker_resources(fleet, observed, is_dry),
         *scaler_resources(fleet, observed),

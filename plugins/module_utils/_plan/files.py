@@ -74,7 +74,9 @@ def written_before(fleet: Fleet, before: Iterable[Object]) -> Iterator[ObservedO
             # Labels for people are free to change, so that those of before say nothing.
             own = {str(label): str(value) for label, value in labels.items() if str(label).startswith(OWN_DOMAIN)}
             chosen = {str(label): str(value) for label, value in selector.items()}
-            yield ObservedObject("Deployment", name, own, selector=chosen)
+            pod = _mapping(_mapping(_mapping(raw.get("spec")).get("template")).get("spec"))
+            account = str(pod.get("serviceAccountName") or "")
+            yield ObservedObject("Deployment", name, own, selector=chosen, account=account)
 
 
 def _mapping(value: Any) -> Mapping[Any, Any]:
@@ -89,7 +91,8 @@ def with_selectors(observed: Observed, written: Iterable[ObservedObject]) -> Obs
     objects = {(item.kind, item.name): item for item in observed.objects}
     for item in written:
         key = (item.kind, item.name)
-        objects[key] = replace(objects[key], selector=item.selector) if key in objects else item
+        known = objects.get(key)
+        objects[key] = item if known is None else replace(known, selector=item.selector, account=item.account)
     return replace(observed, objects=tuple(objects.values()))
 
 

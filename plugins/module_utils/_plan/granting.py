@@ -12,9 +12,9 @@ from .._build.rights import ACCOUNT_VERSIONS, Account, account_resources
 from .._check.preflight import no_namespace, redis_hosts, wanted_objects
 from .._cluster.changes import identity
 from .._model.fleet import Fleet
-from .._model.names import COMPONENT_LABEL, FLEET_LABEL, RIGHTS
-from .._model.observed import Observed
-from .._model.rights import Right, Scope
+from .._model.names import COMPONENT_LABEL, FLEET_LABEL, RIGHTS, idle_first_policy_name
+from .._model.observed import IDLE_FIRST_KINDS, Observed
+from .._model.rights import CLUSTER, FLEET, KEDA, Right, Scope
 from .comparing import differs
 from .data import APPLY, DELETE, Merge, Object, Plan, Step
 from .steps import namespace_manifest
@@ -28,9 +28,12 @@ def scope_of(fleet: Fleet, observed: Observed, asks_pods: bool, removes_data: bo
 
     :param observed: what of it runs, which a later run may have to take away.
     """
+    made = frozenset(kind for kind, _name in wanted_objects(fleet))
+    found = frozenset(item.kind for item in observed.ours(fleet.name))
+    marks_pods = bool((made | found) & set(IDLE_FIRST_KINDS))
     return Scope(
-        made=frozenset(kind for kind, _name in wanted_objects(fleet)),
-        found=frozenset(item.kind for item in observed.ours(fleet.name)),
+        made=made,
+        found=found,
         adopts=any(variant.adopted for variant in fleet.variants) or bool(observed.adopted(fleet.name)),
         replaces=fleet.autoscaler_conflict == "remove",
         uses_keda=any(variant.is_counted for variant in fleet.variants),
@@ -38,6 +41,8 @@ def scope_of(fleet: Fleet, observed: Observed, asks_pods: bool, removes_data: bo
         asks_pods=asks_pods,
         removes_data=removes_data,
         keeps_history=keeps_history,
+        marks_pods=marks_pods,
+        policy=idle_first_policy_name(fleet.namespace, fleet.name) if marks_pods else "",
     )
 
 
@@ -88,7 +93,7 @@ def plan_withdrawal(account: Account, standing: Standing) -> Plan:
 
 def own_objects(account: Account, standing: Standing) -> list[Object]:
     """What runs before made for this account."""
-    names = {account.role_name(place) for place in ("fleet", "keda")}
+    names = {account.role_name(place) for place in (FLEET, KEDA, CLUSTER)}
     return [item for item in standing.live.values() if _is_ours(account, item) and item["metadata"]["name"] in names]
 
 
@@ -110,16 +115,21 @@ def _foreign(account: Account, wanted: Iterable[Object], standing: Standing) -> 
             labels = live["metadata"].get("labels") or {}
             owner = f"the fleet {labels[FLEET_LABEL]}" if labels.get(FLEET_LABEL) else "something else"
             yield (
-                f"{identity(item)} in namespace {item['metadata']['namespace']} belongs to {owner}, so it is not "
-                "written. Choose another celery_workers_rbac_account, or delete it."
+                f"{identity(item)}{_where(item)} belongs to {owner}, so it is not written. "
+                "Choose another celery_workers_rbac_account, or delete it."
             )
+
+
+def _where(item: Object) -> str:
+    namespace = item["metadata"].get("namespace")
+    return f" in namespace {namespace}" if namespace else ""
 
 
 def _definition(item: Object) -> Object:
     """Just enough of an object to delete it."""
-    metadata = {name: item["metadata"][name] for name in ("name", "namespace")}
+    metadata = {name: item["metadata"][name] for name in ("name", "namespace") if name in item["metadata"]}
     return {"apiVersion": ACCOUNT_VERSIONS[str(item["kind"])], "kind": item["kind"], "metadata": metadata}
 
 
 def _key(item: Object) -> Key:
-    return str(item["kind"]), str(item["metadata"]["namespace"]), str(item["metadata"]["name"])
+    return str(item["kind"]), str(item["metadata"].get("namespace", "")), str(item["metadata"]["name"])

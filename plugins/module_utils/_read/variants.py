@@ -81,7 +81,9 @@ from .presets import PROFILES, Preset
 from .reader import VARIANT_CLASSES, Reader
 
 #: Keys of a variant that say something of an adopted Deployment. All others are its owner's.
-ADOPTED_KEYS = key_names(Consumption, Scaling, Knowledge, Watch) | {"termination_grace_period", "pdb"}
+ADOPTED_KEYS = (key_names(Consumption, Scaling, Knowledge, Watch) | {"termination_grace_period", "pdb"}) - {
+    "idle_first"
+}
 
 
 def completed(tree: Branch, defaults: dict[str, Any]) -> Branch:

@@ -22,6 +22,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
 from ansible_collections.queueops.celery.plugins.module_utils._model.names import ADOPTED_LABEL, FLEET_LABEL
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
     API_VERSIONS,
+    IDLE_FIRST_KINDS,
     LAST_APPLIED,
     OPTIONAL_KINDS,
     Autoscaler,
@@ -195,6 +196,12 @@ def test_of_a_foreign_last_apply_no_environment_value_is_kept() -> None:
     assert "hunter2" not in str(found)
 
 
+@pytest.mark.parametrize("kind", IDLE_FIRST_KINDS)
+def test_what_lets_idle_pods_go_first_may_be_hidden_although_the_fleet_asks_for_it(kind: str) -> None:
+    found = read(deployment("ours", labels={FLEET_LABEL: "shop"}), refused={kind}, names={(kind, "any")})
+    assert found.hidden_kinds == (kind,)
+
+
 @pytest.mark.parametrize("kind", OPTIONAL_KINDS)
 def test_who_may_not_read_a_kind_that_nobody_asks_for_goes_without_it(kind: str) -> None:
     found = read(deployment("ours", labels={FLEET_LABEL: "shop"}), refused={kind})
@@ -202,7 +209,7 @@ def test_who_may_not_read_a_kind_that_nobody_asks_for_goes_without_it(kind: str)
     assert found.missing_kinds == ()
 
 
-@pytest.mark.parametrize("kind", OPTIONAL_KINDS)
+@pytest.mark.parametrize("kind", [one for one in OPTIONAL_KINDS if one not in IDLE_FIRST_KINDS])
 def test_a_kind_that_the_fleet_asks_for_must_be_readable(kind: str) -> None:
     with pytest.raises(ClusterError, match=f"list {kind} in shop"):
         read(deployment(), refused={kind}, names={(kind, "flower")})
