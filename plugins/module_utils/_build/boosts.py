@@ -30,7 +30,7 @@ TRIGGER = "queueops_boost"
 #: A schedule has no year, so a longer window would be another one.
 LONGEST = timedelta(days=300)
 
-_TERM = re.compile(rf"max\((.*), \({TRIGGER} > 1 \? \d+ : 0\)\)", re.DOTALL)
+_TERM = re.compile(rf"max\((.*), \({TRIGGER} > 1 \? (?:\d+|\(pods < [^:]*: \d+\)) : 0\)\)", re.DOTALL)
 _WORDS = re.compile(r" At least \d+ pods? until [^.]* \(boost\)\.$")
 
 
@@ -106,11 +106,18 @@ def boosted(item: Manifest, boost: Boost | None) -> Manifest:
     trigger = cron_trigger(TRIGGER, start, end, "UTC", boost.floor, in_formula=bool(formula))
     spec["triggers"] = [*spec["triggers"], trigger]
     if formula:
-        modifiers["formula"] = f"max({formula}, {floor_term(TRIGGER, boost.floor)})"
+        modifiers["formula"] = f"max({formula}, {floor_term(TRIGGER, boost.floor, _is_exact(spec))})"
     notes[BOOST_ANNOTATION] = boost.annotation
     if FORMULA_ANNOTATION in notes:
         notes[FORMULA_ANNOTATION] += f" At least {counted(boost.floor, 'pod')} until {shown(boost.until)} (boost)."
     return made
+
+
+def _is_exact(spec: Manifest) -> bool:
+    """Whether the HPA acts on each pod more, or the formula cannot know how many there are."""
+    config = (spec.get("advanced") or {}).get("horizontalPodAutoscalerConfig") or {}
+    up = (config.get("behavior") or {}).get("scaleUp") or {}
+    return str(up.get("tolerance", "")) == "0" or "pods" not in {trigger.get("name") for trigger in spec["triggers"]}
 
 
 def unboosted(item: Manifest) -> Manifest:

@@ -31,9 +31,15 @@ def cron_trigger(name: str, start: str, end: str, timezone: str, pods: int, in_f
     return {"type": "cron", "name": name, "metadata": metadata}
 
 
-def floor_term(name: str, pods: int | str) -> str:
-    """Pods that there are at least in a time."""
-    return f"({name} > 1 ? {pods} : 0)"
+def floor_term(name: str, pods: int, is_exact: bool) -> str:
+    """Pods that there are at least in a time.
+
+    A tenth more than is there, until it is reached, where the HPA would take it for as good as reached.
+
+    :param is_exact: whether the HPA acts on each pod, or the formula cannot read how many there are.
+    """
+    plain = is_exact or pods < MISSED_FLOOR
+    return f"({name} > 1 ? {pods if plain else f'(pods < {pods} ? max({pods}, pods * 1.101) : {pods})'} : 0)"
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Windows:
     @property
     def floors(self) -> list[str]:
         """Terms that ask for pods."""
-        return [floor_term(name, self._floor(window.floor)) for name, window in self._named() if window.floor]
+        return [floor_term(name, window.floor, self.exact_up) for name, window in self._named() if window.floor]
 
     @property
     def ceilings(self) -> list[str]:
@@ -81,14 +87,8 @@ class Windows:
             kind = "" if ceiling is None else "_ceiling" if ceiling else "_pause"
             yield f"schedule_{number}{kind}", window
 
-    def _floor(self, pods: int) -> str:
-        """A floor that the HPA does not take for as good as reached: a tenth more than is there, until it is."""
-        if self.exact_up or pods < MISSED_FLOOR:
-            return str(pods)
-        return f"(pods < {pods} ? max({pods}, pods * 1.101) : {pods})"
-
     def _ceiling(self, pods: int) -> str:
-        """The same of a ceiling."""
+        """A ceiling that the HPA does not take for as good as kept."""
         if self.exact_down or pods < MISSED_CEILING:
             return str(pods)
         return f"(pods > {pods} ? min({pods}, pods * 0.899) : {pods})"

@@ -273,6 +273,17 @@ def test_a_boost_passes_a_ceiling_and_leaves_the_schedule_as_it_was() -> None:
     assert unboosted(raised) == item
 
 
+@pytest.mark.parametrize("floor", [2, 11, 20])
+def test_a_boost_is_not_missed_by_the_tenth_and_can_be_taken_back(floor: int) -> None:
+    item = scaled_object_with({"schedule": WEEK, "min_replicas": 0, "max_replicas": 30, "idempotent": True})
+    raised = boosted(item, Boost(floor, NOW, NOW + timedelta(hours=1)))
+    for running in range(1, 31):
+        readings = dict.fromkeys(names_in(formula_of(raised["spec"])), 0.0)
+        readings |= {"pods": running, "queueops_boost": floor}
+        assert next_pods(asked(formula_of(raised["spec"]), readings), running) >= floor
+    assert unboosted(raised) == item
+
+
 # Refused
 
 
