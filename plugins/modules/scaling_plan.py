@@ -41,7 +41,7 @@ options:
     type: int
     default: 1
   bound:
-    description: Whether the least possible cost is worked out as well, which takes about as long as the simulation.
+    description: Whether the least possible cost is worked out as well, which may take as long as the simulation.
     type: bool
     default: true
   series:
@@ -177,7 +177,8 @@ plans:
       type: float
       sample: 88012.1
     bound_reached:
-      description: Pod-seconds of a plan that knows every task beforehand. The best one is between both.
+      description: Pod-seconds of a plan that knows every task beforehand. The best one is between both. None for more
+        than 30,000 tasks.
       type: float
       sample: 95321.7
     ratio:

@@ -57,7 +57,8 @@ def bound_of(arrivals: Arrivals, goal: float, slots: int, start: float) -> Bound
                 for together, one in zip(curve.demands(goal, width, offset), alone, strict=True)
             ]
             least = max(least, _mixed(needs, width, offset, start, work))
-    return Bound(least, max(least, planned_ahead(arrivals, curve, goal, slots, start)))
+    reached = planned_ahead(arrivals, curve, goal, slots, start)
+    return Bound(least, None if reached is None else max(least, reached))
 
 
 class Curve:

@@ -20,8 +20,8 @@ from .workers import Site
 _STEPS, _AHEAD = 4, 48
 #: How much more is tried where the plain plan is too late.
 _MORE = (1.0, 1.1, 1.25, 1.5)
-#: Tasks up to which both ways are tried; with more the work is dense, and the first way is the better one.
-_FEW = 30_000
+#: Tasks up to which it is worked out: it takes as long as two simulations.
+_MOST = 30_000
 _ENDLESS = 1e12
 
 
@@ -36,14 +36,15 @@ class Work(Protocol):
         """Seconds of work until then."""
 
 
-def planned_ahead(arrivals: Arrivals, work: Work, goal: float, slots: int, start: float) -> float:
-    """Pod-seconds of the cheapest of some plans."""
-    is_short = len(arrivals.times) <= _FEW
-    found = [packed(arrivals, goal, slots, start)] if is_short else []
-    for is_lazy in (False, True) if is_short else (False,):
+def planned_ahead(arrivals: Arrivals, work: Work, goal: float, slots: int, start: float) -> float | None:
+    """Pod-seconds of the cheapest of some plans; None for more tasks than can be planned in passing."""
+    if len(arrivals.times) > _MOST:
+        return None
+    found = [packed(arrivals, goal, slots, start)]
+    for is_lazy in (False, True):
         costs = (_steady(arrivals, work, goal, slots, start, more, is_lazy) for more in _MORE)
         found += [cost for cost in [next((cost for cost in costs if cost is not None), None)] if cost is not None]
-    return min(found) if found else packed(arrivals, goal, slots, start)
+    return min(found)
 
 
 def _steady(

@@ -72,11 +72,12 @@ class Bound:
     """What the same work costs at least if every task is to begin within the goal.
 
     :param least: pod-seconds below which nobody can go (certified).
-    :param reached: pod-seconds of a plan that knows every arrival; the best plan is between both.
+    :param reached: pod-seconds of a plan that knows every arrival; the best plan is between both. None for very many
+        tasks.
     """
 
     least: float
-    reached: float
+    reached: float | None
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,8 @@ class Result:
         found |= {"idle_seconds": round(self.idle_seconds, 1), "share_within": round(self.share_within, 4)}
         found |= {"meets_goal": self.meets_goal, "scale_events": len(self.changes)}
         found["bound"] = None if self.bound is None else round(self.bound.least, 1)
-        found["bound_reached"] = None if self.bound is None else round(self.bound.reached, 1)
+        reached = None if self.bound is None else self.bound.reached
+        found["bound_reached"] = None if reached is None else round(reached, 1)
         found["ratio"] = None if self.ratio is None else round(self.ratio, 3)
         if with_series:
             found["series"] = asdict(self.series)

@@ -82,6 +82,7 @@ def test_no_plan_costs_less_than_the_bound(tasks: Any, slots: int, start: float,
     slowest = max(waits_of(arrivals, site.began, now))
     found = bound_of(arrivals, slowest, slots, start)
     assert found.least <= site.pod_seconds + 1e-6
+    assert found.reached is not None
     assert found.least <= found.reached + 1e-6
 
 
@@ -126,4 +127,5 @@ def test_the_bound_and_the_plan_are_on_both_sides_of_the_best(steps: Any, late: 
 def test_a_plan_that_knows_everything_comes_near_the_bound(load: Load, most: float) -> None:
     arrivals = arrivals_of([load], 6.0, 1)
     found = bound_of(arrivals, 300.0, 2, 20.0)
+    assert found.reached is not None
     assert found.least <= found.reached <= most * found.least
