@@ -35,8 +35,17 @@ MENDED = fleet(run_as="jobs", max_replicas=5, image="registry.example/shop:2")
 
 def nothing_is_held(request: ExecRequest) -> ExecResult:
     """A worker that holds nothing, runs nothing, and whose queues are empty."""
+    return answers(request, 0)
+
+
+def two_wait(request: ExecRequest) -> ExecResult:
+    """A worker that holds nothing, with messages in each queue."""
+    return answers(request, 2)
+
+
+def answers(request: ExecRequest, waiting: int) -> ExecResult:
     question = json.loads(request.command[-1])
-    answer = {"by_queue": dict.fromkeys(question["queues"], 0), "running": [], "held": 0}
+    answer = {"by_queue": dict.fromkeys(question["queues"], waiting), "running": [], "held": 0}
     return ExecResult(f"celery-worker-answer:{json.dumps(answer)}\n")
 
 
@@ -71,6 +80,9 @@ class TestJobs:
         step("mended", MENDED)
         story.jobs["after"] = cluster.names_of("Job", namespace)
         cluster.power.make_available(namespace, NAME)
+        cluster.power.exec_handler = two_wait
+        step("refused", MENDED, playbook="remove")
+        cluster.power.exec_handler = nothing_is_held
         cluster.power.end_jobs(namespace)
         cluster.power.poll_scaled_job(namespace, NAME, backlog_p0=0, inflight=0)
         step("paused", MENDED, playbook="pause")
@@ -93,6 +105,12 @@ class TestJobs:
         assert story.runs["mended"].changed("one")
         assert (len(story.jobs["before"]), len(story.jobs["after"])) == (3, 2)
         assert story.jobs["after"] < story.jobs["before"]
+
+    def test_a_removal_that_leaves_messages_behind_is_refused(self, story: Story) -> None:
+        why = story.runs["refused"].message("one")
+        assert "shop/reports: 2 messages wait in queue reports" in why
+        assert story.found["refused"] == story.found["mended"]
+        assert f"ScaledJob {NAME}" in story.found["refused"]
 
     def test_a_pause_and_its_end_are_seen_by_keda(self, story: Story) -> None:
         assert story.runs["paused"].changed("one") == 1

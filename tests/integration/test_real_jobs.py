@@ -15,8 +15,8 @@ from tests.support.keda_jobs import JobScaler
 from tests.support.real_redis import RedisServer, redis_server, require_redis
 from tests.support.real_worker import Pods, broker_of, shop
 
-#: Seconds between two readings, without work, and until what a killed worker held is given back.
-POLL, IDLE, VISIBILITY = 1, 5, 10
+#: Seconds between two readings, and without work.
+POLL, IDLE = 1, 5
 
 
 @pytest.fixture
@@ -26,9 +26,11 @@ def broker() -> Iterator[RedisServer]:
         yield server
 
 
-def jobs_of(folder: Path, broker: RedisServer, **keys: object) -> Pods:
+def jobs_of(folder: Path, broker: RedisServer, options: object = None, **keys: object) -> Pods:
+    """:param options: transport options of the broker."""
     variant = {"run_as": "jobs", "max_replicas": 4, "idle_seconds": IDLE, "polling_interval": POLL, **keys}
-    return Pods(folder, shop(broker_of(broker), {"default": variant}), environment=celery_environment("5.6"))
+    place = broker_of(broker) | ({"transport_options": options} if options else {})
+    return Pods(folder, shop(place, {"default": variant}), environment=celery_environment("5.6"))
 
 
 def test_long_tasks_get_a_job_each_are_done_once_and_leave_no_job(tmp_path: Path, broker: RedisServer) -> None:
@@ -47,3 +49,23 @@ def test_long_tasks_get_a_job_each_are_done_once_and_leave_no_job(tmp_path: Path
         assert not keda.running, f"no Job is left: {pods.logs()}"
         assert {job.process.returncode for job in keda.jobs} == {0}, f"each ended by itself: {pods.logs()}"
         assert keda.scaler.both() == (0, 0)
+
+
+def test_one_idle_job_waits_for_the_task_of_a_killed_one(tmp_path: Path, broker: RedisServer) -> None:
+    restored_soon = {"unacked_restore_interval": 1}
+    with jobs_of(tmp_path, broker, restored_soon, visibility_timeout=12) as pods:
+        keda = JobScaler(pods)
+        pods.send("killed", task="shop.held")
+        for _gone in keda.run(30):
+            if pods.events("start"):
+                keda.running[0].kill()
+                pods.let_go()
+                break
+        for _gone in keda.run(60):
+            if pods.events("done") and not keda.running:
+                break
+        assert pods.events("start") == ["killed", "killed"], pods.logs()
+        assert pods.events("done") == ["killed"], pods.logs()
+        assert (len(keda.jobs), keda.highest) == (2, 1), f"one keeper, none that found nothing: {pods.logs()}"
+        assert "stays because a message is held" in keda.jobs[1].log
+        assert (keda.running, keda.jobs[1].process.returncode, keda.scaler.both()) == ([], 0, (0, 0)), pods.logs()
