@@ -407,7 +407,7 @@ def main(make: Any = None) -> None:
 
 
 def _text_of(path: str) -> str:
-    return Path(path).expanduser().read_text(encoding="utf-8")
+    return Path(path).read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":

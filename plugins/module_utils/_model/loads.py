@@ -34,7 +34,7 @@ class _ByNumber:
             found = sorted((float(name), float(number)) for name, number in value.items())
         except (AttributeError, TypeError, ValueError):
             return refuse(self, node, problems)
-        if not found or found[0][0] < 0 or found[-1][0] > self.most or any(number < 0 for _, number in found):
+        if not found or found[0][0] < 0 or found[-1][0] > self.most or any(number < 0 for _other, number in found):
             return refuse(self, node, problems)
         return tuple(found)
 
@@ -70,7 +70,7 @@ class _Times:
             return number if isinstance(number, Invalid) else TaskTimes(number, number)
         if set(value) != {"p50", "p95"}:
             return refuse(self, node, problems)
-        p50, p95 = (_seconds(child, problems) for _, child in sorted(items(node), key=lambda item: item[0]))
+        p50, p95 = (_seconds(child, problems) for _other, child in sorted(items(node), key=lambda item: item[0]))
         if len(problems.found) > before:
             return INVALID
         return TaskTimes(p50, p95) if p50 <= p95 else refuse(self, node, problems)

@@ -112,13 +112,13 @@ class Changes:
 
     def within(self, period: float, now: float) -> int:
         """Pods that were changed in the last seconds."""
-        return sum(pods for when, pods, _ in self._kept if when > now - period)
+        return sum(pods for when, pods, _old in self._kept if when > now - period)
 
     def store(self, pods: int, rules: Rules, now: float) -> None:
         """Note a change, in the place of one that its own direction no longer needs."""
         longest = max((policy.period for policy in rules.policies), default=0.0)
         self._kept = [(when, number, old or when < now - longest) for when, number, old in self._kept]
-        free = [index for index, (_, _, old) in enumerate(self._kept) if old]
+        free = [index for index, (_when, _pods, old) in enumerate(self._kept) if old]
         if free:
             self._kept[free[-1]] = (now, pods, False)
         else:

@@ -15,12 +15,12 @@ import operator
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from .._check.formulas import tokens_of
 
 #: A number, or nothing where the trigger has failed; comparisons give true or false.
-Value = float | None
+Value: TypeAlias = "float | None"
 Readings = Mapping[str, Value]
 #: What works a formula out, and a part of one.
 Worked = Callable[[Readings], Value]
@@ -98,7 +98,7 @@ class Grouped:
     part: Part
 
 
-Part = Literal | Name | Operation | Prefixed | Choice | Call | Grouped
+Part: TypeAlias = "Literal | Name | Operation | Prefixed | Choice | Call | Grouped"
 
 
 def _rounded(number: float) -> float:

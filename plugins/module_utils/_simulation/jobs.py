@@ -96,6 +96,6 @@ class JobControl:
         if not active:
             return 0
         calculate, most = _CALCULATIONS[self.spec.calculation], self.spec.most
-        waiting = math.ceil(calculate([number for number, _ in active]))
+        waiting = math.ceil(calculate([number for number, _other in active]))
         wanted = math.ceil(min(most, calculate([min(most, number / target) for number, target in active])))
         return max(0, min(wanted - there, most - there, waiting))

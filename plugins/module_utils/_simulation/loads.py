@@ -73,7 +73,7 @@ def arrivals_of(
             continue
         times.extend(_moments(load, hours * _HOUR, chance))
         new = range(len(times) - before)
-        seconds.extend(length() for _ in new)
+        seconds.extend(length() for _other in new)
         priorities.extend(_priorities(load, chance, len(new)))
         etas.extend(_etas(load, chance, len(new)))
     retried = next((load for load in loads if load.failure_share), None)
@@ -108,14 +108,14 @@ def _times(times: TaskTimes, chance: random.Random) -> Callable[[], float]:
 def _priorities(load: Load, chance: random.Random, number: int) -> Iterable[int]:
     if not load.priorities:
         return bytes(number)
-    names, shares = [int(name) for name, _ in load.priorities], [share for _, share in load.priorities]
+    names, shares = [int(name) for name, _other in load.priorities], [share for _other, share in load.priorities]
     return chance.choices(names, shares, k=number)
 
 
 def _etas(load: Load, chance: random.Random, number: int) -> Iterable[float]:
     if not load.eta_share:
         return bytes(number)
-    return [load.eta_seconds if chance.random() < load.eta_share else 0.0 for _ in range(number)]
+    return [load.eta_seconds if chance.random() < load.eta_share else 0.0 for _other in range(number)]
 
 
 def _moments(load: Load, until: float, chance: random.Random) -> Iterator[float]:
@@ -146,7 +146,7 @@ _Levels = Iterable[tuple[float, float]]
 def _steps(steps: Sequence[tuple[float, float]], until: float) -> _Levels:
     if steps[0][0] > 0:
         yield min(steps[0][0] * _HOUR, until), 0.0
-    for number, (_, rate) in enumerate(steps):
+    for number, (_other, rate) in enumerate(steps):
         end = steps[number + 1][0] * _HOUR if number + 1 < len(steps) else until
         yield min(end, until), rate / _HOUR
 

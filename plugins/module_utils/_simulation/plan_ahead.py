@@ -120,7 +120,7 @@ def packed(arrivals: Arrivals, goal: float, slots: int, start: float) -> float:
             begins, owner = at + goal, len(ends)
             ends.append(begins)
             total += start
-            for _ in range(slots - 1):
+            for _other in range(slots - 1):
                 insort(free, (begins, owner))
         else:
             moment, owner = free.pop(place)

@@ -49,11 +49,11 @@ def compared_with(result: Result, real: Sequence[tuple[float, float]]) -> Replay
     first = result.series.wanted[0] if result.series.wanted else 0
     wanted = [first, *(one.replicas for one in result.changes)]
     pairs = [(wanted[bisect_right(times, at)], pods) for at, pods in within]
-    total = sum(pods for _, pods in pairs)
+    total = sum(pods for _other, pods in pairs)
     return Replayed(
         result.title,
         len(pairs),
         sum(simulated == pods for simulated, pods in pairs) / len(pairs),
         sum(abs(simulated - pods) for simulated, pods in pairs) / len(pairs),
-        (sum(simulated for simulated, _ in pairs) - total) / total if total else 0.0,
+        (sum(simulated for simulated, _other in pairs) - total) / total if total else 0.0,
     )

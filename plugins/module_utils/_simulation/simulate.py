@@ -190,7 +190,7 @@ class _Run:
         longest = [0.0] * len(series.times)
         for first, last in spans(times, series.step):
             place = min(len(longest) - 1, int(times[first] // series.step) + 1)
-            longest[place] = max(longest[place], max(waits[first:last]))
+            longest[place] = max(longest[place], *waits[first:last])
         series.wait.extend(longest)
 
 

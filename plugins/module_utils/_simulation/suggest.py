@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from .._model.fleet import Variant
 from .._model.job_keys import JOBS
@@ -28,7 +28,7 @@ Keys = Mapping[str, Any]
 #: Simulates a variant.
 Simulates = Callable[[Variant], Result]
 #: Gives the variant as it is with some keys; None where the inventory does not take them.
-Makes = Callable[[Keys], Variant | None]
+Makes: TypeAlias = "Callable[[Keys], Variant | None]"
 
 
 @dataclass(frozen=True)
@@ -193,12 +193,14 @@ def suggest(makes: Makes, simulates: Simulates, budget: float | None = None) -> 
 _JOBS: Keys = {"run_as": JOBS}
 
 
-def _lasting(steps: list[Step]) -> Iterator[Step]:
+def _lasting(steps: list[Step]) -> list[Step]:
     """Of several changes of one key the last one, with the difference of all of them."""
-    last = {step.key: step for step in steps}
-    for key, step in last.items():
-        first = next(one for one in steps if one.key == key)
-        yield step if first is step else replace(step, before=first.before)
+    first: dict[str, Step] = {}
+    last: dict[str, Step] = {}
+    for step in steps:
+        first.setdefault(step.key, step)
+        last[step.key] = step
+    return [step if first[key] is step else replace(step, before=first[key].before) for key, step in last.items()]
 
 
 def _changes(variant: Variant, now: Result) -> Iterator[tuple[str, Any, str]]:

@@ -60,7 +60,7 @@ class Site:
         self.now = 0.0
         #: When each task began first; below zero for one that has not begun.
         self.began = array("d", [-1.0]) * len(arrivals.times)
-        self.lists: tuple[deque[int], ...] = tuple(deque() for _ in worker.steps)
+        self.lists: tuple[deque[int], ...] = tuple(deque() for _other in worker.steps)
         self.pods: list[Pod] = []
         #: Messages whose worker was killed: when they are given back at the earliest.
         self.stranded: dict[int, float] = {}
@@ -145,7 +145,7 @@ class Site:
     def scale(self, wanted: int) -> None:
         """Bring the pods to a number, as a ReplicaSet does."""
         live = self.live
-        for _ in range(wanted - len(live)):
+        for _other in range(wanted - len(live)):
             self._create()
         for pod in first_to_go(live, len(live) - wanted, self.now, self.worker.idle_first):
             self._stop(pod)
@@ -153,7 +153,7 @@ class Site:
 
     def start(self, number: int) -> None:
         """Create pods beside those that are there, as new Jobs do."""
-        for _ in range(number):
+        for _other in range(number):
             self._create()
         self._place()
 
