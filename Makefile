@@ -14,7 +14,7 @@ unexport PYTHONPATH PYTHONHOME
 CHECKS := lint pages sanity sanity-newest unit schema integration molecule package
 
 .DEFAULT_GOAL := help
-.PHONY: help demo plan test test-all $(CHECKS) test-cluster bench dashboard picture plan-picture docs compat requirements clean $(VENV) $(VENV_TEST)
+.PHONY: help demo plan test test-all $(CHECKS) test-cluster bench dashboard picture plan-picture benchmark docs compat requirements clean $(VENV) $(VENV_TEST)
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ picture: $(VENV_TEST) ## Draw docs/images/dashboard.png from five minutes of a r
 
 plan-picture: $(VENV_TEST) ## Draw docs/images/plan.png from the page of `make plan` (needs chromium)
 	@$(EXEC) python -m tests.checks.plan_picture
+
+benchmark: $(VENV_TEST) ## Write docs/benchmark.md: eight loads, simulated, beside plain KEDA and the least possible (some minutes)
+	@$(EXEC) python -m tests.bench.benchmark
 
 docs: $(VENV_TEST) ## Write the page of all nested keys, the tables of rights, and the screens of docs/screens.md
 	@$(EXEC) python tests/checks/key_reference.py --write
