@@ -147,7 +147,7 @@ WIDE: dict[str, Any] = {
         "mail": {
             "image": "registry.example/mail:1",
             "queue_name": "mail.{variant}",
-            "beat": {"scheduler": "redbeat.RedBeatScheduler"},
+            "beat": {"scheduler": "redbeat.RedBeatScheduler", "probe": "tick"},
             "broker": {
                 "url": "redis://redis/1",
                 "secret": {"name": "mail", "url_key": "u", "username_key": "n", "password_key": "p"},
