@@ -225,8 +225,8 @@ def check_start(pod: Pod, launches: bool, path_of: PathOf, problems: Problems) -
         problems.add(
             path,
             f"{' '.join(words)!r} does not say where Celery's Python is, and probe: heartbeat or consuming, "
-            "run_as: jobs, max_starts, idle_first, enforce_settings, beat.probe: tick and the password of sentinels are "
-            "started by it; end it in celery or -m celery, or leave these out.",
+            "run_as: jobs, max_starts, idle_first, enforce_settings, beat.probe: tick and the password of sentinels "
+            "are started by it; end it in celery or -m celery, or leave these out.",
         )
     if not pod.pass_app and python_words(pod) is not None:
         problems.add(
