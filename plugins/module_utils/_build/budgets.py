@@ -80,10 +80,11 @@ def share_of(fleet: Fleet, variant: Variant, observed: Observed = NOTHING) -> Sh
         return None
     members = members_of(fleet, budget.name)
     places = [(member.service, member.name) for member in members]
-    words = identifiers(f"{service}_{name}" for service, name in places)
+    # Between them stands what no name holds: a_b.c is not a.b_c.
+    words = identifiers(map("/".join, places))
     others = tuple(
         Member(
-            f"{BUDGET_READING}{words[f'{member.service}_{member.name}']}",
+            f"{BUDGET_READING}{words[f'{member.service}/{member.name}']}",
             member.deployment,
             selector_of(fleet, member, observed),
             member.reserve,

@@ -17,6 +17,8 @@ from .._model.schedules import MISSED_CEILING, MISSED_FLOOR, ScheduleWindow
 
 #: Patterns of the names of triggers in whose time no pod starts, or none above a number.
 PAUSE_TRIGGERS, CEILING_TRIGGERS = "schedule_[0-9]+_pause", "schedule_[0-9]+_ceiling"
+#: A change that the HPA acts on, whose tolerance is a tenth.
+_BEYOND = 1.101
 #: Where a term has no limit: max_replicas ends there.
 _NO_LIMIT = 10000
 
@@ -39,7 +41,7 @@ def floor_term(name: str, pods: int, is_exact: bool) -> str:
     :param is_exact: whether the HPA acts on each pod, or the formula cannot read how many there are.
     """
     plain = is_exact or pods < MISSED_FLOOR
-    return f"({name} > 1 ? {pods if plain else f'(pods < {pods} ? max({pods}, pods * 1.101) : {pods})'} : 0)"
+    return f"({name} > 1 ? {pods if plain else f'(pods < {pods} ? max({pods}, pods * {_BEYOND}) : {pods})'} : 0)"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Windows:
     def ceilings(self) -> list[str]:
         """Numbers that what is asked for must not pass."""
         return [
-            f"({name} > 1 ? {self._ceiling(window.ceiling)} : {_NO_LIMIT})"
+            f"({name} > 1 ? {self._ceiling(window.ceiling, window.floor or 0)} : {_NO_LIMIT})"
             for name, window in self._named()
             if window.ceiling is not None
         ]
@@ -87,8 +89,16 @@ class Windows:
             kind = "" if ceiling is None else "_ceiling" if ceiling else "_pause"
             yield f"schedule_{number}{kind}", window
 
-    def _ceiling(self, pods: int) -> str:
-        """A ceiling that the HPA does not take for as good as kept."""
+    def _ceiling(self, pods: int, floor: int) -> str:
+        """A ceiling that the HPA does not take for as good as kept.
+
+        It makes no way for a floor of the same window: where the HPA acts on neither one pod more nor one pod less,
+        there is rather one too many.
+        """
+        below = str(pods)
+        if not self.exact_up and floor >= MISSED_FLOOR and pods < floor * _BEYOND:
+            below = f"(pods < {floor} ? max({pods}, pods * {_BEYOND}) : {pods})"
         if self.exact_down or pods < MISSED_CEILING:
-            return str(pods)
-        return f"(pods > {pods} ? min({pods}, pods * 0.899) : {pods})"
+            return below
+        above = f"min({pods}, pods * 0.899)"
+        return f"(pods > {pods} ? {f'max({floor}, {above})' if floor else above} : {below})"

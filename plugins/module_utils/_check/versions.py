@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from .._build.demand import FORMULA_TYPES
 from .._celery.brokers import (
     answers_ping,
 )
@@ -77,9 +78,15 @@ _SOFTWARE = {"celery": "Celery", "keda": "KEDA", "kubernetes": "Kubernetes"}
 
 def _keda_features(variant: Variant) -> list[_Feature]:
     scaling = variant.scaling
+    # From its expr-lang: KEDA 2.12 has no floor(), and takes a choice of a reading for no number.
+    chooses = variant.sees_in_flight and any(trigger["type"] in FORMULA_TYPES for trigger in scaling.extra_triggers)
+    activates = variant.sees_in_flight and bool(scaling.activation_list_length)
     paused = (scaling.paused or "").startswith("paused-scale")
     behavior = scaling.fallback is not None and scaling.fallback.behavior not in (None, "static")
     return [
+        (scaling.budget is not None, "keda", "2.13", "budget", "leave it out"),
+        (chooses, "keda", "2.13", "extra_triggers", "leave those of type cron and prometheus out"),
+        (activates, "keda", "2.13", "activation_list_length", "leave it out"),
         ("initial_cooldown_period" in variant.written_keys, "keda", "2.14", "initial_cooldown_period", "leave it out"),
         (behavior, "keda", "2.17", "fallback", "write fallback: {behavior: static}"),
         (paused, "keda", "2.18", "paused", "write paused: true"),

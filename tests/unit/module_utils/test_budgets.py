@@ -221,6 +221,21 @@ def test_a_budget_that_cannot_be_kept_is_refused(variants: dict[str, Any], expec
         assert problem.startswith(text), problem
 
 
+def test_members_whose_names_are_alike_when_joined_are_counted_each() -> None:
+    budget = {"name": "database", "pods": 5}
+    config: dict[str, dict[str, Any]] = {"a": {"b_c": {}}, "a_b": {"c": {}}, "z": {"default": {}}}
+    keys = {**TRACKED, "max_replicas": 5, "budget": budget}
+    fleet = fleet_of(
+        services={name: {"image": IMAGE, "queue_name": f"{name}.{{variant}}"} for name in config},
+        config={name: dict.fromkeys(variants, keys) for name, variants in config.items()},
+        broker=ONE_LIST,
+    )
+    spec = scalers(fleet)["default"]
+    others = [trigger for trigger in spec["triggers"] if trigger["name"].startswith("budget_of_")]
+    assert len({trigger["name"] for trigger in others}) == 2
+    assert len({trigger["metadata"]["podSelector"] for trigger in others}) == 2
+
+
 def test_a_budget_of_one_is_told() -> None:
     assert any(
         "is the only variant of budget database" in text

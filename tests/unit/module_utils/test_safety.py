@@ -632,6 +632,28 @@ GATES = [
     Gate(
         "initial_cooldown_period", {**TRACKED, "initial_cooldown_period": 60, "fallback": False}, "keda", "2.13", "2.14"
     ),
+    Gate("budget", {**TRACKED, "budget": {"name": "database", "pods": 3}, "max_replicas": 3}, "keda", "2.12.1", "2.13"),
+    Gate("activation_list_length", {**TRACKED, "activation_list_length": 3}, "keda", "2.12.1", "2.13"),
+    Gate(
+        "extra_triggers",
+        {
+            **TRACKED,
+            "extra_triggers": [
+                {
+                    "type": "cron",
+                    "metadata": {
+                        "timezone": "Europe/Berlin",
+                        "start": "0 8 * * 1-5",
+                        "end": "0 18 * * 1-5",
+                        "desiredReplicas": "2",
+                    },
+                }
+            ],
+        },
+        "keda",
+        "2.12.1",
+        "2.13",
+    ),
     Gate("fallback", {**TRACKED, "fallback": {"behavior": "currentReplicas"}}, "keda", "2.16.1", "2.17"),
     Gate("paused", {**TRACKED, "paused": "scale_in", "fallback": False}, "keda", "2.17", "2.18"),
     Gate(

@@ -243,6 +243,20 @@ def test_a_ceiling_is_not_missed_by_the_tenth_either(ceiling: int) -> None:
         assert pods <= ceiling
 
 
+@pytest.mark.parametrize("number", range(1, 29))
+@pytest.mark.parametrize("more", [0, 1, 3])
+def test_a_ceiling_at_its_floor_keeps_no_pod_below_it(number: int, more: int) -> None:
+    spec = spec_with([{**DAY, "min_replicas": number, "max_replicas": number + more}])
+    for backlog in (0, 5000):
+        for running in range(1, 31):
+            course = [running]
+            for _round in range(6):
+                readings = {"backlog": backlog, "inflight": 0, "pods": course[-1], "schedule_0_ceiling": max(2, number)}
+                course.append(next_pods(asked(formula_of(spec), readings), course[-1]))
+            assert number <= course[-1] <= (number + more) * 1.12 + 1
+            assert course[-1] == course[-2], "it comes to rest"
+
+
 def test_where_the_server_acts_on_each_pod_the_formula_has_no_tenth_in_it() -> None:
     versions = {"kubernetes": "1.35", "keda": "2.20"}
     schedule = [{**DAY, "min_replicas": 20}, {**NIGHT, "max_replicas": 10}]
