@@ -47,6 +47,7 @@ _COLUMNS = ("queue", "waiting", "by priority", "unacked", "held for ETA", "consu
 _QUARANTINE_COLUMNS = ("queue", "task", "id", "starts", "since", "worker")
 #: What may be done with messages in quarantine, beside showing them.
 RETURN, DROP = "return", "drop"
+_DO = "celery_workers_quarantine_do"
 #: The broker is asked from here, and not from a pod.
 CONTROLLER = "controller"
 
@@ -122,6 +123,10 @@ class BrokerRun(FleetRun):
         missing = sorted(set(ids) - {row.id for row in rows})
         if missing and not self.result.get("failed"):
             self._tell([f"  not in quarantine: {', '.join(missing)}."])
+        left = sorted(row.id for row in rows if not row.done)
+        if wish.quarantine_do and (missing or left):
+            said = [self.result.get("msg"), _not_done(do, missing, left)]
+            self.result.update(failed=True, msg="\n".join(filter(None, said)))
         self.result["changed"] = self.result["changed"] or any(row.done for row in rows)
         self.result["changed"] = self.result["changed"] or bool(wanted and self.checks and rows)
         if rows and not wish.quarantine_do:
@@ -210,6 +215,14 @@ def _quarantine_of(one: Surveyed, done: str) -> list[str]:
         if changed < len(rows):
             lines.append("  The others changed in this moment; run again.")
     return lines
+
+
+def _not_done(do: str, missing: list[str], left: list[str]) -> str:
+    """What a run fails with that could not do all that was asked."""
+    word = "given back" if do == RETURN else "dropped"
+    parts = [f"not in quarantine: {', '.join(missing)}. Look at what is: run it without {_DO}." if missing else ""]
+    parts.append(f"not {word}, because they changed in this moment: {', '.join(left)}. Run it again." if left else "")
+    return "\n".join(filter(None, parts))
 
 
 def _ways(do: str, checks: bool) -> str:

@@ -79,8 +79,10 @@ def _refused(cluster: DirectCluster, fleet: Fleet, observed: Observed) -> list[s
     for wanted in idle_first_resources(fleet, observed):
         kind, name = str(wanted["kind"]), str(wanted["metadata"]["name"])
         live = cluster.live.get((kind, name))
-        # Nothing can be tried in a namespace that does not exist yet.
+        # Nothing can be tried in a namespace that does not exist yet. A right is bound when its Role is there, and who
+        # may make that Role may bind it.
         is_possible = observed.namespace_exists or kind in CLUSTER_KINDS
+        is_possible = is_possible and (kind != "RoleBinding" or ("Role", name) in cluster.live)
         if is_possible and differs(wanted, live, merged):
             found.append(cluster.refusal(wanted, live is not None))
     return [text for text in found if text]

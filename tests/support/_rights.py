@@ -110,8 +110,17 @@ class Authorizer:
         rules = obj.get("rules") or []
         if kind.endswith("Binding"):
             reference = obj["roleRef"]
-            place = (ROLE, namespace) if reference["kind"] == "Role" else (CLUSTER_ROLE, "")
-            rules = (self.store.get(*place, reference["name"]) or {}).get("rules", [])
+            is_role, name = reference["kind"] == "Role", str(reference["name"])
+            resource = "roles" if is_role else "clusterroles"
+            binds = Access("bind", "rbac.authorization.k8s.io", resource, namespace if is_role else "", name)
+            if any(_permits(own, binds) for own in self._rules(user, namespace)):
+                return
+            role = self.store.get(*((ROLE, namespace) if is_role else (CLUSTER_ROLE, "")), name)
+            if role is None:
+                # Else the server has to know what is granted.
+                message = f'{resource}.rbac.authorization.k8s.io "{name}" not found'
+                raise ApiError(404, "NotFound", message, {"name": name, "kind": resource})
+            rules = role.get("rules", [])
         for rule in rules:
             for access in _accesses_of(rule, namespace):
                 if not any(_permits(own, access) for own in self._rules(user, namespace)):

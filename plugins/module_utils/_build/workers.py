@@ -112,11 +112,12 @@ def progress_deadline(pod: dict[str, Any]) -> int:
 
 
 def _account_after(fleet: Fleet, live: ObservedObject | None) -> str:
-    """The account of pods that mark themselves no more; empty where nothing need be said.
+    """The account of pods for which the inventory names none any more; empty where nothing need be said.
 
     An account that is left out stays: servers keep it under an older name of the field, and take it back from there.
     """
-    return "default" if live is not None and live.account in (idle_first_name(fleet.name), "default") else ""
+    is_ours = live is not None and (live.account_applied or live.account in (idle_first_name(fleet.name), "default"))
+    return "default" if is_ours else ""
 
 
 def selector_of(fleet: Fleet, variant: Variant, observed: Observed = NOTHING) -> dict[str, str]:

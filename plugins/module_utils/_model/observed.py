@@ -131,6 +131,8 @@ class ObservedObject:
     queues: list[str] = field(default_factory=list)
     #: ServiceAccount of a Deployment's pods, if it names one.
     account: str = ""
+    #: Whether an apply has named that account.
+    account_applied: bool = False
     #: Annotations by which a ScaledObject or ScaledJob is paused and that no apply has written: name and value.
     paused: dict[str, str] = field(default_factory=dict)
 
@@ -271,6 +273,7 @@ def observed_object(kind: str, raw: dict[str, Any]) -> ObservedObject:
         selector=dict((spec.get("selector") or {}).get("matchLabels") or {}) if kind == "Deployment" else {},
         grace=_grace(spec) if kind == "Deployment" else None,
         account=str(pod.get("serviceAccountName") or ""),
+        account_applied='"serviceAccountName"' in last_applied,
         last_applied=_kept(last_applied, is_foreign) if kind == "Deployment" else "",
         container=str(app_container(pod, metadata["name"]).get("name", "")) if is_foreign else "",
         words=_words(app_container(pod, metadata["name"])) if is_foreign else {},

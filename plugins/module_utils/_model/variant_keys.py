@@ -160,8 +160,9 @@ class Process:
     max_starts: int | None = key(
         Integer(2, 20),
         "Starts of a task after which its message goes to the queue C(<queue>.quarantine), if each of them was lost: "
-        "its process was killed. What ends, fails or is given back in good order is not counted. The worker is then "
-        "started by C(python) from a mounted file. Redis, Sentinel, and quorum queues of RabbitMQ with one slot.",
+        "its process was killed. What ends, fails or is given back in good order is not counted, but RabbitMQ counts "
+        "what is given back. The worker is then started by C(python) from a mounted file. Redis, Sentinel, and quorum "
+        "queues of RabbitMQ with one slot.",
         default_text="none: a task that kills its process starts again for ever",
     )
     #: What the keys begin with that count lost starts in Redis; computed.

@@ -76,7 +76,9 @@ def written_before(fleet: Fleet, before: Iterable[Object]) -> Iterator[ObservedO
             chosen = {str(label): str(value) for label, value in selector.items()}
             pod = _mapping(_mapping(_mapping(raw.get("spec")).get("template")).get("spec"))
             account = str(pod.get("serviceAccountName") or "")
-            yield ObservedObject("Deployment", name, own, selector=chosen, account=account)
+            yield ObservedObject(
+                "Deployment", name, own, selector=chosen, account=account, account_applied=bool(account)
+            )
 
 
 def _mapping(value: Any) -> Mapping[Any, Any]:

@@ -20,7 +20,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._celery.programs.i
     place_in,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._celery.programs.watching import Watched
-from ansible_collections.queueops.celery.plugins.module_utils._model.observed import Observed, ObservedObject
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
+    Observed,
+    ObservedObject,
+    observed_object,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -325,3 +329,15 @@ def test_pods_that_mark_themselves_no_more_get_the_usual_account_back() -> None:
         return template_with({}, observed=observed)["spec"].get("serviceAccountName")
 
     assert [account(live) for live in ("", "cloud", ACCOUNT, "default")] == [None, None, "default", "default"]
+
+
+def test_an_account_that_the_inventory_names_no_more_does_not_stay() -> None:
+    spec = {"template": {"spec": {"serviceAccountName": "cloud", "containers": []}}}
+    applied = json.dumps({"spec": spec}, separators=(",", ":"))
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": applied}
+    live = observed_object(
+        "Deployment", {"metadata": {"name": "billing-worker", "annotations": annotations}, "spec": spec}
+    )
+    assert template_with({}, observed=Observed((live,)))["spec"]["serviceAccountName"] == "default"
+    kept = template_with({"service_account_name": "cloud"}, observed=Observed((live,)))
+    assert kept["spec"]["serviceAccountName"] == "cloud"

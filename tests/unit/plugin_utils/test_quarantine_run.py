@@ -69,7 +69,19 @@ def test_messages_go_only_where_that_is_asked_for(
 def test_some_messages_can_be_named_and_those_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     found, [question] = quarantine(monkeypatch, quarantine_do="return", quarantine_ids="1f, 2e")
     assert question["quarantine_ids"] == ["1f", "2e"]
-    assert "  not in quarantine: 2e." in done(found)["notes"]
+    assert "  not in quarantine: 2e." in found["notes"]
+    # What is there was given back all the same.
+    assert "  back in their queues: 1 of 1." in found["notes"]
+    assert "not in quarantine: 2e." in refused(found)
+
+
+def test_a_message_that_could_not_be_given_back_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def says(pod: str, question: Object) -> tuple[str, str]:
+        return answering(broker="redis", quarantine=[POISON])(pod, question)
+
+    cluster, _questions = site(monkeypatch, says, **TWO)
+    found = play(cluster, "quarantine", False, **TWO, quarantine_do="return")
+    assert "not given back, because they changed in this moment: 1f. Run it again." in refused(found)
 
 
 def test_only_chosen_variants_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,9 @@ from .watching import say
 TICK_FILE = "/tmp/celery-heartbeat-tick"
 #: Seconds that a tick may take, and that it may be late: it sends whatever is due, one message after the other.
 PATIENCE = 120.0
+#: Seconds until the first tick. A scheduler may wait so long for the lock of a beat that was killed: RedBeat's ends
+#: after 25 minutes.
+FIRST_TICK = 1800.0
 
 
 def install(_settings: dict[str, Any]) -> None:
@@ -25,8 +28,7 @@ def install(_settings: dict[str, Any]) -> None:
     from celery.beat import Service
 
     # A folder that outlives the container may hold the file of the one before.
-    if os.path.exists(TICK_FILE):
-        os.unlink(TICK_FILE)
+    note(FIRST_TICK - PATIENCE)
     by_celery = Service.get_scheduler
 
     def get_scheduler(service: Any, *args: Any, **options: Any) -> Any:
