@@ -23,7 +23,7 @@ def load_words(load: Load, task_seconds: float | None) -> str:
     parts = [_when(load), _how_long(load.task_seconds, task_seconds, load.csv is not None)]
     if load.priorities:
         shares = ", ".join(f"priority {name:g} for {share:g}" for name, share in load.priorities)
-        parts.append(f"{shares} of {sum(share for _, share in load.priorities):g}")
+        parts.append(f"{shares} of {sum(dict(load.priorities).values()):g}")
     if load.eta_share:
         parts.append(f"{percent(load.eta_share)} sent {duration(load.eta_seconds)} ahead")
     if load.failure_share:
