@@ -58,7 +58,8 @@ _SPEC = {
             "type": "object",
             "additionalProperties": False,
             "properties": {
-                "strategy": {"enum": ["default", "custom", "accurate", "eager"]},
+                # 2.20.0 and 2.20.1 do not know "default", which is what it is when left out.
+                "strategy": {"enum": ["custom", "accurate", "eager"]},
                 "customScalingQueueLengthDeduction": {"type": "integer"},
                 "customScalingRunningJobPercentage": {"type": "string"},
                 "pendingPodConditions": {"type": "array", "items": {"type": "string"}},

@@ -30,7 +30,7 @@ def jobs_to_start(spec: Mapping[str, Any], values: Mapping[str, float], running:
     :param values: name of a trigger to what it reads; one that fails is left out, as KEDA does.
     :param running: Jobs that have not ended, whether they ever started or not.
     """
-    assert spec["scalingStrategy"] == {"strategy": "default", "multipleScalersCalculation": "sum"}
+    assert spec["scalingStrategy"] == {"multipleScalersCalculation": "sum"}
     most = int(spec.get("maxReplicaCount", _DEFAULT_MOST))
     least: int = min(spec.get("minReplicaCount", 0), most)
     length = wanted = 0.0

@@ -151,10 +151,10 @@ class State:
         labels = {**self._container(end), "reason": reason}
         return Series("kube_pod_container_status_last_terminated_reason", labels, values)
 
-    def failed_job(self, end: str, values: Values) -> Series:
-        """Whether a Job of its ScaledJob has failed."""
-        labels = {"job_name": f"{self.deployment}-{end}", "condition": "true"}
-        return Series("kube_job_failed", {**self._place, **labels}, values)
+    def failed_job(self, end: str, values: Values, **reason: str) -> Series:
+        """Pods of a Job of its ScaledJob that have failed; 1 or 0 for a reason once the Job itself has."""
+        labels = {"job_name": f"{self.deployment}-{end}", **reason}
+        return Series("kube_job_status_failed", {**self._place, **labels}, values)
 
     def active_job(self, end: str, values: Values) -> Series:
         """Pods of a Job of its ScaledJob that have not ended."""

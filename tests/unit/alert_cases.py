@@ -807,6 +807,16 @@ JOBS_FAIL = [
         {9: False, 11: True, 60: True, 75: False},
         JOBS,
     ),
+    Case(
+        "its worker failed several times until the Job itself did",
+        [
+            STATE.failed_job(JOB, nothing(10) + flat(1, 3) + flat(4, 2)),
+            STATE.failed_job(JOB, nothing(15) + flat(1, 100), reason="BackoffLimitExceeded"),
+            STATE.failed_job(JOB, nothing(15) + flat(0, 100), reason="Evicted"),
+        ],
+        {9: False, 11: True, 14: True, 60: True, 76: False},
+        JOBS,
+    ),
     Case("none failed", [STATE.failed_job(JOB, flat(0, 60))], never(10, 50), JOBS),
     Case(
         "that of a neighbour failed",

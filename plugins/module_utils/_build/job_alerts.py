@@ -9,6 +9,7 @@ kube-state-metrics knows Jobs and pods by their names, which begin with that of 
 
 from __future__ import annotations
 
+from .._model.job_keys import RESTARTS
 from .alert_cases import Case, Kind, Rule
 from .promql import POD_END, duration, failed_jobs, keda_job_errors
 from .recordings import Members
@@ -25,8 +26,9 @@ def _fail(members: Members, cases: list[Case]) -> Rule:
         f"{members.joined(failed_jobs(members.scope, duration(_NEWS)), own)} > 0",
         0,
         "Jobs of {{$labels.service}}.{{$labels.variant}} fail.",
-        f"{{{{ $value | humanize }}}} Jobs of ScaledJob {{{{$labels.deployment}}}} in {namespace} failed in the last "
-        f"{duration(_NEWS)}. What they held is given back, and KEDA starts other Jobs for it.",
+        f"{{{{ $value | humanize }}}} Jobs of ScaledJob {{{{$labels.deployment}}}} in {namespace} had a worker that "
+        f"failed in the last {duration(_NEWS)}. What it held is given back. Kubernetes starts it again, at most "
+        f"{RESTARTS} times.",
     )
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .grafana import Panel, Query, Row
-from .promql import BACKLOG, IN_FLIGHT, TOTAL, Scope, duration, select
+from .promql import BACKLOG, IN_FLIGHT, TOTAL, Scope, duration, newly_failed, select
 
 _NO_KEDA = "no data: is KEDA's operator scraped?"
 _NO_JOBS = "no Job: is kube-state-metrics scraped?"
@@ -21,8 +21,7 @@ def jobs_row(scope: Scope) -> Row:
     """
     job = scope.of_deployment("job_name", "-[a-z0-9]+")
     active = f"{select('kube_job_status_active', scope.in_namespace, job)} == 1"
-    failed = select("kube_job_failed", scope.in_namespace, job, 'condition="true"')
-    new = f"({failed} == 1) unless ({failed} offset {duration(_NEWS)} == 1)"
+    new = newly_failed(scope, duration(_NEWS), job)
     return Row(
         "Jobs: ${variant}",
         (
@@ -39,7 +38,7 @@ def jobs_row(scope: Scope) -> Row:
             ),
             Panel(
                 "Jobs",
-                "Jobs that have not ended, whether they started or not, and those that failed in the last hour.",
+                "Jobs that have not ended, started or not, and those whose worker failed in the last hour.",
                 (
                     Query(f"count by (namespace) ({active})", "{{namespace}} running or starting"),
                     Query(f"count by (namespace) ({new})", "{{namespace}} failed"),

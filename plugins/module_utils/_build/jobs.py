@@ -13,7 +13,7 @@ from typing import Any
 
 from .._celery.launcher import features_of, files_hash
 from .._model.fleet import Fleet, Service, Variant
-from .._model.job_keys import DONE_JOBS, FAILED_JOBS
+from .._model.job_keys import DONE_JOBS, FAILED_JOBS, RESTARTS
 from .._model.names import FORMULA_ANNOTATION, ownership_labels, people_labels, unacked_annotation
 from .._model.observed import Observed
 from .containers import PodContext
@@ -37,7 +37,8 @@ def scaled_job(fleet: Fleet, service: Service, variant: Variant, observed: Obser
         "failedJobsHistoryLimit": FAILED_JOBS,
         # Anything else deletes running Jobs when the ScaledJob changes.
         "rollout": {"strategy": "gradual"},
-        "scalingStrategy": {"strategy": "default", "multipleScalersCalculation": "sum"},
+        # The strategy is left out for the default: KEDA 2.20.0 and 2.20.1 refuse its name.
+        "scalingStrategy": {"multipleScalersCalculation": "sum"},
         "triggers": list(job_triggers(variant, service, fleet.namespace, reference)),
     }
     pause = {"autoscaling.keda.sh/paused": "true"} if variant.scaling.paused else {}
@@ -54,7 +55,9 @@ def scaled_job(fleet: Fleet, service: Service, variant: Variant, observed: Obser
 
 
 def _job(fleet: Fleet, service: Service, variant: Variant, observed: Observed) -> dict[str, Any]:
-    """What each Job is. A worker that fails is not started again in it: KEDA starts another for what is left."""
+    """What each Job is. One that fails is started again by Kubernetes, later each time, and KEDA counts it as running:
+    it would start another at each reading, without end.
+    """
     labels = ownership_labels(fleet.name, service.name, variant.name)
     people = people_labels(fleet.name, variant.deployment, "worker")
     routes = route_files(fleet, service)
@@ -62,7 +65,7 @@ def _job(fleet: Fleet, service: Service, variant: Variant, observed: Observed) -
     context = PodContext(service, variant.deployment, people, labels, observed, files, routes)
     template = worker_pod(variant, context)
     template["spec"]["restartPolicy"] = "Never"
-    return {"parallelism": 1, "completions": 1, "backoffLimit": 0, "template": template}
+    return {"parallelism": 1, "completions": 1, "backoffLimit": RESTARTS, "template": template}
 
 
 def _in_words(variant: Variant) -> str:

@@ -113,10 +113,19 @@ def keda_job_errors(scope: Scope, window: str) -> str:
 
 
 def failed_jobs(scope: Scope, window: str) -> str:
-    """Jobs that failed in the window, of each Deployment or ScaledJob."""
-    failed = select("kube_job_failed", scope.in_namespace, 'condition="true"')
-    new = f"({failed} == 1) unless ({failed} offset {window} == 1)"
+    """Jobs of which a pod failed in the window, of each Deployment or ScaledJob."""
+    new = newly_failed(scope, window)
     return f'count by (deployment) (label_replace({new}, "deployment", "$1", "job_name", "(.+)-[a-z0-9]+"))'
+
+
+def newly_failed(scope: Scope, window: str, *conditions: str) -> str:
+    """Jobs of which a pod failed in the window, and none before it.
+
+    What is counted are pods; once the Job itself has failed it is 1 under the reason of that.
+    """
+    failed = select("kube_job_status_failed", scope.in_namespace, *conditions)
+    new, old = (f"max by (namespace, job_name) ({failed}{when}) > 0" for when in ("", f" offset {window}"))
+    return f"({new}) unless ({old})"
 
 
 def fully_paused(scope: Scope) -> str:

@@ -202,7 +202,9 @@ def disruption_budget(fleet: Fleet, variant: Variant, observed: Observed) -> dic
         return None
     live = observed.find("Deployment", variant.deployment)
     labels = ownership_labels(fleet.name, variant.service, variant.name)
-    spec: dict[str, Any] = {"selector": {"matchLabels": _selector(live, labels)}}
+    # The pods of Jobs have our labels, whatever a Deployment selects that they take the place of.
+    selector = labels if variant.runs_as_jobs else _selector(live, labels)
+    spec: dict[str, Any] = {"selector": {"matchLabels": selector}}
     if variant.runs_as_jobs:
         # Of pods of Jobs Kubernetes takes a whole number that must stay, and nothing else. This one lets none go.
         spec["minAvailable"] = most if budget.min_available is None else budget.min_available

@@ -175,7 +175,7 @@ def ask_held(cluster: Cluster, deployment: Object, consumes: str = "", patience:
     :raises ClusterError: if its pods cannot be listed.
     """
     listed = pods_of(deployment, cluster.pods_selected_by(deployment))
-    alive = [pod for pod in listed if not pod["metadata"].get("deletionTimestamp") and not _has_ended(pod)]
+    alive = [pod for pod in listed if not pod["metadata"].get("deletionTimestamp")]
     own = [pod for pod in alive if runs(pod)]
     pods = {str(pod["metadata"]["name"]): restarts_of(pod) for pod in own}
     starting = _names(pod for pod in alive if _starts(pod))
@@ -206,10 +206,6 @@ def ask_held(cluster: Cluster, deployment: Object, consumes: str = "", patience:
 
 def _names(pods: Iterable[Object]) -> tuple[str, ...]:
     return tuple(sorted(str(pod["metadata"]["name"]) for pod in pods))
-
-
-def _has_ended(pod: Object) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def _starts(pod: Object) -> bool:

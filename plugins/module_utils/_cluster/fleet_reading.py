@@ -143,7 +143,7 @@ def _pods(cluster: DirectCluster, fleet: Fleet, unread: list[str]) -> dict[str, 
     found = {}
     for name, live in own.items():
         if live is not None:
-            found[name] = pods_of(live, _candidates(live, by_label, listed))
+            found[name] = pods_of(live, _candidates(live, by_label, listed), with_ended=True)
     return found
 
 

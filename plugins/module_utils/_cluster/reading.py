@@ -378,7 +378,7 @@ def look(
         found = cluster.list_objects("Deployment", "apps/v1") or []
     behind = [item for item in found if item["metadata"]["name"] in deployments and deployment_waits(item, [])]
     pods = fleet_pods(cluster, fleet, behind) if behind else []
-    own = {item["metadata"]["name"]: pods_of(item, pods) for item in behind}
+    own = {item["metadata"]["name"]: pods_of(item, pods, with_ended=True) for item in behind}
     missing = _missing_mounts(cluster, behind, own) if looks_for_mounts else {}
     waits = [
         deployment_waits(item, own[item["metadata"]["name"]], missing.get(item["metadata"]["name"], ()))
@@ -426,14 +426,24 @@ def fleet_pods(cluster: Cluster, fleet: str, deployments: Iterable[dict[str, Any
     return found
 
 
-def pods_of(worker: dict[str, Any], pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The pods that a Deployment or ScaledJob has. Those of a variant carry the same labels, whichever it is."""
+def pods_of(worker: dict[str, Any], pods: list[dict[str, Any]], with_ended: bool = False) -> list[dict[str, Any]]:
+    """The pods that a Deployment or ScaledJob has. Those of a variant carry the same labels, whichever it is.
+
+    :param with_ended: whether pods that have ended are of interest. Nothing runs in them: KEDA keeps those of Jobs.
+    """
     wanted, is_job = selected_by(worker)
     return [
         pod
         for pod in pods
-        if _is_of_job(pod) == is_job and wanted.items() <= (pod["metadata"].get("labels") or {}).items()
+        if _is_of_job(pod) == is_job
+        and wanted.items() <= (pod["metadata"].get("labels") or {}).items()
+        and (with_ended or not has_ended(pod))
     ]
+
+
+def has_ended(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod has ended for good, well or not."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def selected_by(worker: dict[str, Any]) -> tuple[dict[str, str], bool]:

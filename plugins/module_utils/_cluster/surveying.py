@@ -22,7 +22,7 @@ from .._celery.surveys import Survey, SurveyQuestion, answer_from, command_of
 from .._model.fleet import Fleet, Service, Variant
 from .._model.names import FLEET_LABEL, beat_name
 from .asking import no_answer, ready_pod, run_in, worker_words_of
-from .reading import Cluster, pods_of
+from .reading import Cluster, has_ended, pods_of
 
 Object = dict[str, Any]
 
@@ -171,9 +171,7 @@ def question_about(
 
 def _names(pods: Iterable[Object]) -> tuple[str, ...]:
     """Pods in which something may run."""
-    ended = ("Succeeded", "Failed")
-    alive = (pod for pod in pods if (pod.get("status") or {}).get("phase") not in ended)
-    return tuple(sorted(str(pod["metadata"]["name"]) for pod in alive))
+    return tuple(sorted(str(pod["metadata"]["name"]) for pod in pods if not has_ended(pod)))
 
 
 def used_hashes(variants: Iterable[Variant], objects: Iterable[Object], own: str) -> dict[str, float]:

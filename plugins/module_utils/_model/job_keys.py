@@ -14,6 +14,8 @@ DEPLOYMENT, JOBS = "deployment", "jobs"
 
 #: Jobs that KEDA keeps after their end, for people who look for what they did.
 DONE_JOBS, FAILED_JOBS = 3, 10
+#: Times that Kubernetes starts the pod of a Job again after a failure: after 10, 20, 40 and 80 seconds.
+RESTARTS = 4
 
 
 @dataclass(frozen=True)

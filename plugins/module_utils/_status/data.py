@@ -84,7 +84,7 @@ class Pods:
     :param wanted: pods that its Deployment asks for.
     :param since: when that number was set.
     :param set_by: who set it, as the server keeps it.
-    :param failed_jobs: Jobs that have failed, as far as they are kept.
+    :param failed_jobs: Jobs of which a pod has failed, as far as they are kept.
     :param last_end: when a container ended last that should not have.
     :param unready_since: when the oldest pod was made that is not ready.
     :param fault: why one does not come up, and what kind of fault that is.

@@ -18,12 +18,11 @@ _NEWS = 3600
 
 
 def failed_jobs(variant: Variant, pods: Pods, now: datetime) -> tuple[str, str] | None:
-    """Jobs that have failed of late, and what to do; None if none has."""
+    """Jobs whose workers have failed of late, and what to do; None if none has."""
     seconds = seconds_since(pods.last_end, now)
     if not pods.failed_jobs or seconds is None or seconds > _NEWS:
         return None
-    verb = "has" if pods.failed_jobs == 1 else "have"
-    what = f"{counted(pods.failed_jobs, 'Job')} {verb} failed, the last one {ago(pods.last_end, now)}"
+    what = f"workers of {counted(pods.failed_jobs, 'Job')} have failed, the last one {ago(pods.last_end, now)}"
     return what, f"read {logs_of(variant)}"
 
 

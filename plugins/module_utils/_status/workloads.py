@@ -11,6 +11,7 @@ from typing import Any
 from .._cluster.asking import runs
 from .._cluster.drains import restarts_of
 from .._cluster.readiness import LAST_LINES, condition, pod_troubles, trouble_of
+from .._cluster.reading import has_ended
 from .._model.drains import drained_from
 from .._model.fleet import Variant
 from .._model.observed import template_of
@@ -88,7 +89,7 @@ def pods_of_variant(variant: Variant, deployment: Object, pods: Iterable[Object]
 def pods_of_jobs(variant: Variant, pods: Iterable[Object]) -> Pods:
     """What runs of a variant as Jobs. One that has ended well is gone; of those that failed KEDA keeps some."""
     listed = list(pods)
-    alive = [pod for pod in listed if not pod["metadata"].get("deletionTimestamp") and _phase(pod) not in _ENDED]
+    alive = [pod for pod in listed if not pod["metadata"].get("deletionTimestamp") and not has_ended(pod)]
     failed = [pod for pod in listed if _phase(pod) == "Failed"]
     ends = [end for pod in failed for end in _ends(pod)]
     trouble = next(pod_troubles(pod for pod in alive if not _is_ready(pod)), None)
@@ -98,7 +99,7 @@ def pods_of_jobs(variant: Variant, pods: Iterable[Object]) -> Pods:
         min=least_pods(variant),
         max=variant.most_pods,
         oom_kills=sum(end.get("reason") == "OOMKilled" for end in ends),
-        failed_jobs=len(failed),
+        failed_jobs=len({_owner(pod) for pod in failed}),
         last_end=latest(end.get("finishedAt") for end in ends),
         oldest=earliest((pod.get("status") or {}).get("startTime") for pod in alive),
         unready_since=earliest(pod["metadata"].get("creationTimestamp") for pod in alive if not _is_ready(pod)),
@@ -107,7 +108,9 @@ def pods_of_jobs(variant: Variant, pods: Iterable[Object]) -> Pods:
     )
 
 
-_ENDED = ("Succeeded", "Failed")
+def _owner(pod: Object) -> str:
+    """The Job of a pod, which has one more pod for each failure."""
+    return next((str(owner["name"]) for owner in pod["metadata"].get("ownerReferences") or []), "")
 
 
 def _phase(pod: Object) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.asking import AtRisk, ready_pod, work_at_risk
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
+from ansible_collections.queueops.celery.plugins.module_utils._model.observed import Observed, observed_object
 
-from tests.unit.inventories import SCALED, TRACKED, Manifest, fleet_of, one_variant
+from tests.unit.inventories import SCALED, TRACKED, Manifest, fleet_of, manifests_with, of_kind, one_variant
 from tests.unit.others import deployment, seen
 from tests.unit.running_pods import answering, cluster_of, let_pods_say, observed, pod_of, running
 
@@ -100,6 +101,34 @@ def test_who_may_run_commands_in_no_pod_is_told_so_once_for_all(monkeypatch: pyt
 def test_where_no_pod_is_ready_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     let_pods_say(monkeypatch, answering(held=0))
     assert "unknown: no pod is ready" in risk(OFF, ON, "stop", pods=False).problems[0]
+
+
+JOBS = {"run_as": "jobs", "idempotent": True}
+ELSEWHERE = {"host": "redis", "database": 5}
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+@pytest.mark.parametrize("how", ["pruned", "another key"])
+def test_jobs_that_have_ended_hold_nothing_and_need_not_be_asked(how: str, phase: str) -> None:
+    after = fleet_of(**one_variant({**JOBS, "name": "other"} if how == "pruned" else JOBS, broker=ELSEWHERE))
+    assert ended_jobs(after, phase, is_active="False") == AtRisk()
+
+
+def test_what_waits_for_a_job_stops_the_run_although_all_jobs_have_ended() -> None:
+    after = fleet_of(**one_variant(JOBS, broker=ELSEWHERE))
+    (problem,) = ended_jobs(after, "Failed", is_active="True").problems
+    assert "ScaledJob billing-worker may hold messages (unknown: no pod is ready)" in problem
+
+
+def ended_jobs(after: Fleet, phase: str, is_active: str) -> AtRisk:
+    """What a run of an inventory finds where Jobs have run, of which KEDA keeps some with their pods."""
+    (live,) = of_kind(manifests_with(JOBS), "ScaledJob")
+    conditions = [{"type": "Ready", "status": "True"}, {"type": "Active", "status": is_active}]
+    live["status"] = {"conditions": conditions}
+    pod = pod_of({**live, "spec": live["spec"]["jobTargetRef"]}, ready=False, phase=phase)
+    pod["metadata"]["ownerReferences"] = [{"kind": "Job", "name": "billing-worker-x7k2p"}]
+    found = Observed((observed_object("ScaledJob", live),))
+    return work_at_risk(cluster_of(live, pod), after, found, "stop", prunes=True)
 
 
 @pytest.mark.parametrize(("policy", "kind"), [("stop", "problems"), ("drain", "warnings")])

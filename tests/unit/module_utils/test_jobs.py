@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_resources
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ from tests.unit.inventories import (
     problems_with,
     variant_of,
 )
+from tests.unit.others import deployment, seen
 
 JOBS = {"run_as": "jobs", "idempotent": True}
 RABBIT = {
@@ -64,7 +66,7 @@ def test_its_job_runs_the_pod_of_the_deployment_once() -> None:
     assert {name: job[name] for name in ("parallelism", "completions", "backoffLimit")} == {
         "parallelism": 1,
         "completions": 1,
-        "backoffLimit": 0,
+        "backoffLimit": 4,
     }
     pod = job["template"]["spec"]
     assert pod["restartPolicy"] == "Never"
@@ -110,6 +112,20 @@ def test_jobs_that_are_there_and_that_start_are_enough_for_the_work_and_never_to
     started = jobs_to_start(spec, {"backlog_p0": waiting, "inflight": held}, running)
     needed = -(-(waiting + held) // slots)
     assert running + started == max(running, min(needed, most))
+
+
+def test_the_default_strategy_is_left_out_for_releases_that_refuse_its_name() -> None:
+    assert scaled_job_with()["spec"]["scalingStrategy"] == {"multipleScalersCalculation": "sum"}
+
+
+def test_the_budget_of_jobs_selects_their_own_pods_whatever_the_deployment_before_them_selects() -> None:
+    live = deployment("billing-worker")
+    made = worker_resources(fleet_of(**one_variant(JOBS)), seen(live))
+    (budget,) = of_kind(made, "PodDisruptionBudget")
+    pods = scaled_job_with()["spec"]["jobTargetRef"]["template"]["metadata"]["labels"]
+    assert live["spec"]["selector"]["matchLabels"] == {"app.kubernetes.io/name": "billing-worker"}
+    assert budget["spec"]["selector"]["matchLabels"].items() <= pods.items()
+    assert "app.kubernetes.io/name" not in budget["spec"]["selector"]["matchLabels"]
 
 
 def test_running_jobs_are_not_touched_by_a_change() -> None:

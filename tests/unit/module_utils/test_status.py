@@ -111,6 +111,14 @@ def test_what_jobs_do_is_told_as_work_jobs_and_what_keda_makes_of_it() -> None:
     assert found.drift == ()
 
 
+def test_a_job_whose_worker_failed_several_times_is_one_job() -> None:
+    site = Site(fleet_with({"run_as": "jobs", "idempotent": True, "max_replicas": 5}))
+    site.set_jobs(1, failed=4)
+    for pod in site.pods[WORKER][-3:]:
+        pod["metadata"]["ownerReferences"][0]["name"] = "billing-worker-again"
+    assert site.variant.pods.failed_jobs == 2
+
+
 # Pods
 
 

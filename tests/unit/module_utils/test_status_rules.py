@@ -166,7 +166,7 @@ CASES: list[tuple[str, Any, Fault, str]] = [
         "failed-jobs",
         JOBS,
         lambda site: site.set_jobs(2, failed=3),
-        "3 Jobs have failed, the last one 10 min ago: read kubectl logs --prefix --selector "
+        "workers of 3 Jobs have failed, the last one 10 min ago: read kubectl logs --prefix --selector "
         "celery.queueops.io/service=billing,celery.queueops.io/variant=default",
     ),
     ("scaler-missing", KEYS, without("ScaledObject"), "it has no ScaledObject, so nothing scales its 3 pods"),
