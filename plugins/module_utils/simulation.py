@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from ._model.fleet import Fleet, Variant
 from ._model.loads import MOST_HOURS, Load, Row, Sample
-from ._read.loads import Loads, files_of, read_loads, read_rows
+from ._read.loads import PATH, Loads, check_size, files_of, read_loads, read_rows
 from ._read.reader import Inventory
-from ._read.samples import read_samples, rows_of_samples, start_of
+from ._read.samples import check_pods, check_tasks, read_samples, rows_of_samples, start_of
 from ._schema.layers import PREFIX, Layer
 from ._schema.problems import InventoryError, Problems
 from ._simulation.cases import assumptions_of, case_of
-from ._simulation.loads import Arrivals, arrivals_of
+from ._simulation.loads import Arrivals, arrivals_of, file_of, too_late
 from ._simulation.readings import MONDAY
 from ._simulation.replayed import Replayed, compared_with
 from ._simulation.results import Result
@@ -36,7 +36,7 @@ class Options:
     :param seed: what random choices come from.
     :param with_bound: whether the least possible cost is worked out as well.
     :param step: seconds between two moments of a series.
-    :param start: the moment at which it starts, for cron triggers.
+    :param start: the moment at which it starts, for cron triggers. Work that has been starts when it did.
     """
 
     hours: float = 24.0
@@ -67,55 +67,80 @@ class Planned:
 class Files:
     """What the files of loads hold, by their paths.
 
-    :param rows: tasks.
+    :param rows: tasks, by the key that names the file as well.
     :param begins: the moment at which the tasks of a file begin, in seconds since 1970, where it says so.
     :param pods: pods that there were.
     """
 
-    rows: dict[str, tuple[Row, ...]] = field(default_factory=dict)
+    rows: dict[tuple[str, str], tuple[Row, ...]] = field(default_factory=dict)
     begins: dict[str, float] = field(default_factory=dict)
     pods: dict[str, tuple[Sample, ...]] = field(default_factory=dict)
 
+    def begin_of(self, loads: Sequence[Load]) -> float | None:
+        """The moment at which the work of a variant began, in seconds since 1970; None where it has not been yet."""
+        tasks = [self.begins[load.prometheus] for load in loads if load.prometheus is not None]
+        pods = [self.pods[load.replicas][0].at for load in loads if load.replicas is not None]
+        return min(tasks or pods, default=None)
+
+    def rows_of(self, loads: Sequence[Load]) -> dict[tuple[str, str], tuple[Row, ...]]:
+        """The tasks of the files of a variant, from the same moment on."""
+        begin, found = self.begin_of(loads), {}
+        for place in (place for load in loads if (place := file_of(load)) is not None):
+            later = self.begins[place[1]] - begin if place[0] == "prometheus" and begin is not None else 0.0
+            rows = self.rows[place]
+            found[place] = tuple(replace(row, at=row.at + later) for row in rows) if later else rows
+        return found
+
 
 def read_work(
-    written: object, fleet: Fleet, read_file: Callable[[str], str], problems: Problems
+    written: object, fleet: Fleet, read_file: Callable[[str], str], problems: Problems, hours: float
 ) -> tuple[Loads, Files]:
     """Loads, and what the files hold that they name.
 
     :param written: the value of the variable.
+    :param hours: how long they send.
     :param read_file: gives the text of a file, or raises OSError or UnicodeError.
     """
     loads, files = read_loads(written, fleet, problems), Files()
-    for path, (place, name) in files_of(loads).items():
+    for (name, path), place in files_of(loads).items():
         try:
             text = read_file(path)
-        except (OSError, UnicodeError) as error:
+        except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text"
             kind = "CSV" if name == "csv" else "JSON"
             problems.add(place, f"the file {path} cannot be read: {why}. Write the path of a {kind} file.")
             continue
         if name == "csv":
-            files.rows[path] = read_rows(text, place, problems)
+            files.rows[name, path] = read_rows(text, place, problems)
             continue
         samples = read_samples(text, place, problems)
         if name == "replicas":
             files.pods[path] = samples
-        else:
-            files.rows[path], files.begins[path] = rows_of_samples(samples), start_of(samples)
+            check_pods(samples, place, problems)
+        elif check_tasks(samples, place, problems):
+            files.rows[name, path], files.begins[path] = rows_of_samples(samples), start_of(samples)
+    # Of hours that are refused nothing is worked out.
+    for (service, variant), parts in loads.items() if 0 < hours <= MOST_HOURS else ():
+        rows = [files.rows.get(file_of(load) or ("", ""), ()) for load in parts]
+        check_size(parts, [len(one) for one in rows], f"{PATH}.{service}.{variant}", hours, problems)
     return loads, files
 
 
-def check_options(options: Options, problems: Problems) -> None:
+def check_options(options: Options, budget: float, problems: Problems) -> None:
     """Note what cannot be simulated."""
     if not 0 < options.hours <= MOST_HOURS:
         problems.add(f"{PREFIX}plan_hours", f"write a number of hours above 0 and up to {MOST_HOURS:.0f}.")
+    if not 0 <= budget <= _MOST_BUDGET:
+        problems.add(
+            f"{PREFIX}plan_budget", f"write pod-hours from 0 to {_MOST_BUDGET:.0f}; 0 looks for the least cost."
+        )
 
 
 def work_of(variant: Variant, loads: Loads, files: Files, options: Options) -> Arrivals:
     """The tasks that a variant gets."""
     parts = loads.get((variant.service, variant.name), ())
     seed = f"{options.seed}/{variant.service}/{variant.name}"
-    return arrivals_of(parts, options.hours, seed, variant.knowledge.task_seconds, files.rows)
+    return arrivals_of(parts, options.hours, seed, variant.knowledge.task_seconds, files.rows_of(parts))
 
 
 def simulate_variant(
@@ -156,13 +181,38 @@ def simulate_fleet(
         if progress is not None:
             progress(f"{variant.service}/{variant.name}")
         warnings += assumptions_of(fleet, variant, parts)
+        warnings += _left_out(variant, parts, files, options.hours)
         real = _pods_that_were(parts, files)
-        work = work_of(variant, loads, files, options)
-        result = simulate_variant(fleet, variant, loads, work, options, round(real[0][1]) if real else None)
-        replays += [one for one in [compared_with(result, real)] if one is not None]
+        work, own = work_of(variant, loads, files, options), _since(parts, files, options)
+        result = simulate_variant(fleet, variant, loads, work, own, round(real[0][1]) if real else None)
+        replay = compared_with(result, real)
+        if replay is not None:
+            replays.append(replay)
+        elif any(load.replicas is not None for load in parts):
+            warnings.append(
+                f"{result.title}: the pods that there were are of another time than the tasks; not compared."
+            )
         warnings += [f"{result.title}: {text}" for text in result.warnings]
         results.append(result)
     return Planned(tuple(results), tuple(unloaded), tuple(dict.fromkeys(warnings)), loads, tuple(replays))
+
+
+def _since(loads: Sequence[Load], files: Files, options: Options) -> Options:
+    """Options that start when the work began, if it has been."""
+    begin = files.begin_of(loads)
+    return options if begin is None else replace(options, start=datetime.fromtimestamp(begin, UTC))
+
+
+def _left_out(variant: Variant, loads: Sequence[Load], files: Files, hours: float) -> list[str]:
+    """What comes too late to be simulated."""
+    rows = files.rows_of(loads)
+    late = [too_late(load, rows.get(file_of(load) or ("", ""), ()), hours) for load in loads]
+    return [
+        f"{variant.service}/{variant.name}: left out because more than {hours:g} h are not simulated: {what}. Raise "
+        f"{PREFIX}plan_hours."
+        for what in late
+        if what
+    ]
 
 
 def _pods_that_were(loads: Sequence[Load], files: Files) -> list[tuple[float, float]]:
@@ -171,8 +221,7 @@ def _pods_that_were(loads: Sequence[Load], files: Files) -> list[tuple[float, fl
     if path is None:
         return []
     samples = files.pods[path]
-    begins = [files.begins[load.prometheus] for load in loads if load.prometheus is not None]
-    start = min(begins, default=samples[0].at)
+    start = files.begin_of(loads) or 0.0
     return [(sample.at - start, sample.value) for sample in samples if sample.at >= start]
 
 
@@ -199,7 +248,8 @@ def suggest_for(
         if progress is not None:
             progress(f"{variant.service}/{variant.name}")
         work = work_of(variant, planned.loads, files, options)
-        again = partial(_simulate_again, fleet, planned.loads, work, quick)
+        own = _since(planned.loads[variant.service, variant.name], files, quick)
+        again = partial(_simulate_again, fleet, planned.loads, work, own)
         most = None if budget is None else budget * 3600
         one = suggest(partial(_with_keys, inventory, variant), again, most)
         if one is not None:
@@ -218,9 +268,12 @@ def simulate_suggested(
     variant = next(one for one in fleet.variants if (one.service, one.name) == (before.service, before.variant))
     work = work_of(variant, planned.loads, files, options)
     suggested = _with_keys(inventory, variant, suggestion.keys) or variant
-    return simulate_variant(fleet, suggested, planned.loads, work, replace(options, with_bound=False))
+    own = _since(planned.loads[before.service, before.variant], files, replace(options, with_bound=False))
+    return simulate_variant(fleet, suggested, planned.loads, work, own)
 
 
+#: Pod-hours.
+_MOST_BUDGET = 1e8
 #: Seconds between two moments where nobody looks at the series.
 _COARSE = 600.0
 

@@ -230,7 +230,7 @@ plans:
       type: int
       sample: 2417
     unfinished:
-      description: Tasks that were not done at the end.
+      description: Tasks that were not done at the end, or had not come.
       type: int
       sample: 0
     stranded:
@@ -381,8 +381,8 @@ def main(make: Any = None) -> None:
     fleet = read_fleet(module, observed)
     problems = Problems()
     options = Options(hours=params["hours"], seed=params["seed"], with_bound=params["bound"])
-    check_options(options, problems)
-    loads, files = read_work(params["loads"], fleet, _text_of, problems)
+    check_options(options, params["budget"], problems)
+    loads, files = read_work(params["loads"], fleet, _text_of, problems, options.hours)
     try:
         problems.raise_any()
     except InventoryError as error:

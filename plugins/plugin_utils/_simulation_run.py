@@ -33,6 +33,9 @@ from ansible_collections.queueops.celery.plugins.plugin_utils._files import real
 from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import FleetRun, Result
 from ansible_collections.queueops.celery.plugins.plugin_utils._plan_page import own_path, write_page
 
+#: What to do where nothing is judged.
+_LOAD_IT = f"Write its work into {PREFIX}loads."
+
 
 class SimulationRun(FleetRun):
     """One such run over one host.
@@ -57,7 +60,7 @@ class SimulationRun(FleetRun):
             with_bound=variables.flag("plan_bound"),
         )
         chosen = select(fleet, variables.value("only"), problems)
-        loads, files = read_work(variables.value("loads"), fleet, _text_of, problems)
+        loads, files = read_work(variables.value("loads"), fleet, _text_of, problems, options.hours)
         before = self._before(problems)
         problems.raise_any()
         wanted = {(variant.service, variant.name) for variant in chosen.variants}
@@ -68,7 +71,7 @@ class SimulationRun(FleetRun):
         lines = self._page(planned, options)
         report = Report(fleet, planned.results, planned.loads, options.hours, options.seed, planned.unloaded)
         if before is not None:
-            differences = compared(before, rows_of(planned.results, False))
+            differences = compared(before, rows_of(planned.results, False), planned.unloaded)
             report = replace(report, differences=differences)
             lines += ["", *(differences or ["Nothing differs from before."])]
         if variables.flag("plan_suggest"):
@@ -85,7 +88,7 @@ class SimulationRun(FleetRun):
             again = [simulate_suggested(fleet, inventory, one, planned, files, options) for one in better]
             self._picture(replace(report, suggested={one.title: one for one in again}), planned)
         if variables.flag("plan_gate"):
-            self._judge(planned.results, before)
+            self._judge(planned.results, before, {"/".join(place) for place in wanted})
 
     def _tell_next(self, title: str) -> None:
         self.screen.progress(f"simulating {title}")
@@ -152,17 +155,28 @@ class SimulationRun(FleetRun):
             changed, _diff = write_text(self._file_in(folder), text, self.checks)
             self.result["changed"] = changed or self.result["changed"]
 
-    def _judge(self, results: tuple[Simulated, ...], before: list[dict[str, Any]] | None) -> None:
-        """Fail where a variant misses its goal; where there is an earlier run, only if it was better there."""
+    def _judge(self, results: tuple[Simulated, ...], before: list[dict[str, Any]] | None, there: set[str]) -> None:
+        """Fail where a variant misses its goal; where there is an earlier run, only if it was better there.
+
+        A gate that judged nothing must not be green.
+
+        :param there: titles of the variants that are to be judged if they have a load.
+        """
         known = {title_of(row): row for row in before or ()}
         refused = []
         for result in results:
             why = refusal(known.get(result.title), result.as_data())
             if why:
                 refused.append(f"{result.title}: {why}, and it is {duration(result.waits.p95)} at 95 %.")
+        judged = {result.title for result in results}
+        missing = [title for title in known if title in there - judged]
+        refused += [f"{title}: the earlier run judged it, and here it has no load. {_LOAD_IT}" for title in missing]
         if refused:
-            text = f"{counted(len(refused), 'variant')} of {len(results)} refused."
+            text = f"{counted(len(refused), 'variant')} of {len(results) + len(missing)} refused."
             self.result.update(failed=True, msg="\n".join([text, *refused]))
+        elif not any(result.tasks for result in results):
+            why = "no task came in the simulated hours" if results else "no variant of this run has a load"
+            self.result.update(failed=True, msg=f"{PREFIX}plan_gate judged nothing: {why}. {_LOAD_IT}")
 
 
 def _text_of(path: str) -> str:

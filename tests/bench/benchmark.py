@@ -165,7 +165,7 @@ def run(trial: Trial) -> tuple[dict[str, Result], dict[str, Any]]:
     """What came of it by the name of the way of scaling, and the keys that were suggested."""
     inventory, problems = inventory_of(trial), Problems()
     fleet = parse_fleet(inventory)
-    loads, files = read_work({"app": {"work": trial.load}}, fleet, lambda path: path, problems)
+    loads, files = read_work({"app": {"work": trial.load}}, fleet, lambda path: path, problems, trial.hours)
     problems.raise_any()
     options = Options(hours=trial.hours)
     planned = simulate_fleet(fleet, loads, files, options)

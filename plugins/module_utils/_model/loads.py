@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from .._schema.keys import Section, key
 from .._schema.layers import Leaf, Node, elements, items, plain
@@ -14,6 +15,8 @@ from .._schema.scalars import INVALID, SECONDS, Choice, Integer, Invalid, Number
 
 #: Hours of a day.
 DAY = 24.0
+#: Pods that are simulated at most, and the largest rate and share.
+MOST_PODS, _MOST = 10000, 1e8
 
 
 @dataclass(frozen=True)
@@ -21,22 +24,29 @@ class _ByNumber:
     """A dict whose keys are numbers: C({0: 100, 8: 2000}).
 
     :param most: the largest key that is taken.
+    :param is_share: whether keys are whole numbers, and values say how much of everything each of them gets.
     """
 
     keys: str
     values: str
     most: float
+    is_share: bool = False
 
     def __call__(self, node: Node, problems: Problems) -> tuple[tuple[float, float], ...] | Invalid:
         """Pairs in the order of their keys."""
         value = plain(node)
         try:
             found = sorted((float(name), float(number)) for name, number in value.items())
-        except (AttributeError, TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError, OverflowError):
             return refuse(self, node, problems)
-        if not found or found[0][0] < 0 or found[-1][0] > self.most or any(number < 0 for _other, number in found):
+        in_range = all(0 <= name <= self.most and 0 <= number <= _MOST for name, number in found)
+        if not found or not in_range or (self.is_share and not self._shares_out(found)):
             return refuse(self, node, problems)
         return tuple(found)
+
+    @staticmethod
+    def _shares_out(found: Sequence[tuple[float, float]]) -> bool:
+        return all(name.is_integer() for name, _other in found) and any(number for _other, number in found)
 
     def describe(self) -> str:
         """Both halves."""
@@ -133,7 +143,9 @@ class Load:
         _Times(), "How long tasks take.", default_text="task_seconds of the variant, else 10"
     )
     priorities: tuple[tuple[float, float], ...] | None = key(
-        _ByNumber("priorities from 0 to 9", "their share", 9.0), "Priority to its share.", default_text="none has one"
+        _ByNumber("priorities (whole numbers from 0 to 9)", "their share, at least one of them above 0", 9.0, True),
+        "Priority to its share.",
+        default_text="none has one",
     )
     eta_share: float = key(Number("share", 0.0, 1.0), "Share of the tasks that are sent with an ETA or countdown.", 0.0)
     eta_seconds: float = key(Number(SECONDS), "How far ahead that is.", 60.0)
@@ -141,11 +153,15 @@ class Load:
     retries: int = key(Integer(0, 1000), "How often a task is retried at most.", 3)
     retry_seconds: float = key(Number(SECONDS, 0.0), "Countdown of a retry.", 180.0)
     start_seconds: float | None = key(
-        Number(SECONDS, 0.0), "Time from a pod's creation to its first task, image pull included.", default_text="20"
+        Number(SECONDS, 0.0),
+        "Time from a pod's creation to its first task, image pull included.",
+        default_text="start_seconds of the variant, else 20",
     )
     most_pods: int | None = key(
-        Integer(1, 10000), "Pods that the nodes have room for; others wait.", default_text="no limit"
+        Integer(1, MOST_PODS), "Pods that the nodes have room for; others wait.", default_text="no limit"
     )
+    #: Where it is written.
+    path: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -156,7 +172,7 @@ class Sample:
     value: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """A task of a file.
 
@@ -180,3 +196,12 @@ START_SECONDS, TASK_SECONDS = 20.0, 10.0
 def kinds_of(load: Load) -> list[str]:
     """All keys that say when tasks come; a load that is right has one."""
     return [name for name in KINDS if getattr(load, name) is not None]
+
+
+def pod_start(loads: Sequence[Load], of_variant: float | None) -> float:
+    """Seconds from a pod's creation to its first task: as a load says, else as the variant does, else a guess.
+
+    :param of_variant: C(start_seconds) of the variant.
+    """
+    known = [load.start_seconds for load in loads if load.start_seconds is not None]
+    return max(known, default=START_SECONDS if of_variant is None else of_variant)

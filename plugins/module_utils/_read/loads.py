@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .._model.fleet import Fleet, Service
+from .._model.load_sizes import MOST_TASKS, runs_in, tries_of
 from .._model.loads import Load, Row, kinds_of
 from .._schema.keys import Section
 from .._schema.layers import PREFIX, Branch, Leaf, Node, elements, nested
@@ -78,18 +80,36 @@ def _load(node: Node, problems: Problems) -> Load | None:
         path = f"{node.path}.daily"
         problems.add(path, f"low {load.daily.low:g} is above high {load.daily.high:g}; write the smaller one as low.")
         return None
-    return load
+    return replace(load, path=node.path)
 
 
-def files_of(loads: Loads) -> dict[str, tuple[str, str]]:
-    """The files that loads name, each with the place and the key where it is named."""
-    found: dict[str, tuple[str, str]] = {}
-    for (service, variant), parts in loads.items():
-        for load in parts:
-            for name in FILES:
-                path = getattr(load, name)
-                if path is not None:
-                    found[path] = (f"{PATH}.{service}.{variant}.{name}", name)
+def check_size(loads: Sequence[Load], rows: Sequence[int], path: str, hours: float, problems: Problems) -> None:
+    """Note loads of one variant that send more than can be simulated, one by one or together.
+
+    :param rows: of each load, the tasks that its file holds.
+    :param path: where the variant's loads are written.
+    :param hours: how long they send.
+    """
+    sizes = [runs_in(load, hours) + tries_of(load) * number for load, number in zip(loads, rows, strict=True)]
+    large = [(load.path, size) for load, size in zip(loads, sizes, strict=True) if size > MOST_TASKS]
+    if not large and sum(sizes) > MOST_TASKS:
+        large = [(path, sum(sizes))]
+    for place, size in large:
+        problems.add(
+            place,
+            f"{size:,.0f} tasks would come in {hours:g} h, those that are tried again included; at most "
+            f"{MOST_TASKS:,} are simulated. Write a smaller load, or lower {PREFIX}plan_hours.",
+        )
+
+
+def files_of(loads: Loads) -> dict[tuple[str, str], str]:
+    """The files that loads name, by key and path, each with the place where it is named first."""
+    found: dict[tuple[str, str], str] = {}
+    for load in (load for parts in loads.values() for load in parts):
+        for name in FILES:
+            path = getattr(load, name)
+            if path is not None:
+                found.setdefault((name, path), f"{load.path}.{name}")
     return found
 
 
@@ -105,7 +125,11 @@ def read_rows(text: str, path: str, problems: Problems) -> tuple[Row, ...]:
     :param path: what the file is called in messages.
     """
     reader = csv.DictReader(io.StringIO(text))
-    names = [name.strip() for name in reader.fieldnames or ()]
+    try:
+        names = [name.strip() for name in reader.fieldnames or ()]
+    except csv.Error:
+        # One field has more characters than the reader takes.
+        names = []
     unknown = [name for name in names if name not in _COLUMNS]
     if "seconds" not in names or unknown:
         wrong = f"has a column {unknown[0]!r}" if unknown else "has no column seconds"
@@ -116,9 +140,8 @@ def read_rows(text: str, path: str, problems: Problems) -> tuple[Row, ...]:
         )
         return ()
     reader.fieldnames = names
-    found = []
-    for number, line in enumerate(reader, start=2):
-        row = _row(line)
+    found: list[Row] = []
+    for number, row in enumerate(_rows(reader), start=2):
         if row is None:
             problems.add(
                 path,
@@ -126,8 +149,19 @@ def read_rows(text: str, path: str, problems: Problems) -> tuple[Row, ...]:
                 "more, priority is one from 0 to 9.",
             )
             return ()
+        if len(found) == MOST_TASKS:
+            problems.add(path, f"the file has more than {MOST_TASKS:,} tasks; write the path of one with fewer.")
+            return ()
         found.append(row)
     return tuple(found)
+
+
+def _rows(reader: Iterable[Mapping[str, Any]]) -> Iterable[Row | None]:
+    """The tasks of the lines; None for a line that cannot be read, the last one then."""
+    try:
+        yield from map(_row, reader)
+    except csv.Error:
+        yield None
 
 
 def _row(line: Mapping[str, Any]) -> Row | None:

@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from .._model.loads import Row, Sample
+from .._model.load_sizes import MOST_TASKS
+from .._model.loads import MOST_PODS, Row, Sample
 from .._schema.problems import Problems
 
+#: Seconds since 1970 that still are a date of this century.
+_LAST = 4e9
 _HOW = (
     "write the path of a file with the answer of /api/v1/query_range as JSON, such as "
     '{"data": {"result": [{"values": [[1767571200, "12"]]}]}}.'
@@ -29,15 +32,52 @@ def read_samples(text: str, path: str, problems: Problems) -> tuple[Sample, ...]
     try:
         for series in _series(json.loads(text)):
             for moment, value in series["values"]:
-                number = float(value)
+                at, number = _moment(moment), float(value)
                 if math.isfinite(number):
-                    found[float(moment)] = found.get(float(moment), 0.0) + number
-    except (ValueError, KeyError, TypeError):
+                    found[at] = found.get(at, 0.0) + number
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         problems.add(path, f"the file is no answer of Prometheus; {_HOW}")
         return ()
     if not found:
         problems.add(path, f"the file has no sample; {_HOW}")
     return tuple(Sample(moment, found[moment]) for moment in sorted(found))
+
+
+def _moment(written: Any) -> float:
+    """Seconds since 1970.
+
+    :raises ValueError: if it is none, such as milliseconds.
+    """
+    moment = float(written)
+    if not 0 <= moment <= _LAST:
+        raise ValueError(written)
+    return moment
+
+
+def check_tasks(samples: Sequence[Sample], path: str, problems: Problems) -> bool:
+    """Note samples of more tasks than can be simulated.
+
+    :returns: whether they can be.
+    """
+    total = sum(max(0.0, sample.value) for sample in samples)
+    if total > MOST_TASKS:
+        problems.add(
+            path,
+            f"the samples of the file are {total:,.0f} tasks together; at most {MOST_TASKS:,} are simulated. Ask "
+            "Prometheus for fewer hours, and for tasks that came in each step, as increase() tells.",
+        )
+    return total <= MOST_TASKS
+
+
+def check_pods(samples: Sequence[Sample], path: str, problems: Problems) -> None:
+    """Note samples that are no numbers of pods."""
+    wrong = next((sample.value for sample in samples if not 0 <= sample.value <= MOST_PODS), None)
+    if wrong is not None:
+        problems.add(
+            path,
+            f"the file has {wrong:g} pods at a time; at most {MOST_PODS} are simulated. Ask Prometheus for "
+            "kube_deployment_spec_replicas of one Deployment.",
+        )
 
 
 def _series(answer: Any) -> list[Any]:

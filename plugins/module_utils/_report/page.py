@@ -261,7 +261,11 @@ def _assumptions(report: Report) -> Markup:
         variant = report.variant_of(result)
         loads = report.loads.get((result.service, result.variant), ())
         words = [load_words(load, variant.knowledge.task_seconds) for load in loads]
-        lines = [*words, f"{pods_words(loads)}; it runs {counted(variant.slots, 'task')} at once", _scaler(variant)]
+        lines = [
+            *words,
+            f"{pods_words(loads, variant.knowledge.start_seconds)}; it runs {counted(variant.slots, 'task')} at once",
+            _scaler(variant),
+        ]
         sent += [tag("dt", result.title), *(tag("dd", f"{line[:1].upper()}{line[1:]}.") for line in lines)]
     facts_list = tag("ul", *(tag("li", fact) for fact in facts))
     return tag("section", tag("h2", "What was assumed"), tag("dl", *sent), facts_list)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._model.loads import START_SECONDS, TASK_SECONDS, Load, TaskTimes
+from .._model.loads import TASK_SECONDS, Load, TaskTimes, pod_start
 from .._schema.counted import counted
 from .._schema.moments import duration
 from .._simulation.tables import percent
@@ -32,9 +32,12 @@ def load_words(load: Load, task_seconds: float | None) -> str:
     return "; ".join(parts)
 
 
-def pods_words(loads: Sequence[Load]) -> str:
-    """How fast pods start, and how many there may be."""
-    start = max((load.start_seconds for load in loads if load.start_seconds is not None), default=START_SECONDS)
+def pods_words(loads: Sequence[Load], start_seconds: float | None) -> str:
+    """How fast pods start, and how many there may be.
+
+    :param start_seconds: of the variant.
+    """
+    start = pod_start(loads, start_seconds)
     rooms = [load.most_pods for load in loads if load.most_pods is not None]
     text = f"A pod begins its first task {duration(start)} after its creation"
     return f"{text}, and the nodes have room for {counted(min(rooms), 'pod')}" if rooms else text

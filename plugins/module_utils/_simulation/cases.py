@@ -14,8 +14,9 @@ from .._build.scalers import scaled_object
 from .._celery.brokers import key_prefix, physical_lists, sqs_queue_url
 from .._celery.in_flight import DEFAULT_VISIBILITY
 from .._model.fleet import Fleet, Service, Variant
-from .._model.loads import START_SECONDS, Load
+from .._model.loads import START_SECONDS, Load, pod_start
 from .._model.observed import NOTHING, Observed
+from .._schema.counted import counted
 from .._schema.versions import older
 from .pods import Worker
 from .readings import Places
@@ -60,7 +61,6 @@ def _worker(service: Service, variant: Variant, loads: Sequence[Load]) -> Worker
     # With early acknowledgement what runs is no longer held, and as much again is reserved (measured: Celery 5.6).
     without = any(word.startswith("--disable-prefetch") for word in variant.args)
     visibility = process.visibility_timeout or DEFAULT_VISIBILITY.get(kind)
-    starts = [load.start_seconds for load in loads if load.start_seconds is not None]
     rooms = [load.most_pods for load in loads if load.most_pods is not None]
     is_redis = broker is not None and broker.type.startswith("redis")
     return Worker(
@@ -71,7 +71,7 @@ def _worker(service: Service, variant: Variant, loads: Sequence[Load]) -> Worker
         grace=float(variant.pod.termination_grace_period),
         soft=float(process.soft_shutdown_timeout) if process.soft_shutdown_timeout else None,
         visibility=float(visibility) if visibility is not None and kind != "rabbitmq" else None,
-        start=max(starts, default=START_SECONDS),
+        start=pod_start(loads, variant.knowledge.start_seconds),
         room=min(rooms, default=None),
         idle=float(variant.jobs.idle_seconds) if variant.runs_as_jobs else None,
         age=float(variant.jobs.max_age_seconds) if variant.runs_as_jobs else None,
@@ -103,11 +103,18 @@ def assumptions_of(fleet: Fleet, variant: Variant, loads: Sequence[Load]) -> lis
     title, found = f"{variant.service}/{variant.name}", []
     if not variant.knowledge.task_seconds and any(load.task_seconds is None and load.csv is None for load in loads):
         found.append(f"{title}: tasks are taken to run 10 s each. Write task_seconds into the load or the variant.")
+    if variant.knowledge.start_seconds is None and all(load.start_seconds is None for load in loads):
+        found.append(
+            f"{title}: pods are taken to begin work {START_SECONDS:g} s after their creation. Write start_seconds into "
+            "the load or the variant."
+        )
     if variant.process.acks_late is None:
         found.append(
             f"{title}: the app decides on acks_late; taken for early acknowledgement, Celery's default, so that a kill "
             "loses what runs."
         )
+    if variant.scaling.paused == "paused":
+        found.append(f"{title}: its scaling is paused, so that {_while_paused(variant, loads)}.")
     if variant.scaling.scaler == "hpa":
         found.append(
             f"{title}: scaler hpa goes by the load of processors, which nothing here knows; taken for min_replicas."
@@ -120,3 +127,13 @@ def assumptions_of(fleet: Fleet, variant: Variant, loads: Sequence[Load]) -> lis
     if shared:
         found.append(f"{title}: {', '.join(shared)} consumes the same queue; simulated as if it did not.")
     return found
+
+
+def _while_paused(variant: Variant, loads: Sequence[Load]) -> str:
+    """What a variant does whose scaling is paused."""
+    if variant.runs_as_jobs:
+        return "no Job starts"
+    if any(load.replicas is not None for load in loads):
+        return "the pods that there were stay"
+    pods = max(1, variant.scaling.min_replicas or 0)
+    return f"the pods that are there stay; taken for {counted(pods, 'pod')}"

@@ -41,8 +41,11 @@ def title_of(row: Row) -> str:
     return f"{row['service']}/{row['variant']}"
 
 
-def compared(before: Sequence[Row], after: Sequence[Row]) -> list[str]:
-    """A line for each variant that is not as it was, and whether a gate refuses it."""
+def compared(before: Sequence[Row], after: Sequence[Row], unloaded: Sequence[str] = ()) -> list[str]:
+    """A line for each variant that is not as it was, and whether a gate refuses it.
+
+    :param unloaded: titles of the variants that are there and were not simulated.
+    """
     known, found = {title_of(row): row for row in before}, []
     for row in after:
         title = title_of(row)
@@ -51,7 +54,10 @@ def compared(before: Sequence[Row], after: Sequence[Row]) -> list[str]:
         why = refusal(old, row)
         if texts or why:
             found.append(f"{title}: {'; '.join(texts) or 'as before'}{f': refused, {why}' if why else ''}")
-    return [*found, *(f"{title}: not there any more" for title in known)]
+    return [
+        *found,
+        *(f"{title}: {'not simulated this time' if title in unloaded else 'not there any more'}" for title in known),
+    ]
 
 
 def refusal(before: Row | None, after: Row) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from .._schema.cron import Schedule, parsed, zone_of
 from .._schema.versions import Version, older
+from .scaled_object import Closed
 
 
 class CronReading:
@@ -23,7 +24,7 @@ class CronReading:
         self._zone = zone_of(metadata.get("timezone", "UTC")) or UTC
         self._wanted = float(metadata.get("desiredReplicas") or 0)
         # Before KEDA 2.18 it is one pod outside of its time.
-        self._outside = 1.0 if older(keda, "2.18") else 0.0
+        self._outside = Closed(1.0 if older(keda, "2.18") else 0.0)
         self._start, self._until, self._value = start, -1.0, 0.0
 
     def __call__(self, now: float) -> float:

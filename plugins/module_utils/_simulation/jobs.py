@@ -91,7 +91,7 @@ class JobControl:
         active = [
             (cut(number), trigger.target)
             for trigger, number in pairs
-            if number is not None and cut(number) > trigger.activation
+            if number is not None and trigger.is_active_by(number)
         ]
         if not active:
             return 0

@@ -25,11 +25,13 @@ class _Answer:
     :param value: None where there is none, and for a formula that is to do without it.
     :param is_error: whether the trigger counts as failed.
     :param falls_back: whether the number is the fallback's.
+    :param is_active: whether the number wakes pods.
     """
 
     value: float | None
     is_error: bool = False
     falls_back: bool = False
+    is_active: bool = False
 
 
 @dataclass
@@ -94,7 +96,7 @@ class Keda:
         if spec.only_resources:
             return True
         pairs = zip(spec.triggers, numbers, strict=True)
-        return any(number is not None and cut(number) > trigger.activation for trigger, number in pairs)
+        return any(trigger.is_active_by(number) for trigger, number in pairs)
 
     def _result(self, numbers: Numbers) -> float | None:
         """What the formula makes of numbers that could all be read; most often they are those of the look before."""
@@ -185,7 +187,7 @@ class Keda:
     def _answer(self, index: int, trigger: Trigger, number: float | None, replicas: int, ready: int) -> _Answer:
         if number is not None:
             self._failures[index] = 0
-            return _Answer(cut(number))
+            return _Answer(cut(number), is_active=trigger.is_active_by(number))
         if not self._may_fall_back:
             return _Answer(None, is_error=True)
         fallback = self.spec.fallback
@@ -221,10 +223,7 @@ class Keda:
             return True
         # A fallback wakes pods since KEDA 2.19.
         wakes = not older(self.version, "2.19")
-        return any(
-            wakes if answer.falls_back else answer.value is not None and answer.value > trigger.activation
-            for trigger, answer in zip(spec.triggers, answers, strict=True)
-        )
+        return any(wakes if answer.falls_back else answer.is_active for answer in answers)
 
     def _modified(self, answers: Sequence[_Answer]) -> float | None:
         """What the formula makes of the numbers; None where it makes nothing of them."""

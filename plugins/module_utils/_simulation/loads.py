@@ -10,14 +10,32 @@ import random
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .._model.loads import DAY, TASK_SECONDS, Daily, Load, Row, TaskTimes
+from .._schema.counted import counted
 
 _HOUR = 3600.0
 #: Seconds in which a curve is taken for level, and in which noise has one value.
 _LEVEL = 600.0
 #: How many standard deviations of a normal curve 95 % lie below.
 _P95 = 1.6448536269514722
+
+
+class Fails(NamedTuple):
+    """How runs fail.
+
+    :param share: of the runs that fail.
+    :param most: how often a task is retried.
+    :param after: seconds until it is.
+    """
+
+    share: float = 0.0
+    most: int = 0
+    after: float = 0.0
+
+
+_NEVER = Fails()
 
 
 @dataclass
@@ -28,14 +46,25 @@ class Arrivals:
     :param seconds: how long each takes.
     :param priorities: of each, or empty where none has one.
     :param due: seconds at which tasks with an ETA may begin, by task.
-    :param fails: share of the runs that fail, how often a task is retried, and after how many seconds.
+    :param fails: how runs fail, once for each load that they come from.
+    :param origins: of each task the place of its load in C(fails), or empty where there is one at most.
     """
 
     times: array[float] = field(default_factory=lambda: array("d"))
     seconds: array[float] = field(default_factory=lambda: array("d"))
     priorities: bytes = b""
     due: dict[int, float] = field(default_factory=dict)
-    fails: tuple[float, int, float] = (0.0, 0, 0.0)
+    fails: tuple[Fails, ...] = ()
+    origins: array[int] = field(default_factory=lambda: array("L"))
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether any run fails."""
+        return any(one.share for one in self.fails)
+
+    def fails_of(self, task: int) -> Fails:
+        """How the runs of a task fail."""
+        return self.fails[self.origins[task] if self.origins else 0] if self.fails else _NEVER
 
     @property
     def work(self) -> float:
@@ -48,51 +77,74 @@ def arrivals_of(
     hours: float,
     seed: int | str,
     task_seconds: float | None = None,
-    files: Mapping[str, Sequence[Row]] | None = None,
+    files: Mapping[tuple[str, str], Sequence[Row]] | None = None,
 ) -> Arrivals:
     """The tasks that some loads send together.
 
     :param hours: how long they send.
     :param seed: what random choices come from.
     :param task_seconds: of a task where the load does not say it.
-    :param files: tasks of the files that loads name, by path.
+    :param files: tasks of the files that loads name, by key and path. What comes after the last hour is left out.
     """
     times, seconds, priorities, etas = array("d"), array("d"), bytearray(), array("d")
+    origins = array("L")
     for number, load in enumerate(loads):
         # A load of its own chance: another one beside it changes nothing of it.
         chance = random.Random(f"{seed}/{number}")
         length = _times(load.task_seconds or TaskTimes(*2 * (task_seconds or TASK_SECONDS,)), chance)
         before = len(times)
-        file = load.csv or load.prometheus
-        if file is not None:
-            rows = (files or {}).get(file, ())
+        place = file_of(load)
+        if place is not None:
+            rows = [row for row in (files or {}).get(place, ()) if row.at <= hours * _HOUR]
             times.extend(row.at for row in rows)
             seconds.extend(length() if row.seconds is None else row.seconds for row in rows)
             priorities.extend(row.priority for row in rows)
             etas.extend(row.eta for row in rows)
-            continue
-        times.extend(_moments(load, hours * _HOUR, chance))
-        new = range(len(times) - before)
-        seconds.extend(length() for _other in new)
-        priorities.extend(_priorities(load, chance, len(new)))
-        etas.extend(_etas(load, chance, len(new)))
-    retried = next((load for load in loads if load.failure_share), None)
-    fails = (retried.failure_share, retried.retries, retried.retry_seconds) if retried else (0.0, 0, 0.0)
-    return _in_order(times, seconds, bytes(priorities), etas, fails)
+        else:
+            times.extend(_moments(load, hours * _HOUR, chance))
+            new = range(len(times) - before)
+            seconds.extend(length() for _other in new)
+            priorities.extend(_priorities(load, chance, len(new)))
+            etas.extend(_etas(load, chance, len(new)))
+        origins.extend([number] * (len(times) - before))
+    found = Arrivals(times, seconds, bytes(priorities), origins=origins)
+    found.fails = tuple(Fails(load.failure_share, load.retries, load.retry_seconds) for load in loads)
+    return _in_order(found, etas)
 
 
-def _in_order(
-    times: array[float], seconds: array[float], priorities: bytes, etas: array[float], fails: tuple[float, int, float]
-) -> Arrivals:
+def file_of(load: Load) -> tuple[str, str] | None:
+    """The key and the path of the file that holds the tasks of a load; None where it has none."""
+    found = [(name, path) for name in ("csv", "prometheus") if (path := getattr(load, name)) is not None]
+    return found[0] if found else None
+
+
+def too_late(load: Load, rows: Sequence[Row], hours: float) -> str:
+    """What of a load comes after the hours that are simulated, in words; empty where nothing does.
+
+    :param rows: the tasks of its file, if it has one.
+    """
+    late = sum(row.at > hours * _HOUR for row in rows)
+    place = file_of(load)
+    if late and place is not None:
+        return f"{late} of the {counted(len(rows), 'task')} of {place[1]}"
+    if load.burst is not None and load.at_hour >= hours:
+        return f"the burst at hour {load.at_hour:g}"
+    steps = [hour for hour, _other in load.steps or () if hour >= hours]
+    return f"the steps from hour {steps[0]:g} on" if steps else ""
+
+
+def _in_order(drawn: Arrivals, etas: array[float]) -> Arrivals:
+    times, priorities = drawn.times, drawn.priorities
     order = sorted(range(len(times)), key=times.__getitem__)
     late = any(etas)
     due = {place: times[task] + etas[task] for place, task in enumerate(order) if etas[task]} if late else {}
     return Arrivals(
         array("d", map(times.__getitem__, order)),
-        array("d", map(seconds.__getitem__, order)),
+        array("d", map(drawn.seconds.__getitem__, order)),
         bytes(map(priorities.__getitem__, order)) if any(priorities) else b"",
         due,
-        fails,
+        drawn.fails,
+        array("L", map(drawn.origins.__getitem__, order)) if drawn.may_fail and len(drawn.fails) > 1 else array("L"),
     )
 
 

@@ -89,7 +89,7 @@ class Result:
     :param seconds: how long was simulated, until the work was done and the pods were gone.
     :param tasks: those that arrived.
     :param done: runs that ended well.
-    :param unfinished: tasks that waited, ran or were held at the end.
+    :param unfinished: tasks that waited, ran or were held at the end, or had not come.
     :param stranded: those of them that killed workers left unacknowledged, without a worker that gives them back.
     :param windows: ten-minute windows in which tasks arrived.
     :param windows_within: those in which 95 % of them began within the goal.
@@ -192,7 +192,8 @@ def waits_of(arrivals: Arrivals, began: Sequence[float], end: float) -> array[fl
     if began and min(began) < 0:
         for task, start in enumerate(began):
             if start < 0:
-                found[task] = end - times[task]
+                # One that is still to come has not waited.
+                found[task] = max(0.0, end - times[task])
     for task, moment in arrivals.due.items():
         found[task] = max(0.0, found[task] - (moment - times[task]))
     return found

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .formula import Worked, worked
+from .formula import Worked, cut, worked
 
 #: Where a trigger has its target, KEDA's default for it, and where it has its activation value.
 _TARGETS = {
@@ -26,6 +26,10 @@ _TARGETS = {
 _CONNECTING = ("redis", "redis-sentinel", "redis-cluster")
 _RESOURCES = ("cpu", "memory")
 _PAUSED = "autoscaling.keda.sh/paused"
+
+
+class Closed(float):
+    """What a cron trigger reads outside of its time. It never counts as active, whatever the number is."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,10 @@ class Trigger:
     is_value: bool = False
     connects: bool = False
     is_cached: bool = False
+
+    def is_active_by(self, number: float | None) -> bool:
+        """Whether a number that it read wakes pods."""
+        return number is not None and not isinstance(number, Closed) and cut(number) > self.activation
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class Site:
         longest = max(arrivals.seconds, default=0.0)
         is_repeated = worker.acks_late and worker.visibility is not None and longest > worker.visibility
         #: Whether tasks only come, run and end.
-        self._is_plain = not (arrivals.due or arrivals.fails[0] or is_repeated or worker.idle is not None)
+        self._is_plain = not (arrivals.due or arrivals.may_fail or is_repeated or worker.idle is not None)
 
     def _home(self, priority: int) -> int:
         """Place of the list for a priority, which is rounded down to a step."""
@@ -121,6 +121,11 @@ class Site:
         """Seconds that the oldest waiting message has waited; 0 where none waits."""
         heads = [self.arrivals.times[line[0]] for line in self.lists if line]
         return self.now - min(heads) if heads else 0.0
+
+    @property
+    def undone(self) -> int:
+        """Tasks that have not come to an end, those that are still to come included."""
+        return self.outstanding + len(self.arrivals.times) - self._next
 
     @property
     def next_change(self) -> float:
@@ -316,7 +321,7 @@ class Site:
             self._retire(pod)
 
     def _count(self, task: int) -> None:
-        share, most, after = self.arrivals.fails
+        share, most, after = self.arrivals.fails_of(task)
         if not share or self._chance.random() >= share:
             self.counts.done += 1
             return

@@ -274,8 +274,8 @@ def test_a_load_is_told_in_words(load: Load, words: str) -> None:
 
 
 def test_the_start_of_pods_is_told_in_words() -> None:
-    assert pods_words([Load(burst=1)]) == "A pod begins its first task 20 s after its creation"
-    assert pods_words([Load(burst=1, start_seconds=300.0, most_pods=4)]).endswith(
+    assert pods_words([Load(burst=1)], None) == "A pod begins its first task 20 s after its creation"
+    assert pods_words([Load(burst=1, start_seconds=300.0, most_pods=4)], 40.0).endswith(
         "5 min after its creation, and the nodes have room for 4 pods"
     )
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.cron import CronReading
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.keda import Keda
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.readings import MONDAY
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.scaled_object import read_scaled_object
 
 LIST = {"type": "redis", "name": "backlog", "metadata": {"listName": "q", "listLength": "5"}}
@@ -161,3 +163,18 @@ def test_a_number_that_is_kept_from_the_last_look_is_what_the_HPA_gets() -> None
     scaler = keda([{**QUERY, "useCachedMetrics": True}])
     written(scaler, 0.3, 1, 8.0)
     assert scaler.metrics(1, 1, [50.0])[0].value == 8.0
+
+
+@pytest.mark.parametrize("keda_version", [(2, 17), (2, 18)])
+@pytest.mark.parametrize("wanted", [1, 3])
+def test_a_cron_trigger_wakes_pods_in_its_time_only(keda_version: Any, wanted: int) -> None:
+    """Before KEDA 2.18 it reads one pod outside of its time, and still does not count as active there."""
+    metadata = {"timezone": "UTC", "start": "0 8 * * *", "end": "0 10 * * *", "desiredReplicas": str(wanted)}
+    reading = CronReading(metadata, MONDAY, keda_version)
+    scaler = keda([{"type": "cron", "metadata": metadata}], version=keda_version, active=-1e9)
+    at = {hour: reading(hour * 3600.0) for hour in (7, 9, 11)}
+    outside = 1 if keda_version < (2, 18) else 0
+    assert at == {7: outside, 9: wanted, 11: outside}
+    assert written(scaler, 7 * 3600.0, 0, at[7]) is None
+    assert written(scaler, 9 * 3600.0, 0, at[9]) == 1
+    assert written(scaler, 11 * 3600.0, wanted, at[11]) == 0

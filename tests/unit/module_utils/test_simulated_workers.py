@@ -11,7 +11,7 @@ from array import array
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._simulation.loads import Arrivals
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.loads import Arrivals, Fails
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.pods import Pod, Worker, first_to_go
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.results import waits_of
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.workers import Site
@@ -114,7 +114,7 @@ def test_a_message_whose_task_takes_longer_than_the_broker_waits_is_delivered_tw
 
 
 def test_failed_runs_come_again_after_their_countdown() -> None:
-    site = site_of(Worker(), (0.0, 1.0), fails=(1.0, 2, 100.0))
+    site = site_of(Worker(), (0.0, 1.0), fails=(Fails(1.0, 2, 100.0),))
     site.advance(150.0)
     assert (site.counts.failed, site.counts.retried, site.unacknowledged) == (2, 2, 1)
     site.advance(1000.0)
@@ -173,7 +173,7 @@ TASKS = st.lists(st.tuples(st.floats(0, 500), st.floats(0.1, 200)), max_size=40)
 @given(WORKERS, TASKS, st.lists(st.tuples(st.floats(1, 100), st.integers(0, 5)), max_size=15), st.data())
 def test_no_message_is_made_or_lost_unseen(worker: Worker, tasks: Any, orders: Any, data: st.DataObject) -> None:
     due = {number: at + 30.0 for number, (at, _) in enumerate(tasks) if number % 5 == 4}
-    fails = data.draw(st.sampled_from([(0.0, 0, 0.0), (0.3, 2, 10.0)]))
+    fails = data.draw(st.sampled_from([(), (Fails(0.3, 2, 10.0),)]))
     priorities = bytes(number % 10 for number in range(len(tasks)))
     site = site_of(worker, *tasks, due=due, fails=fails, priorities=priorities)
     now = 0.0

@@ -81,6 +81,37 @@ def test_two_revisions_are_compared_and_only_what_got_worse_is_refused(tmp_path:
     assert not better.get("failed")
 
 
+@pytest.mark.parametrize(
+    ("loads", "why"),
+    [
+        ({}, "no variant of this run has a load"),
+        ({"billing": {"default": {"per_hour": 0}}}, "no task came in the simulated hours"),
+    ],
+)
+def test_a_gate_that_judged_nothing_is_not_green(loads: Object, why: str) -> None:
+    found = play(plan_gate=True, loads=loads)
+    assert found["failed"]
+    end = "Write its work into celery_workers_loads."
+    assert found["msg"] == f"celery_workers_plan_gate judged nothing: {why}. {end}"
+    assert not play(loads=loads).get("failed")
+
+
+def test_a_variant_that_was_judged_before_must_be_judged_again(tmp_path: Path) -> None:
+    both = {"billing": {name: {"per_hour": 120, "task_seconds": 2} for name in ("default", "mail")}}
+    folder = str(tmp_path)
+    assert done(play(plan_dir=folder, loads=both))["changed"]
+    found = play(plan_baseline=folder, plan_gate=True)
+    assert found["msg"].split("\n") == [
+        "1 variant of 2 refused.",
+        "billing/mail: the earlier run judged it, and here it has no load. Write its work into celery_workers_loads.",
+    ]
+    assert "billing/mail: not simulated this time" in found["notes"]
+    # What nobody asks for, and what the fleet has no more, is not judged.
+    assert not play(plan_baseline=folder, plan_gate=True, only="billing/default").get("failed")
+    gone = {"billing": {"default": FLEET["config"]["billing"]["default"]}}
+    assert not play(plan_baseline=folder, plan_gate=True, config=gone).get("failed")
+
+
 def test_check_mode_keeps_no_file(tmp_path: Path) -> None:
     found = made_run(SimulationRun, ModelCluster(), {**FLEET, "plan_dir": str(tmp_path / "kept")}, True).simulate()
     assert found["changed"]

@@ -8,12 +8,18 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+from array import array
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.queueops.celery.plugins.module_utils._model.load_sizes import runs_in
+from ansible_collections.queueops.celery.plugins.module_utils._model.loads import Daily, Load
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.jobs import JobControl, read_scaled_job
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.loads import Arrivals, arrivals_of
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.pods import Worker
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.simulate import Case, simulate
 
 from tests.unit.inventories import IMAGE
 from tests.unit.modules.running import run
@@ -168,8 +174,23 @@ def test_a_wrong_file_is_refused(tmp_path: Path, text: str, message: str) -> Non
         ),
         (
             {"billing": {"default": {"per_hour": 5, "priorities": {10: 1}}}},
-            ".billing.default.priorities: {'10': 1} is not valid here; write a dict of priorities from 0 to 9 to their "
-            "share.",
+            ".billing.default.priorities: {'10': 1} is not valid here; write a dict of priorities (whole numbers "
+            "from 0 to 9) to their share, at least one of them above 0.",
+        ),
+        (
+            {"billing": {"default": {"per_hour": 5, "priorities": {0: 0}}}},
+            ".billing.default.priorities: {'0': 0} is not valid here; write a dict of priorities (whole numbers "
+            "from 0 to 9) to their share, at least one of them above 0.",
+        ),
+        (
+            {"billing": {"default": {"per_hour": 5, "priorities": {1.5: 1}}}},
+            ".billing.default.priorities: {'1.5': 1} is not valid here; write a dict of priorities (whole numbers "
+            "from 0 to 9) to their share, at least one of them above 0.",
+        ),
+        (
+            {"billing": {"default": {"steps": {0: float("inf")}}}},
+            ".billing.default.steps: {'0': inf} is not valid here; write a dict of hours after the start to tasks an "
+            "hour from then on.",
         ),
         (
             {"billing": {"default": {"csv": "/nowhere/tasks.csv"}}},
@@ -195,6 +216,8 @@ def test_what_is_taken_for_granted_is_told() -> None:
     result = run(NAME, **fleet({"replicas": 2, "time_limit": 60}, loads={"billing": {"default": {"per_hour": 60}}}))
     assert [text.strip() for text in result["warnings"]] == [
         "billing/default: tasks are taken to run 10 s each. Write task_seconds into the load or the variant.",
+        "billing/default: pods are taken to begin work 20 s after their creation. Write start_seconds into the load or "
+        "the variant.",
         "billing/default: the app decides on acks_late; taken for early acknowledgement, Celery's default, so that a "
         "kill loses what runs.",
     ]
@@ -355,6 +378,212 @@ def test_a_file_that_is_no_answer_of_prometheus_is_refused(tmp_path: Path, text:
     (found,) = problems({"billing": {"default": {"prometheus": str(tmp_path / "tasks.json")}}})
     assert found.startswith("celery_workers_loads.billing.default.prometheus: the file ")
     assert "query_range" in found
+
+
+TOGETHER = "those that are tried again included; at most 5,000,000 are simulated. Write a smaller load, or lower"
+
+
+@pytest.mark.parametrize(
+    ("load", "path", "tasks"),
+    [
+        ({"per_hour": 1e8}, "", "2,400,000,000"),
+        ({"burst": 10_000_000, "every_hours": 0.001}, "", "240,000,000,000"),
+        ({"steps": {0: 0, 23: 1e8}}, "", "100,000,000"),
+        ({"daily": {"low": 0, "high": 1e6}}, "", "12,000,000"),
+        ({"per_hour": 2e5, "failure_share": 1, "retries": 9}, "", "48,000,000"),
+        ([{"per_hour": 1}, {"per_hour": 1e8}], "[1]", "2,400,000,000"),
+        ([{"per_hour": 1.5e5}, {"per_hour": 1.5e5}], "", "7,200,000"),
+    ],
+)
+def test_more_tasks_than_can_be_simulated_are_refused_before_any_is_drawn(load: Any, path: str, tasks: str) -> None:
+    assert problems({"billing": {"default": load}}) == [
+        f"celery_workers_loads.billing.default{path}: {tasks} tasks would come in 24 h, {TOGETHER} "
+        "celery_workers_plan_hours."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("load", "hours", "tasks"),
+    [
+        ({"per_hour": 90}, 3.0, 270.0),
+        ({"burst": 7, "at_hour": 1, "every_hours": 2}, 5.0, 14.0),
+        ({"burst": 7, "at_hour": 5, "every_hours": 2}, 5.0, 0.0),
+        ({"steps": {1: 60, 2: 600, 9: 1}}, 3.0, 660.0),
+        ({"daily": {"low": 20, "high": 600, "peak_hour": 14}}, 24.0, 24 * 310.0),
+        ({"daily": {"low": 20, "high": 600, "peak_hour": 3}}, 6.0, None),
+    ],
+)
+def test_the_tasks_that_are_expected_are_those_that_come(load: Any, hours: float, tasks: float | None) -> None:
+    values = {**load, "steps": tuple(load["steps"].items())} if "steps" in load else load
+    values = {**values, "daily": Daily(**load["daily"])} if "daily" in load else values
+    one = Load(**values, spread="even")
+    expected = runs_in(one, hours)
+    assert tasks is None or expected == pytest.approx(tasks)
+    assert expected == pytest.approx(len(arrivals_of([one], hours, 1).times), abs=2, rel=0.002)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("prometheus", answer([(60, 1e12)]), "the samples of the file are 1,000,000,000,000 tasks together; at most"),
+        ("replicas", answer([(60, 1e9)]), "the file has 1e+09 pods at a time; at most 10000 are simulated."),
+        ("prometheus", answer([(1e12, 1)]), "the file is no answer of Prometheus;"),
+        ("prometheus", "[" * 100_000, "the file is no answer of Prometheus;"),
+        ("prometheus", '{"data": {"result": [{"values": [[1, 1' + "0" * 400 + "]]}]}}", "the file is no answer of"),
+        ("csv", "seconds\n" + "1" * 200_000 + "\n", "line 2 cannot be read;"),
+        ("csv", "seconds" * 30_000 + "\n1\n", "the file has no column seconds;"),
+    ],
+    ids=["tasks", "pods", "moment", "deep", "long", "field", "header"],
+)
+def test_a_file_that_nobody_can_simulate_is_one_problem(tmp_path: Path, key: str, text: str, message: str) -> None:
+    (tmp_path / "file").write_text(text)
+    load = {key: str(tmp_path / "file"), **({"per_hour": 1} if key == "replicas" else {})}
+    (found,) = problems({"billing": {"default": [{"per_hour": 1}, load]}})
+    assert found.startswith(f"celery_workers_loads.billing.default[1].{key}: {message}")
+
+
+def test_a_file_under_two_keys_is_read_for_both(tmp_path: Path) -> None:
+    (tmp_path / "pods.json").write_text(answer([(60, 1), (120, 1)]))
+    load = {"prometheus": str(tmp_path / "pods.json"), "replicas": str(tmp_path / "pods.json")}
+    result = run(NAME, **fleet(OURS, {"idempotent": True}, loads={"billing": {"default": load}}, hours=1))
+    assert (result["plans"][0]["tasks"], result["replays"][0]["samples"]) == (2, 2)
+
+
+@pytest.mark.parametrize("budget", [-3, float("nan"), float("inf")])
+def test_a_budget_that_is_none_is_refused(budget: float) -> None:
+    (found,) = problems({}, budget=budget)
+    assert found.startswith("celery_workers_plan_budget: write pod-hours from 0 to ")
+
+
+def warnings(load: Any, keys: Any = None, **options: Any) -> list[str]:
+    given = fleet(keys or OURS, {"idempotent": True}, loads={"billing": {"default": load}}, **options)
+    return [text.strip() for text in run(NAME, **given)["warnings"]]
+
+
+def test_what_comes_after_the_simulated_hours_is_left_out_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "tasks.csv").write_text("seconds\n0\n100\n200000\n300000\n")
+    load = {"csv": str(tmp_path / "tasks.csv"), "start_seconds": 5, "task_seconds": 1}
+    found = planned(OURS, load, {"idempotent": True})
+    assert (found["tasks"], found["done"], found["unfinished"]) == (2, 2, 0)
+    assert 0 <= found["wait_p50"] <= found["wait_longest"]
+    before = "billing/default: left out because more than 24 h are not simulated:"
+    assert warnings(load) == [f"{before} 2 of the 4 tasks of {load['csv']}. Raise celery_workers_plan_hours."]
+    assert planned(OURS, load, {"idempotent": True}, hours=84)["tasks"] == 4
+
+
+@pytest.mark.parametrize(
+    ("load", "what"),
+    [
+        ({"burst": 3, "at_hour": 30}, "the burst at hour 30"),
+        ({"steps": {0: 1, 30: 5, 40: 1}}, "the steps from hour 30 on"),
+        ({"burst": 3, "at_hour": 3}, None),
+    ],
+)
+def test_a_load_that_comes_too_late_is_told(load: Any, what: str | None) -> None:
+    found = [text for text in warnings({**load, "start_seconds": 5, "task_seconds": 1}) if "left out" in text]
+    end = "Raise celery_workers_plan_hours."
+    assert found == (
+        [f"billing/default: left out because more than 24 h are not simulated: {what}. {end}"] if what else []
+    )
+
+
+def test_tasks_that_have_not_come_are_not_done() -> None:
+    arrivals = Arrivals(array("d", [0.0, 200_000.0]), array("d", [1.0, 1.0]))
+    result = simulate(Case("billing", "default", Worker(), 60.0), arrivals, 24.0)
+    assert (result.done, result.unfinished) == (1, 1)
+    assert not result.meets_goal
+    assert result.waits.p50 >= 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "load", "least"),
+    [({"start_seconds": 300}, {}, 300), ({"start_seconds": 300}, {"start_seconds": 40}, 40), ({}, {}, 20)],
+)
+def test_pods_start_as_the_load_says_else_the_variant(keys: Any, load: Any, least: float) -> None:
+    one = {"burst": 1, "task_seconds": 1, **load}
+    found = planned({**OURS, **keys}, one, {"idempotent": True}, hours=1)
+    assert least <= found["wait_longest"] <= least + 40
+    assert any("pods are taken to begin work" in text for text in warnings(one, {**OURS, **keys}, hours=1)) == (
+        least == 20
+    )
+
+
+#: Saturday, 2026-01-03 08:30 UTC.
+SATURDAY = 1_767_429_000
+
+
+@pytest.mark.parametrize("key", ["prometheus", "replicas"])
+def test_work_that_has_been_is_played_at_its_own_time(tmp_path: Path, key: str) -> None:
+    """A window on Saturdays from 9 to 10: half an hour after the samples begin, in either file."""
+    rows = [[SATURDAY + 60 * number, "0"] for number in range(1, 121)]
+    (tmp_path / "file.json").write_text(json.dumps({"data": {"result": [{"values": rows}]}}))
+    trigger = {
+        "type": "cron",
+        "metadata": {"timezone": "UTC", "start": "0 9 * * 6", "end": "0 10 * * 6", "desiredReplicas": "3"},
+    }
+    load = {key: str(tmp_path / "file.json"), "start_seconds": 5, "task_seconds": 1}
+    load |= {"per_hour": 0} if key == "replicas" else {}
+    keys = {**OURS, "extra_triggers": [trigger]}
+    found = planned(keys, load, {"idempotent": True}, hours=2, series=True)
+    pods = dict(zip(found["series"]["times"], found["series"]["wanted"], strict=True))
+    assert [pods[minute * 60.0] for minute in (27, 33, 87, 110)] == [0, 3, 3, 0]
+
+
+def test_two_histories_keep_their_distance(tmp_path: Path) -> None:
+    for name, begin in (("early", SATURDAY), ("late", SATURDAY + 3600)):
+        rows = [[begin + 60, "1"], [begin + 120, "0"]]
+        (tmp_path / name).write_text(json.dumps({"data": {"result": [{"values": rows}]}}))
+    loads = [{"prometheus": str(tmp_path / name), "task_seconds": 5} for name in ("late", "early")]
+    found = planned(OURS, loads, {"idempotent": True}, hours=2, series=True)
+    waits = dict(zip(found["series"]["times"], found["series"]["wait"], strict=True))
+    assert [at for at in sorted(waits) if waits[at]] == [60.0, 3660.0]
+
+
+def test_pods_of_another_day_are_not_compared_and_the_run_says_so(tmp_path: Path) -> None:
+    (tmp_path / "tasks").write_text(answer([(60, 1), (120, 1)]))
+    (tmp_path / "pods").write_text(answer([(-9000, 1), (-8940, 1)]))
+    load = {"prometheus": str(tmp_path / "tasks"), "replicas": str(tmp_path / "pods"), "task_seconds": 1}
+    assert "billing/default: the pods that there were are of another time than the tasks; not compared." in warnings(
+        load, hours=1
+    )
+
+
+def test_runs_fail_as_the_load_says_that_they_come_from() -> None:
+    fails = {"burst": 20, "task_seconds": 1, "failure_share": 1, "retries": 2, "retry_seconds": 1}
+    well = {"burst": 200, "task_seconds": 1, "at_hour": 0.01}
+    for loads in ([fails, well], [well, fails]):
+        found = planned(OURS, loads, {"idempotent": True}, hours=1)
+        assert (found["failed"], found["done"]) == (60, 200)
+    other = {**fails, "retries": 0}
+    assert planned(OURS, [fails, other], {"idempotent": True}, hours=1)["failed"] == 80
+
+
+@pytest.mark.parametrize(("pods", "least"), [(1, 0), (4, 4)])
+def test_a_paused_variant_keeps_its_pods_and_the_run_says_so(pods: int, least: int) -> None:
+    keys = {**OURS, "paused": True, "min_replicas": least}
+    load = {"per_hour": 10, "task_seconds": 1, "start_seconds": 5}
+    found = planned(keys, load, {"idempotent": True}, hours=1)
+    assert (found["starts"], found["peak_pods"]) == (pods, pods)
+    assert any(
+        text.startswith("billing/default: its scaling is paused, so that the pods that are there stay; taken for ")
+        and text.endswith(f"{pods} pod{'s' * (pods > 1)}.")
+        for text in warnings(load, keys, hours=1)
+    )
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        {"type": "rabbitmq", "host": "rabbit"},
+        {"type": "sqs", "region": "eu-west-1", "account": "123456789012", "pod_identity": True},
+    ],
+    ids=["rabbitmq", "sqs"],
+)
+def test_work_of_every_broker_wakes_pods_and_comes_to_its_end(broker: Any) -> None:
+    load = {"burst": 60, "task_seconds": 10, "start_seconds": 5}
+    found = planned(OURS, load, {"idempotent": True}, broker=broker, hours=1)
+    assert (found["done"], found["unfinished"], found["lost"]) == (60, 0, 0)
+    assert found["peak_pods"] >= 1
 
 
 def test_the_example_of_the_page_is_one() -> None:
