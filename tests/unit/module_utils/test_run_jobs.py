@@ -13,20 +13,36 @@ from ansible_collections.queueops.celery.plugins.module_utils._celery.programs i
 
 IDLE, AGE = 30.0, 3600.0
 HASH = "unacked.shop.reports"
-NOTHING: dict[str, Any] = {"accepted": 0, "active": [], "reserved": [], "later": 0, "unacked": 0}
+NOTHING: dict[str, Any] = {"accepted": 0, "active": [], "reserved": [], "later": 0, "unacked": 0, "held": set()}
 
 
 class Redis:
     """Keys that expire, by the clock of the test, and the hash of held messages."""
 
     def __init__(self) -> None:
-        self.now, self.held, self.is_away = 0.0, 0, False
+        self.now, self.is_away = 0.0, False
+        self.held: set[str] = set()
         self._keys: dict[str, tuple[bytes, float]] = {}
+        self._scores: dict[str, dict[str, float]] = {}
 
-    def hlen(self, name: str) -> int:
+    def hkeys(self, name: str) -> list[bytes]:
         if self.is_away:
             raise ConnectionError("refused")
-        return self.held if name == HASH else 0
+        return [tag.encode() for tag in self.held] if name == HASH else []
+
+    def time(self) -> tuple[int, int]:
+        return int(self.now), 0
+
+    def zadd(self, name: str, scores: dict[str, float]) -> None:
+        self._scores.setdefault(name, {}).update(scores)
+
+    def zrangebyscore(self, name: str, least: float, most: str) -> list[bytes]:
+        assert most == "+inf"
+        return [tag.encode() for tag, score in self._scores.get(name, {}).items() if score >= least]
+
+    def zremrangebyscore(self, name: str, least: str, below: str) -> None:
+        assert (least, below[0]) == ("-inf", "(")
+        self._scores[name] = {tag: score for tag, score in self._scores[name].items() if score >= float(below[1:])}
 
     def get(self, key: str) -> bytes | None:
         value, until = self._keys.get(key, (b"", 0.0))
@@ -39,10 +55,26 @@ class Redis:
         return True
 
     def pexpire(self, key: str, px: int) -> None:
-        self._keys[key] = self._keys[key][0], self.now + px / 1000
+        if key in self._keys:
+            self._keys[key] = self._keys[key][0], self.now + px / 1000
 
     def delete(self, key: str) -> None:
         del self._keys[key]
+
+
+class Consumer:
+    """Cancels queues, as Celery's does in its own thread."""
+
+    def __init__(self, jobs: Jobs, name: str) -> None:
+        self.task_consumer: Any = object()
+        self._jobs, self._name = jobs, name
+
+    def call_soon(self, work: Any, *arguments: Any) -> None:
+        work(*arguments)
+
+    def cancel_task_queue(self, queue: str) -> None:
+        assert self.task_consumer is not None
+        self._jobs.work[self._name]["queues"].remove(queue)
 
 
 class Jobs:
@@ -61,7 +93,7 @@ class Jobs:
         if keeper is not None:
             keeper.name = name.encode()
         self.endings[name] = run_jobs.Ending(IDLE, AGE, keeper)
-        self.work[name] = NOTHING | work
+        self.work[name] = NOTHING | {"queues": ["reports"], "consumer": Consumer(self, name)} | work
 
     def passes(self, seconds: float) -> Jobs:
         end = self.redis.now + seconds
@@ -108,22 +140,45 @@ def test_a_task_that_comes_and_goes_between_two_looks_counts(jobs: Jobs) -> None
 
 
 def test_an_old_worker_takes_nothing_more_although_it_is_busy(jobs: Jobs) -> None:
-    jobs.start("one", active=["task"])
-    assert jobs.passes(AGE - 1).running == ["one"]
+    jobs.start("one", active=["task"], unacked=1)
+    assert jobs.passes(AGE - 1).work["one"]["queues"] == ["reports"]
+    jobs.passes(AGE)
+    assert (jobs.running, jobs.work["one"]["queues"]) == (["one"], []), "its connection lives until its task is done"
+    jobs.work["one"] |= {"active": [], "unacked": 0}
     assert "others go on" in jobs.passes(2).why["one"]
 
 
+@pytest.mark.parametrize("work", [{"reserved": ["task"]}, {"unacked": 1}], ids=lambda work: next(iter(work)))
+def test_an_old_worker_first_finishes_what_it_has_taken(jobs: Jobs, work: dict[str, Any]) -> None:
+    jobs.start("one", **work)
+    assert jobs.passes(2 * AGE).running == ["one"]
+
+
+def test_an_old_worker_gives_back_what_waits_for_its_eta(jobs: Jobs) -> None:
+    jobs.start("one", later=2, unacked=2)
+    assert "others go on" in jobs.passes(AGE + 2).why["one"]
+
+
+def test_a_worker_that_grows_old_while_it_connects_anew_cancels_its_queues_later(jobs: Jobs) -> None:
+    jobs.start("one", active=["task"])
+    consumer = jobs.work["one"]["consumer"]
+    consumer.task_consumer = None
+    assert jobs.passes(AGE + 5).work["one"]["queues"] == ["reports"]
+    consumer.task_consumer = object()
+    assert jobs.passes(2).work["one"]["queues"] == []
+
+
 def test_one_of_several_stays_until_the_held_message_is_given_back(jobs: Jobs) -> None:
-    jobs.redis.held = 1
+    jobs.redis.held = {"lost"}
     for name in ("one", "two", "three"):
         jobs.start(name)
     assert len(jobs.passes(20 * IDLE).running) == 1
-    jobs.redis.held = 0
+    jobs.redis.held = set()
     assert jobs.passes(IDLE).running == []
 
 
 def test_another_stays_where_the_one_that_stayed_was_killed(jobs: Jobs) -> None:
-    jobs.redis.held = 1
+    jobs.redis.held = {"lost"}
     jobs.start("one")
     assert jobs.passes(3 * IDLE).running == ["one"]
     del jobs.endings["one"]
@@ -132,12 +187,22 @@ def test_another_stays_where_the_one_that_stayed_was_killed(jobs: Jobs) -> None:
 
 
 def test_a_worker_ends_where_redis_cannot_be_asked_for_then_keda_counts_nothing(jobs: Jobs) -> None:
-    jobs.redis.held, jobs.redis.is_away = 1, True
+    jobs.redis.held, jobs.redis.is_away = {"lost"}, True
     jobs.start("one")
     assert jobs.passes(2 * IDLE).running == []
 
 
+def test_none_stays_for_what_a_live_worker_holds_until_that_one_is_killed(jobs: Jobs) -> None:
+    jobs.redis.held = {"long"}
+    jobs.start("busy", active=["task"], unacked=1, held={"long"})
+    jobs.passes(10 * IDLE).start("idle")
+    assert jobs.passes(2 * IDLE).running == ["busy"]
+    del jobs.endings["busy"]
+    jobs.start("next")
+    assert jobs.passes(10 * IDLE).running == ["next"]
+
+
 def test_where_the_broker_gives_back_what_is_held_no_worker_stays(jobs: Jobs) -> None:
-    jobs.redis.held = 1
+    jobs.redis.held = {"lost"}
     jobs.start("one", keeps=False)
     assert jobs.passes(2 * IDLE).running == []

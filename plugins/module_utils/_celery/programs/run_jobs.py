@@ -8,7 +8,11 @@ and no message is held, not even one that waits for its ETA: otherwise KEDA woul
 
 A task whose worker was killed stays among the messages that are held until a live worker gives it back, which takes the
 visibility timeout. KEDA counts it all that time, so one idle Job stays and keeps a key in Redis that says so. Without
-it one Job after the other would start, find nothing and end.
+it one Job after the other would start, find nothing and end. No worker stays for what a live
+one says that it holds.
+
+A worker that is old first consumes from no queue, and ends once it has finished what it runs. It must not be told to
+stop before: older Celery sends no heartbeats from then on, so RabbitMQ would give its task to another worker.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .watching import monotonic, say, watched
@@ -37,6 +41,8 @@ class Keeper:
     def __init__(self, hash_name: str, idle: float, connect: Callable[[], Any]) -> None:
         self.hash = hash_name
         self.key = f"{hash_name}.keeper"
+        #: Messages that live workers hold, with the time at which they said so.
+        self.holders = f"{hash_name}.holders"
         #: In thousandths of a second.
         self.lifetime = max(1000, int(idle * _KEPT * 1000))
         self.name = f"{os.uname().nodename}.{os.getpid()}".encode()
@@ -44,17 +50,42 @@ class Keeper:
         self._redis: Any = None
 
     def stays(self) -> bool:
-        """Whether a message is held somewhere, and no other worker stays for it."""
+        """Whether a message is held that no live worker holds, and no other worker stays for it."""
+        return bool(self._with_redis(self._is_needed))
+
+    def tell(self, held: Iterable[str]) -> None:
+        """Say what this worker holds."""
+        if names := list(held):
+            self._with_redis(lambda: self._tell(names))
+
+    def _with_redis(self, work: Callable[[], Any]) -> Any:
         if self._redis is None:
             self._redis = self._connect()
         try:
-            if not self._redis.hlen(self.hash):
-                self._leave()
-                return False
-            return self._takes()
+            return work()
         except Exception:
             self._redis = None
             raise
+
+    def _is_needed(self) -> bool:
+        # Read first: what is taken and said meanwhile must not look like something that nobody holds.
+        held = set(self._redis.hkeys(self.hash))
+        if held.difference(self._redis.zrangebyscore(self.holders, self._oldest, "+inf")):
+            return self._takes()
+        self._leave()
+        return False
+
+    def _tell(self, held: list[str]) -> None:
+        oldest = self._oldest
+        self._redis.zadd(self.holders, dict.fromkeys(held, oldest + self.lifetime / 1000))
+        self._redis.zremrangebyscore(self.holders, "-inf", f"({oldest}")
+        self._redis.pexpire(self.holders, self.lifetime)
+
+    @property
+    def _oldest(self) -> float:
+        """The time of Redis before which a worker that said what it holds may be dead."""
+        seconds, millionths = self._redis.time()
+        return float(seconds + millionths / 1e6 - self.lifetime / 1000)
 
     def _takes(self) -> bool:
         if self._redis.set(self.key, self.name, nx=True, px=self.lifetime):
@@ -81,7 +112,8 @@ class Ending:
         self.idle, self.age, self.keeper = idle, age, keeper
         self.pause = min(1.0, idle / 10)
         self.born = self.busy_at = monotonic()
-        self.kept_until = 0.0
+        self.kept_until = self._tells_at = 0.0
+        self._is_old = False
         self._accepted = 0
         self._has_begun = False
         self._says_why = True
@@ -111,10 +143,13 @@ class Ending:
 
     def why_it_ends(self, now: float) -> str:
         """Why the worker ends now; empty while it goes on."""
-        if now - self.born >= self.age:
-            return f"it is {now - self.born:.0f} s old, and others go on"
-        if self.is_busy():
+        is_busy = self.is_busy()
+        if is_busy:
             self.busy_at = now
+            self._tell(now)
+        if now - self.born >= self.age:
+            return f"it is {now - self.born:.0f} s old, and others go on" if self._is_done() else ""
+        if is_busy:
             return ""
         without = now - self.busy_at
         if without < self.idle or self._stays(now):
@@ -126,6 +161,26 @@ class Ending:
         accepted, before = watched.accepted, self._accepted
         self._accepted = accepted
         return accepted != before or bool(watched.active or watched.reserved or watched.later or watched.unacked)
+
+    def _is_done(self) -> bool:
+        """Whether an old worker takes and runs nothing more. What it holds for an ETA is given back at its end."""
+        if not self._is_old:
+            self._is_old = True
+            say(NAME, "takes nothing more, for it is old")
+        if watched.queues:
+            take_nothing_more()
+            return False
+        return not (watched.active or watched.reserved or watched.unacked > watched.later)
+
+    def _tell(self, now: float) -> None:
+        """Say what it holds, often enough."""
+        if self.keeper is None or now < self._tells_at:
+            return
+        self._tells_at = now + self.keeper.lifetime / 3000
+        try:
+            self.keeper.tell(watched.held or ())
+        except Exception as error:
+            say(NAME, f"could not say in Redis what it holds ({type(error).__name__})")
 
     def _stays(self, now: float) -> bool:
         if self.keeper is None:
@@ -141,9 +196,22 @@ class Ending:
         if stays:
             self.kept_until = now + self.keeper.lifetime / 3000
             if self._says_why:
-                say(NAME, "has nothing to do, and stays because a message is held")
+                say(NAME, "has nothing to do, and stays because a message is held by no live worker")
         self._says_why = not stays
         return stays
+
+
+def take_nothing_more() -> None:
+    """Consume from no queue, as C(cancel_consumer) does, in the thread of the connection, which stays alive."""
+    consumer = watched.consumer
+    for queue in watched.queues:
+        consumer.call_soon(_cancel, consumer, queue)
+
+
+def _cancel(consumer: Any, queue: str) -> None:
+    # While it connects anew there is nothing to cancel, and the next look says it again.
+    if consumer.task_consumer is not None:
+        consumer.cancel_task_queue(queue)
 
 
 def end_worker() -> None:

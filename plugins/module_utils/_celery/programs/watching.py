@@ -154,11 +154,15 @@ class Watched:
 
         RabbitMQ's does not, so there it is what Celery holds.
         """
+        held = self.held
+        return len(self.active) + len(self.reserved) + self.later if held is None else len(held)
+
+    @property
+    def held(self) -> set[str] | None:
+        """The tags of those messages, by which Redis keeps them; None where the transport keeps none."""
         qos: Any = getattr(getattr(self.task_consumer, "channel", None), "qos", None)
         delivered = getattr(qos, "_delivered", None)
-        if delivered is None:
-            return len(self.active) + len(self.reserved) + self.later
-        return len(set(self.all_of(delivered)) - set(self.all_of(qos._dirty)))
+        return None if delivered is None else set(self.all_of(delivered)) - set(self.all_of(qos._dirty))
 
     @property
     def consumer(self) -> Any:
