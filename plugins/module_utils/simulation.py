@@ -20,9 +20,8 @@ from ._schema.layers import PREFIX, Layer
 from ._schema.problems import InventoryError, Problems
 from ._simulation.cases import assumptions_of, case_of
 from ._simulation.loads import Arrivals, arrivals_of, file_of, too_late
-from ._simulation.readings import MONDAY
 from ._simulation.replayed import Replayed, compared_with
-from ._simulation.results import Result
+from ._simulation.results import MONDAY, Result
 from ._simulation.simulate import simulate
 from ._simulation.suggest import Suggestion, suggest
 from .fleet import parse_fleet

@@ -11,6 +11,7 @@ from typing import Any
 
 from .._simulation.control import Written
 from .._simulation.results import Result
+from .words import week_second
 
 #: Columns of a picture at most, and of all pictures of a page together, so that it stays below a megabyte.
 MOST_COLUMNS, _TOGETHER = 360, 8000
@@ -50,6 +51,7 @@ def course_of(result: Result, columns: int = MOST_COLUMNS) -> dict[str, Any]:
         "step": size * series.step,
         "columns": len(high["pods"]),
         "goal": result.goal,
+        "begins": week_second(result.start),
         "high": high,
         "low": low,
         "says": _runs(says),

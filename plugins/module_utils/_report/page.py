@@ -19,7 +19,7 @@ from .._model.loads import Load
 from .._schema.counted import counted
 from .._schema.moments import duration
 from .._schema.versions import Version
-from .._simulation.results import Result
+from .._simulation.results import MONDAY, Result
 from .._simulation.suggest import Suggestion
 from .._simulation.tables import COLUMNS, notes_of, row_of
 from .courses import columns_for, course_of
@@ -238,7 +238,13 @@ def _numbers(result: Result) -> Markup:
             str(most) if fewest == most else f"{fewest} to {most}",
             duration(max(series.wait[span])),
         )
-        rows.append(tag("tr", tag("th", clock(series.times[first]), scope="row"), *(tag("td", one) for one in cells)))
+        rows.append(
+            tag(
+                "tr",
+                tag("th", clock(series.times[first], result.start), scope="row"),
+                *(tag("td", one) for one in cells),
+            )
+        )
     names = ("from", "backlog", "in flight", "pods", "longest wait")
     head = tag("tr", *(tag("th", name, scope="col") for name in names))
     table = tag("table", tag("thead", head), tag("tbody", *rows))
@@ -249,6 +255,11 @@ def _assumptions(report: Report) -> Markup:
     versions = report.fleet.versions
     facts = [
         f"{report.hours:g} h of load, from Monday 00:00 UTC on, until the work was done and the pods were gone.",
+        *(
+            f"{one.title} begins when its history does: {one.start:%Y-%m-%d %H:%M} UTC."
+            for one in report.results
+            if one.start != MONDAY
+        ),
         f"Random choices come from seed {report.seed}; the same seed gives the same page.",
         f"KEDA {_version(versions.keda, '2.20')}, Kubernetes {_version(versions.kubernetes, '1.36')}.",
         _LIMITS,

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from .._model.schedules import ScheduleWindow
 from .._simulation.cron import CronReading
-from .._simulation.readings import MONDAY
+from .._simulation.results import MONDAY
 from .markup import Markup, tag
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from .._model.loads import TASK_SECONDS, Load, TaskTimes, pod_start
 from .._schema.counted import counted
@@ -43,9 +44,15 @@ def pods_words(loads: Sequence[Load], start_seconds: float | None) -> str:
     return f"{text}, and the nodes have room for {counted(min(rooms), 'pod')}" if rooms else text
 
 
-def clock(seconds: float) -> str:
-    """A time after the start, which is a Monday at midnight."""
-    minutes = int(seconds // 60)
+def week_second(start: datetime) -> int:
+    """Seconds from Monday 00:00 UTC to a moment of the same week."""
+    moment = start.astimezone(UTC)
+    return moment.weekday() * 86400 + moment.hour * 3600 + moment.minute * 60 + moment.second
+
+
+def clock(seconds: float, start: datetime) -> str:
+    """A time after the start."""
+    minutes = int((seconds + week_second(start)) // 60)
     return f"{_DAYS[minutes // 1440 % 7]} {minutes // 60 % 24:02}:{minutes % 60:02}"
 
 

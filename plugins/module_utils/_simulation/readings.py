@@ -7,21 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from .._build.budgets import BUDGET_READING
 from .._schema.versions import Version
 from .cron import CronReading
 from .formula import cut
+from .results import MONDAY
 from .scaled_object import Trigger
 from .workers import Site
 
 #: What works a reading out of what is there.
 Reading = Callable[[Site], float]
-
-
-#: A week starts here where nobody says when.
-MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 @dataclass(frozen=True)

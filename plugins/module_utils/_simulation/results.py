@@ -9,12 +9,15 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from operator import sub
 from typing import Any
 
 from .control import Written
 from .loads import Arrivals
 
+#: A week starts here where nobody says when.
+MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 #: Seconds of a window whose waits are judged together, and the share of its tasks that must have begun in time.
 WINDOW = 600.0
 SHARE = 0.95
@@ -108,6 +111,7 @@ class Result:
     :param failed: runs that failed.
     :param formula: that decided, as it would be sent; empty where there is none.
     :param bound: None where it was not asked for.
+    :param start: the moment at which it starts.
     """
 
     service: str
@@ -138,6 +142,7 @@ class Result:
     formula: str = ""
     bound: Bound | None = None
     warnings: tuple[str, ...] = ()
+    start: datetime = MONDAY
 
     @property
     def title(self) -> str:
@@ -168,7 +173,7 @@ class Result:
 
     def as_data(self, with_series: bool = False) -> dict[str, Any]:
         """Plain data, for a module's result."""
-        left = ("waits", "series", "bound", "changes", "warnings")
+        left = ("waits", "series", "bound", "changes", "warnings", "start")
         found: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in left}
         found |= {f"wait_{name}": round(value, 1) for name, value in asdict(self.waits).items()}
         found |= {name: round(found[name], 1) for name in ("seconds", "pod_seconds", "busy_seconds")}

@@ -183,6 +183,7 @@ class _Run:
             formula=self.scaled.formula if isinstance(self.scaled, ScaledObject) else "",
             bound=bound_of(arrivals, case.goal, case.worker.slots, case.worker.start) if with_bound else None,
             warnings=tuple(self.warnings),
+            start=case.places.start,
         )
 
     def _fill_waits(self, times: Sequence[float], waits: Sequence[float]) -> None:

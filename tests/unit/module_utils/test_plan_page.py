@@ -10,6 +10,7 @@ import json
 import random
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
 
@@ -26,11 +27,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._report.page impor
 from ansible_collections.queueops.celery.plugins.module_utils._report.weeks import open_times
 from ansible_collections.queueops.celery.plugins.module_utils._report.words import clock, load_words, pods_words
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.control import Written
-from ansible_collections.queueops.celery.plugins.module_utils._simulation.results import Result, Series, Waits
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.results import MONDAY, Result, Series, Waits
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.suggest import Point, Step, Suggestion
 
 from tests.unit.inventories import IMAGE, REDIS, fleet_of
 
+SATURDAY = datetime(2026, 1, 3, 8, 30, tzinfo=UTC)
 HOSTILE = '<script>alert("1")</script>&<img/src=x/onerror=alert(2)>'
 VOID = {"meta", "input", "br"}
 
@@ -281,7 +283,17 @@ def test_the_start_of_pods_is_told_in_words() -> None:
 
 
 def test_times_are_those_of_a_week_that_begins_on_monday() -> None:
-    assert (clock(0), clock(86400 + 8 * 3600 + 59), clock(7 * 86400)) == ("Mon 00:00", "Tue 08:00", "Mon 00:00")
+    times = (0, 86400 + 8 * 3600 + 59, 7 * 86400)
+    assert [clock(at, MONDAY) for at in times] == ["Mon 00:00", "Tue 08:00", "Mon 00:00"]
+    assert [clock(at, SATURDAY) for at in times] == ["Sat 08:30", "Sun 16:30", "Sat 08:30"]
+
+
+def test_a_history_is_shown_at_its_own_time() -> None:
+    result = replace(result_of(), start=SATURDAY)
+    text = page_text(report_of(result))
+    assert courses_in(text)[0]["begins"] == 5 * 86400 + 8.5 * 3600
+    assert "billing/default begins when its history does: 2026-01-03 08:30 UTC." in text
+    assert '<th scope="row">Sat 08:30</th>' in text
 
 
 def test_a_window_over_midnight_and_over_the_end_of_a_week_is_open_in_its_own_time_zone() -> None:

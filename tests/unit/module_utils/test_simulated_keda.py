@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.cron import CronReading
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.keda import Keda
-from ansible_collections.queueops.celery.plugins.module_utils._simulation.readings import MONDAY
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.results import MONDAY
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.scaled_object import read_scaled_object
 
 LIST = {"type": "redis", "name": "backlog", "metadata": {"listName": "q", "listLength": "5"}}
