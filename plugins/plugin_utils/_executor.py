@@ -35,7 +35,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
     address_of,
     look,
 )
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.stuck_jobs import find_stuck
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.stuck_jobs import find_stuck, refused
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import Observed
 from ansible_collections.queueops.celery.plugins.module_utils._plan.comparing import covers
@@ -330,7 +330,11 @@ class Executor:
             return
         if doomed:
             # Of a Job the pods stay, unless they are asked for as well.
-            self._remove(doomed, {"delete_options": {"propagationPolicy": "Background"}})
+            arguments = {"state": "absent", "delete_options": {"propagationPolicy": "Background"}}
+            result = self._send(doomed, arguments, False)
+            found, stay = refused(report(doomed, result, [], None, self.shows_diff), self.fleet.namespace)
+            self.warnings.extend(map(self._clean, stay))
+            self._note(found)
 
     def _write(self, item: Object) -> None:
         changed, diff = write_text(item["path"], item["content"], checks=self.checks)

@@ -10,10 +10,14 @@ would keep others from starting.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from .._model.names import FLEET_LABEL
 from .._model.observed import API_VERSIONS
+from .._schema.quantities import quantity
+from .changes import Report
+from .lacking import grants
 from .reading import Cluster
 
 Object = dict[str, Any]
@@ -23,6 +27,13 @@ Covers = Callable[[Any, Any], bool]
 JOB_VERSION = "batch/v1"
 #: KEDA's label and annotation of a Job: the ScaledJob that it belongs to, and which version of that.
 SCALED_JOB_LABEL, GENERATION = "scaledjob.keda.sh/name", "scaledjob.keda.sh/generation"
+#: Fields of a template with quantities, and those with one. A ScaledJob has them as they were written.
+_QUANTITIES, _QUANTITY = ("limits", "requests", "overhead"), ("sizeLimit", "divisor")
+#: Fields that Kubernetes leaves out where they say nothing, which a ScaledJob keeps.
+_LEFT_OUT = {
+    **dict.fromkeys(("readOnly", "hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty"), False),
+    "initialDelaySeconds": 0,
+}
 
 
 def find_stuck(cluster: Cluster, fleet: str, names: Collection[str], covers: Covers) -> list[Object]:
@@ -61,10 +72,36 @@ def _is_stuck(job: Object, started: Collection[str], wanted: Mapping[str, Object
     scaled_job = wanted.get(str((metadata.get("labels") or {}).get(SCALED_JOB_LABEL)))
     if scaled_job is None or metadata["name"] in started or metadata.get("deletionTimestamp"):
         return False
-    generation = (metadata.get("annotations") or {}).get(GENERATION)
-    same = bool(generation == str(scaled_job["metadata"].get("generation")))
-    # What else of a ScaledJob changes, its most Jobs say, is no reason to start one anew.
-    return not same and not covers(job["spec"]["template"], scaled_job["spec"]["jobTargetRef"]["template"])
+    return not is_as_wanted(job, scaled_job, covers)
+
+
+def is_as_wanted(job: Object, scaled_job: Object, covers: Covers) -> bool:
+    """Whether the pods of a Job are those that its ScaledJob asks for by now.
+
+    What else of a ScaledJob changes, its most Jobs say, is no matter of theirs.
+    """
+    generation = (job["metadata"].get("annotations") or {}).get(GENERATION)
+    if generation == str(scaled_job["metadata"].get("generation")):
+        return True
+    wanted = scaled_job["spec"]["jobTargetRef"]["template"]
+    return covers(_canonical(job["spec"]["template"]), _canonical(wanted))
+
+
+def _canonical(value: Any, name: str = "") -> Any:
+    """A template in which the same thing is written in one way, as a server does with a Job and not with a ScaledJob."""
+    if isinstance(value, dict):
+        inner = {key: _canonical(item, key) for key, item in value.items()}
+        return {key: _amount(item) for key, item in inner.items()} if name in _QUANTITIES else inner
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if name in _QUANTITY:
+        return _amount(value)
+    return None if name and (value == "" or (name in _LEFT_OUT and value == _LEFT_OUT[name])) else value
+
+
+def _amount(value: Any) -> Any:
+    found = quantity(value)
+    return value if found is None else str(found.normalize())
 
 
 def _has_ended(job: Object) -> bool:
@@ -81,3 +118,17 @@ def _has_started(pod: Object) -> bool:
 def _definition(job: Object) -> Object:
     metadata = {name: job["metadata"][name] for name in ("name", "namespace")}
     return {"apiVersion": JOB_VERSION, "kind": "Job", "metadata": metadata}
+
+
+def refused(found: Report, namespace: str) -> tuple[Report, list[str]]:
+    """What became of Jobs that were to be deleted, without those that may not be: these stay, and a warning says so."""
+    stay = [text for text in found.failed if ": Forbidden" in text]
+    if not stay:
+        return found, []
+    names = " ".join(text.partition(": ")[0].rpartition(" ")[2] for text in stay)
+    way = grants(stay[0]) or "grant delete on jobs.batch"
+    warning = (
+        f"Jobs that never started stay, because they may not be deleted: {names}. KEDA counts them, and starts fewer "
+        f"others. Delete them with kubectl delete job {names} --namespace {namespace}; or {way}."
+    )
+    return replace(found, failed=[text for text in found.failed if text not in stay]), [warning]

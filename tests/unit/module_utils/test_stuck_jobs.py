@@ -68,3 +68,43 @@ def test_a_job_that_has_ended_or_that_is_of_another_scaled_job_stays() -> None:
     assert names(finished(job, failed=True), []) == []
     job["metadata"]["labels"]["scaledjob.keda.sh/name"] = "other"
     assert names(job, []) == []
+
+
+RAW = {"limits": {"memory": "1024Mi", "cpu": "1000m"}, "requests": {"memory": "1024Mi", "cpu": "0.50"}}
+CANONICAL = {"limits": {"memory": "1Gi", "cpu": "1"}, "requests": {"memory": "1Gi", "cpu": "500m"}}
+
+
+def with_container(scaled: Manifest, **fields: Any) -> Manifest:
+    """The same with other fields of its container, as they were written."""
+    found = copy.deepcopy(scaled)
+    found["spec"]["jobTargetRef"]["template"]["spec"]["containers"][0].update(fields)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("written", "served"),
+    [
+        ({"resources": RAW}, {"resources": CANONICAL}),
+        ({"resources": {"limits": {"cpu": 1}}}, {"resources": {"limits": {"cpu": "1"}}}),
+        ({"env": [{"name": "A", "value": ""}]}, {"env": [{"name": "A"}]}),
+        (
+            {"volumeMounts": [{"name": "a", "mountPath": "/a", "readOnly": False}]},
+            {"volumeMounts": [{"name": "a", "mountPath": "/a"}]},
+        ),
+    ],
+)
+def test_a_job_stays_where_a_server_only_writes_the_same_in_another_way(written: Manifest, served: Manifest) -> None:
+    job = job_of(with_container(BEFORE, **served), 1)
+    assert names(job, [], with_container(scaled_job(2, max_replicas=7), **written)) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"resources": CANONICAL}, {"resources": {**RAW, "limits": {"memory": "1025Mi", "cpu": "1000m"}}}),
+        ({"env": [{"name": "A", "value": "b"}]}, {"env": [{"name": "A", "value": ""}]}),
+    ],
+)
+def test_a_job_goes_whose_amounts_or_values_have_changed(before: Manifest, now: Manifest) -> None:
+    job = job_of(with_container(BEFORE, **before), 1)
+    assert names(job, [], with_container(scaled_job(2, max_replicas=7), **now)) == [job["metadata"]["name"]]
