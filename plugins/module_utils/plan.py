@@ -56,6 +56,7 @@ from ._plan.steps import (
     with_steps,
     without_data,
 )
+from ._plan.switching import held_back, untried
 from ._schema.placeholders import placeholder_message, placeholders
 
 
@@ -77,7 +78,7 @@ def plan(
     unwanted = _leftovers(fleet, sight, wishes)
     said = replace(
         said,
-        problems=(*findings.problems, *sight.risk.problems, *sight.left.problems),
+        problems=(*findings.problems, *held_back(fleet, sight.observed), *sight.risk.problems, *sight.left.problems),
         missing=findings.missing,
         draining=tuple(sight.risk.busy.values()),
         notes=tuple(_notes(fleet, sight, unwanted, wishes)),
@@ -169,6 +170,7 @@ def _warnings(fleet: Fleet, sight: Sight, unwanted: Leftovers, wishes: Wishes) -
     yield from pause_warnings(fleet, sight.observed)
     yield from drain_warnings(fleet, sight.observed)
     yield from boost_warnings(fleet, sight.observed)
+    yield from untried(fleet, unwanted.switched)
     yield from _orphan_warnings(fleet, unwanted, wishes)
 
 

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import DirectCluster
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.lacking import missing_rights
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import (
     API_VERSIONS,
@@ -116,8 +119,9 @@ class DayTwoRun(FleetRun):
 
     def _observed(self, core: KubernetesCore, fleet: Fleet) -> Observed:
         self.cluster = core.open(fleet.namespace, self.variables.hidden)
-        kinds = (*_KINDS, *((_JOBS,) if any(variant.runs_as_jobs for variant in fleet.variants) else ()))
-        listed = ((kind, self.cluster.list_objects(kind, API_VERSIONS[kind])) for kind in kinds)
+        needs_jobs = any(variant.runs_as_jobs for variant in fleet.variants)
+        listed = [(kind, self.cluster.list_objects(kind, API_VERSIONS[kind])) for kind in _KINDS]
+        listed.append((_JOBS, _scaled_jobs(self.cluster, needs_jobs)))
         objects = tuple(observed_object(kind, raw) for kind, items in listed for raw in items or ())
         return Observed(objects, now=self.now)
 
@@ -137,3 +141,13 @@ class DayTwoRun(FleetRun):
             said.insert(0, f"{dry}. Without --check:" if said else f"{dry}, and no worker was told to stop")
         self._say(said)
         self.screen.show(said)
+
+
+def _scaled_jobs(cluster: DirectCluster, are_needed: bool) -> list[dict[str, Any]] | None:
+    """The ScaledJobs. An inventory that asks for none has those that it asked for before, until it is deployed."""
+    try:
+        return cluster.list_objects(_JOBS, API_VERSIONS[_JOBS])
+    except ClusterError as error:
+        if are_needed or not missing_rights(str(error)):
+            raise
+        return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -66,6 +67,15 @@ def _strategic(live: Any, patch: Any) -> Any:
     return found
 
 
+def _selects(selector: str, labels: Mapping[str, str]) -> bool:
+    """Whether labels are as a selector asks: C(name=value) several times, or once C(name in (one,other))."""
+    name, is_set, values = selector.partition(" in ")
+    if is_set:
+        return labels.get(name) in values.strip("()").split(",")
+    wanted = dict(part.split("=") for part in selector.split(",") if part)
+    return wanted.items() <= labels.items()
+
+
 @dataclass
 class ModelCluster:
     """One namespace.
@@ -93,11 +103,10 @@ class ModelCluster:
         self, kind: str, api_version: str, metadata_only: bool = False, selector: str | None = None
     ) -> list[Object]:
         self.lists.append((kind, metadata_only))
-        wanted = dict(part.split("=") for part in (selector or "").split(",") if part)
         found = [
             copy.deepcopy(item)
             for (one, _name), item in self.objects.items()
-            if one == kind and wanted.items() <= (item["metadata"].get("labels") or {}).items()
+            if one == kind and _selects(selector or "", item["metadata"].get("labels") or {})
         ]
         if metadata_only and kind in _CONTENTS:
             return [{"metadata": item["metadata"]} for item in found]
@@ -184,6 +193,12 @@ class ModelCluster:
             made["metadata"].setdefault("finalizers", ["finalizer.keda.sh"])
             made["metadata"]["labels"] = {**made["metadata"].get("labels", {}), "scaledobject.keda.sh/name": "x"}
             made["status"] = {"conditions": [{"type": "Ready", "status": "True"}]}
+        if made["kind"] == "ScaledJob":
+            # KEDA has read its triggers once, and found nothing.
+            conditions = [{"type": name, "status": value} for name, value in (("Ready", "True"), ("Active", "False"))]
+            made.setdefault("status", {"conditions": conditions})
+            # Another one for each spec, and the same for the same: only whether it differs matters.
+            made["metadata"]["generation"] = zlib.crc32(json.dumps(made["spec"], sort_keys=True).encode())
         return made
 
     def put(self, item: Object) -> None:

@@ -88,7 +88,7 @@ def is_as_wanted(job: Object, scaled_job: Object, covers: Covers) -> bool:
 
 
 def _canonical(value: Any, name: str = "") -> Any:
-    """A template in which the same thing is written in one way, as a server does with a Job and not with a ScaledJob."""
+    """A template in which the same is written in one way, as a server does with a Job and not with a ScaledJob."""
     if isinstance(value, dict):
         inner = {key: _canonical(item, key) for key, item in value.items()}
         return {key: _amount(item) for key, item in inner.items()} if name in _QUANTITIES else inner

@@ -22,6 +22,8 @@ OWN_LABELS = (FLEET_LABEL, SERVICE_LABEL, VARIANT_LABEL)
 FORMULA_ANNOTATION = f"{OWN_DOMAIN}formula"
 #: On a ScaledObject: who paused it, why and until when, as JSON.
 PAUSE_ANNOTATION = f"{OWN_DOMAIN}pause"
+#: On a ScaledJob: that a run has paused it because it was to go, so that a run that keeps it takes the pause away.
+GOING_ANNOTATION = f"{OWN_DOMAIN}going"
 #: On a Deployment: who drained it, why and since when, and which of its pods were told to take nothing, as JSON.
 DRAINED_ANNOTATION = f"{OWN_DOMAIN}drained"
 #: On a ScaledObject: the floor that it has for some time, who asked for it, why and until when, as JSON.

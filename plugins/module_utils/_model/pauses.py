@@ -14,7 +14,7 @@ from typing import Any
 from .._schema.counted import counted
 from .._schema.moments import from_kept, kept, shown
 from .fleet import Fleet, Variant
-from .names import PAUSE_ANNOTATION
+from .names import GOING_ANNOTATION, PAUSE_ANNOTATION
 from .observed import PAUSED, Observed, ObservedObject
 
 #: KEDA's annotations (2.20). A number of pods wins over a pause without one.
@@ -117,10 +117,16 @@ def written_pauses(variant: Variant) -> dict[str, str]:
 
 
 def pauses_of_others(variant: Variant, live: ObservedObject) -> dict[str, str]:
-    """KEDA's annotations that neither the inventory nor the playbook pause has set: a person has."""
+    """KEDA's annotations that neither the inventory nor the playbook pause nor a deploy has set: a person has."""
     written, own = written_pauses(variant), pause_of(live)
-    ours = own.notes if own else {}
+    ours = (own.notes if own else {}) | going_pauses(live)
     return {name: value for name, value in live.paused.items() if name not in written and ours.get(name) != value}
+
+
+def going_pauses(live: ObservedObject) -> dict[str, str]:
+    """KEDA's annotation that a run has set because a ScaledJob was to go, and that is still there."""
+    value = live.paused.get(PAUSED)
+    return {PAUSED: value} if GOING_ANNOTATION in live.annotations and value is not None else {}
 
 
 def pauses_of_ours(variant: Variant, live: ObservedObject) -> dict[str, str]:

@@ -22,7 +22,7 @@ from .._model.observed import API_VERSIONS, PAUSED, Observed, ObservedObject
 from .._model.pauses import Pause, pause_of, written_pauses
 from .._model.selection import Selection
 from .data import DRAIN, PATCH, RESUME, Object, Plan, Step
-from .pausing import Said, annotation_patch, command, resume_scaling, scaler_of, short_name
+from .pausing import Said, annotation_patch, command, resume_scaling, scaler_before, scaler_of, short_name
 
 _FOR_HPA = (
     "Kubernetes has no pause for that, so a pod that it starts meanwhile would take work. Set min_replicas and "
@@ -189,6 +189,11 @@ def plan_resume(fleet: Fleet, chosen: Selection, observed: Observed) -> Plan:
             told.append(told_object(fleet, variant, drained))
         # A drained one without a scaler has one thing to resume all the same.
         named = chosen.names(variant) and drained is None
+        before = scaler_before(fleet, variant, observed)
+        if before is not None:
+            # With run_as changed already, and not deployed: a deploy refuses the change while it is paused.
+            resume_scaling(said, fleet, variant, before, named)
+            continue
         scaler = scaler_of(fleet, variant, observed, named, said) if variant.is_counted or named else None
         if scaler is not None:
             resume_scaling(said, fleet, variant, scaler, named)

@@ -14,12 +14,13 @@ from datetime import datetime
 
 from .._model.drains import drained_of, drained_variants
 from .._model.fleet import Fleet, Variant
-from .._model.names import PAUSE_ANNOTATION, pod_autoscaler_name
+from .._model.names import GOING_ANNOTATION, PAUSE_ANNOTATION, pod_autoscaler_name, scaled_object_name
 from .._model.observed import API_VERSIONS, PAUSED, Observed, ObservedObject
 from .._model.pauses import (
     DIRECTIONS,
     PAUSED_REPLICAS,
     Pause,
+    going_pauses,
     how,
     pause_of,
     paused_variants,
@@ -168,6 +169,14 @@ def scaler_of(
     return live
 
 
+def scaler_before(fleet: Fleet, variant: Variant, observed: Observed) -> ObservedObject | None:
+    """What KEDA decides by on workers of a variant that run in the other way until the next deploy; None if nothing."""
+    name = variant.deployment
+    place = ("ScaledObject", scaled_object_name(name)) if variant.runs_as_jobs else ("ScaledJob", name)
+    live = observed.find(*place)
+    return live if live is not None and live.is_ours(fleet.name) else None
+
+
 def _pause(
     said: Said,
     fleet: Fleet,
@@ -188,7 +197,8 @@ def _pause(
         said.unchanged.append(live.identity)
         said.notes.append(f"{own}: {before.how}{before.origin}")
         return
-    gone = dict.fromkeys(now.keys() - pause.notes.keys())
+    going = [GOING_ANNOTATION] if GOING_ANNOTATION in live.annotations else []
+    gone = dict.fromkeys([*(now.keys() - pause.notes.keys()), *going])
     said.patches.append(annotation_patch(live, fleet, {**gone, **pause.notes, PAUSE_ANNOTATION: pause.annotation}))
     said.notes.append(f"{own}: {pause.how}{pause.origin}; resume it with {command('resume', variant)}")
     if wish.replicas is not None and pods is not None and wish.replicas < pods:
@@ -243,7 +253,8 @@ def resume_scaling(said: Said, fleet: Fleet, variant: Variant, live: ObservedObj
     notes = {name: value for name, value in live.paused.items() if name not in written}
     pause = pause_of(live)
     if notes or PAUSE_ANNOTATION in live.annotations:
-        said.patches.append(annotation_patch(live, fleet, dict.fromkeys([*notes, PAUSE_ANNOTATION])))
+        going = [GOING_ANNOTATION] if GOING_ANNOTATION in live.annotations else []
+        said.patches.append(annotation_patch(live, fleet, dict.fromkeys([*notes, *going, PAUSE_ANNOTATION])))
         ours = pause is not None and pauses_of_ours(variant, live)
         if pause is not None and pause.drains:
             # That of its drain, of which is told instead.
@@ -264,12 +275,25 @@ def resume_scaling(said: Said, fleet: Fleet, variant: Variant, live: ObservedObj
 
 
 def resumptions(fleet: Fleet, observed: Observed) -> list[Object]:
-    """Patches that end pauses whose time has passed, and that clear up after pauses that were taken off by hand."""
-    return [
+    """Patches that end pauses whose time has passed, and that clear up after pauses that were taken off by hand.
+
+    So do they after a run that has paused what was to go, and that stays now.
+    """
+    ended = [
         annotation_patch(live, fleet, dict.fromkeys([*pauses_of_ours(variant, live), PAUSE_ANNOTATION]))
         for variant, live, pause in paused_variants(fleet, observed)
         if _ends(variant, live, pause, observed.now)
     ]
+    return [*ended, *(annotation_patch(live, fleet, dict.fromkeys(notes)) for _, live, notes in _kept(fleet, observed))]
+
+
+def _kept(fleet: Fleet, observed: Observed) -> Iterator[tuple[Variant, ObservedObject, list[str]]]:
+    """Variants whose ScaledJob was to go, and stays, each with the annotations that a run has left on it."""
+    for variant in fleet.variants:
+        live = observed.find(*variant.keda_object) if variant.runs_as_jobs and variant.keda_object else None
+        if live is not None and GOING_ANNOTATION in live.annotations:
+            taken = [name for name in going_pauses(live) if name not in written_pauses(variant)]
+            yield variant, live, [*taken, GOING_ANNOTATION]
 
 
 def _ends(variant: Variant, live: ObservedObject, pause: Pause, now: datetime | None) -> bool:
@@ -281,6 +305,9 @@ def pause_notes(fleet: Fleet, observed: Observed) -> Iterable[str]:
     for variant, live, pause in paused_variants(fleet, observed):
         if _ends(variant, live, pause, observed.now) and pause.until is not None and pauses_of_ours(variant, live):
             yield f"{short_name(variant)}: resumed, because it was {pause.how}{pause.origin}"
+    for variant, live, _notes in _kept(fleet, observed):
+        if going_pauses(live):
+            yield f"{short_name(variant)}: resumed, because a run that was to remove {live.identity} has not done so"
 
 
 def pause_warnings(fleet: Fleet, observed: Observed) -> Iterable[str]:

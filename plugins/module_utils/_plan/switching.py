@@ -10,11 +10,58 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from .._model.fleet import Fleet
+from .._model.drains import drained_of
+from .._model.fleet import Fleet, Variant
+from .._model.names import GOING_ANNOTATION
 from .._model.observed import API_VERSIONS, PAUSED, Observed, ObservedObject, definition
+from .._model.pauses import going_pauses, how, pause_of, written_pauses
 from .data import ASK, CLEAR, DELETE, PATCH, SCALERS, Object, Step
+from .pausing import command, scaler_before
 
 JOBS = "ScaledJob"
+
+
+def held_back(fleet: Fleet, observed: Observed) -> Iterator[str]:
+    """Why workers must not give way: they are paused or drained, and those that take over would take work at once."""
+    for variant in fleet.variants:
+        stopped_by = _stopped_by(fleet, variant, observed)
+        if stopped_by:
+            was, kept = ("a Deployment", "run_as: deployment") if variant.runs_as_jobs else ("Jobs", "run_as: jobs")
+            yield (
+                f"{variant.title}: run_as changes, and its workers, which run as {was} now, are {stopped_by}. Those "
+                "that take over would not be, and would take work at once. Resume it first with "
+                f"{command('resume', variant)}, or keep {kept} until then."
+            )
+
+
+def _stopped_by(fleet: Fleet, variant: Variant, observed: Observed) -> str:
+    """How the workers that give way are paused or drained, in words; empty where they are not, or nothing gives way."""
+    drained = drained_of(variant, observed) if variant.runs_as_jobs else None
+    if drained is not None and not drained.by_deploy:
+        return drained.words
+    scaler = scaler_before(fleet, variant, observed)
+    if scaler is None:
+        return ""
+    pause = pause_of(scaler)
+    if pause is not None and observed.now is not None and pause.is_over(observed.now):
+        return ""
+    known = {**written_pauses(variant), **going_pauses(scaler)}
+    notes = {name: value for name, value in scaler.paused.items() if name not in known}
+    if pause is not None and pause.notes.keys() & notes.keys():
+        return f"{pause.how}{pause.origin}"
+    return f"{how(notes, None)} by hand" if notes else ""
+
+
+def untried(fleet: Fleet, switched: Collection[ObservedObject]) -> Iterator[str]:
+    """What a run does not see of Jobs that take over: that a ScaledJob is Ready says nothing of its pods."""
+    names = {item.name for item in switched if item.kind == "Deployment"}
+    for variant in fleet.variants:
+        if variant.runs_as_jobs and variant.deployment in names:
+            yield (
+                f"{variant.title}: its Deployment gives way to Jobs, and this run does not see one start: KEDA starts "
+                "a Job only once a message waits. See that the first one comes up with kubectl get pods --selector "
+                f"scaledjob.keda.sh/name={variant.deployment} --namespace {fleet.namespace}."
+            )
 
 
 def switches(switched: Sequence[ObservedObject], namespace: str, accepts: bool) -> Iterator[Step]:
@@ -48,13 +95,16 @@ def stopped(going: Collection[ObservedObject], namespace: str) -> Iterator[Step]
     """Stops KEDA from starting Jobs of what is about to go. Those that run are not touched."""
     jobs = [item for item in going if item.kind == JOBS]
     if jobs:
-        patches = tuple(_pause(item, namespace, "true") for item in jobs)
-        undo = tuple(_pause(item, namespace, None) for item in jobs if PAUSED not in item.paused)
+        # What others have paused already is not ours to resume, should it stay after all.
+        own = [item for item in jobs if PAUSED not in item.paused or GOING_ANNOTATION in item.annotations]
+        patches = tuple(_pause(item, namespace, "true") for item in own)
+        undo = tuple(_pause(item, namespace, None) for item in own)
         yield Step("Start no more Jobs of what goes", PATCH, patches, is_change=True, undo=undo)
 
 
 def _pause(item: ObservedObject, namespace: str, value: str | None) -> Object:
-    metadata = {"name": item.name, "namespace": namespace, "annotations": {PAUSED: value}}
+    notes = {PAUSED: value, GOING_ANNOTATION: value}
+    metadata = {"name": item.name, "namespace": namespace, "annotations": notes}
     return {"apiVersion": API_VERSIONS[JOBS], "kind": JOBS, "metadata": metadata}
 
 

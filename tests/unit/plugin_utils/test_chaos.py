@@ -251,6 +251,14 @@ ADOPTING: Object = {
 }
 
 
+AS_JOBS: Object = {
+    **SMALL,
+    "services": {"shop": {**SERVICE, "idempotent": True}},
+    "config": {"shop": {"default": {"replicas": 1}, "old": {"run_as": "jobs"}}},
+}
+AS_PODS: Object = {**AS_JOBS, "config": {"shop": {"default": {"replicas": 1}, "old": SCALED}}}
+
+
 @dataclass(frozen=True)
 class Story:
     """What was deployed, and the run that is disturbed.
@@ -277,6 +285,8 @@ STORIES = {
     "other key": Story(TRACKED, OTHER_KEY, held=3),
     "prune what sleeps": Story(ASLEEP, WITHOUT_LATE, is_asleep=True),
     "remove what sleeps": Story(ASLEEP, {"state": "absent"}, is_asleep=True),
+    "jobs to a Deployment": Story(AS_JOBS, AS_PODS),
+    "a Deployment to jobs": Story(AS_PODS, AS_JOBS, is_short=True),
     "adopt": Story(None, ADOPTING),
     "give back": Story(ADOPTING, {"state": "absent"}),
     "remove": Story(FULL, {"state": "absent"}, is_short=True),
@@ -375,6 +385,21 @@ def test_the_run_after_one_that_failed_at_any_request_comes_to_the_same_end(
                 assert not third["changed"], where
                 assert not world.cluster.sent, where
         assert {key: json.dumps(world.cluster.objects[key]) for key in FOREIGN} == theirs, where
+
+
+def test_jobs_that_were_to_go_and_stay_after_all_go_on_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The inventory is taken back after the run that was to remove them has ended at any of its requests."""
+    telling = played(Story(AS_JOBS, AS_PODS))
+    let_pods_say(monkeypatch, telling.world.says)
+    world = telling.restart()
+    before = world.state()
+    done(world.run(**AS_PODS))
+    kinds = list(world.cluster.kinds)
+    assert "patched ScaledJob" in kinds
+    for at, kind in enumerate(kinds, 1):
+        telling.disturbed("killed after", at)
+        done(world.run(**AS_JOBS))
+        assert world.state() == before, f"killed after request {at} of {len(kinds)}: {kind}"
 
 
 def faults(kinds: list[str], is_short: bool) -> Iterator[tuple[str, int]]:
