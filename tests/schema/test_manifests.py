@@ -325,7 +325,12 @@ WIDE: dict[str, Any] = {
                 "secret_revision": "7",
             },
             "slow": {"replicas": 2, "pdb": {"min_available": 1}, "probe": {"type": "exec", "command": ["true"]}},
-            "stuck": {"idempotent": True, "max_starts": 3, "probe": {"type": "consuming", "consuming_seconds": 120}},
+            "stuck": {
+                "idempotent": True,
+                "max_starts": 3,
+                "idle_first": True,
+                "probe": {"type": "consuming", "consuming_seconds": 120},
+            },
         },
         "mail": {
             "default": {
