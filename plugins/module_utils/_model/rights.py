@@ -191,12 +191,16 @@ def _recording(feature: str, *more: str) -> Row:
     return Row(feature, verbs, why, "history", without=_UNRECORDED, when="keeps_history")
 
 
+_UNFOUND = "they are left as they are, where the inventory has no Jobs"
+
+
 def _scaling(feature: str) -> tuple[Row, ...]:
     """What changes how a variant is scaled."""
     return (
         _recording(feature),
         Row(feature, ("list",), "find the variants and their number of pods", "scalers"),
         Row(feature, ("get", "patch"), "change the ScaledObject", "ScaledObject"),
+        Row(feature, ("list",), "find Jobs that the inventory asked for before", _SCALED_JOB, without=_UNFOUND),
         Row(feature, ("list", "get", "patch"), "change the ScaledJob", _SCALED_JOB, when="uses_jobs"),
     )
 

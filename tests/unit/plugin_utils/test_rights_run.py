@@ -58,7 +58,8 @@ def test_features_decide_what_is_granted(tmp_path: Path) -> None:
     done(run(output="manifests", manifests_dir=str(tmp_path), rbac_features="pause, boost", rbac_account="night"))
     account_, role, _binding = files(tmp_path)
     assert account_["metadata"]["name"] == role["metadata"]["name"] == "night"
-    assert {resource for rule in role["rules"] for resource in rule["resources"]} == {"deployments", "scaledobjects"}
+    resources = {resource for rule in role["rules"] for resource in rule["resources"]}
+    assert resources == {"deployments", "scaledjobs", "scaledobjects"}
 
 
 @pytest.mark.parametrize(
