@@ -284,7 +284,8 @@ def resumptions(fleet: Fleet, observed: Observed) -> list[Object]:
         for variant, live, pause in paused_variants(fleet, observed)
         if _ends(variant, live, pause, observed.now)
     ]
-    return [*ended, *(annotation_patch(live, fleet, dict.fromkeys(notes)) for _, live, notes in _kept(fleet, observed))]
+    kept = [annotation_patch(live, fleet, dict.fromkeys(notes)) for _variant, live, notes in _kept(fleet, observed)]
+    return [*ended, *kept]
 
 
 def _kept(fleet: Fleet, observed: Observed) -> Iterator[tuple[Variant, ObservedObject, list[str]]]:
