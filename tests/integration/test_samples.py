@@ -111,8 +111,9 @@ WITHOUT_TUTOR: Json = {
 }
 
 
-#: Kinds that a run reads: those that the collection makes, and two that others make.
-KINDS_READ = len(MADE_KINDS) + 2
+#: Kinds that a run reads: those that the collection makes, two that others make, and what lets pods mark themselves in
+#: their namespace: an account, its Role and the binding.
+KINDS_READ = len(MADE_KINDS) + 2 + 3
 
 
 class TestOpenEdx:
