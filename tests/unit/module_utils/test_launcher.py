@@ -20,6 +20,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._celery import lau
 from ansible_collections.queueops.celery.plugins.module_utils._celery.launcher import FEATURES_ENV, Feature
 from ansible_collections.queueops.celery.plugins.module_utils._celery.programs import start
 
+from tests.checks import layout
 from tests.unit.inventories import fleet_of, manifests_of, of_kind
 
 IMAGE = "billing:1"
@@ -102,7 +103,8 @@ def test_nothing_of_the_worker_is_imported_before_gevent_has_its_way() -> None:
     features = json.dumps({"consuming": {"seconds": 45}})
     done = subprocess.run(
         [sys.executable, "-c", _BEFORE_CELERY],
-        env={**os.environ, FEATURES_ENV: features}, capture_output=True, check=True, text=True,
+        env={**os.environ, FEATURES_ENV: features, "PYTHONPATH": str(layout.TREE)},
+        capture_output=True, check=True, text=True,
     )  # fmt: skip
     # A worker of gevent then waits for seconds between two messages.
     assert done.stdout == "[]\n"
