@@ -1,14 +1,17 @@
-"""The screens of docs/screens*.md: plays the runs and compares. `--write` writes what they print into the pages.
+"""The screens of the docs: plays the runs and compares. `--write` writes what they print into the pages.
 
 The runs are real ones against the API emulator. One host after the other, so that their order is always the same.
+A block below `screen: name` is all that a run prints, and one below `told: name` what the collection says in it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import tempfile
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,12 +28,28 @@ from tests.support.warm_python import warm_command
 #: The first one has the inventory of all.
 PAGES = tuple(
     layout.ROOT / "docs" / name
-    for name in ("screens.md", "screens-of-many-hosts.md", "day-two.md", "rights.md", "history.md")
+    for name in (
+        "screens.md",
+        "screens-of-many-hosts.md",
+        "day-two.md",
+        "drain-and-roll.md",
+        "taking-away.md",
+        "rights.md",
+        "history.md",
+    )
 )
 VENV = layout.ROOT / ".venv-test"
 
 _INVENTORY = re.compile(r"```yaml\n(celery_fleets:\n.*?)```", re.DOTALL)
-_BLOCK = re.compile(r"(<!-- screen: (?P<name>[\w-]+) -->\n```text\n)(?P<text>.*?)(```\n)", re.DOTALL)
+_BLOCK = re.compile(
+    r"(?P<head>(?P<indent> *)<!-- (?P<part>screen|told): (?P<name>[\w-]+) -->\n *```text\n)"
+    r"(?P<text>.*?)(?P<tail> *```\n)",
+    re.DOTALL,
+)
+#: Where what the collection says begins, and where it ends.
+_TOLD = re.compile(r"\$ |\S+ \| |\[WARNING\]|\[ERROR\]|  !  |  Replaces ")
+_ENDS = re.compile(r"PLAY |TASK |ok: |changed: |fatal: |Origin: |$")
+_WIDTH = 120  # columns of such a block
 #: What the workers of one site say before they end.
 _LOG = """Traceback (most recent call last):
   File "/app/shop/settings.py", line 12, in <module>
@@ -86,11 +105,69 @@ def _counted(request: ExecRequest) -> ExecResult:
     return ExecResult(stdout=f'celery-worker-answer:{{"waiting": {waiting}, "held": 1, "active": 1, "later": 0}}\n')
 
 
+@dataclass
+class Workers:
+    """What workers answer: two of each variant run a task, and take no more once they are told so.
+
+    :param waiting: messages in each queue.
+    :param is_busy: whether they run their tasks for ever; else one of them ends at each look.
+    """
+
+    waiting: int
+    is_busy: bool = False
+    _takes: bool = True
+    _looks: int = 0
+
+    def __call__(self, request: ExecRequest) -> ExecResult:
+        """Answer a question."""
+        question = json.loads(request.command[-1])
+        if question["consumes"]:
+            self._takes = question["consumes"] == "resume"
+        self._looks += question["watches"] and not self.is_busy
+        answer = {
+            "works": {pod: self._work(number) for number, pod in enumerate(sorted(question["pods"]))},
+            "by_queue": dict.fromkeys(question["queues"], self.waiting),
+            "running": [],
+            **dict.fromkeys(("active", "reserved", "held", "later"), 0),
+            "waiting": self.waiting,
+        }
+        return ExecResult(stdout=f"celery-worker-answer:{json.dumps(answer)}\n")
+
+    def _work(self, number: int) -> dict[str, Any]:
+        runs = [["shop.reports.monthly", 95.0]] if self._looks <= number < 2 else []
+        return {"running": runs, "reserved": 0, "later": 0, "queues": int(self._takes)}
+
+
+def three_busy_pods(cluster: Cluster) -> None:
+    """The workers of mail, two of which are busy."""
+    cluster.scale("shop-south", "shop-worker-mail", 3)
+    cluster.power.exec_handler = Workers(waiting=40, is_busy=True)
+
+
+def tasks_end(cluster: Cluster) -> None:
+    """What they run ends, and 40 messages wait."""
+    cluster.power.exec_handler = Workers(waiting=40)
+
+
+def queues_are_empty(cluster: Cluster) -> None:
+    """All is done."""
+    cluster.power.exec_handler = Workers(waiting=0)
+
+
+def new_image_ends(cluster: Cluster) -> None:
+    """Mail's new image ends at once."""
+    cluster.power.make_unavailable(
+        "shop-south", "shop-worker-mail", reason="CrashLoopBackOff", message="back-off", ends=Ends(3, 1, _LOG)
+    )
+
+
 def changed_by_hand(cluster: Cluster) -> None:
     """What kubectl set image does."""
     cluster.set_image("shop-north", "shop-worker", "registry.example/shop:3.2.1")
 
 
+_MAIL = ("-e", "celery_workers_only=shop/mail")
+_NEW_IMAGE = ("-e", '{celery_workers_services__90_image: {shop: {image: "registry.example/shop:3.3.0"}}}')
 _NUMBER = "{celery_workers_config__90_host: {shop: {mail: {polling_interval: 10}}}}"
 #: In the order in which they are played: each finds what those before have made.
 SCREENS = {
@@ -114,6 +191,42 @@ SCREENS = {
     "rights": Screen(
         ("north",), ("--extra-vars", "celery_workers_rbac_kubeconfig=kubeconfigs/north.yml"), playbook="rbac"
     ),
+    "pause": Screen(
+        ("south",),
+        (*_MAIL, "-e", "celery_workers_pause_until=2h", "-e", "celery_workers_pause_reason=release"),
+        playbook="pause",
+        prepare=three_busy_pods,
+    ),
+    "paused": Screen(("south",)),
+    "resume": Screen(("south",), _MAIL, playbook="resume"),
+    "boost": Screen(
+        ("south",),
+        (*_MAIL, "-e", "celery_workers_boost_min=10", "-e", "celery_workers_boost_until=2h"),
+        playbook="boost",
+    ),
+    "unboost": Screen(("south",), (*_MAIL, "-e", "celery_workers_boost_min=0"), playbook="boost"),
+    "late": Screen(
+        ("south",),
+        (*_MAIL, "-e", "celery_workers_drain_reason=node7", "-e", "celery_workers_drain_timeout=2"),
+        playbook="drain",
+    ),
+    "drain": Screen(
+        ("south",), (*_MAIL, "-e", "celery_workers_drain_reason=node7"), playbook="drain", prepare=tasks_end
+    ),
+    "drained": Screen(("south",), _MAIL, playbook="status"),
+    "undrain": Screen(("south",), _MAIL, playbook="resume"),
+    "after-drain": Screen(
+        ("south",),
+        ("-e", "celery_workers_rollout=after_drain", "-e", "celery_workers_drain_timeout=2", *_NEW_IMAGE),
+        prepare=three_busy_pods,
+    ),
+    "prune": Screen(
+        ("south",),
+        ("-e", "celery_workers_prune=true", "-e", "{celery_workers_config__90_mail: {shop: {mail: {enabled: false}}}}"),
+        prepare=tasks_end,
+    ),
+    "serial": Screen(("south",), ("-e", "celery_workers_rollout=serial", *_NEW_IMAGE), prepare=new_image_ends),
+    "remove": Screen(("west",), playbook="remove", prepare=queues_are_empty),
 }
 
 
@@ -171,7 +284,28 @@ def stable(text: str) -> str:
     text = re.sub(r"\b(last deploy:|deploy of) \d\d:\d\d\b", r"\1 09:03", text)
     text = re.sub(r"\(collection \S+\)", "(collection 1.0.0)", text)
     text = re.sub(r"^\S+ \| waiting for .*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"(\.monthly for) \d+ s\b", r"\1 95 s", text)
+    text = re.sub(r"\bAfter \d+ seconds\b", "After 2 seconds", text)
+    text = re.sub(r"\bdrained since \d{4}-\d\d-\d\d \d\d:\d\d UTC", "drained since 2026-11-30 04:41 UTC", text)
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
+
+
+def told(text: str) -> str:
+    """What the collection itself says in a run, below the command."""
+    lines: list[str] = []
+    is_told = False
+    for line in text.splitlines():
+        is_told = bool(_TOLD.match(line)) or (is_told and not _ENDS.match(line))
+        if is_told:
+            lines += wrapped(line)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def wrapped(line: str) -> list[str]:
+    """A line in the width of a page. A command stays one that can be copied."""
+    if not line.startswith("$ "):
+        return textwrap.wrap(line, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return line.replace(" -e ", " \\\n    -e ").splitlines() if len(line) > _WIDTH else [line]
 
 
 def make() -> dict[Path, str]:
@@ -192,10 +326,13 @@ def make() -> dict[Path, str]:
             if screen.prepare:
                 screen.prepare(Cluster(kubeconfig, emulator))
             found[key] = played(screen, folder, kubeconfig)
-    return {
-        path: _BLOCK.sub(lambda block: f"{block[1]}{found[block['name']]}{block[4]}", page)
-        for path, page in pages.items()
-    }
+    return {path: _BLOCK.sub(lambda block: filled(block, found[block["name"]]), page) for path, page in pages.items()}
+
+
+def filled(block: re.Match[str], output: str) -> str:
+    """A block of a page with what a run prints."""
+    text = output if block["part"] == "screen" else told(output)
+    return f"{block['head']}{textwrap.indent(text, block['indent'])}{block['tail']}"
 
 
 def main() -> int:
