@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -243,6 +245,20 @@ def looks(place: Bench, sizes: Iterable[int], rounds: int) -> Iterator[Row]:
         yield Row(f"status of {size} variants, after Ansible's start", "-", own, 2, " s", remark)
 
 
+# Planning ahead
+
+
+def simulated(tree: Path) -> Iterator[Row]:
+    """How long a day of a large site takes to simulate, whatever else the machine does."""
+    env = layout.environment(layout.ROOT / ".venv-test", PYTHONPATH=os.pathsep.join([str(layout.ROOT), str(tree)]))
+    command = [sys.executable, "-m", "tests.bench.million"]
+    done = subprocess.run(command, cwd=layout.ROOT, env=env, capture_output=True, text=True, check=True)
+    took, memory, tasks = map(float, done.stdout.split())
+    what = f"{tasks / 1e6:.1f} million tasks of 20 queues in a day, simulated"
+    yield Row(what, "-", took, 10, " s", "of processor time, the least possible included")
+    yield Row(f"{what}: memory", "-", memory, 500, " MB")
+
+
 #: Figures of the commit BEFORE, as they were recorded with it on a server of Kubernetes 1.36.
 #: CONTRIBUTING.md has what this program measured of that commit beside today's, in one sitting.
 BY_SIZE = {"unchanged": "30 ms", "first": "60 ms"}
@@ -267,6 +283,7 @@ def rows(options: Options) -> Iterator[Row]:
         yield from as_files(place, options.hosts)
         yield from fleets(place, options.fleets)
         yield from looks(place, options.looks, min(3, options.rounds))
+    yield from simulated(options.tree)
 
 
 def main() -> None:

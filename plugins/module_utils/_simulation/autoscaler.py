@@ -84,6 +84,14 @@ class Window:
             return wish
         return kept[0][1]
 
+    def next(self, now: float, wish: int, width: float) -> int:
+        """Note a wish, and say which one holds: it or a stronger one that was noted within so many seconds."""
+        if width <= 0:
+            return wish
+        found = self.of(wish, now - width)
+        self.add(now, wish)
+        return found
+
 
 @dataclass
 class Autoscaler:
@@ -108,7 +116,8 @@ class Autoscaler:
         current = pods.wanted
         if not self._has_looked:
             self._has_looked = True
-            self._note(now, current)
+            self._highest.add(now, current)
+            self._lowest.add(now, current)
         if current == 0 and self.least != 0:
             return Decision(None, None, "scaling is off at zero pods")
         if current > self.most:
@@ -146,21 +155,15 @@ class Autoscaler:
             return pods.counted
         return math.ceil(used / target)
 
-    def _note(self, now: float, wish: int) -> None:
-        self._highest.add(now, wish)
-        self._lowest.add(now, wish)
-
     def _plain(self, now: float, current: int, wish: int) -> int:
         """Without a C(behavior): the highest wish of five minutes, and at most twice the pods."""
-        stable = self._highest.of(wish, now - DOWN_WINDOW)
-        self._note(now, wish)
+        stable = self._highest.next(now, wish, DOWN_WINDOW)
         return max(self.least, min(stable, self.most, max(2 * current, 4)))
 
     def _with_behavior(self, now: float, current: int, wish: int) -> int:
         up, down = self.behavior.up, self.behavior.down
-        lowest = self._lowest.of(wish, now - up.window)
-        highest = self._highest.of(wish, now - down.window)
-        self._note(now, wish)
+        lowest = self._lowest.next(now, wish, up.window)
+        highest = self._highest.next(now, wish, down.window)
         stable = min(max(current, lowest), highest)
         if stable > current:
             return min(stable, self.most, up_limit(current, self._added, self._removed, up, now))

@@ -16,11 +16,10 @@ Averages over spans change less than the pods themselves, so a course of average
 
 from __future__ import annotations
 
-import heapq
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from operator import add
 
 from .loads import Arrivals
@@ -46,8 +45,9 @@ def bound_of(arrivals: Arrivals, goal: float, slots: int, start: float) -> Bound
     if not arrivals.times:
         return Bound(0.0, 0.0)
     work = arrivals.work / slots
-    curve = Curve(arrivals)
-    over = max(goal + share_of(sorted(arrivals.seconds), _LONG), 1.0)
+    lengths = sorted(arrivals.seconds)
+    curve = Curve(arrivals, lengths)
+    over = max(goal + share_of(lengths, _LONG), 1.0)
     least = work
     for width in (over * factor for factor in _WIDTHS):
         for offset in (0.0, width / 2):
@@ -62,16 +62,21 @@ def bound_of(arrivals: Arrivals, goal: float, slots: int, start: float) -> Bound
 
 
 class Curve:
-    """The work that can be done by a time, if each task begins as soon as it may."""
+    """The work that can be done by a time, if each task begins as soon as it may.
 
-    def __init__(self, arrivals: Arrivals) -> None:
+    :param lengths: seconds of the tasks, the shortest first.
+    """
+
+    def __init__(self, arrivals: Arrivals, lengths: Sequence[float]) -> None:
         ready = list(arrivals.times)
         for task, moment in arrivals.due.items():
             ready[task] = max(ready[task], moment)
         self._ends: list[float] = sorted(map(add, ready, arrivals.seconds))
         self._begins: list[float] = sorted(ready) if arrivals.due else ready
-        longest = heapq.nlargest(_LONGEST, range(len(ready)), key=arrivals.seconds.__getitem__)
-        self._longest = [(ready[task], arrivals.seconds[task]) for task in longest]
+        seconds, least = arrivals.seconds, lengths[-_LONGEST:][0]
+        longest = [task for task, length in enumerate(seconds) if length > least]
+        longest += islice((task for task, length in enumerate(seconds) if length == least), _LONGEST - len(longest))
+        self._longest = [(ready[task], seconds[task]) for task in longest]
         self._begun: list[float] = [0.0, *accumulate(self._begins)]
         self._ended: list[float] = [0.0, *accumulate(self._ends)]
 

@@ -16,6 +16,8 @@ from .scaled_object import ScaledObject, Trigger
 
 #: What each trigger reads, in their order; None where it cannot be read.
 Numbers = Sequence[float | None]
+#: Results of a formula that are kept.
+_MOST_KNOWN = 10_000
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Keda:
     _cached: list[_Answer] = field(default_factory=list)
     _names: list[str] = field(default_factory=list)
     _is_well: bool = False
-    _last: tuple[list[float | None], float | None] = field(default_factory=lambda: ([], None))
+    _known: dict[tuple[float | None, ...], float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._failures = [0] * len(self.spec.triggers)
@@ -99,13 +101,13 @@ class Keda:
         return any(trigger.is_active_by(number) for trigger, number in pairs)
 
     def _result(self, numbers: Numbers) -> float | None:
-        """What the formula makes of numbers that could all be read; most often they are those of the look before."""
-        known, result = self._last
-        if known == numbers:
-            return result
-        result = self._worked_out(numbers)
-        self._last = (list(numbers), result)
-        return result
+        """What the formula makes of numbers that could all be read; most often it has seen the same before."""
+        key = tuple(numbers)
+        if key not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = self._worked_out(numbers)
+        return self._known[key]
 
     def _active(self, now: float, replicas: int, is_error: bool) -> Decision:
         spec = self.spec

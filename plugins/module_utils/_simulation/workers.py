@@ -8,16 +8,18 @@ A task is a number, its place in L(Arrivals). L(Site.advance) works out everythi
 
 from __future__ import annotations
 
-import heapq
 import random
 from array import array
 from collections import deque
 from dataclasses import dataclass
+from heapq import heappop, heappush, heapreplace
 
 from .loads import Arrivals
 from .pods import Pod, Worker, first_to_go
 
 _NEVER = float("inf")
+#: What is at the head of no ends of tasks.
+_NO_END = (_NEVER, -1, Pod(0.0, _NEVER, 0.0))
 #: A live worker looks for messages to give back every 100 s; on average half of it passes (kombu 5.7).
 _SWEEP = 50.0
 #: Kinds of what is to come, in the order in which they count at the same time.
@@ -77,6 +79,7 @@ class Site:
         self._due = dict(arrivals.due)
         self._repeats: set[int] = set()
         self._homes = [self._home(priority) for priority in range(10)]
+        self._seconds = arrivals.seconds
         longest = max(arrivals.seconds, default=0.0)
         is_repeated = worker.acks_late and worker.visibility is not None and longest > worker.visibility
         #: Whether tasks only come, run and end.
@@ -102,9 +105,10 @@ class Site:
     @property
     def unacknowledged(self) -> int:
         """Messages that are delivered and not acknowledged, those of killed workers included."""
-        late = self.worker.acks_late
-        held = sum(pod.held + len(pod.etas) - (0 if late else len(pod.tasks)) for pod in self.pods)
-        return held + len(self.stranded)
+        late, held = self.worker.acks_late, len(self.stranded)
+        for pod in self.pods:
+            held += pod.held + len(pod.etas) - (0 if late else len(pod.tasks))
+        return held
 
     @property
     def outstanding(self) -> int:
@@ -176,7 +180,7 @@ class Site:
             self._later(pod.ready_at, _READY, pod=pod)
 
     def _later(self, when: float, kind: int, task: int = -1, pod: Pod | None = None) -> None:
-        heapq.heappush(self._coming, (when, kind, task, pod))
+        heappush(self._coming, (when, kind, task, pod))
 
     def _stop(self, pod: Pod) -> None:
         """Tell a pod to stop."""
@@ -283,7 +287,7 @@ class Site:
         pod.tasks[task] = now
         if self.began[task] < 0:
             self.began[task] = now
-        heapq.heappush(self._ends, (now + seconds, task, pod))
+        heappush(self._ends, (now + seconds, task, pod))
         visibility = self.worker.visibility
         if visibility is not None and seconds > visibility and self.worker.acks_late and task not in self._repeats:
             self._repeats.add(task)
@@ -339,10 +343,11 @@ class Site:
 
     def advance(self, until: float) -> None:
         """Everything up to a time, that time included."""
+        coming = self._coming
         while True:
-            reached = self._work(min(until, self.next_change))
-            if self.next_change <= reached:
-                _when, kind, task, pod = heapq.heappop(self._coming)
+            reached = self._work(min(until, coming[0][0]) if coming else until)
+            if coming and coming[0][0] <= reached:
+                _when, kind, task, pod = heappop(coming)
                 self._happen(kind, task, pod)
             elif reached >= until:
                 return
@@ -395,19 +400,19 @@ class Site:
         """Arrivals and ends of tasks up to a time, or up to what they bring about; the busiest loop of all."""
         times, ends, free, lists = self.arrivals.times, self._ends, self._free, self.lists
         homes, priorities = self._homes, self.arrivals.priorities
-        count, place, is_plain = len(times), self._next, self._is_plain
+        count, place, is_plain, go_on = len(times), self._next, self._is_plain, self._go_on
         arrival = times[place] if place < count else _NEVER
         while True:
-            if ends and ends[0][0] <= arrival:
-                when, task, pod = ends[0]
+            when, task, pod = ends[0] if ends else _NO_END
+            if when <= arrival:
                 if when > until:
                     break
                 if task not in pod.tasks:
-                    heapq.heappop(ends)
+                    heappop(ends)
                     continue
                 self.now = when
-                if not (is_plain and self._go_on(pod, task, when)):
-                    heapq.heappop(ends)
+                if not (is_plain and go_on(pod, task, when)):
+                    heappop(ends)
                     self._end(pod, task)
                     until = min(until, self.next_change)
                 continue
@@ -427,19 +432,20 @@ class Site:
 
     def _begin_at_once(self, task: int, now: float) -> bool:
         """Let the pod that waits longest begin a task that comes; false where that is not so simple."""
-        pod = self._free[0]
+        free = self._free
+        pod = free[0]
         tasks, worker = pod.tasks, self.worker
         if pod.is_leaving or len(tasks) >= worker.slots:
             return False
         if not tasks:
             pod.busy_since = now
         tasks[task] = self.began[task] = now
-        heapq.heappush(self._ends, (now + self.arrivals.seconds[task], task, pod))
+        heappush(self._ends, (now + self._seconds[task], task, pod))
         pod.held += 1
         if pod.held < worker.holds:
-            self._free.rotate(-1)
+            free.rotate(-1)
         else:
-            self._free.popleft()
+            free.popleft()
             pod.is_listed = False
         return True
 
@@ -460,9 +466,9 @@ class Site:
                 tasks[new] = now
                 if self.began[new] < 0:
                     self.began[new] = now
-                heapq.heapreplace(self._ends, (now + self.arrivals.seconds[new], new, pod))
+                heapreplace(self._ends, (now + self._seconds[new], new, pod))
                 return True
-        heapq.heappop(self._ends)
+        heappop(self._ends)
         pod.held -= 1
         if not tasks:
             pod.busy += now - pod.busy_since

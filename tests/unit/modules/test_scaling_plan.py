@@ -72,8 +72,8 @@ def test_the_formula_is_the_one_that_is_sent() -> None:
 
 
 def test_the_same_seed_gives_the_same_and_another_one_does_not() -> None:
-    load = {"daily": {"low": 10, "high": 900, "peak_hour": 1, "noise": 0.5}, "task_seconds": {"p50": 5, "p95": 40}}
-    options: dict[str, Any] = {"hours": 3, "series": True}
+    load = {"daily": {"low": 10, "high": 300, "peak_hour": 1, "noise": 0.5}, "task_seconds": {"p50": 5, "p95": 40}}
+    options: dict[str, Any] = {"hours": 1, "series": True, "bound": False}
     first, again, other = (planned(OURS, load, {"idempotent": True}, seed=seed, **options) for seed in (1, 1, 2))
     assert json.dumps(first) == json.dumps(again)
     assert first["tasks"] != other["tasks"]
@@ -233,23 +233,24 @@ def test_variants_without_a_load_are_named() -> None:
 def test_a_schedule_opens_and_closes_on_time() -> None:
     trigger = {
         "type": "cron",
-        "metadata": {"timezone": "UTC", "start": "0 8 * * *", "end": "0 10 * * *", "desiredReplicas": "3"},
+        "metadata": {"timezone": "UTC", "start": "0 1 * * *", "end": "0 3 * * *", "desiredReplicas": "3"},
     }
-    found = planned({**OURS, "extra_triggers": [trigger]}, {"per_hour": 0}, {"idempotent": True}, series=True)
+    keys = {**OURS, "extra_triggers": [trigger]}
+    found = planned(keys, {"per_hour": 0}, {"idempotent": True}, series=True, hours=4.5)
     pods = dict(zip(found["series"]["times"], found["series"]["wanted"], strict=True))
     hour = 3600.0
-    assert [pods[at * hour] for at in (7.9, 8.1, 9.9, 12.0, 23.0)] == [0, 3, 3, 0, 0]
+    assert [pods[at * hour] for at in (0.5, 1.5, 2.5, 4.0)] == [0, 3, 3, 0]
 
 
-#: A day in two hours, with a goal that 40 messages a pod miss by far.
-LATE_WORK: dict[str, Any] = {"steps": {0: 60, 0.5: 600, 1.5: 60}, "task_seconds": 30}
+#: A peak of half an hour, with a goal that 40 messages a pod miss by far.
+LATE_WORK: dict[str, Any] = {"steps": {0: 60, 0.1: 600, 0.6: 60}, "task_seconds": 30, "spread": "even"}
 
 
 @functools.cache
 def suggested(**options: Any) -> dict[str, Any]:
     keys = {**OURS, "max_wait_seconds": 120}
     given = fleet(
-        keys, {"idempotent": True}, loads={"billing": {"default": LATE_WORK}}, hours=2, suggest=True, **options
+        keys, {"idempotent": True}, loads={"billing": {"default": LATE_WORK}}, hours=0.7, suggest=True, **options
     )
     return run(NAME, **given)
 
@@ -270,14 +271,14 @@ def test_a_suggestion_keeps_the_goal_and_proves_each_key() -> None:
 def test_what_is_suggested_gives_what_was_promised() -> None:
     one = suggested()["suggestions"][0]
     keys = {**OURS, "max_wait_seconds": 120, **one["keys"]}
-    again = planned(keys, LATE_WORK, {"idempotent": True}, hours=2)
+    again = planned(keys, LATE_WORK, {"idempotent": True}, hours=0.7)
     assert (again["wait_p95"], again["pod_seconds"]) == (one["after"]["wait_p95"], one["after"]["pod_seconds"])
 
 
 def test_jobs_are_suggested_for_long_tasks_that_come_seldom() -> None:
     keys = {"enable_keda": True, "profile": "long", "longest_task_seconds": 1800, "max_wait_seconds": 60}
-    load = {"burst": 5, "at_hour": 1, "every_hours": 2, "task_seconds": [120, 300, 900]}
-    given = fleet(keys, {"idempotent": True}, loads={"billing": {"default": load}}, hours=6, suggest=True, bound=False)
+    load = {"burst": 5, "at_hour": 0.2, "every_hours": 2, "task_seconds": [120, 300, 900]}
+    given = fleet(keys, {"idempotent": True}, loads={"billing": {"default": load}}, hours=3, suggest=True, bound=False)
     one = run(NAME, **given)["suggestions"][0]
     assert one["keys"] == {"run_as": "jobs"}
     assert one["after"]["pod_seconds"] < 0.8 * one["before"]["pod_seconds"]
@@ -285,8 +286,8 @@ def test_jobs_are_suggested_for_long_tasks_that_come_seldom() -> None:
 
 
 def test_a_budget_buys_the_shortest_wait_for_it() -> None:
-    one = suggested(budget=8)["suggestions"][0]
-    assert one["after"]["pod_seconds"] <= 8 * 3600
+    one = suggested(budget=4, bound=False)["suggestions"][0]
+    assert one["after"]["pod_seconds"] <= 4 * 3600
     assert one["after"]["wait_p95"] < one["before"]["wait_p95"]
 
 
@@ -461,29 +462,29 @@ def warnings(load: Any, keys: Any = None, **options: Any) -> list[str]:
 
 
 def test_what_comes_after_the_simulated_hours_is_left_out_and_counted(tmp_path: Path) -> None:
-    (tmp_path / "tasks.csv").write_text("seconds\n0\n100\n200000\n300000\n")
+    (tmp_path / "tasks.csv").write_text("seconds\n0\n100\n5000\n7000\n")
     load = {"csv": str(tmp_path / "tasks.csv"), "start_seconds": 5, "task_seconds": 1}
-    found = planned(OURS, load, {"idempotent": True})
+    found = planned(OURS, load, {"idempotent": True}, hours=1)
     assert (found["tasks"], found["done"], found["unfinished"]) == (2, 2, 0)
     assert 0 <= found["wait_p50"] <= found["wait_longest"]
-    before = "billing/default: left out because more than 24 h are not simulated:"
-    assert warnings(load) == [f"{before} 2 of the 4 tasks of {load['csv']}. Raise celery_workers_plan_hours."]
-    assert planned(OURS, load, {"idempotent": True}, hours=84)["tasks"] == 4
+    before = "billing/default: left out because more than 1 h are not simulated:"
+    assert warnings(load, hours=1) == [f"{before} 2 of the 4 tasks of {load['csv']}. Raise celery_workers_plan_hours."]
+    assert planned(OURS, load, {"idempotent": True}, hours=2)["tasks"] == 4
 
 
 @pytest.mark.parametrize(
     ("load", "what"),
     [
-        ({"burst": 3, "at_hour": 30}, "the burst at hour 30"),
-        ({"steps": {0: 1, 30: 5, 40: 1}}, "the steps from hour 30 on"),
-        ({"burst": 3, "at_hour": 3}, None),
+        ({"burst": 3, "at_hour": 3}, "the burst at hour 3"),
+        ({"steps": {0: 1, 3: 5, 4: 1}}, "the steps from hour 3 on"),
+        ({"burst": 3, "at_hour": 0.5}, None),
     ],
 )
 def test_a_load_that_comes_too_late_is_told(load: Any, what: str | None) -> None:
-    found = [text for text in warnings({**load, "start_seconds": 5, "task_seconds": 1}) if "left out" in text]
+    found = [text for text in warnings({**load, "start_seconds": 5, "task_seconds": 1}, hours=1) if "left out" in text]
     end = "Raise celery_workers_plan_hours."
     assert found == (
-        [f"billing/default: left out because more than 24 h are not simulated: {what}. {end}"] if what else []
+        [f"billing/default: left out because more than 1 h are not simulated: {what}. {end}"] if what else []
     )
 
 
@@ -589,4 +590,4 @@ def test_work_of_every_broker_wakes_pods_and_comes_to_its_end(broker: Any) -> No
 def test_the_example_of_the_page_is_one() -> None:
     module = importlib.import_module(f"ansible_collections.queueops.celery.plugins.modules.{NAME}")
     task = yaml.safe_load(module.EXAMPLES)[0]["queueops.celery.scaling_plan"]
-    assert not run(NAME, **task).get("failed")
+    assert not run(NAME, **{**task, "hours": 1, "bound": False}).get("failed")
