@@ -56,7 +56,7 @@ from ._plan.steps import (
     with_steps,
     without_data,
 )
-from ._plan.switching import held_back, untried
+from ._plan.switching import held_back, unseen
 from ._schema.placeholders import placeholder_message, placeholders
 
 
@@ -170,7 +170,7 @@ def _warnings(fleet: Fleet, sight: Sight, unwanted: Leftovers, wishes: Wishes) -
     yield from pause_warnings(fleet, sight.observed)
     yield from drain_warnings(fleet, sight.observed)
     yield from boost_warnings(fleet, sight.observed)
-    yield from untried(fleet, unwanted.switched)
+    yield from () if wishes.waits else unseen(fleet, unwanted.switched)
     yield from _orphan_warnings(fleet, unwanted, wishes)
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,13 +26,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes i
     without_env_secrets,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.leaving import Move, move_messages
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import Looks, Waiting, patience
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
-    MOUNTED_SOON,
     Cluster,
     ClusterError,
     address_of,
-    look,
 )
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.stuck_jobs import find_stuck, refused
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
@@ -54,6 +50,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan.data import 
     RESUME,
     SCALERS,
     TO_COME,
+    TRY,
     WAIT,
     WRITE,
     Plan,
@@ -65,21 +62,15 @@ from ansible_collections.queueops.celery.plugins.module_utils.plan import filled
 from ansible_collections.queueops.celery.plugins.plugin_utils._draining import Drains, StepError, Waves
 from ansible_collections.queueops.celery.plugins.plugin_utils._files import write_text
 from ansible_collections.queueops.celery.plugins.plugin_utils._last_looks import LastLooks
-from ansible_collections.queueops.celery.plugins.plugin_utils._screen import progress_line
 from ansible_collections.queueops.celery.plugins.plugin_utils._secret_objects import refused_secrets
 from ansible_collections.queueops.celery.plugins.plugin_utils._stopping import Stopping
+from ansible_collections.queueops.celery.plugins.plugin_utils._waiting import Waits
 
 Object = dict[str, Any]
 Send = Callable[[Object, bool, Collection[str]], Object]
 
-#: Seconds between two looks at what is not up yet; the last one repeats.
-_PAUSES = (0.5, 1.0, 2.0, 5.0)
-#: Seconds after which a line says again what is waited for.
-_SAY_AGAIN = 15
 #: Seconds that a removed scaler may take; KEDA takes its finalizer off within a few.
 _LONGEST_REMOVAL = 60
-#: Kinds that KEDA says of whether it works by them.
-_KEDA = ("ScaledObject", "ScaledJob")
 
 
 @dataclass
@@ -108,7 +99,6 @@ class Executor:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     answers: Object = field(default_factory=dict)
-    waited: int = 0
     _versions: dict[str, str] = field(default_factory=dict)
     _waves: Waves = field(default_factory=Waves)
     #: Kind and name of what later steps send.
@@ -156,7 +146,9 @@ class Executor:
         elif step.action == PATCH:
             self._patch(step)
         elif step.action == WAIT:
-            self._wait(step)
+            self._waits.until_up(step)
+        elif step.action == TRY:
+            self._waits.until_tried(step)
         elif step.action == ASK:
             self._ask(step)
         elif step.action == MOVE:
@@ -342,58 +334,6 @@ class Executor:
             (self.done.changed if diff["before"] else self.done.created).append(f"file {item['path']}")
             self.done.diff.append(diff)
 
-    def _wait(self, step: Step) -> None:
-        names = [item["metadata"]["name"] for item in step.objects if item["kind"] == "Deployment"]
-        scalers = [(item["kind"], item["metadata"]["name"]) for item in step.objects if item["kind"] in _KEDA]
-        start = time.monotonic()
-        waiting, ends = self._until_up(names, scalers, start)
-        seconds = round(time.monotonic() - start)
-        self.waited += seconds
-        if waiting:
-            said = [f"{item.name}: {self._clean(item.reason)}" for item in [*ends, *waiting]]
-            raise StepError("\n".join([self._why_it_ends(step, bool(ends), seconds), *dict.fromkeys(said)]))
-
-    def _why_it_ends(self, step: Step, early: bool, seconds: int) -> str:
-        if step.reason:
-            return step.reason
-        if early:
-            return (
-                "Everything is applied, but this does not come up by itself, so the run waits no longer. Fix the cause "
-                "below; a second run waits again."
-            )
-        return f"Everything is applied, but after {seconds} seconds this is not up. A second run waits again."
-
-    def _until_up(
-        self, names: Collection[str], scalers: Collection[tuple[str, str]], start: float
-    ) -> tuple[list[Waiting], list[Waiting]]:
-        """What is not up in the end, and what of it does not come up by itself."""
-        pauses, said_at, said_last, looks = iter(_PAUSES), start, "", Looks()
-        pause, timeout = 0.0, patience(self.fleet, self.timeout)
-        while True:
-            waiting = self._look(names, scalers, time.monotonic() - start >= MOUNTED_SOON)
-            now = time.monotonic()
-            ends = looks.pointless(waiting, now)
-            if not waiting or ends or now - start >= timeout:
-                return waiting, ends
-            line = progress_line(waiting, len(names) + len(scalers))
-            if line != said_last or now - said_at >= _SAY_AGAIN:
-                self.tell(f"{line}, after {round(now - start)} s" if said_last else line)
-                said_at, said_last = now, line
-            pause = next(pauses, pause)
-            time.sleep(max(0.0, min(pause, start + timeout - now)))
-
-    def _look(
-        self, names: Collection[str], scalers: Collection[tuple[str, str]], looks_for_mounts: bool
-    ) -> list[Waiting]:
-        """What is not up. A server that is away is waited for too: it may be its own update."""
-        try:
-            objects, jobs = ([name for kind, name in scalers if kind == one] for one in _KEDA)
-            return look(self._open(), self.fleet.name, names, objects, looks_for_mounts, jobs)
-        except ClusterError as error:
-            if not error.passes:
-                raise
-            return [Waiting(name="the API server", reason=str(error), progress="the API server does not answer")]
-
     def _open(self) -> Cluster:
         if self.cluster is None:
             raise StepError("There is no cluster to look at.")
@@ -404,6 +344,15 @@ class Executor:
             self._stopping.finish([(item["kind"], item["metadata"]["name"]) for item in step.objects])
         else:
             self.verify()
+
+    @property
+    def waited(self) -> int:
+        """Seconds that it has waited for what was sent."""
+        return self._waits.waited
+
+    @cached_property
+    def _waits(self) -> Waits:
+        return Waits(self._open, self.fleet, self.timeout, self.tell, self._clean, self.notes, self.warnings)
 
     @property
     def _drains(self) -> Drains:

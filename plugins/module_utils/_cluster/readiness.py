@@ -128,13 +128,13 @@ def deployment_waits(
     progress = condition(deployment, "Progressing")
     stuck = progress.get("reason") == "ProgressDeadlineExceeded" and seen
     new = new_pods(deployment, pods)
-    reason, fault = _pod_fault(new)
+    reason, fault = pod_fault(new)
     if not reason and missing:
-        reason, fault = _missing_reason(missing), "config"
+        reason, fault = missing_reason(missing), "config"
     if not reason:
         reason, fault = (progress.get("message", ""), "") if stuck else _refusal(deployment)
     counts = f"{available} of {wanted} pods are available, {updated} run the new version"
-    exits = tuple(end for pod in new for end in _exits(pod))
+    exits = tuple(end for pod in new for end in exits_of(pod))
     # Of pods that an older template has made, nothing is known to be this run's.
     trusted = seen and (bool(new) or fault == "refused")
     return Waiting(
@@ -196,7 +196,8 @@ def mounted(pod: dict[str, Any]) -> set[tuple[str, str]]:
     return found
 
 
-def _missing_reason(missing: Collection[tuple[str, str]]) -> str:
+def missing_reason(missing: Collection[tuple[str, str]]) -> str:
+    """What is said of what pods mount and what does not exist."""
     names = ", ".join(f"{kind} {name}" for kind, name in sorted(missing))
     return f"Its pods mount {names}, which the namespace does not have. Create it, or correct the name."
 
@@ -228,7 +229,8 @@ def _statuses(pod: dict[str, Any]) -> list[tuple[dict[str, Any], bool]]:
     return [*first, *((item, False) for item in status.get("containerStatuses") or [])]
 
 
-def _exits(pod: dict[str, Any]) -> Iterator[Exit]:
+def exits_of(pod: dict[str, Any]) -> Iterator[Exit]:
+    """The last end of each container of a pod."""
     for status, is_first in _statuses(pod):
         end, is_down = _last_end(status)
         code = end.get("exitCode")
@@ -246,8 +248,8 @@ def _last_end(status: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     return state.get("terminated") or before, True
 
 
-def _pod_fault(pods: Iterable[dict[str, Any]]) -> tuple[str, str]:
-    """The first thing that keeps a pod of the Deployment down, and what kind of fault it is."""
+def pod_fault(pods: Iterable[dict[str, Any]]) -> tuple[str, str]:
+    """The first thing that keeps one of some pods down, and what kind of fault it is."""
     found = next(pod_troubles(pods), Trouble("", ""))
     return found.text, found.kind if found.kind in (_IMAGE, _CONFIG, _START) else ""
 

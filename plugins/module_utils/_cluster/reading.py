@@ -379,7 +379,8 @@ def look(
     behind = [item for item in found if item["metadata"]["name"] in deployments and deployment_waits(item, [])]
     pods = fleet_pods(cluster, fleet, behind) if behind else []
     own = {item["metadata"]["name"]: pods_of(item, pods, with_ended=True) for item in behind}
-    missing = _missing_mounts(cluster, behind, own) if looks_for_mounts else {}
+    new = {item["metadata"]["name"]: new_pods(item, own[item["metadata"]["name"]]) for item in behind}
+    missing = missing_mounts(cluster, new) if looks_for_mounts else {}
     waits = [
         deployment_waits(item, own[item["metadata"]["name"]], missing.get(item["metadata"]["name"], ()))
         for item in behind
@@ -390,16 +391,12 @@ def look(
     return [item for item in waits if item is not None]
 
 
-def _missing_mounts(
-    cluster: Cluster, deployments: list[dict[str, Any]], pods: Mapping[str, list[dict[str, Any]]]
-) -> dict[str, set[tuple[str, str]]]:
-    """What the pods of each Deployment mount and what does not exist. Only names are read."""
-    wanted = {
-        item["metadata"]["name"]: {
-            source for pod in new_pods(item, pods[item["metadata"]["name"]]) for source in mounted(pod)
-        }
-        for item in deployments
-    }
+def missing_mounts(cluster: Cluster, pods: Mapping[str, Iterable[dict[str, Any]]]) -> dict[str, set[tuple[str, str]]]:
+    """What pods mount and what does not exist. Only names are read.
+
+    :param pods: those of each worker, by its name.
+    """
+    wanted = {name: {source for pod in own for source in mounted(pod)} for name, own in pods.items()}
     there: set[tuple[str, str]] = set()
     for kind in {kind for sources in wanted.values() for kind, _name in sources}:
         try:

@@ -64,7 +64,7 @@ def stuck(jobs: Iterable[Object], pods: Iterable[Object], wanted: Mapping[str, O
         for owner in pod["metadata"].get("ownerReferences") or []
         if owner.get("kind") == "Job" and _has_started(pod)
     }
-    return [job for job in jobs if not _has_ended(job) and _is_stuck(job, started, wanted, covers)]
+    return [job for job in jobs if not has_ended(job) and _is_stuck(job, started, wanted, covers)]
 
 
 def _is_stuck(job: Object, started: Collection[str], wanted: Mapping[str, Object], covers: Covers) -> bool:
@@ -104,7 +104,8 @@ def _amount(value: Any) -> Any:
     return value if found is None else str(found.normalize())
 
 
-def _has_ended(job: Object) -> bool:
+def has_ended(job: Object) -> bool:
+    """Whether a Job has ended, well or not."""
     conditions = (job.get("status") or {}).get("conditions") or []
     return any(item.get("type") in ("Complete", "Failed") and item.get("status") == "True" for item in conditions)
 

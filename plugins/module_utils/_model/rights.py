@@ -242,7 +242,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "deploy",
         ("list", "get", "delete"),
-        "delete Jobs that never started",
+        "delete Jobs that never started, see others start",
         resources=(("batch", "jobs"),),
         without="they stay, and a warning says so",
         when="uses_jobs",

@@ -24,6 +24,8 @@ Live = Mapping[tuple[str, str], Object]
 Merge = Callable[[Object, Object, Object], Object]
 #: What a step does with its objects.
 DELETE, PATCH, APPLY, WAIT, ASK, WRITE, MOVE = "delete", "patch", "apply", "wait", "ask", "write", "move"
+#: Waits until a pod of what takes over has come up, where its scaler starts one.
+TRY = "try"
 #: Looks once more at what workers hold that have finished what they ran.
 LOOK = "look"
 #: Tells workers to take nothing, and waits until they run nothing; tells those that have started since; and tells them

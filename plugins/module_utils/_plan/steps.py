@@ -67,7 +67,7 @@ from .data import (
 from .draining import drain_pauses, drained_again
 from .pausing import resumptions
 from .rolling import Wave, interrupted, order_note, replaces, undrainable, wave_steps, waves_of, without_waves
-from .switching import as_workers, clearing, stopped, switches
+from .switching import as_workers, clearing, stopped, switches, trial
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,8 @@ def _after_waiting(making: Making, changed: list[Object]) -> Iterator[Step | Non
     # Pods that have started in this run take work, until they are told not to.
     again = drained_again(fleet, making.observed, _rolled(making, changed))
     yield Step("Drain again what was drained", DRAIN_AGAIN, again if making.wishes.waits else ())
+    if making.wishes.waits and not making.wishes.checks:
+        yield trial(fleet, unwanted.switched)
     yield from switches(unwanted.switched, fleet.namespace, making.wishes.key_change == "accept")
     # Only now: until then pods of the version before may still start, and need it.
     yield deletion(

@@ -16,7 +16,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING
 from ansible_collections.queueops.celery.plugins.module_utils._plan.data import APPLY, ASK, Plan, Step
-from ansible_collections.queueops.celery.plugins.plugin_utils import _draining, _executor, _stopping
+from ansible_collections.queueops.celery.plugins.plugin_utils import _draining, _executor, _stopping, _waiting
 
 from tests.unit.inventories import IMAGE
 from tests.unit.model_cluster import ModelCluster, Object, run
@@ -117,7 +117,7 @@ class _Away(ModelCluster):
 
 @pytest.mark.parametrize("looks", [2, -1])
 def test_waiting_goes_on_while_the_server_is_away(looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_executor, "_PAUSES", (0.01,))
+    monkeypatch.setattr(_waiting, "_PAUSES", (0.01,))
     cluster = _Away()
     cluster.looks = looks
     found = run(cluster, **FLEET, wait=True, wait_timeout=1)

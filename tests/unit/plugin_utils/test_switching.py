@@ -8,18 +8,24 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._cluster import readiness
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError
+from ansible_collections.queueops.celery.plugins.plugin_utils import _waiting
 
-from tests.support._jobs import job_of
+from tests.support._jobs import job_of, pod_of_job
+from tests.support._workloads import Unavailable
 from tests.unit.inventories import IMAGE
 from tests.unit.model_cluster import Object, done, operate, refused, run
 from tests.unit.told_pods import ToldSite, told_site
 
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 NAME, SCALED_OBJECT = "shop-worker-reports", "shop-worker-reports-scaledobject"
+BAD = "registry.example/shop:bad"
 PAUSED = "autoscaling.keda.sh/paused"
 DEPLOYMENT: Object = {"enable_keda": True, "min_replicas": 1, "max_replicas": 5}
 JOBS: Object = {"run_as": "jobs", "max_replicas": 5}
@@ -137,6 +143,24 @@ def test_a_pause_of_a_person_outlives_a_run_that_failed(site: ToldSite) -> None:
     assert PAUSED not in site.cluster.objects["ScaledJob", NAME]["metadata"]["annotations"]
 
 
+def broken_off_after(site: ToldSite, variant: Object, kind: str) -> Object:
+    """A run whose server is gone right after it has taken an object of a kind."""
+    send = site.cluster.send
+
+    def fail(arguments: Object, hides: bool = False, new: Collection[str] = ()) -> Object:
+        result = send(arguments, hides, new)
+        if any(item["kind"] == kind for item in arguments["definition"]):
+            lost = {"changed": False, "result": {}, "error": {"msg": "Connection refused"}}
+            return {"result": {"results": [lost for _ in arguments["definition"]]}}
+        return result
+
+    site.cluster.send = fail  # type: ignore[method-assign]
+    try:
+        return deploy(site, variant)
+    finally:
+        site.cluster.send = send  # type: ignore[method-assign]
+
+
 def broken_off(site: ToldSite, variant: Object) -> Object:
     """A run whose server is gone right after it has stopped the Jobs that go."""
     send = site.cluster.send
@@ -157,12 +181,193 @@ def broken_off(site: ToldSite, variant: Object) -> Object:
         site.cluster.send = send  # type: ignore[method-assign]
 
 
-def test_a_change_to_jobs_says_that_none_was_seen_to_start(site: ToldSite) -> None:
+@dataclass
+class Keda:
+    """What KEDA does with the ScaledJob of the variant: it starts one Job of each version while work waits.
+
+    :param active: what it has found at its last reading; None before its first one.
+    :param why: why the pods of Jobs do not come up, by the image.
+    """
+
+    site: ToldSite
+    active: bool | None = True
+    why: dict[str, Unavailable] = field(default_factory=dict)
+
+    def follow(self) -> None:
+        objects = self.site.cluster.objects
+        scaled_job = objects.get(("ScaledJob", NAME))
+        if scaled_job is None:
+            return
+        active = {"type": "Active", "status": str(self.active) if self.active is not None else "Unknown"}
+        ready = {"type": "Ready", "status": "True"}
+        is_paused = scaled_job["metadata"]["annotations"].get(PAUSED) == "true"
+        scaled_job["status"] = {"conditions": [ready, active, {"type": "Paused", "status": str(is_paused)}]}
+        if self.active and not is_paused:
+            number = scaled_job["metadata"]["generation"]
+            metadata = {**scaled_job["metadata"], "uid": "1", "namespace": "shop"}
+            job = job_of({**scaled_job, "metadata": metadata}, number)
+            why = self.why.get(job["spec"]["template"]["spec"]["containers"][0]["image"])
+            objects.setdefault(("Job", job["metadata"]["name"]), {**job, "kind": "Job"})
+            pod = pod_of_job(job, why)
+            for one in failures_of(pod) if why is CRASHES else [pod]:
+                objects.setdefault(("Pod", one["metadata"]["name"]), one)
+
+
+NOT_PULLED = Unavailable("ImagePullBackOff", "not found", pods=True, deadline_exceeded=False)
+NO_SECRET = Unavailable("CreateContainerConfigError", 'secret "login" not found', pods=True, deadline_exceeded=False)
+CRASHES = Unavailable("Error", "", pods=True, deadline_exceeded=False)
+
+
+def failures_of(pod: Object) -> list[Object]:
+    """The pods of a Job whose worker ends at its start: each is a new one."""
+    end = {"terminated": {"exitCode": 1, "reason": "Error", "message": "no module shop"}}
+    status = {"phase": "Failed", "containerStatuses": [{"name": "worker", "restartCount": 0, "state": end}]}
+    made = [copy.deepcopy(pod) for _number in range(3)]
+    for number, one in enumerate(made):
+        one["metadata"] |= {"name": f"{pod['metadata']['name']}{number}", "creationTimestamp": f"12:0{number}"}
+        one["status"] = status
+    return made
+
+
+@pytest.fixture
+def keda(site: ToldSite, monkeypatch: pytest.MonkeyPatch) -> Keda:
+    """KEDA, and runs that give up at once what does not come up by itself."""
+    monkeypatch.setattr(readiness, "GRACE", 0)
+    monkeypatch.setattr(_waiting, "_PAUSES", (0.01,))
+    made = Keda(site)
+    site.watch = made.follow
+    return made
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [(NOT_PULLED, "ImagePullBackOff"), (NO_SECRET, 'secret "login" not found'), (CRASHES, "no module shop")],
+)
+def test_workers_do_not_give_way_to_jobs_that_do_not_come_up(
+    site: ToldSite, keda: Keda, why: Unavailable, said: str
+) -> None:
     done(deploy(site, DEPLOYMENT))
+    keda.why = {BAD: why}
+    site.story.clear()
+    text = refused(deploy(site, {**JOBS, "image": BAD}, wait_timeout=5))
+    assert said in text
+    assert "the workers that were to give way stay" in text
+    assert {"Deployment", "ScaledObject"} <= kinds(site)
+    assert not [told for told in site.story if told.startswith(("pause", "absent"))]
+    assert all(worker.takes for worker in site.of(NAME))
+    # As often as it is tried.
+    refused(deploy(site, {**JOBS, "image": BAD}, wait_timeout=5))
+    assert {"Deployment", "ScaledObject"} <= kinds(site)
+    # And a second run with what was wrong fixed goes on.
     found = done(deploy(site, JOBS))
+    assert kinds(site) & {"Deployment", "ScaledObject", "ScaledJob"} == {"ScaledJob"}
+    assert not [text for text in found["notes"] if "not tried" in text]
+
+
+def test_jobs_that_do_not_come_up_may_be_taken_back(site: ToldSite, keda: Keda) -> None:
+    done(deploy(site, DEPLOYMENT))
+    keda.why = {BAD: NOT_PULLED}
+    refused(deploy(site, {**JOBS, "image": BAD}, wait_timeout=5))
+    done(deploy(site, DEPLOYMENT))
+    assert {"Deployment", "ScaledObject"} <= kinds(site)
+    assert "ScaledJob" not in kinds(site)
+    assert all(worker.takes for worker in site.of(NAME))
+
+
+def test_no_job_of_another_version_speaks_for_those_that_take_over(site: ToldSite, keda: Keda) -> None:
+    done(deploy(site, DEPLOYMENT))
+    site.watch = lambda: None
+    refused(broken_off_after(site, JOBS, "ScaledJob"))
+    keda.follow()
+    keda.why = {BAD: NOT_PULLED}
+    site.watch = keda.follow
+    assert "ImagePullBackOff" in refused(deploy(site, {**JOBS, "image": BAD}, wait_timeout=5))
+    assert "Deployment" in kinds(site)
+
+
+@pytest.mark.parametrize(("variant", "why"), [(JOBS, "nothing waits"), ({**JOBS, "paused": True}, "it is paused")])
+def test_where_keda_starts_no_job_a_note_says_that_the_image_was_not_tried(
+    site: ToldSite, keda: Keda, variant: Object, why: str
+) -> None:
+    done(deploy(site, DEPLOYMENT))
+    keda.active = variant is not JOBS
+    found = done(deploy(site, variant))
+    (note,) = [text for text in found["notes"] if "the image was not tried" in text]
+    assert why in note
+    assert f"scaledjob.keda.sh/name={NAME}" in note
+    assert "Deployment" not in kinds(site)
+    assert not [text for text in done(deploy(site, variant))["notes"] if "not tried" in text]
+
+
+def test_a_run_waits_for_the_first_reading_of_keda(site: ToldSite, keda: Keda, monkeypatch: pytest.MonkeyPatch) -> None:
+    done(deploy(site, DEPLOYMENT))
+    keda.active = None
+    text = refused(deploy(site, JOBS, wait_timeout=1))
+    assert "KEDA has not read its triggers yet" in text
+    assert "Deployment" in kinds(site)
+
+    def read(_seconds: float) -> None:
+        keda.active = True
+        keda.follow()
+
+    monkeypatch.setattr(_waiting.time, "sleep", read)
+    done(deploy(site, JOBS))
+    assert "Deployment" not in kinds(site)
+
+
+def test_a_deployment_that_takes_over_from_jobs_and_has_no_pod_was_not_tried_either(site: ToldSite) -> None:
+    done(deploy(site, JOBS))
+    # KEDA finds nothing, and takes its only pod away before the run looks.
+    site.watch = lambda: sleeps(site)
+    found = done(deploy(site, {**DEPLOYMENT, "min_replicas": 0}))
+    (note,) = [text for text in found["notes"] if "the image was not tried" in text]
+    assert "a Deployment took over from its Jobs" in note
+
+
+def sleeps(site: ToldSite) -> None:
+    item = site.cluster.objects.get(("Deployment", NAME))
+    if item is not None and item["spec"]["replicas"]:
+        item["spec"]["replicas"] = 0
+        item["status"] = {"observedGeneration": 1}
+
+
+def test_a_deployment_that_does_not_come_up_leaves_the_jobs(site: ToldSite) -> None:
+    done(deploy(site, JOBS))
+    site.fails.add(NAME)
+    refused(deploy(site, {**DEPLOYMENT, "image": BAD}, wait_timeout=1))
+    assert "ScaledJob" in kinds(site)
+    assert PAUSED not in site.annotations("ScaledJob", NAME)
+
+
+def test_a_run_that_does_not_wait_says_that_no_job_was_seen_to_start(site: ToldSite, keda: Keda) -> None:
+    done(deploy(site, DEPLOYMENT))
+    keda.why = {BAD: NOT_PULLED}
+    found = done(deploy(site, {**JOBS, "image": BAD}, wait=False))
     (warning,) = [text for text in found["warnings"] if "does not see one start" in text]
     assert f"scaledjob.keda.sh/name={NAME}" in warning
-    assert not done(deploy(site, JOBS)).get("warnings")
+
+
+def test_check_mode_waits_for_no_job(site: ToldSite, keda: Keda) -> None:
+    done(deploy(site, DEPLOYMENT))
+    keda.why = {BAD: NOT_PULLED}
+    assert done(run(site.cluster, checks=True, clock=at(), **fleet({**JOBS, "image": BAD})))["changed"]
+
+
+def test_who_may_not_read_jobs_is_told_that_none_was_seen(
+    site: ToldSite, keda: Keda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(deploy(site, DEPLOYMENT))
+    listed = site.cluster.list_objects
+
+    def without_jobs(kind: str, *arguments: Any, **options: Any) -> list[Object]:
+        if kind == "Job":
+            why = FORBIDDEN.replace("delete", "list")
+            raise ClusterError(f"https://api does not allow to list Job in shop: {why}.")
+        return listed(kind, *arguments, **options)
+
+    monkeypatch.setattr(site.cluster, "list_objects", without_jobs)
+    found = done(deploy(site, JOBS))
+    assert any("is not known" in text and "grant list on jobs.batch" in text for text in found["warnings"])
 
 
 def test_jobs_that_never_started_stay_with_a_warning_where_they_may_not_be_deleted(site: ToldSite) -> None:

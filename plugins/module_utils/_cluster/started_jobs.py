@@ -1,0 +1,134 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a Job of a ScaledJob has come up. That the ScaledJob is Ready says only that KEDA accepts its definition."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .._model.names import FLEET_LABEL
+from .._model.observed import API_VERSIONS
+from .readiness import Exit, Waiting, condition, exits_of, missing_reason, pod_fault
+from .reading import Cluster, missing_mounts
+from .stuck_jobs import JOB_VERSION, SCALED_JOB_LABEL, Covers, has_ended, is_as_wanted
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was seen of the Jobs of one ScaledJob.
+
+    :param waiting: why none has come up although one has to; None where one has, or none has to.
+    :param untried: why none has to; empty where one has come up, or has to.
+    """
+
+    waiting: Waiting | None = None
+    untried: str = ""
+
+
+def look_at_jobs(
+    cluster: Cluster, fleet: str, names: Collection[str], covers: Covers, looks_for_mounts: bool = False
+) -> dict[str, Trial]:
+    """Look once at the Jobs of some ScaledJobs, by the name of each.
+
+    :param looks_for_mounts: whether to ask if what pods mount exists, which their status does not tell.
+    :raises ClusterError: if they cannot be read.
+    """
+    selector = f"{FLEET_LABEL}={fleet}"
+    listed = cluster.list_objects("ScaledJob", API_VERSIONS["ScaledJob"], selector=selector) or []
+    wanted = {str(item["metadata"]["name"]): item for item in listed if item["metadata"]["name"] in names}
+    if not wanted:
+        return {}
+    every = cluster.list_objects("Job", JOB_VERSION, selector=f"{SCALED_JOB_LABEL} in ({','.join(sorted(wanted))})")
+    jobs = {
+        name: [job for job in every or [] if _is_of(job, name) and is_as_wanted(job, item, covers)]
+        for name, item in wanted.items()
+    }
+    pods = (cluster.list_objects("Pod", "v1", selector=selector) or []) if any(jobs.values()) else []
+    own = {name: list(_pods_of([job for job in jobs[name] if not has_ended(job)], pods)) for name in wanted}
+    missing = missing_mounts(cluster, own) if looks_for_mounts else {}
+    return {name: tried(item, jobs[name], pods, missing.get(name, ())) for name, item in wanted.items()}
+
+
+def _is_of(job: Object, name: str) -> bool:
+    metadata = job["metadata"]
+    return not metadata.get("deletionTimestamp") and (metadata.get("labels") or {}).get(SCALED_JOB_LABEL) == name
+
+
+def tried(
+    scaled_job: Object, jobs: list[Object], pods: list[Object], missing: Collection[tuple[str, str]] = ()
+) -> Trial:
+    """What is seen of the Jobs of a ScaledJob.
+
+    :param jobs: those whose pods are as it wants them by now.
+    :param missing: kind and name of what their pods mount and what does not exist.
+    """
+    if any(map(_has_succeeded, jobs)) or any(map(_has_come_up, _pods_of(jobs, pods))):
+        return Trial()
+    name = f"ScaledJob {scaled_job['metadata']['name']}"
+    alive = [job for job in jobs if not has_ended(job)]
+    if alive:
+        return Trial(_not_up(name, alive, list(_pods_of(alive, pods)), missing))
+    if condition(scaled_job, "Paused").get("status") == "True":
+        return Trial(untried="it is paused")
+    active = condition(scaled_job, "Active").get("status")
+    if active == "False":
+        return Trial(untried="nothing waits")
+    if active != "True":
+        reason = "KEDA has not read its triggers yet; check that its operator runs."
+        return Trial(Waiting(name, reason, progress=f"{name} not read by KEDA"))
+    failed, _fault = pod_fault(_pods_of(jobs, pods))
+    reason = f"Work waits, and KEDA has not started a Job for it yet. {failed}".strip()
+    return Trial(Waiting(name, reason, progress=f"{name} without a Job"))
+
+
+def _not_up(name: str, jobs: list[Object], pods: list[Object], missing: Collection[tuple[str, str]]) -> Waiting:
+    """Why Jobs that work waits for are not up."""
+    reason, fault = pod_fault(pods)
+    if not reason and missing:
+        reason, fault = missing_reason(missing), "config"
+    if not pods:
+        first = jobs[0]["metadata"]["name"]
+        reason = f"Job {first} has no pod yet; if that stays, see why with kubectl describe job {first}."
+    exits = tuple(end for job in jobs for end in _exits(job, pods))
+    started = f"No pod of its {len(jobs)} Jobs is ready." if len(jobs) > 1 else "No pod of its Job is ready."
+    text = f"{started} {reason}".strip()
+    return Waiting(name, text, fault=fault, exits=exits, progress=f"{name} without a ready pod")
+
+
+def _exits(job: Object, pods: Iterable[Object]) -> Iterator[Exit]:
+    """The ends of a Job's containers. A pod that has failed is not started again: another one takes its place."""
+    own = sorted(_pods_of([job], pods), key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
+    failed = [pod for pod in own if _phase(pod) == "Failed"]
+    for number, pod in enumerate(failed, 1):
+        for end in exits_of(pod):
+            container = (str(job["metadata"]["name"]), end.container[1])
+            yield replace(end, container=container, number=number, is_down=len(failed) == len(own))
+    yield from (end for pod in own if pod not in failed for end in exits_of(pod))
+
+
+def _pods_of(jobs: Iterable[Object], pods: Iterable[Object]) -> Iterator[Object]:
+    names = {str(job["metadata"]["name"]) for job in jobs}
+    for pod in pods:
+        owners = pod["metadata"].get("ownerReferences") or []
+        if any(owner.get("kind") == "Job" and owner.get("name") in names for owner in owners):
+            yield pod
+
+
+def _phase(pod: Mapping[str, Any]) -> str:
+    return str((pod.get("status") or {}).get("phase") or "Pending")
+
+
+def _has_come_up(pod: Object) -> bool:
+    """Whether a worker is ready, or has ended its work well."""
+    ready = condition(pod, "Ready").get("status") == "True" and not pod["metadata"].get("deletionTimestamp")
+    return ready or _phase(pod) == "Succeeded"
+
+
+def _has_succeeded(job: Object) -> bool:
+    """Whether a Job has ended well, also where its pod is gone already."""
+    return condition(job, "Complete").get("status") == "True" or bool((job.get("status") or {}).get("succeeded"))
