@@ -25,6 +25,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes i
     report,
     without_env_secrets,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.key_changes import FINISHED
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.leaving import Move, move_messages
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
     Cluster,
@@ -384,7 +385,7 @@ class Executor:
 
     def _look_again(self) -> None:
         """Look at what workers hold that run nothing any more, such as tasks for later."""
-        found = [] if self.checks else work_at_risk(self._open(), self.fleet, self.observed, "stop", True).problems
+        found = [] if self.checks else work_at_risk(self._open(), self.fleet, self.observed, FINISHED, True).problems
         if found:
             raise StepError("\n".join(["The scalers are removed, and nothing else is.", *found]))
 

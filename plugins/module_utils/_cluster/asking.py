@@ -30,6 +30,7 @@ from .._model.sources import app_container
 from .._schema.secret_signs import without_values
 from .changes import first_cause
 from .key_changes import (
+    FINISHED,
     KeyChange,
     drain_obstacle,
     drain_worker,
@@ -43,7 +44,7 @@ from .key_changes import (
     refusal,
 )
 from .lacking import refusal_in
-from .operator_metrics import is_without_work
+from .operator_metrics import distrust, is_without_work
 from .reading import (
     Cluster,
     fleet_pods,
@@ -235,7 +236,7 @@ def work_at_risk(
 ) -> AtRisk:
     """Ask the pods whose key or grace period would change, and those that drain.
 
-    :param policy: one of L(POLICIES).
+    :param policy: one of L(POLICIES), or FINISHED.
     :param prunes: whether Deployments that no variant owns will be removed.
     :param finishes: whether workers finish what they run before their pods are replaced.
     """
@@ -367,8 +368,14 @@ def _asked(
     if pod is None and is_leaving:
         pod = next((item for item in own if (item.get("status") or {}).get("phase") == "Running"), None)
     if pod is None:
-        return Answer(error="no pod is ready")
+        return Answer(error=_why_silent(live))
     return ask(cluster, pod, question(worker_args_of(live)))
+
+
+def _why_silent(live: dict[str, Any]) -> str:
+    if "jobTargetRef" not in live["spec"]:
+        return "no pod is ready"
+    return distrust(live) or "KEDA says that there is work, and none of its Jobs is ready"
 
 
 def _settle(
@@ -386,9 +393,9 @@ def _settle(
     """
     if answer.held == 0:
         return
-    message = refusal(change, answer.held, answer.error)
+    message = refusal(change, answer.held, answer.error, policy == FINISHED)
     taken = {*found.busy, *(variant.deployment for variant in fleet.variants)}.difference(resumed)
-    if policy == "stop":
+    if policy in ("stop", FINISHED):
         found.refuse(change.deployment, message)
     elif not change.moves_key:
         found.warnings.append(message)

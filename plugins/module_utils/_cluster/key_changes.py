@@ -40,6 +40,8 @@ from .._model.sources import app_container
 
 #: What a run may do about it.
 POLICIES = ("stop", "drain", "accept")
+#: Stands for a policy where workers have taken nothing new and finished what they ran.
+FINISHED = "finished"
 
 
 @dataclass(frozen=True)
@@ -192,11 +194,12 @@ def question_about(change: KeyChange, args: Iterable[str]) -> Question:
     )
 
 
-def refusal(change: KeyChange, held: int | None, reason: str) -> str:
+def refusal(change: KeyChange, held: int | None, reason: str, has_finished: bool = False) -> str:
     """Why the run stops, and the ways on.
 
     :param held: messages in the old hash; None if that could not be found out.
     :param reason: why it could not.
+    :param has_finished: whether the workers take nothing new, and run nothing any more.
     """
     who = change.title
     what = _held(held, reason)
@@ -207,19 +210,34 @@ def refusal(change: KeyChange, held: int | None, reason: str) -> str:
             "again when they are idle, or with celery_workers_key_change: accept; their tasks then start again on "
             "the new pods."
         )
+    if change.is_removed and has_finished:
+        return (
+            f"{who}: the workers of {change.kind} {change.deployment} {what} under '{change.before}', although they "
+            "run nothing any more: tasks for later, for example. Messages left there would be lost, so it stays, and "
+            "its workers take work again. Run again when they hold nothing, or with celery_workers_key_change: accept."
+        )
     if change.is_removed:
         return (
             f"{who}: the workers of {change.kind} {change.deployment} {what} under '{change.before}', and this run "
-            "would delete it. Messages left there would be lost. Run again when they are idle, or with "
-            "celery_workers_key_change: drain, which lets them be finished first."
+            f"would delete it. Messages left there would be lost. {_ways(change, 'lets them be finished first')}."
         )
     becomes = f"the key would become '{change.after}'" if change.after else "they would have no key of their own"
     return (
         f"{who}: the workers of {change.kind} {change.deployment} {what} under '{change.before or change.old_hash}', "
-        f"and {becomes}. Messages left there would be lost. Run again when they are idle, or with "
-        "celery_workers_key_change: drain, which leaves one worker on the old key until it is empty. Where only the "
-        "address of the same broker is written differently, celery_workers_key_change: accept is right."
+        f"and {becomes}. Messages left there would be lost. "
+        f"{_ways(change, 'leaves one worker on the old key until it is empty')}. Where only the address of the same "
+        "broker is written differently, celery_workers_key_change: accept is right."
     )
+
+
+def _ways(change: KeyChange, drains: str) -> str:
+    """How to go on.
+
+    :param drains: what the policy for it does.
+    """
+    idle = "Run again when they are idle"
+    # Jobs end by themselves, so that none can be left on a key.
+    return idle if change.kind == "ScaledJob" else f"{idle}, or with celery_workers_key_change: drain, which {drains}"
 
 
 def _held(held: int | None, reason: str) -> str:

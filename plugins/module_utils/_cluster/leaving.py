@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._celery.brokers import place_of
@@ -26,10 +26,10 @@ from .._model.names import (
     VARIANT_LABEL,
     scaled_object_name,
 )
-from .._model.observed import API_VERSIONS, WORKER_KINDS, Observed, ObservedObject, observed_object
+from .._model.observed import API_VERSIONS, PAUSED, WORKER_KINDS, Observed, ObservedObject, observed_object
 from .._schema.counted import counted, messages_wait
 from .asking import ask, ready_pod, worker_words_of
-from .operator_metrics import is_without_work
+from .operator_metrics import distrust, is_without_work
 from .readiness import condition
 from .reading import Cluster, fleet_deployments, fleet_pods, fleet_workers, pods_of
 
@@ -184,7 +184,8 @@ def left_behind(
         answer = _count(cluster, own, others, deployments, pods) if own else Answer()
         for item in own:
             if answer.by_queue is not None or item.deployment not in idle:
-                _settle(left, item, answer, others, drains, move_to)
+                scaler = deployments.get(item.deployment) if item.kind == "ScaledJob" else None
+                _settle(left, item, _with_scaler(answer, scaler), others, drains, move_to)
     return left
 
 
@@ -292,6 +293,12 @@ def _settle(left: Left, item: Leaving, answer: Answer, others: tuple[str, ...], 
         left.problems.append(_refusal(item, waiting, runs, unknown))
 
 
+def _with_scaler(answer: Answer, scaler: Object | None) -> Answer:
+    """An answer that says as well why KEDA, which knows what waits without a pod, does not tell it."""
+    why = distrust(scaler) if scaler is not None and answer.by_queue is None else ""
+    return replace(answer, error=f"{answer.error}, and {why}") if why else answer
+
+
 def _refusal(item: Leaving, waiting: Mapping[str, int], runs: list[str], unknown: str) -> str:
     parts = [f"{messages_wait(number)} in queue {queue}" for queue, number in waiting.items()]
     if runs:
@@ -335,15 +342,17 @@ def _never(item: Leaving, why: str) -> str:
 def _unknown(item: Leaving, error: str) -> str:
     return (
         f"{item.title}: how many messages wait in {_named(item)} is not known ({error}), and {item.what} {item.kind} "
-        f"{item.deployment}, after which no worker consumes {_queues(item.queues)}. {_how_to_know(item)}; or run with "
-        "celery_workers_key_change: accept, which leaves behind whatever is there."
+        f"{item.deployment}, after which no worker consumes {_queues(item.queues)}. {_how_to_know(item, error)}; or "
+        "run with celery_workers_key_change: accept, which leaves behind whatever is there."
     )
 
 
-def _how_to_know(item: Leaving) -> str:
+def _how_to_know(item: Leaving, error: str) -> str:
     """What to do so that a later run knows what waits."""
     if item.kind == "ScaledJob":
-        return "Run again once KEDA says that it is not active, or while one of its Jobs is ready"
+        resume = f"kubectl annotate scaledjob {item.deployment} {PAUSED}-"
+        resumes = f"Resume it with {resume}, and then r" if "is paused" in error else "R"
+        return f"{resumes}un again once KEDA says that it is not active, or while one of its Jobs is ready"
     return (
         "Start a pod that can be asked, for example with kubectl scale deployment "
         f"{item.deployment} --replicas 1, and run again"

@@ -353,7 +353,7 @@ def _narrowing(fleet: Fleet, observed: Observed, wishes: Wishes, patches: tuple[
 def _pruning(fleet: Fleet, unwanted: Leftovers, wishes: Wishes, left: Left) -> Iterator[Step | None]:
     if wishes.prunes:
         orphans = removal_order(without_data(unwanted.orphans, wishes))
-        yield from emptying(orphans, left.moves, fleet.namespace, drains=bool(left.moves))
+        yield from emptying(orphans, left, fleet.namespace, drains=bool(left.moves))
         yield recount(left, "Everything is applied, and nothing that no variant owns is removed")
         rest = [item for item in orphans if not (left.moves and item.kind in SCALERS)]
         yield from deletions("Remove what no variant owns", rest, left, fleet.namespace)
@@ -383,7 +383,7 @@ def deletions(name: str, doomed: Collection[ObservedObject], left: Left, namespa
 
 
 def emptying(
-    going: Collection[ObservedObject], moves: Collection[Move], namespace: str, drains: bool, looks_again: bool = False
+    going: Collection[ObservedObject], left: Left, namespace: str, drains: bool, looks_again: bool = False
 ) -> Iterator[Step | None]:
     """What happens before workers go: they finish what they run, and what waits in their queues is moved.
 
@@ -393,16 +393,17 @@ def emptying(
     :param looks_again: whether it was not judged before what they hold.
     """
     workers = [item for item in going if item.kind in WORKER_KINDS and VARIANT_LABEL in item.labels]
-    if moves or drains:
-        yield from stopped(workers, namespace)
-    if moves:
+    if left.moves or drains:
+        # Who has nothing to do is not paused: KEDA would read its queues no more, and nothing else knows what comes.
+        yield from stopped([item for item in workers if item.name not in left.idle], namespace)
+    if left.moves:
         yield deletion("Remove the scalers of what goes", [item for item in going if item.kind in SCALERS], namespace)
     if drains and workers:
         yield Step("Let the workers that go finish what they run", ASK, as_workers(workers))
     if looks_again and workers:
         yield Step("See that the workers that go hold nothing", LOOK, as_workers(workers))
-    if moves:
-        yield Step("Move what waits to another queue", MOVE, tuple(map(_as_object, moves)))
+    if left.moves:
+        yield Step("Move what waits to another queue", MOVE, tuple(map(_as_object, left.moves)))
 
 
 def _as_object(item: Move | Leaving) -> Object:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -310,7 +312,7 @@ def test_a_run_waits_for_the_first_reading_of_keda(site: ToldSite, keda: Keda, m
         keda.active = True
         keda.follow()
 
-    monkeypatch.setattr(_waiting.time, "sleep", read)
+    monkeypatch.setattr(time, "sleep", read)
     done(deploy(site, JOBS))
     assert "Deployment" not in kinds(site)
 
@@ -325,10 +327,12 @@ def test_a_deployment_that_takes_over_from_jobs_and_has_no_pod_was_not_tried_eit
 
 
 def sleeps(site: ToldSite) -> None:
+    """What KEDA does with a Deployment for which nothing waits."""
     item = site.cluster.objects.get(("Deployment", NAME))
     if item is not None and item["spec"]["replicas"]:
         item["spec"]["replicas"] = 0
         item["status"] = {"observedGeneration": 1}
+        site.follow()
 
 
 def test_a_deployment_that_does_not_come_up_leaves_the_jobs(site: ToldSite) -> None:
@@ -368,6 +372,86 @@ def test_who_may_not_read_jobs_is_told_that_none_was_seen(
     monkeypatch.setattr(site.cluster, "list_objects", without_jobs)
     found = done(deploy(site, JOBS))
     assert any("is not known" in text and "grant list on jobs.batch" in text for text in found["warnings"])
+
+
+WITHOUT: Object = {"config": {"shop": {"mail": {"replicas": 1}}}, "prune": True}
+OTHER_KEY: Object = {"broker": {"host": "redis", "database": 3}}
+
+
+@pytest.mark.parametrize("policy", ["stop", "drain"])
+@pytest.mark.parametrize("variables", [{"state": "absent"}, WITHOUT])
+@pytest.mark.parametrize("before", [JOBS, {**DEPLOYMENT, "min_replicas": 0}])
+def test_what_runs_nothing_while_nothing_waits_may_go(
+    site: ToldSite, before: Object, variables: Object, policy: str
+) -> None:
+    done(deploy(site, before))
+    sleeps(site)
+    says_that_nothing_waits(site)
+    done(run(site.cluster, clock=at(), **{**fleet(before), **variables, "key_change": policy}))
+    assert not kinds(site)
+
+
+@pytest.mark.parametrize("policy", ["stop", "drain"])
+@pytest.mark.parametrize("before", [JOBS, {**DEPLOYMENT, "min_replicas": 0}])
+def test_what_runs_nothing_while_nothing_waits_may_get_another_key(site: ToldSite, before: Object, policy: str) -> None:
+    done(deploy(site, before))
+    sleeps(site)
+    says_that_nothing_waits(site)
+    done(deploy(site, before, **OTHER_KEY, key_change=policy))
+    assert not [name for _kind, name in site.cluster.objects if name.endswith("-drain")]
+
+
+@pytest.mark.parametrize("variables", [{"state": "absent"}, WITHOUT, OTHER_KEY])
+def test_jobs_for_which_work_waits_stay_and_the_run_says_how_to_go_on(
+    site: ToldSite, keda: Keda, variables: Object
+) -> None:
+    keda.active = False
+    done(deploy(site, JOBS))
+    # KEDA has read that something waits, and its Job is not there yet.
+    keda.site.watch = lambda: None
+    site.cluster.objects["ScaledJob", NAME]["status"]["conditions"][1]["status"] = "True"
+    text = refused(run(site.cluster, clock=at(), **{**fleet(JOBS), **variables, "key_change": "drain"}))
+    assert "Run again" in text
+    assert re.search("none of its Jobs is ready|no pod is ready that could be asked", text)
+    assert "celery_workers_key_change: drain" not in text
+    assert "ScaledJob" in kinds(site)
+    assert PAUSED not in site.annotations("ScaledJob", NAME)
+
+
+def test_jobs_that_a_person_has_paused_go_only_once_what_waits_is_known(site: ToldSite) -> None:
+    done(deploy(site, JOBS))
+    done(play(site, "pause", JOBS))
+    text = refused(deploy(site, JOBS, state="absent", key_change="drain"))
+    assert "KEDA reads nothing while the ScaledJob is paused" in text
+    assert f"kubectl annotate scaledjob {NAME} autoscaling.keda.sh/paused-" in text
+    assert "ScaledJob" in kinds(site)
+    site.annotations("ScaledJob", NAME).pop(PAUSED)
+    done(deploy(site, JOBS, state="absent", key_change="drain"))
+
+
+def test_work_that_comes_while_idle_jobs_are_about_to_go_keeps_them(site: ToldSite, keda: Keda) -> None:
+    keda.active = False
+    done(deploy(site, JOBS))
+    listed = site.cluster.list_objects
+    looks: list[str] = []
+
+    def then_work_comes(kind: str, *arguments: Any, **options: Any) -> list[Object]:
+        looks.append(kind)
+        if looks.count("ScaledJob") > 1:
+            site.cluster.objects["ScaledJob", NAME]["status"]["conditions"][1]["status"] = "True"
+        return listed(kind, *arguments, **options)
+
+    site.cluster.list_objects = then_work_comes  # type: ignore[method-assign]
+    refused(deploy(site, JOBS, state="absent", key_change="drain"))
+    assert "ScaledJob" in kinds(site)
+    assert PAUSED not in site.annotations("ScaledJob", NAME)
+
+
+def says_that_nothing_waits(site: ToldSite) -> None:
+    """What KEDA says at its next reading."""
+    item = site.cluster.objects.get(("ScaledObject", SCALED_OBJECT))
+    if item is not None:
+        item["status"] = {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Active", "status": "False"}]}
 
 
 def test_jobs_that_never_started_stay_with_a_warning_where_they_may_not_be_deleted(site: ToldSite) -> None:

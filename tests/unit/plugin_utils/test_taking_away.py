@@ -375,6 +375,8 @@ def test_a_removal_that_lets_workers_finish_deletes_none_that_still_holds_someth
     assert "hold 3 messages" in refused(site.deploy(state="absent"))
     said = refused(site.deploy(state="absent", key_change="drain"))
     assert "The scalers are removed, and nothing else is." in said
+    # It has been run with that already.
+    assert "celery_workers_key_change: drain" not in said
     assert "hold 3 messages" in said
     assert site.story[-1] == "resume"
     assert site.has_low
