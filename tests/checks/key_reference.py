@@ -207,7 +207,8 @@ Numbered layers split one variable into several: `{PREFIX}config`, then `{PREFIX
 layer stands in group_vars or host_vars does not matter. A layer belongs to its variable: no layer of `queue_defaults`
 wins over `config`. These have layers: {", ".join(f"`{PREFIX}{name}`" for name in LAYERED)}.
 
-Dicts merge key by key. Everything else, lists too, replaces what lies below. `null` sets a key back to the default of
+Dicts merge key by key, and a word that is short for a dict (`probe: heartbeat`) merges like the dict. Everything else,
+lists too, replaces what lies below. `null` sets a key back to the default of
 steps 1 to 3. A service or variant that is `null` or `{{}}` has no keys of its own.
 
 Numbers and booleans may be text, as templates make them.

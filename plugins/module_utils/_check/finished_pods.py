@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from .._build.containers import PodContext
 from .._build.pods import beat_overrides, beat_pod, worker_pod
@@ -45,7 +46,7 @@ def check_finished(variant: Variant, service: Service, unread: frozenset[str], p
     path_of = variant.path_of
     if not variant.pod.image or unread & key_names(Pod) or _has_problem(path_of, problems):
         return
-    context = PodContext(service, variant.deployment, {}, {}, NOTHING)
+    context = PodContext(_with_sound_broker(service), variant.deployment, {}, {}, NOTHING)
     spec = worker_pod(variant, context)["spec"]
     check_finished_pod(spec, WORKER_CONTAINER, variant.pod.pod_overrides, path_of, problems)
 
@@ -55,13 +56,19 @@ def check_finished_beat(service: Service, unread: frozenset[str], problems: Prob
     path_of = service.path_of
     if service.beat is None or not service.pod.image or unread & key_names(Pod) or _has_problem(path_of, problems):
         return
-    context = PodContext(service, beat_name(service.name), {}, {}, NOTHING)
+    context = PodContext(_with_sound_broker(service), beat_name(service.name), {}, {}, NOTHING)
     spec = beat_pod(service.beat, context)["spec"]
 
     def written(key: str) -> str:
         return f"{service.path}.beat.resources" if key == "resources" else path_of(key)
 
     check_finished_pod(spec, "beat", beat_overrides(service.pod.pod_overrides), written, problems)
+
+
+def _with_sound_broker(service: Service) -> Service:
+    """A service without a broker that was refused: what its pods would take from that broker says nothing new."""
+    broker = service.broker
+    return service if broker is None or broker.is_sound else replace(service, broker=None)
 
 
 def _has_problem(path_of: Callable[[str], str], problems: Problems) -> bool:

@@ -17,6 +17,7 @@ from .._model.variant_keys import Consumption, Knowledge, Pod, Process, Scaling
 from .._schema.keys import key_names
 from .._schema.layers import PREFIX, without_layer
 from .._schema.problems import Problems
+from .risks import RULES
 
 #: Keys on which it depends whether there is a variant of ours at all.
 _WHOLE = {"enabled", "adopt"}
@@ -108,12 +109,20 @@ def is_there(unread: Iterable[str]) -> bool:
 
 
 def judged_part(fleet: Fleet, refused: Refused) -> Fleet:
-    """A fleet without the variants that could not be read, for rules between variants."""
+    """A fleet without the variants that could not be read, for rules between variants.
+
+    Where one of them accepts risks that could not be read, it may have accepted any for those beside it.
+    """
+    unread = {item.path: refused.keys_of(item, service) for service in fleet.services for item in service.variants}
+    accepts_any = any("accept_risks" in names for names in unread.values())
+
+    def judged(variant: Variant) -> Variant:
+        knowledge = replace(variant.knowledge, accept_risks=tuple(RULES)) if accepts_any else variant.knowledge
+        return replace(variant, knowledge=knowledge)
 
     def part(service: Service) -> Service:
-        unread = {item.path: refused.keys_of(item, service) for item in service.variants}
-        kept = tuple(item for item in service.variants if is_judged(unread[item.path]))
-        accepts = not any("accept_risks" in names for names in unread.values())
+        kept = tuple(judged(item) for item in service.variants if is_judged(unread[item.path]))
+        accepts = not any("accept_risks" in unread[item.path] for item in service.variants)
         return replace(service, variants=kept, beat=service.beat if accepts else None)
 
     return replace(fleet, services=tuple(map(part, fleet.services)))

@@ -267,11 +267,12 @@ def _shared_index(fleet: Fleet, problems: Problems) -> None:
         own = [variant for variant in variants if variant.process.visibility_timeout is not None]
         if own and len(set(timeouts.values())) > 1 and not is_accepted("visibility-timeout", variants):
             shortest = min(variants, key=lambda variant: timeouts[variant.path])
+            longest = max(variants, key=lambda variant: timeouts[variant.path])
             message = (
                 f"{titles_of(variants)} share one index of unacknowledged messages, so the shortest visibility timeout "
-                f"counts for all of them: {timeouts[shortest.path]} s of {shortest.title}, although {own[0].title} "
-                f"says {timeouts[own[0].path]} s. Leave it out there, and set transport_options: "
-                f"{{visibility_timeout: {max(timeouts.values())}}} on the broker."
+                f"counts for all of them: {timeouts[shortest.path]} s of {shortest.title}, although {longest.title} "
+                f"has {timeouts[longest.path]} s. Leave visibility_timeout out, and set transport_options: "
+                f"{{visibility_timeout: {timeouts[longest.path]}}} on the broker."
             )
             problems.add(f"{own[0].path}.visibility_timeout", with_rule(message, "visibility-timeout"))
 

@@ -128,8 +128,13 @@ def judge_too_old(fleet: Fleet, problems: Problems) -> None:
             problems.add(f"celery_workers_{software}_version", with_rule(message, "version"))
 
 
+def _on_redis(fleet: Fleet) -> list[Variant]:
+    brokers = ((item, fleet.service_of(item).broker) for item in fleet.variants)
+    return [item for item, broker in brokers if broker is not None and broker.is_sound and broker.is_redis]
+
+
 def judge_old_kombu(fleet: Fleet, problems: Problems) -> None:
-    variants = [item for item in fleet.variants if (broker := fleet.service_of(item).broker) and broker.is_redis]
+    variants = _on_redis(fleet)
     kombu = fleet.versions.kombu
     if not variants or not older(kombu, "5.7") or is_accepted("version", variants):
         return
@@ -150,7 +155,7 @@ def judge_old_kombu(fleet: Fleet, problems: Problems) -> None:
 
 def judge_old_redis(fleet: Fleet, problems: Problems) -> None:
     """kombu 5.7 needs Redis 6.2 (from its requirements); a kombu that nobody names counts as new."""
-    variants = [item for item in fleet.variants if (broker := fleet.service_of(item).broker) and broker.is_redis]
+    variants = _on_redis(fleet)
     redis, kombu = fleet.versions.redis, fleet.versions.kombu
     if variants and older(redis, "6.2") and not older(kombu, "5.7") and not is_accepted("version", variants):
         message = (
@@ -189,6 +194,8 @@ def judge_beat_liveness(fleet: Fleet, problems: Problems) -> None:
         if beat.probe == "tick":
             _judge_tick(service, path, problems)
         if not (beat.liveness or beat.probe == "ping"):
+            continue
+        if service.broker is not None and not service.broker.is_sound:
             continue
         if service.broker is None or not answers_ping(service.broker):
             message = f"no ping reaches the beat of service {service.name} over its broker; write beat.probe: tick."

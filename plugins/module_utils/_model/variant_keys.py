@@ -22,6 +22,7 @@ from .._schema.kubernetes_values import (
     SECRET_NAMES,
     CountOrPercent,
 )
+from .._schema.layers import SHORT_FORMS
 from .._schema.scalars import (
     SECONDS,
     Choice,
@@ -280,7 +281,9 @@ class Pod:
         "600, or what longest_task_seconds and a preStop hook ask for",
     )
     lifecycle: dict[str, Any] | None = key(Kubernetes("Lifecycle"), "Lifecycle hooks of the worker container.")
-    probe: Probe = key(Section(Probe, word="type"), "How Kubernetes learns that the worker is up.", Probe())
+    probe: Probe = key(
+        Section(Probe, word=SHORT_FORMS["probe"]), "How Kubernetes learns that the worker is up.", Probe()
+    )
     strategy: dict[str, Any] = key(
         Kubernetes("DeploymentStrategy"),
         "Rollout strategy.",

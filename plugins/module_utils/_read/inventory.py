@@ -40,11 +40,6 @@ CONFLICT_POLICIES = ("fail", "transfer", "remove")
 DELIVERIES = ("none", "tutor_plugin", "settings_overlay", "task_routes")
 
 
-_NO_SERVICE = (
-    "there is no service, so nothing would run. Name one, or remove a fleet with celery_workers_state: absent."
-)
-
-
 def read_inventory(inventory: Inventory, problems: Problems, may_be_empty: bool = False) -> Fleet:
     """The fleet that an inventory describes, as far as it can be read. Nothing is judged here but what is written.
 
@@ -61,9 +56,7 @@ def read_inventory(inventory: Inventory, problems: Problems, may_be_empty: bool 
         DNS_LABEL(Leaf(reader.fleet, f"{PREFIX}fleet"), problems)
     fleet_broker = _fleet_broker(reader)
     _stop_without(reader, meant)
-    services = read_services(reader, fleet_broker)
-    if not services and not may_be_empty:
-        problems.add(f"{PREFIX}services", _NO_SERVICE)
+    services = read_services(reader, fleet_broker, may_be_empty)
     services = with_queues_left(services, inventory.observed or NOTHING, problems)
     routes = read_routes(reader, services)
     return Fleet(

@@ -21,6 +21,7 @@ from .._schema.layers import (
     Layer,
     Node,
     layers_of,
+    no_dicts,
     overlay,
     without_nulls,
 )
@@ -94,5 +95,8 @@ class Reader:
                 self.problems.add(layer.name, f"this is not a dict; write keys and values under it{example}.")
                 self.refused.add(name)
                 continue
-            node = overlay(node, without_nulls(layer.value, NULL_DEPTH.get(name, 0)), layer.name)
+            depth = NULL_DEPTH.get(name, 0)
+            for covered in no_dicts(node, layer.value, depth):
+                self.problems.add(covered.path, "this is not a dict; write keys and values under it.")
+            node = overlay(node, without_nulls(layer.value, depth), layer.name)
         return node if isinstance(node, Branch) else EMPTY

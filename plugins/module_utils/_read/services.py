@@ -39,29 +39,53 @@ from .variants import ADOPTED_KEYS, Written, completed, read_variant, written_pa
 #: Keys that only one variant can have.
 _ONE_VARIANT_KEYS = {"name", "queues", "adopt"}
 _SERVICE_ONLY_KEYS = {*key_names(ServiceKeys), "broker"}
+_NO_SERVICE = (
+    "there is no service, so nothing would run. Name one, or remove a fleet with celery_workers_state: absent."
+)
 _NAME = Text("lower case letters and digits, with '-' or '_' between them", r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?", 63)
 
 
-def read_services(reader: Reader, fleet_broker: Broker | None) -> tuple[Service, ...]:
+def read_services(reader: Reader, fleet_broker: Broker | None, may_be_empty: bool = False) -> tuple[Service, ...]:
+    """All services.
+
+    :param may_be_empty: whether an inventory without any is one.
+    """
     problems = reader.problems
     written, config = reader.tree("services"), reader.tree("config")
     queue_defaults = stack(nested(reader.preset.queue_defaults, "preset"), EMPTY)
     _refuse_single_keys(reader.tree("queue_defaults"), problems)
     refuse_unknown("queue_defaults", reader.tree("queue_defaults"), _shared_keys() | _ONE_VARIANT_KEYS, problems)
     names = list(dict.fromkeys([*reader.preset.services, *written.children]))
-    for name, node in config.children.items():
-        if name not in names:
-            problems.add(node.path, _no_service(name, node, names))
-            problems.meant.add(f"{PREFIX}config.{nearest(name, names)}")
-    services = []
-    for name in names:
-        own = written.children.get(name)
-        if isinstance(own, Leaf):
-            problems.add(own.path, "a service is a dict of keys; see the key reference.")
-            continue
-        if isinstance(_NAME(Leaf(name, own.path if own else f"{PREFIX}services.{name}"), problems), str):
-            services.append(_read_service(reader, name, own, config.children.get(name), queue_defaults, fleet_broker))
+    sound = [name for name in names if _is_service(name, written.children.get(name), problems)]
+    _refuse_unknown_services(config, names, sound, problems)
+    services = [
+        _read_service(reader, name, own, config.children.get(name), queue_defaults, fleet_broker)
+        for name in sound
+        if not isinstance(own := written.children.get(name), Leaf)
+    ]
+    # One that was refused, or whose name is mistyped, is not missing.
+    if not services and not may_be_empty and not names:
+        problems.add(f"{PREFIX}services", _NO_SERVICE)
     return tuple(services)
+
+
+def _is_service(name: str, own: Node | None, problems: Problems) -> bool:
+    """Whether what is written under services can be read as a service."""
+    if isinstance(own, Leaf):
+        problems.add(own.path, "a service is a dict of keys; see the key reference.")
+        return False
+    return isinstance(_NAME(Leaf(name, own.path if own else f"{PREFIX}services.{name}"), problems), str)
+
+
+def _refuse_unknown_services(config: Branch, names: list[str], sound: list[str], problems: Problems) -> None:
+    """Note what stands under config and is no service, unless it may be one whose own name was refused."""
+    refused = [name.lower() for name in names if name not in sound]
+    for name, node in config.children.items() if names else ():
+        if name not in names and not nearest(name, refused):
+            problems.add(node.path, _no_service(name, node, names))
+            near = nearest(name, names)
+            # Without one that it is like, it may be any of them.
+            problems.meant.update(f"{PREFIX}config.{service}" for service in ([near] if near else names))
 
 
 def _read_service(

@@ -56,6 +56,8 @@ class Branch:
 Node: TypeAlias = Leaf | Branch
 
 EMPTY = Branch({}, "")
+#: Keys that take a word in place of a dict, and what that word is in the dict: C(probe: ping) is C({type: ping}).
+SHORT_FORMS = {"probe": "type"}
 
 
 def overlay(lower: Node | None, value: Any, path: str) -> Node:
@@ -69,8 +71,18 @@ def overlay(lower: Node | None, value: Any, path: str) -> Node:
         return Leaf(value, path)
     children: dict[str, Node] = dict(lower.children) if isinstance(lower, Branch) else {}
     for key, item in value.items():
-        children[str(key)] = overlay(children.get(str(key)), item, f"{path}.{key}")
+        below = children.get(str(key))
+        children[str(key)] = overlay(
+            _in_full(str(key), below) if isinstance(item, Mapping) else below, item, f"{path}.{key}"
+        )
     return Branch(children, path)
+
+
+def _in_full(key: str, lower: Node | None) -> Node | None:
+    """What lies below a dict, with a word that is short for a dict written in full, so that it is not lost."""
+    word = SHORT_FORMS.get(key)
+    is_word = isinstance(lower, Leaf) and (isinstance(lower.value, str) or lower.value is False)
+    return Branch({word: lower}, lower.path) if word and lower is not None and is_word else lower
 
 
 def stack(*nodes: Node | None) -> Branch:
@@ -87,7 +99,8 @@ def _lay(lower: Node | None, upper: Node) -> Node:
         return upper
     children: dict[str, Node] = dict(lower.children)
     for key, item in upper.children.items():
-        children[key] = _lay(children.get(key), item)
+        below = children.get(key)
+        children[key] = _lay(_in_full(key, below) if isinstance(item, Branch) else below, item)
     return Branch(children, upper.path)
 
 
@@ -150,6 +163,17 @@ def _base_of(name: str) -> str | None:
 
 #: How many levels of a variable name services and variants, below which a null is no value but one without keys.
 NULL_DEPTH = {"services": 1, "config": 2}
+
+
+def no_dicts(lower: Node, value: Any, depth: int) -> Iterator[Leaf]:
+    """Services and variants that are no dict, where a layer covers them with one: nothing else looks at them."""
+    if depth and isinstance(lower, Branch) and isinstance(value, Mapping):
+        for key, item in value.items():
+            below = lower.children.get(str(key))
+            if isinstance(below, Branch):
+                yield from no_dicts(below, item, depth - 1)
+            elif below is not None and (item is None or isinstance(item, Mapping)):
+                yield below
 
 
 def without_nulls(value: Any, depth: int) -> Any:

@@ -99,6 +99,7 @@ class SecretEnv:
         if not isinstance(node, Branch):
             value = SecretValue()(node, problems)
             return value if isinstance(value, Invalid) else {}
+        before = len(problems.found)
         found: dict[str, Any] = {}
         checks = {"secret": DNS_SUBDOMAIN, "key": SECRET_KEY}
         for name, child in items(node):
@@ -106,10 +107,10 @@ class SecretEnv:
                 found[name] = checks[name](child, problems)
             else:
                 unknown_key("a Secret reference", name, child.path, set(checks), problems)
-        if set(found) != set(checks) or any(isinstance(value, Invalid) for value in found.values()):
+        # One that is mistyped is not missing.
+        if set(found) != set(checks) and all(name in checks for name, _child in items(node)):
             problems.add(node.path, "write both secret (its name) and key.")
-            return INVALID
-        return found
+        return found if len(problems.found) == before else INVALID
 
     def describe(self) -> str:
         """Both forms."""
@@ -152,10 +153,11 @@ def _fields(
         value = known[name](child, problems)
         valid = valid and not isinstance(value, Invalid)
         found[name] = list(value) if isinstance(value, tuple) else value
-    for name in sorted(set(needed) - set(found)):
-        problems.add(node.path, f"{whose} needs {name}.")
-        valid = False
-    return found if valid else INVALID
+    missing = sorted(set(needed) - set(found))
+    # One that is mistyped is not missing.
+    if missing and all(name in known for name, _child in items(node)):
+        problems.add(node.path, f"{whose} needs {' and '.join(missing)}.")
+    return found if valid and not missing else INVALID
 
 
 _RELABELING_FIELDS: dict[str, Any] = {

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import (
+    EMPTY,
     Branch,
     Layer,
     Leaf,
+    Node,
     layers_of,
     overlay,
     plain,
@@ -41,6 +43,26 @@ def merged(*values: Any) -> Any:
 )
 def test_dicts_merge_deeply_and_everything_else_replaces(values: tuple[Any, ...], expected: Any) -> None:
     assert merged(*values) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (({"probe": "heartbeat"}, {"probe": {"failures": 3}}), {"probe": {"type": "heartbeat", "failures": 3}}),
+        (({"probe": False}, {"probe": {"failures": 3}}), {"probe": {"type": False, "failures": 3}}),
+        (({"probe": "heartbeat"}, {"probe": {"type": "ping"}}), {"probe": {"type": "ping"}}),
+        (({"probe": {"failures": 3}}, {"probe": "heartbeat"}), {"probe": "heartbeat"}),
+        (({"probe": "heartbeat"}, {"probe": None}, {"probe": {"failures": 3}}), {"probe": {"failures": 3}}),
+    ],
+)
+def test_a_word_that_is_short_for_a_dict_is_part_of_it(values: tuple[Any, ...], expected: Any) -> None:
+    """A layer, or a place below another, that writes one more key of the dict keeps what the word says."""
+    assert merged(*values) == expected
+    layers = [Layer(f"celery_workers_config__{number}0_x", value) for number, value in enumerate(values)]
+    node: Node = EMPTY
+    for layer in layers:
+        node = overlay(node, layer.value, layer.name)
+    assert plain(node) == expected
 
 
 def test_layers_are_merged_by_their_numbers_whatever_their_order() -> None:

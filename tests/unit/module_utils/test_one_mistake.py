@@ -218,6 +218,72 @@ def test_variants_that_cannot_be_read_are_one_problem(config: Keys) -> None:
     assert [item.path for item in found] == [f"celery_workers_config.{name}" for name in config]
 
 
+@pytest.mark.parametrize("value", [["default"], "default", 5])
+@pytest.mark.parametrize("below", ["billing", "billing.default"])
+def test_what_is_no_dict_is_one_problem_although_a_layer_covers_it(below: str, value: Any) -> None:
+    wrong: Keys = {"billing": value} if below == "billing" else {"billing": {"default": value}}
+    layer = {"config__50_campus": {"billing": {"default": {"queues": ["billing", "reports"]}}}}
+    _assert_one({**_variables("service", _THREADS), "config": wrong, **layer}, f"celery_workers_config.{below}")
+
+
+@pytest.mark.parametrize(
+    ("services", "path"),
+    [
+        ({"billing": "registry.example/billing:1"}, "celery_workers_services.billing"),
+        ({"Billing": {"image": IMAGE}}, "celery_workers_services.Billing"),
+        ({}, "celery_workers_services"),
+    ],
+)
+def test_services_that_cannot_be_read_are_one_problem(services: Keys, path: str) -> None:
+    _assert_one({**_variables("variant", _THREADS), "services": services}, path)
+
+
+def test_variants_under_an_unknown_service_are_one_problem() -> None:
+    variables = {**_variables("variant", _THREADS), "config": {"shop": {"default": {}}}}
+    _assert_one(variables, "celery_workers_config.shop")
+
+
+@pytest.mark.parametrize("value", [{"secret": "pay", "kei": "token"}, {"secret": "pay", "key": "a b"}])
+def test_a_mistake_in_the_place_of_a_secret_value_is_one_problem(value: Keys) -> None:
+    variables = _variables("variant", _THREADS)
+    variables["config"]["billing"]["default"]["secret_env"] = {"PAY_TOKEN": value}
+    _assert_one(variables, "celery_workers_config.billing.default.secret_env.PAY_TOKEN")
+
+
+def test_a_trigger_without_its_fields_is_one_problem() -> None:
+    variables = _variables("variant", {**_RICH, "extra_triggers": [{"name": "mine"}]})
+    _assert_one(variables, "celery_workers_config.billing.default.extra_triggers[0]")
+
+
+@pytest.mark.parametrize("secret", [{"name": "{{ name }}"}, {"password_key": "password"}])
+def test_a_secret_of_the_broker_without_a_name_is_one_problem(secret: Keys) -> None:
+    variables = {**_variables("variant", _RICH), "broker": {"host": "redis", "secret": secret}}
+    variables["services"]["billing"] |= {"image": IMAGE, "beat": True}
+    _assert_one(variables, "celery_workers_broker.secret.name")
+
+
+@pytest.mark.parametrize("broker", ["redis://redis:6379/0", {"type": "redos", "host": "redis"}])
+def test_a_broker_of_a_service_that_cannot_be_read_is_one_problem(broker: Any) -> None:
+    variables = _variables("variant", _THREADS)
+    variables["services"]["billing"] |= {"broker": broker, "beat": {"liveness": True}}
+    _assert_one(variables, "celery_workers_services.billing.broker")
+
+
+@pytest.mark.parametrize("broker", [{"typ": "rabbitmq", "host": "rabbit"}, {"type": "rabbit", "host": "rabbit"}])
+def test_a_type_of_a_broker_that_cannot_be_read_is_one_problem(broker: Keys) -> None:
+    variables = {**_variables("variant", _THREADS), "broker": broker, "versions": {"redis": "6.0", "kombu": "5.7"}}
+    with pytest.raises(InventoryError) as caught:
+        parse_fleet(inventory(**variables))
+    assert [item.path for item in caught.value.problems] == [f"celery_workers_broker.{next(iter(broker))}"]
+
+
+def test_a_risk_that_cannot_be_read_may_have_been_accepted_for_the_variants_beside_it() -> None:
+    keys = {"visibility_timeout": 60, "queues": ["reports"]}
+    variables = _variables("variant", {**_THREADS, "queues": ["billing"], "accept_risks": ["visibility-timeout", 5]})
+    variables["config"]["billing"] |= {"short": keys, "other": {"queues": ["third"]}}
+    _assert_one(variables, "celery_workers_config.billing.default.accept_risks")
+
+
 def test_mistakes_that_have_nothing_to_do_with_each_other_come_together() -> None:
     variables = _variables("variant", {**_RICH, "concurrency": "four", "labels": "no dict", "env": {"API_TOKEN": "x"}})
     variables["config"]["billing"]["default"]["volume_mounts"] = [{"name": "lost", "mountPath": "/x"}]

@@ -603,9 +603,17 @@ CASES = [
         (
             "variant high of service billing share one index",
             "3600 s of variant high of service billing",
-            "says 7200 s",
+            "although variant default of service billing has 7200 s",
             "transport_options: {visibility_timeout: 7200} on the broker",
         ),
+        {"visibility_timeout": None},
+        "default.visibility_timeout",
+        high={},
+    ),
+    Case(
+        "visibility-timeout",
+        {"visibility_timeout": 60},
+        ("60 s of variant default of service billing, although variant high of service billing has 3600 s",),
         {"visibility_timeout": None},
         "default.visibility_timeout",
         high={},
