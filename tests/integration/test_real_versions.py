@@ -109,22 +109,23 @@ class Run:
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
     """One run per app, all at once."""
     require_redis()
-    environment = celery_environment(request.param)
     folder = tmp_path_factory.mktemp("versions")
     with redis_server("secret") as server, ThreadPoolExecutor(len(APPS)) as pool:
         waiting = {
-            name: pool.submit(_run, folder / str(number), broker_of(server, number), name, environment)
+            name: pool.submit(_run, folder / str(number), broker_of(server, number), name, request.param)
             for number, name in enumerate(APPS)
         }
         yield {name: future.result() for name, future in waiting.items()}
 
 
-def _run(folder: Path, broker: dict[str, Any], name: str, environment: Path) -> Run:
+def _run(folder: Path, broker: dict[str, Any], name: str, version: str) -> Run:
+    environment = celery_environment(version)
     module, keys = APPS[name]
     manifests = shop(broker, {"default": {"concurrency": SLOTS, **keys}})
     scaler, samples = Scaler(manifests), []
     variant, service = manifests.variant(), manifests.fleet.services[0]
-    with Pods(folder, manifests, module, environment) as pods:
+    # One app of each version has every import of its own, as in a container.
+    with Pods(folder, manifests, module, environment, is_cold=name == "ordinary") as pods:
         for number in range(SENT):
             pods.send(1.5, number)
         samples.append(scaler.both())
@@ -140,7 +141,7 @@ def _run(folder: Path, broker: dict[str, Any], name: str, environment: Path) -> 
         assert worker.stop() == 0, worker.log
         assert variant.unacked is not None
         return Run(
-            version=environment.name.removeprefix("celery-"),
+            version=version,
             samples=[key for key, _same in groupby(samples)],
             done=pods.events("done"),
             log=worker.log,

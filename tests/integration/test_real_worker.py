@@ -34,13 +34,13 @@ def broker() -> Iterator[RedisServer]:
 def start(tmp_path: Path, broker: RedisServer) -> Iterator[Start]:
     started: list[Pods] = []
 
-    def make(**variant: object) -> tuple[Pods, Worker]:
+    def make(is_cold: bool = False, **variant: object) -> tuple[Pods, Worker]:
         variables = {
             "broker": broker_of(broker),
             "services": {"shop": {"app": "shop:app", "image": "shop:1"}},
             "config": {"shop": {"default": variant}},
         }
-        pods = Pods(tmp_path / f"fleet-{len(started)}", manifests_for(variables))
+        pods = Pods(tmp_path / f"fleet-{len(started)}", manifests_for(variables), is_cold=is_cold)
         started.append(pods)
         return pods, pods.start()
 
@@ -52,7 +52,9 @@ def start(tmp_path: Path, broker: RedisServer) -> Iterator[Start]:
 @pytest.mark.parametrize("probe", ["ping", "heartbeat"])
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_worker_starts_and_its_probe_passes_once_it_consumes(start: Start, probe: str, pool: str) -> None:
-    pods, worker = start(pool=pool, probe=probe, acks_late=True, settings={"task_track_started": True})
+    # Those of one pool as a container starts them, with every import of their own.
+    is_cold = pool == "prefork"
+    pods, worker = start(is_cold, pool=pool, probe=probe, acks_late=True, settings={"task_track_started": True})
     worker.wait_until_probed()
     assert f"shop.default@{socket.gethostname()} ready" in worker.log
     pods.send(0, "task")

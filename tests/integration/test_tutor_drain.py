@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from tests.integration.cluster import Cluster
 from tests.integration.playbook import Player, Run, extra_vars
 from tests.integration.tutor import queues_in, sample_config, site_inventory, snapshot, start, worker
 from tests.support.kubernetes_emulator import ExecRequest, ExecResult, RecordedRequest
-from tests.support.live_pods import WITH_CELERY, Database, LivePods, LiveWorker, live_pods, wait_until
+from tests.support.live_pods import Database, LivePods, LiveWorker, live_pods, wait_until
 from tests.support.real_redis import redis_server, require_redis
 from tests.support.real_tutor import manifests, render
 
@@ -107,23 +106,11 @@ class Site:
             if item["metadata"]["name"].startswith(f"{WORKER}-") and item["spec"]["containers"][0]["name"] == WORKER
         ]
         container = worker(found)
-        environment = {"HOME": str(self.pods.folder), "PATH": WITH_CELERY, "BROKER": self.database.url}
-        environment |= {entry["name"]: entry["value"] for entry in container["env"]}
-        log = self.pods.folder / f"log-{pod}"
-        with log.open("wb") as stream:
-            process = subprocess.Popen(
-                # Here every pod has the host name of this machine.
-                [word.replace("%h", pod) for word in container["args"]],
-                cwd=self.pods.folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self.pods.workers.append(LiveWorker(process, log))
-        self.pods.workers[-1].wait_until_ready()
-        return self.pods.workers[-1]
+        environment = {"BROKER": self.database.url} | {entry["name"]: entry["value"] for entry in container["env"]}
+        # Here every pod has the host name of this machine.
+        started = self.pods.begin([word.replace("%h", pod) for word in container["args"]], environment, pod)
+        started.wait_until_ready()
+        return started
 
     def consumed(self) -> set[str]:
         """What the workers that run consume now. Nobody's answer is no answer, not none of the queues."""

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,18 +25,24 @@ from tests.support._exec import ExecRequest, ExecResult
 from tests.support._local_exec import run_locally
 from tests.support.kubernetes_emulator import Emulator
 from tests.support.real_redis import RedisServer
+from tests.support.warm_celery import WarmProcess, warm_process, warm_programs
 
-#: Where the image has its celery command, and the interpreter that it runs with.
-WITH_CELERY = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+#: The image of the pods: the environment that tests run in.
+IMAGE = Path(sys.prefix)
 #: An image with a Python that knows nothing of Celery.
 WITHOUT_CELERY = "/usr/bin:/bin"
+
+
+def with_celery() -> str:
+    """The PATH of a container: where the image has its celery command, and the interpreter that it runs with."""
+    return f"{warm_programs(IMAGE)}:/usr/bin:/bin"
 
 
 @dataclass
 class LiveWorker:
     """The worker of a pod, as a process."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | WarmProcess
     log_file: Path
 
     @property
@@ -69,7 +75,7 @@ class LivePods:
 
     def run(self, request: ExecRequest) -> ExecResult:
         """The emulator's exec handler."""
-        return run_locally(request, self.folder, self.paths.get(request.namespace, WITH_CELERY))
+        return run_locally(request, self.folder, self.paths.get(request.namespace) or with_celery())
 
     def start(self, namespace: str, deployment: str, pod: str = "") -> LiveWorker:
         """Start what one pod of a Deployment runs. Nodes are named after their variant, so one of each is enough.
@@ -79,20 +85,16 @@ class LivePods:
         found = self.emulator.get("Deployment", deployment, namespace)
         assert found is not None, f"there is no Deployment {deployment} in {namespace}"
         container = found["spec"]["template"]["spec"]["containers"][0]
-        environment = {"HOME": str(self.folder), "PATH": WITH_CELERY}
-        environment |= {entry["name"]: self._value(namespace, entry) for entry in container.get("env", [])}
+        environment = {entry["name"]: self._value(namespace, entry) for entry in container.get("env", [])}
         args = [word.replace("%h", pod) if pod else word for word in container["args"]]
-        log = self.folder / f"log-{namespace}-{deployment}-{len(self.workers)}"
+        return self.begin([*container.get("command", []), *args], environment, f"{namespace}-{deployment}")
+
+    def begin(self, words: Sequence[str], environment: Mapping[str, str], name: str) -> LiveWorker:
+        """Start a worker, whose log has this name."""
+        outer = {"HOME": str(self.folder), "PATH": with_celery()}
+        log = self.folder / f"log-{name}-{len(self.workers)}"
         with log.open("wb") as stream:
-            process = subprocess.Popen(
-                [*container.get("command", []), *args],
-                cwd=self.folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            process = warm_process(words, IMAGE, self.folder, {**outer, **environment}, stream)
         self.workers.append(LiveWorker(process, log))
         return self.workers[-1]
 

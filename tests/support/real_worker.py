@@ -35,6 +35,7 @@ from celery import Celery
 
 from tests.support.real_redis import RedisServer
 from tests.support.secret_manifests import secret_manifests
+from tests.support.warm_celery import WarmProcess, warm_process, warm_programs
 
 Manifest = dict[str, Any]
 
@@ -157,7 +158,7 @@ class Worker:
     app_folder: Path
     environment: dict[str, str]
     mounts: dict[str, Path]
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | WarmProcess
     host: str = field(default_factory=socket.gethostname)
 
     @property
@@ -234,14 +235,24 @@ class Pods:
 
     :param app: the module C(shop) of the image.
     :param environment: folder of the virtual environment that is in the image; by default the one that tests run in.
+    :param is_cold: whether they are started as a container starts them, which costs a second of imports each time.
     """
 
-    def __init__(self, folder: Path, manifests: Manifests, app: str = APP, environment: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifests: Manifests,
+        app: str = APP,
+        environment: Path | None = None,
+        is_cold: bool = False,
+    ) -> None:
         self.manifests = manifests
         self.workers: list[Worker] = []
         self.app_folder = folder / "app"
         self._folder = folder
-        self._programs = (environment / "bin") if environment else Path(sys.executable).parent
+        self._image = environment or Path(sys.prefix)
+        self._is_cold = is_cold
+        self._programs = self._image / "bin" if is_cold else warm_programs(self._image)
         self._sender: Any = None
         #: What Kubernetes itself brings into a pod: environment, and files of projected volumes.
         self.outer: dict[str, str] = {}
@@ -275,15 +286,8 @@ class Pods:
         host = pod or socket.gethostname()
         words = [*container.get("command", []), *(word.replace("@%h", f"@{host}") for word in container["args"])]
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [here(word, mounts) for word in words],
-                cwd=self.app_folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            image = None if self._is_cold else self._image
+            process = warm_process([here(word, mounts) for word in words], image, self.app_folder, environment, log)
         grace = spec["terminationGracePeriodSeconds"]
         self.workers.append(Worker(container, grace, folder, self.app_folder, environment, mounts, process, host))
         return self.workers[-1]

@@ -49,6 +49,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import types
 import zipimport
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,8 @@ from typing import Any
 from tests.checks import layout
 
 _SERVERS = 2
+#: This file, also where it is run as a program.
+_MODULE = "tests.support.warm_python"
 
 #: What a module of kubernetes.core imports sooner or later, by the biggest parts.
 _OF_MODULES = (
@@ -126,12 +129,12 @@ _CLUSTER = "_cluster"
 
 #: The root of the checkout is where this package is found, and not where its programs look for theirs.
 _SERVER = """
-import sys
-root = sys.argv.pop(1)
+import importlib, sys
+root, module = sys.argv.pop(1), sys.argv.pop(1)
 sys.path.insert(0, root)
-from tests.support import warm_python
+found = importlib.import_module(module)
 sys.path.remove(root)
-warm_python.main()
+found.main()
 """
 
 # Runs with -I -S: it starts in ten milliseconds.
@@ -177,12 +180,13 @@ def run(command: Sequence[str]) -> int:
         "odd": next(addresses),
         "program": real,
     }
-    _write_program(program, _PLAYBOOK, {"python": sys.executable, **words})
+    write_program(program, _PLAYBOOK, {"python": sys.executable, **words})
     environment = {**os.environ, "PATH": os.pathsep.join([str(folder), os.environ["PATH"]])}
     return subprocess.run(command, env=environment, check=False).returncode
 
 
-def _write_program(path: Path, text: str, words: Mapping[str, object]) -> None:
+def write_program(path: Path, text: str, words: Mapping[str, object]) -> None:
+    """Write a shell script, whose words are quoted."""
     path.write_text(text.format(**{name: shlex.quote(str(word)) for name, word in words.items()}), encoding="utf-8")
     path.chmod(0o700)
 
@@ -190,25 +194,33 @@ def _write_program(path: Path, text: str, words: Mapping[str, object]) -> None:
 @functools.cache
 def _servers() -> tuple[Path, itertools.cycle[str]]:
     """The client's file, and the addresses of the servers in turn."""
+    folder, client = new_folder()
+    interpreter, modules = folder / "python", folder / "modules"
+    write_program(interpreter, _INTERPRETER, {"python": sys.executable, "client": client, "address": modules})
+    start_server(modules)
+    return client, itertools.cycle([start_server(folder / str(one), interpreter) for one in range(_SERVERS)])
+
+
+def new_folder() -> tuple[Path, Path]:
+    """A folder that goes when this process ends, and the client's file in it."""
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    client, interpreter, modules = folder / "client.py", folder / "python", folder / "modules"
+    client = folder / "client.py"
     client.write_text(_CLIENT, encoding="utf-8")
-    _write_program(interpreter, _INTERPRETER, {"python": sys.executable, "client": client, "address": modules})
-    _start_server(modules)
-    return client, itertools.cycle([_start_server(folder / str(one), interpreter) for one in range(_SERVERS)])
+    return folder, client
 
 
-def _start_server(*arguments: Path) -> str:
+def start_server(*arguments: Path, python: Path = Path(sys.executable), module: str = _MODULE) -> str:
     """Start a server that ends when this process ends, and return where it listens.
 
     :param arguments: where it listens, and what its programs take for their interpreter; without it they run modules.
+    :param module: whose main() it is.
     """
     # The settings of the checks, which most runs have, and no plugins of a user.
     settings = layout.environment(Path(sys.prefix), ANSIBLE_HOME=str(arguments[0].with_name("home")))
     environment = {name: value for name, value in settings.items() if not name.startswith("PYTHON")}
     server = subprocess.Popen(
-        [sys.executable, "-P", "-c", _SERVER, str(layout.ROOT), *map(str, arguments)],
+        [str(python), "-P", "-c", _SERVER, str(layout.ROOT), module, *map(str, arguments)],
         env={**environment, "LC_ALL": "C.UTF-8"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -216,7 +228,7 @@ def _start_server(*arguments: Path) -> str:
     assert server.stdin is not None
     assert server.stdout is not None
     if server.stdout.readline() != b"ready\n":
-        raise RuntimeError(f"{__file__} did not start")
+        raise RuntimeError(f"{module} did not start")
 
     def end() -> None:
         assert server.stdin is not None
@@ -225,6 +237,14 @@ def _start_server(*arguments: Path) -> str:
 
     atexit.register(end)
     return str(arguments[0])
+
+
+def send_request(server: socket.socket, request: Mapping[str, Any], streams: Sequence[int]) -> None:
+    """What the client sends, for who needs no process of its own for it."""
+    text = json.dumps(request).encode()
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams).tobytes())
+    server.sendmsg([len(text).to_bytes(8, "big")], [rights])
+    server.sendall(text)
 
 
 # The server
@@ -402,7 +422,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     sys.argv = list(request["argv"])
-    sys.path.insert(0, os.path.dirname(os.path.abspath(sys.argv[0])))
+    sys.path.insert(0, "" if sys.argv[0] == "-c" else os.path.dirname(os.path.abspath(sys.argv[0])))
 
 
 def _serve(address: str) -> list[str] | None:
@@ -423,7 +443,7 @@ def _serve(address: str) -> list[str] | None:
         readable = select.select(watched, [], [])[0]
         if 0 in readable:
             for pid in running.values():
-                os.kill(pid, signal.SIGKILL)
+                _kill(pid)
             return None
         if woken in readable:
             woken.recv(4096)
@@ -436,11 +456,15 @@ def _serve(address: str) -> list[str] | None:
                     client.close()
                     del running[client]
         for client in [one for one in running if one in readable]:
-            os.kill(running[client], signal.SIGKILL)  # its client was killed
+            _kill(running[client])  # its client was killed
         if listener in readable:
             client = listener.accept()[0]
             request, streams = _receive(client)
             pid = os.fork()
+            if request.get("leads"):
+                # In both, so that for either it is done before anything goes on.
+                with contextlib.suppress(ProcessLookupError):
+                    os.setpgid(pid, pid)
             if not pid:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -455,12 +479,28 @@ def _serve(address: str) -> list[str] | None:
             running[client] = pid
 
 
+def _kill(pid: int) -> None:
+    """End a program, with its group if it leads one."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
 def main() -> None:
     address, interpreter = sys.argv[1], sys.argv[2:]
     cache = Path(__file__).resolve().parents[2] / "build" / "compiled"
     cache.mkdir(parents=True, exist_ok=True)
     prepare = _prepare_for_playbooks if interpreter else _prepare_for_modules
     prepare(cache)
+    serve_programs(address, interpreter)
+
+
+def serve_programs(address: str, interpreter: Sequence[str] = ()) -> None:
+    """Fork for each client until this process is told to end, and run its program in the fork.
+
+    :param interpreter: what the programs take for theirs, which are playbooks; without it they are any.
+    """
     gc.freeze()  # a fork neither searches nor copies what is here already
     program = _serve(address)
     if program is None:
@@ -469,6 +509,10 @@ def main() -> None:
         if not _read_settings():
             os.execv(sys.executable, [sys.executable, *sys.argv])
         sys.executable = interpreter[0]
+    if program[0] == "-c":
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(compile(sys.argv.pop(1), "<string>", "exec"), vars(sys.modules["__main__"]))
+        return
     runpy.run_path(program[0], run_name="__main__")
 
 
