@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,13 @@ def render(
     `plugins` are names of installed plugins; `plugin_files` are texts by file name (`site.yml`, `workers.py`; without
     an extension it is Python). Together they are all that is enabled, also on a site that was rendered before.
     A setting that is a string is YAML, as on the command line: `"true"` and `True` are the same.
+    New sites of a release have the same ID and passwords.
     """
     environment = tutor_environment(version, *packages)
     folder = root / "plugins"
+    if not (root / "config.yml").exists():
+        root.mkdir(parents=True, exist_ok=True)
+        shutil.copy(_secrets(environment), root / "config.yml")
     enabled = [*plugins, *_write_plugins(folder, plugin_files or {})]
     _enable(root / "config.yml", enabled)
     options = [f"--set={name}={_as_text(value)}" for name, value in (settings or {}).items()]
@@ -106,6 +111,18 @@ def plugin_site(
     """
     files = {"workers.py": _WORKERS, **(plugin_files or {})}
     return render(version, root, ("celery", *plugins), settings, files)
+
+
+def _secrets(environment: Path) -> Path:
+    """What Tutor makes up for a new site, made once: its RSA key alone takes seconds of processor time."""
+    kept = environment / "secrets.yml"
+    if not kept.exists():
+        with tempfile.TemporaryDirectory(prefix="tutor-", dir=environment) as name:
+            root = Path(name)
+            _enable(root / "config.yml", [])
+            _run(environment, root, "config", "save")
+            (root / "config.yml").replace(kept)
+    return kept
 
 
 def _write_plugins(folder: Path, files: Mapping[str, str]) -> list[str]:
