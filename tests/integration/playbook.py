@@ -124,7 +124,7 @@ class Started:
     command: tuple[str, ...]
     process: subprocess.Popen[str]
 
-    def finish(self, timeout: float = 180) -> Run:
+    def finish(self, timeout: float = 900) -> Run:
         try:
             stdout, stderr = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

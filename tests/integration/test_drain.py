@@ -16,8 +16,9 @@ import pytest
 from tests.integration.cluster import Cluster, Json
 from tests.integration.playbook import Player, Run, extra_vars, write_inventory
 from tests.support.kubernetes_emulator import ExecRequest, ExecResult
-from tests.support.live_pods import Database, LivePods, wait_until
+from tests.support.live_pods import Database, LivePods
 from tests.support.real_redis import RedisServer
+from tests.support.waiting import wait_until
 
 HIGH, SCALED_OBJECT = "shop-worker-high", "shop-worker-high-scaledobject"
 DRAINED, PAUSED = "celery.queueops.io/drained", "autoscaling.keda.sh/paused"
@@ -134,21 +135,21 @@ class TestDrainingAndResuming:
         for worker in site.pods.workers:
             worker.wait_until_ready()
         site.send("long 1", "long 2", waits_for="gate")
-        wait_until(lambda: len(site.events("start")) == 2, 30, lambda: site.log)
+        wait_until(lambda: len(site.events("start")) == 2, lambda: site.log)
         site.send("taken 1", "taken 2", f"argument {SECRET}")
         site.send("later", countdown=3600)
-        wait_until(lambda: site.log.count("] received") == 6, 30, lambda: site.log)
+        wait_until(lambda: site.log.count("] received") == 6, lambda: site.log)
 
         step("late", "drain", only="shop/high", drain_timeout=2, drain_reason="node 7")
         site.send("meanwhile 1", "meanwhile 2")
         (site.pods.folder / "gate").touch()
-        step("drain", "drain", only="shop/high", drain_timeout=60)
+        step("drain", "drain", only="shop/high", drain_timeout=300)
         step("kept", "deploy")
         step("status", "status", only="shop/high")
         step("resume", "resume", only="shop/high")
-        wait_until(lambda: len(site.events("done")) == len(site.sent) - 1, 30, lambda: site.log)
+        wait_until(lambda: len(site.events("done")) == len(site.sent) - 1, lambda: site.log)
         site.send("after")
-        wait_until(lambda: "after" in site.events("done"), 30, lambda: site.log)
+        wait_until(lambda: "after" in site.events("done"), lambda: site.log)
         return story
 
     def test_a_drain_that_takes_too_long_fails_and_says_what_runs_where(self, story: Story) -> None:
@@ -227,7 +228,7 @@ class TestReplacingPodsAfterTheyHaveFinished:
                 "celery_workers_config": {"shop": {"high": {"enable_keda": True, "min_replicas": 1, "concurrency": 1}}},
             }
 
-        def inventory(name: str, image: int, timeout: int = 60) -> Path:
+        def inventory(name: str, image: int, timeout: int = 300) -> Path:
             return write_inventory(folder, {"one": variables(image, timeout)}, name=name)
 
         def end(name: str, run: Run) -> None:
@@ -244,22 +245,22 @@ class TestReplacingPodsAfterTheyHaveFinished:
         old = site.pods.start(namespace, HIGH, pod)
         old.wait_until_ready()
         site.send("long", waits_for="gate")
-        wait_until(lambda: site.events("start"), 30, lambda: site.log)
+        wait_until(lambda: site.events("start"), lambda: site.log)
 
         end("late", player.deploy(inventory("late", 2, timeout=1)))
         told.clear()
         started = player.start("deploy", inventory("second", 2))
-        wait_until(lambda: "pause" in told, 100, lambda: told)
-        wait_until(lambda: old.log.count("Canceling queue high") == 2, 30, lambda: old.log)
+        wait_until(lambda: "pause" in told, lambda: told)
+        wait_until(lambda: old.log.count("Canceling queue high") == 2, lambda: old.log)
         site.send("meanwhile")
         (site.pods.folder / "gate").touch()
         end("second", player.keep(started.finish()))
 
         # What Kubernetes does with the pod of before and the new one.
         old.process.terminate()
-        assert old.process.wait(timeout=30) == 0
+        assert old.process.wait(timeout=120) == 0
         site.pods.start(namespace, HIGH, f"{pod}-new")
-        wait_until(lambda: "meanwhile" in site.events("done"), 30, lambda: site.log)
+        wait_until(lambda: "meanwhile" in site.events("done"), lambda: site.log)
         return story
 
     def test_who_does_not_finish_in_time_is_not_replaced_and_takes_work_again(self, story: Story) -> None:

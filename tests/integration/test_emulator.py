@@ -1025,7 +1025,7 @@ class TestServer:
                     assert client.post(CONFIG_MAPS, config_map("a")).status == 201
                     assert client.get(SCALED_OBJECTS).status == 404
                     os.kill(process.pid, signal.SIGTERM)
-                    assert process.wait(timeout=5) == 0
+                    assert process.wait(timeout=60) == 0
             finally:
                 process.kill()
         assert not pid_file.exists()
@@ -1076,7 +1076,7 @@ def opened(kube: CoreV1Api, pod: str, *command: str, **options: Any) -> Any:
 
 
 def finished(connection: Any) -> Ran:
-    connection.run_forever(timeout=20)
+    connection.run_forever(timeout=120)
     assert not connection.is_open()
     status = json.loads(connection.read_channel(3))
     return Ran(connection.read_channel(1), connection.read_channel(2), status)
@@ -1499,7 +1499,7 @@ class TestTutor:
         settings = {"CELERY_FLOWER": "true", "LMS_HOST": "a<b>&c.example"}
         root = real_tutor.render(version, tmp_path, plugins, settings, {"extras.yml": EXTRAS} if plugins else {})
         command = [kubectl, "kustomize", str(root / "env")]
-        printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        printed = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True).stdout
         assert real_tutor.manifests(root) == list(read_objects(printed))
 
     def test_the_sites_keep_their_secrets_and_change_their_settings(self, site: Path, version: str) -> None:
@@ -1603,7 +1603,7 @@ class TestTutor:
                 objects = [obj for obj in real_tutor.manifests(site) if obj["kind"] not in ("Job", "Namespace")]
                 ours = real_tutor.apply(client, objects)
                 path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}), encoding="utf-8")
-                ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+                ran = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
                 assert (ran.returncode, ran.stdout.splitlines()) == (0, ours), ran.stderr
                 assert outcome(emulator) == outcome(other)
                 for one in (client, their_client):

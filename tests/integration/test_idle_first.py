@@ -21,7 +21,8 @@ from tests.support.api_client import ApiClient
 from tests.support.certificates import make_certificates
 from tests.support.kubernetes_emulator import Emulator
 from tests.support.real_redis import redis_server, require_redis
-from tests.support.real_worker import Pods, broker_of, shop, wait_until
+from tests.support.real_worker import Pods, broker_of, shop
+from tests.support.waiting import wait_until
 from tests.unit.model_cluster import host_run
 
 NAMESPACE, ACCOUNT = "shop", "shop-celery-idle-first"
@@ -54,6 +55,11 @@ class Site:
         found = self.emulator.get("Pod", name, NAMESPACE)
         assert found is not None, f"there is no pod {name}"
         return found
+
+    def written(self, name: str) -> list[str]:
+        """Every cost that the pod has written of itself."""
+        bodies = [one.body for one in self.emulator.requests if one.method == "PATCH" and one.path.endswith(f"/{name}")]
+        return [body["metadata"]["annotations"][ANNOTATION] for body in bodies if isinstance(body, dict)]
 
     def cost(self, name: str) -> str | None:
         found = self.pod(name)["metadata"].get("annotations", {}).get(ANNOTATION)
@@ -100,18 +106,18 @@ def test_a_busy_pod_is_spared_and_the_worker_goes_on_without_the_API(site: Site,
     with Pods(tmp_path / "pods", site.manifests) as pods:
         worker = started(site, pods, busy)
         pods.send("first", task="shop.held")
-        wait_until(lambda: site.cost(busy) == "2", 5, pods.logs)
+        wait_until(lambda: site.written(busy)[:1] == ["2"], pods.logs)
         assert site.cost(idle) is None
-        wait_until(lambda: int(site.cost(busy) or 0) > 10**9, 8, pods.logs)
+        wait_until(lambda: int(site.cost(busy) or 0) > 10**9, pods.logs)
         assert scaled(site, 1) == [busy]
         assert (pods.events("start"), pods.events("done")) == (["first"], [])
         pods.let_go()
-        wait_until(lambda: site.cost(busy) == "1", 5, pods.logs)
+        wait_until(lambda: site.cost(busy) == "1", pods.logs)
         site.emulator.fail("PATCH", "/pods/", times=None)
         pods.send(1, "second")
-        wait_until(lambda: "cannot mark this pod" in worker.log, 10, pods.logs)
+        wait_until(lambda: "cannot mark this pod" in worker.log, pods.logs)
         pods.send(0, "third")
-        wait_until(lambda: "third" in pods.events("done"), 10, pods.logs)
+        wait_until(lambda: "third" in pods.events("done"), pods.logs)
         assert worker.stop() == 0
         assert worker.log.count("celery-launcher") == 1
         assert "Traceback" not in worker.log

@@ -68,7 +68,9 @@ patches:
 
 def kubectl_deployments(folder: Path) -> dict[str, Json]:
     """What kubectl makes of a rendered environment."""
-    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=True, timeout=240
+    )
     found = (item for item in yaml.safe_load_all(done.stdout) if item["kind"] == "Deployment")
     return {item["metadata"]["name"]: item for item in found}
 
@@ -206,7 +208,7 @@ class TestImport:
             [str(VENV_TEST / "bin" / "yamllint"), "--strict", "-d", rules, str(tmp_path)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
         assert (done.returncode, done.stdout) == (0, "")

@@ -17,8 +17,9 @@ import pytest
 from tests.integration.cluster import Cluster, Json, namespaces, new_namespace_name
 from tests.integration.playbook import Player, Run, write_inventory
 from tests.support.kubernetes_emulator import RecordedRequest
-from tests.support.live_pods import WITHOUT_CELERY, Database, LivePods, wait_until
+from tests.support.live_pods import WITHOUT_CELERY, Database, LivePods
 from tests.support.real_redis import PASSWORD, RedisServer
+from tests.support.waiting import wait_until
 
 WORKER = "shop-worker"
 
@@ -296,8 +297,7 @@ class TestDrain:
         shared = {"celery_workers_namespace": namespace, "celery_workers_wait": False}
 
         def step(name: str, variants: Json, *more: str, policy: str = "stop") -> None:
-            # Given back after a second, or the test would take an hour.
-            values = fleet(redis, 0, variants, transport_options={"visibility_timeout": 1})
+            values = fleet(redis, 0, variants)
             values["celery_workers_key_change"] = policy
             cluster.power.requests.clear()
             story.runs[name] = player.deploy(write_inventory(folder, {"shop": values}, shared), *more)
@@ -312,14 +312,15 @@ class TestDrain:
         worker.wait_until_ready()
         for _round in range(2):
             database.send("default", "shop.note", countdown=3600)
-        wait_until(lambda: database.held() == 2, 30, lambda: worker.log)
+        wait_until(lambda: database.held() == 2, lambda: worker.log)
         step("check", after, "--check", policy="drain")
         step("drain", after, policy="drain")
         # The pod of the old Deployment is gone by now, and did not have the time to give anything back.
         worker.kill()
         step("busy", after)
+        database.let_the_timeout_pass()
         drain = pods.start(namespace, cls.DRAIN)
-        wait_until(lambda: database.held() == 0, 60, lambda: drain.log)
+        wait_until(lambda: database.held() == 0, lambda: drain.log)
         story.waiting = database.waiting("default")
         story.log = drain.log
         step("empty", after)

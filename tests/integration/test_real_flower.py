@@ -17,7 +17,8 @@ from tests.support.certificates import make_certificates
 from tests.support.real_flower import RealFlower, real_flower
 from tests.support.real_rabbitmq import rabbitmq_server, require_rabbitmq
 from tests.support.real_redis import RedisServer, redis_sentinels, redis_server, require_redis
-from tests.support.real_worker import Manifests, Pods, broker_of, manifests_for, wait_until
+from tests.support.real_worker import Manifests, Pods, broker_of, manifests_for
+from tests.support.waiting import wait_until
 from tests.unit.ingress_paths import reaches, route_reaches
 
 #: A password with everything that a URL reads as its own.
@@ -131,9 +132,10 @@ def test_tasks_are_remembered_over_a_restart(tmp_path: Path, broker: RedisServer
     manifests = shop(broker_of(broker, 1), {"persistence": True})
     with Pods(tmp_path / "pods", manifests) as pods:
         with real_flower(manifests, tmp_path / "flower") as server:
-            pods.start(pod=POD).wait_until_ready()
+            pods.start(pod=POD)
+            wait_until(lambda: _hears(server), lambda: (server.log, pods.logs()))
             pods.send(0, 1)
-            wait_until(lambda: _succeeded(server) == ["shop.nap"], 30, lambda: server.log)
+            wait_until(lambda: _succeeded(server) == ["shop.nap"], lambda: server.log)
         with real_flower(manifests, tmp_path / "flower") as server:
             assert _succeeded(server) == ["shop.nap"]
 
@@ -151,13 +153,20 @@ def _sees_a_worker(manifests: Manifests, folder: Path, length: int = 2, **produc
     """
     with Pods(folder / "pods", manifests) as pods, real_flower(manifests, folder / "flower") as server:
         pods.sender(**producer)
-        pods.start(pod=POD).wait_until_ready()
+        pods.start(pod=POD)
+        wait_until(lambda: _hears(server), lambda: (server.log, pods.logs()))
         pods.send(0, 1)
-        wait_until(lambda: _succeeded(server) == ["shop.nap"], 30, lambda: (server.log, pods.logs()))
-        wait_until(lambda: _workers(server) == [f"shop.default@{POD}"], 30, lambda: server.log)
+        wait_until(lambda: _succeeded(server) == ["shop.nap"], lambda: (server.log, pods.logs()))
+        wait_until(lambda: _workers(server) == [f"shop.default@{POD}"], lambda: server.log)
         for number in range(3):
-            pods.send(30, number)
-        wait_until(lambda: _length(server) == length, 30, lambda: (server.log, _length(server)))
+            pods.send(number, task="shop.held")
+        wait_until(lambda: _length(server) == length, lambda: (server.log, _length(server)))
+
+
+def _hears(server: RealFlower) -> bool:
+    """Whether events of the worker arrive. What happened before is never told."""
+    found: dict[str, bool] = server.get("/api/workers?status=1", server.login).data
+    return found == {f"shop.default@{POD}": True}
 
 
 def _workers(server: RealFlower) -> list[str]:

@@ -26,7 +26,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.broker impo
 from tests.support.leftovers import LeftSite, left, row
 from tests.support.real_rabbitmq import RabbitServer, rabbitmq_server, require_rabbitmq
 from tests.support.real_redis import PASSWORD, RedisServer, redis_server, require_redis
-from tests.support.real_worker import broker_of, shop, wait_until
+from tests.support.real_worker import broker_of, shop
+from tests.support.waiting import wait_until
 from tests.unit.modules.running import run
 
 LIVE, GONE = "unacked:shop.shop.live", "unacked:shop.shop.gone"
@@ -163,12 +164,12 @@ class TestRedis:
         pods = shop(broker_of(redis), {"live": {}, "gone": {}})
         broker = pods.fleet.services[0].broker
         assert broker is not None
-        told = count_directly(broker, Login(redis.password, timeout=2), pods.fleet.variants)
+        told = count_directly(broker, Login(redis.password, timeout=60), pods.fleet.variants)
         assert {name: (item.waiting, item.held) for name, item in told.items()} == {
             "shop-worker-live": (0, 4),
             "shop-worker-gone": (0, 0),
         }
-        refused = count_directly(broker, Login("wrong-one", timeout=2), pods.fleet.variants)
+        refused = count_directly(broker, Login("wrong-one", timeout=60), pods.fleet.variants)
         assert {item.waiting for item in refused.values()} == {None}
         assert "wrong-one" not in str(refused)
         assert "AuthenticationError" in refused["shop-worker-live"].error
@@ -309,7 +310,7 @@ def test_rabbitmq_deletes_what_nobody_reads_and_nothing_else(tmp_path: Path, rab
         assert told["type"] == "rabbitmq"
         broker = Broker(type="rabbitmq", host="127.0.0.1", port=rabbit.port, username=rabbit.user)
         variants = shop({"type": "rabbitmq", "host": "rabbit"}, {"live": {}, "none": {}}).fleet.variants
-        counted = count_directly(broker, Login("celery", timeout=2), variants)
+        counted = count_directly(broker, Login("celery", timeout=60), variants)
         assert [(item.waiting, item.held) for item in counted.values()] == [(0, None), (0, None)]
         refused = run("queue_info", broker={**address, "username": rabbit.user, "password": "wrong-one"})
         assert refused["failed"]

@@ -14,7 +14,8 @@ import pytest
 from tests.support.celery_versions import REQUIREMENTS, celery_environment
 from tests.support.real_readings import Scaler
 from tests.support.real_redis import RedisServer, redis_server, require_redis
-from tests.support.real_worker import APP, Pods, broker_of, shop, wait_until
+from tests.support.real_worker import APP, Pods, broker_of, shop
+from tests.support.waiting import wait_until
 
 #: How the app names its lists, and the same as the inventory says it.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -69,10 +70,10 @@ def test_in_flight_work_is_seen_under_a_prefix(tmp_path: Path, broker: dict[str,
             pods.send(number, task="shop.held", priority=priority)
         assert scaler.both() == (3, 0)
         worker = pods.start()
-        wait_until(lambda: scaler.both() == (1, 2), 60, pods.logs)
+        wait_until(lambda: scaler.both() == (1, 2), pods.logs)
         pods.let_go()
         # Between two tasks a worker has one in its hand for a moment, which is in no list.
-        wait_until(lambda: len(pods.events("done")) == 3, 30, pods.logs)
-        wait_until(lambda: scaler.both() == (0, 0), 30, pods.logs)
+        wait_until(lambda: len(pods.events("done")) == 3, pods.logs)
+        wait_until(lambda: scaler.both() == (0, 0), pods.logs)
         assert sorted(pods.events("done")) == ["0", "1", "2"]
         assert worker.stop() == 0

@@ -60,7 +60,7 @@ class Site:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            timeout=240,
         )
         found = answer_from(done.stdout)
         assert found is not None, done.stderr
@@ -96,9 +96,9 @@ def test_lists_of_redis_are_moved_while_producers_go_on(
     assert site.ask(queues=(OLD, "shop.none")).by_queue == {OLD: 300, "shop.none": 0}
     producer = threading.Thread(target=site.send, args=(300, 300))
     producer.start()
-    first = site.ask(queues=(OLD,), moves_to=NEW, patience=30)
+    first = site.ask(queues=(OLD,), moves_to=NEW, patience=120)
     producer.join()
-    second = site.ask(queues=(OLD,), moves_to=NEW, patience=30)
+    second = site.ask(queues=(OLD,), moves_to=NEW, patience=120)
     assert not first.error
     assert not second.error
     assert first.moved >= 300
@@ -118,7 +118,7 @@ def test_lists_of_redis_are_moved_while_producers_go_on(
 def test_a_moved_message_that_is_given_back_goes_to_its_new_queue(tmp_path: Path, redis: RedisServer) -> None:
     site = Site(tmp_path, redis_url(redis), global_keyprefix="back:")
     site.send(0, 1)
-    assert site.ask(queues=(OLD,), moves_to=NEW, patience=30).moved == 1
+    assert site.ask(queues=(OLD,), moves_to=NEW, patience=120).moved == 1
     with site.app.connection_for_read() as connection:
         channel = connection.default_channel
         message = channel.basic_get(NEW)
@@ -141,9 +141,9 @@ def test_messages_of_rabbitmq_are_published_again_and_only_then_acknowledged(
     assert site.ask(queues=(OLD, "shop.none")).by_queue == {OLD: 200, "shop.none": 0}
     producer = threading.Thread(target=site.send, args=(200, 100))
     producer.start()
-    first = site.ask(queues=(OLD,), moves_to=NEW, patience=30)
+    first = site.ask(queues=(OLD,), moves_to=NEW, patience=120)
     producer.join()
-    second = site.ask(queues=(OLD,), moves_to=NEW, patience=30)
+    second = site.ask(queues=(OLD,), moves_to=NEW, patience=120)
     assert not first.error
     assert not second.error
     assert first.moved + second.moved == 300
@@ -158,7 +158,7 @@ def test_nothing_is_taken_from_a_queue_of_rabbitmq_if_the_other_one_does_not_exi
 ) -> None:
     site = Site(tmp_path, rabbit.url())
     site.send(0, 3, "shop.kept")
-    found = site.ask(queues=("shop.kept",), moves_to="shop.missing", patience=30)
+    found = site.ask(queues=("shop.kept",), moves_to="shop.missing", patience=120)
     assert "NOT_FOUND" in found.error
     assert found.moved == 0
     assert site.ask(queues=("shop.kept",)).by_queue == {"shop.kept": 3}

@@ -16,7 +16,8 @@ import pytest
 from tests.support.celery_versions import celery_environment
 from tests.support.real_rabbitmq import RabbitServer, rabbitmq_server, require_rabbitmq
 from tests.support.real_readings import Scaler
-from tests.support.real_worker import Manifests, Pods, shop, wait_until
+from tests.support.real_worker import Manifests, Pods, shop
+from tests.support.waiting import wait_until
 
 PASSWORD = "p@:/#%"
 ODD = "größe:50%#1&2"
@@ -63,13 +64,15 @@ def test_backlog_is_what_is_ready_and_in_flight_work_what_is_not_acknowledged(
     with Pods(tmp_path, manifests, environment=celery_environment("5.6")) as pods:
         worker = pods.start().wait_until_ready()
         for number in range(4):
-            pods.send(4, number)
-        wait_until(lambda: reads(scaler, 2, 2), 30, pods.logs)
+            pods.send(number, task="shop.held")
+        wait_until(lambda: reads(scaler, 2, 2), pods.logs)
         found = server.queue(queue, ODD)
         assert found is not None
         assert found.kind == "classic"
-        wait_until(lambda: reads(scaler, 0, 2), 30, pods.logs)
-        wait_until(lambda: reads(scaler, 0, 0), 30, pods.logs)
+        pods.let_go(*pods.events("start"))
+        wait_until(lambda: reads(scaler, 0, 2), pods.logs)
+        pods.let_go()
+        wait_until(lambda: reads(scaler, 0, 0), pods.logs)
         assert sorted(pods.events("done")) == ["0", "1", "2", "3"]
         assert worker.stop() == 0
 
@@ -89,14 +92,14 @@ def _read_quorum_queue(folder: Path, server: RabbitServer, version: str) -> None
         pods.sender(**QUORUM)
         pods.start().wait_until_ready()
         for number in range(3):
-            # RabbitMQ counts quorum queues every five seconds.
-            pods.send(8 if number < 2 else 0, number)
-        wait_until(lambda: reads(scaler, 1, 2), 30, pods.logs)
+            pods.send(number, task="shop.held")
+        wait_until(lambda: reads(scaler, 1, 2), pods.logs)
         found = server.queue(manifests.variant().queues[0])
         assert found is not None
         assert found.kind == "quorum"
-        wait_until(lambda: sorted(pods.events("done")) == ["0", "1", "2"], 30, pods.logs)
-        wait_until(lambda: reads(scaler, 0, 0), 30, pods.logs)
+        pods.let_go()
+        wait_until(lambda: sorted(pods.events("done")) == ["0", "1", "2"], pods.logs)
+        wait_until(lambda: reads(scaler, 0, 0), pods.logs)
 
 
 def test_messages_of_a_killed_worker_come_back_at_once(tmp_path: Path, server: RabbitServer) -> None:
@@ -104,7 +107,7 @@ def test_messages_of_a_killed_worker_come_back_at_once(tmp_path: Path, server: R
     with Pods(tmp_path, manifests, environment=celery_environment("5.6")) as pods:
         first = pods.start().wait_until_ready()
         pods.send(600, "long")
-        wait_until(lambda: pods.events("start"), 30, pods.logs)
+        wait_until(lambda: pods.events("start"), pods.logs)
         first.kill()
         pods.start()
-        wait_until(lambda: len(pods.events("start")) == 2, 30, pods.logs)
+        wait_until(lambda: len(pods.events("start")) == 2, pods.logs)

@@ -10,7 +10,8 @@ from pathlib import Path
 from tests.support.celery_versions import celery_environment
 from tests.support.real_readings import Scaler
 from tests.support.real_redis import redis_sentinels, require_redis
-from tests.support.real_worker import Pods, shop, wait_until
+from tests.support.real_worker import Pods, shop
+from tests.support.waiting import wait_until
 from tests.unit.modules.running import run
 
 PASSWORD = "p@:/#%"
@@ -34,15 +35,16 @@ def test_no_task_is_lost_when_another_server_becomes_the_master(tmp_path: Path) 
             sentinel = {"password": SENTINEL_PASSWORD}
             pods.sender(broker_transport_options={"master_name": group.master_name, "sentinel_kwargs": sentinel})
             for number in range(TASKS):
-                pods.send(1.5, number)
+                pods.send(number, task="shop.held")
             assert scaler.both() == (TASKS, 0)
             told = run("queue_info", broker=broker, audit=False)
             assert [(row["name"], row["waiting"], row["unacked"]) for row in told["queues"]] == [("default", TASKS, 0)]
             worker = pods.start()
-            wait_until(lambda: scaler.both() == (TASKS - 2, 2), 60, pods.logs)
+            wait_until(lambda: scaler.both() == (TASKS - 2, 2), pods.logs)
             group.fail_over()
-            wait_until(lambda: len(set(pods.events("done"))) == TASKS, 60, pods.logs)
-            wait_until(lambda: scaler.both() == (0, 0), 60, pods.logs)
+            pods.let_go()
+            wait_until(lambda: len(set(pods.events("done"))) == TASKS, pods.logs)
+            wait_until(lambda: scaler.both() == (0, 0), pods.logs)
             assert worker.is_running
             assert SENTINEL_PASSWORD not in worker.log
             assert SENTINEL_PASSWORD not in " ".join(worker.container["args"])

@@ -22,7 +22,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._celery.programs.s
 from tests.support.celery_versions import celery_environment
 from tests.support.real_rabbitmq import rabbitmq_server, require_rabbitmq
 from tests.support.real_redis import RedisServer, redis_server, require_redis
-from tests.support.real_worker import APP, Pods, Worker, broker_of, shop, wait_until
+from tests.support.real_worker import APP, Pods, Worker, broker_of, shop
+from tests.support.waiting import PATIENCE, wait_until
 
 #: A worker whose connection a file lets open anew, between two looks of its loop as the library of Redis does it; and
 #: tasks that kill processes. kombu before 5.7 takes nothing ever after, and answers pings.
@@ -86,7 +87,7 @@ def wish(do: str = "", ids: Iterable[str] = ()) -> QuarantineWish:
     return QuarantineWish(question)
 
 
-def restart_until(pods: Pods, worker: Worker, holds: Callable[[], bool], seconds: float = 60) -> None:
+def restart_until(pods: Pods, worker: Worker, holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Do as Kubernetes does: start a container again whenever its worker has ended."""
     end = time.monotonic() + seconds
     while not holds():
@@ -124,13 +125,13 @@ def test_a_worker_is_left_alone_that_has_a_reason_to_take_nothing(tmp_path: Path
         drained, busy = pods.start("default", "drained"), pods.start("busy", "busy")
         drained.wait_until_ready()
         busy.wait_until_ready()
-        pods.sender().control.cancel_consumer("default", destination=["shop.default@drained"], reply=True)
+        pods.sender().control.cancel_consumer("default", destination=["shop.default@drained"], reply=True, timeout=120)
         pods.send(0, "later", variant="default")
         for number in range(2):
             pods.send(number, task="shop.held", variant="busy")
         time.sleep(16)
         assert (drained.is_running, busy.is_running, said_by(pods)) == (True, True, [])
-        pods.sender().control.add_consumer("default", destination=["shop.default@drained"], reply=True)
+        pods.sender().control.add_consumer("default", destination=["shop.default@drained"], reply=True, timeout=120)
         pods.let_go()
         wait_until(lambda: "later" in pods.events("done"), why=pods.logs)
 
@@ -139,7 +140,7 @@ def test_a_worker_is_left_alone_that_has_a_reason_to_take_nothing(tmp_path: Path
 def test_a_task_that_kills_starts_three_times_and_its_neighbours_are_done(
     tmp_path: Path, redis: RedisServer, task: str
 ) -> None:
-    keys = {"max_starts": 3, "visibility_timeout": 2, "probe": "none"}
+    keys = {"max_starts": 3, "visibility_timeout": 5, "probe": "none"}
     broker = {**broker_of(redis), "transport_options": {"unacked_restore_interval": 1}}
     manifests = shop(broker, {"default": keys})
     with Pods(tmp_path, manifests, BREAKABLE) as pods:
@@ -162,7 +163,7 @@ def test_a_task_that_kills_starts_three_times_and_its_neighbours_are_done(
         assert (row["task"], row["starts"], row["origin"], row["done"]) == (f"shop.{task}", 3, "default", False)
         pods.kill()
         # Redis would give what comes back to a worker whose end it has not seen yet.
-        wait_until(lambda: not [one for one in client.client_list() if one["cmd"] == "brpop"], 10)
+        wait_until(lambda: not [one for one in client.client_list() if one["cmd"] == "brpop"])
         assert not quarantine.handle(wish("drop", ["another"]))
         assert [item["done"] for item in quarantine.handle(wish("return", [row["id"]]))] == [True]
         assert client.llen("default.quarantine") == 0
@@ -192,14 +193,14 @@ def test_a_pod_that_is_stopped_counts_for_nothing_also_if_its_time_is_too_short(
         pods.send("long", task="shop.held")
         for eviction in range(1, 3):
             worker = pods.start().wait_until_ready()
-            wait_until(partial(has_started, pods, eviction), 30, pods.logs)
+            wait_until(partial(has_started, pods, eviction), pods.logs)
             worker.tell_to_stop()
-            wait_until(lambda: counts_of(redis) == [-1], 10, pods.logs)
+            wait_until(lambda: counts_of(redis) == [-1], pods.logs)
             worker.kill()
         pods.let_go()
         pods.start()
-        wait_until(lambda: pods.events("done") == ["long"], 30, pods.logs)
-        wait_until(lambda: not counts_of(redis), 10)
+        wait_until(lambda: pods.events("done") == ["long"], pods.logs)
+        wait_until(lambda: not counts_of(redis))
         assert redis.client().llen("default.quarantine") == 0
 
 

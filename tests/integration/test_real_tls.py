@@ -14,7 +14,8 @@ from tests.support.celery_versions import celery_environment
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.real_readings import Scaler
 from tests.support.real_redis import RedisServer, redis_server, require_redis
-from tests.support.real_worker import Manifests, Pods, broker_of, shop, wait_until
+from tests.support.real_worker import Manifests, Pods, broker_of, shop
+from tests.support.waiting import wait_until
 
 #: Every character that ends a part of a URL.
 PASSWORD = "p@:/#%"
@@ -55,12 +56,13 @@ def test_worker_probe_and_scaler_reach_a_redis_with_tls(tmp_path: Path, server: 
     manifests = fleet(server, server.certificates, 1 if version == "5.4" else 2)
     scaler = Scaler(manifests)
     with Pods(tmp_path, manifests, environment=celery_environment(version)) as pods:
-        pods.send(1.5, "task")
+        pods.send("task", task="shop.held")
         assert scaler.both() == (1, 0)
         worker = pods.start()
-        wait_until(lambda: scaler.both() == (0, 1), 60, pods.logs)
+        wait_until(lambda: scaler.both() == (0, 1), pods.logs)
         worker.wait_until_probed()
-        wait_until(lambda: pods.events("done") == ["task"] and scaler.both() == (0, 0), 30, pods.logs)
+        pods.let_go()
+        wait_until(lambda: pods.events("done") == ["task"] and scaler.both() == (0, 0), pods.logs)
         assert PASSWORD not in worker.log
         assert worker.stop() == 0
 
@@ -69,6 +71,6 @@ def test_a_worker_refuses_a_server_of_another_authority(tmp_path: Path, server: 
     manifests = fleet(server, make_certificates(tmp_path / "other"))
     with Pods(tmp_path / "fleet", manifests, environment=celery_environment("5.6")) as pods:
         worker = pods.start()
-        wait_until(lambda: "CERTIFICATE_VERIFY_FAILED" in worker.log, 60, pods.logs)
-        assert worker.probe() != 0
+        wait_until(lambda: "CERTIFICATE_VERIFY_FAILED" in worker.log, pods.logs)
+        assert worker.probe(seconds=worker.container["startupProbe"]["timeoutSeconds"]) != 0
         assert not worker.is_ready

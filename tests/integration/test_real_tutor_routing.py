@@ -271,7 +271,7 @@ def test_the_commands_in_the_head_of_the_file_enable_it(version: str, tmp_path: 
     environment |= {"TUTOR_ROOT": str(root), "TUTOR_PLUGINS_ROOT": str(folder), "NO_COLOR": "1"}
     for arguments in (("plugins", "enable", TUTOR_PLUGIN), ("config", "save")):
         command = [str(tutor_environment(version) / "bin" / "tutor"), *arguments]
-        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
         assert ran.returncode == 0, ran.stderr
         assert "Failed" not in ran.stderr
     router = router_of(run_settings(root, "cms"))

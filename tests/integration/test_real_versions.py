@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tests.support.celery_versions import REQUIREMENTS, celery_environment
 from tests.support.real_readings import Scaler
 from tests.support.real_redis import redis_server, require_redis
 from tests.support.real_worker import APP, TASKS, Pods, broker_of, shop
+from tests.support.waiting import wait_until
 
 SENT = 4
 SLOTS = 2
@@ -126,16 +127,23 @@ def _run(folder: Path, broker: dict[str, Any], name: str, version: str) -> Run:
     variant, service = manifests.variant(), manifests.fleet.services[0]
     # One app of each version has every import of its own, as in a container.
     with Pods(folder, manifests, module, environment, is_cold=name == "ordinary") as pods:
-        for number in range(SENT):
-            pods.send(1.5, number)
-        samples.append(scaler.both())
-        worker = pods.start()
-        end = time.monotonic() + 60
-        while len(pods.events("done")) < SENT or samples[-1] != (0, 0):
+
+        def have(word: str, count: int) -> bool:
             samples.append(scaler.both())
             assert worker.is_running, worker.log
-            assert time.monotonic() < end, (samples, worker.log)
-            time.sleep(0.05)
+            return len(pods.events(word)) == count
+
+        for number in range(SENT):
+            pods.send(number, task="shop.held")
+        samples.append(scaler.both())
+        worker = pods.start()
+        # Each sample is taken before the look for events, and none ends before it is let go.
+        for started in (SLOTS, SENT):
+            wait_until(partial(have, "start", started), lambda: (samples, worker.log))
+            have("start", started)
+            pods.let_go(*pods.events("start"))
+        wait_until(lambda: have("done", SENT) and scaler.both() == (0, 0), lambda: (samples, worker.log))
+        samples.append(scaler.both())
         answer = answer_from(worker.run(command_of(question_for(variant, service, canaries=False))))
         assert answer is not None
         assert worker.stop() == 0, worker.log

@@ -20,9 +20,10 @@ from tests.integration.cluster import Cluster
 from tests.integration.playbook import Player, Run, extra_vars
 from tests.integration.tutor import queues_in, sample_config, site_inventory, snapshot, start, worker
 from tests.support.kubernetes_emulator import ExecRequest, ExecResult, RecordedRequest
-from tests.support.live_pods import Database, LivePods, LiveWorker, live_pods, wait_until
+from tests.support.live_pods import Database, LivePods, LiveWorker, live_pods
 from tests.support.real_redis import redis_server, require_redis
 from tests.support.real_tutor import manifests, render
+from tests.support.waiting import wait_until
 
 Json = dict[str, Any]
 
@@ -177,7 +178,7 @@ class TestAdoptingABusyWorker:
         story.deployments["tutor"] = snapshot(cluster, namespace)[WORKER]
         old, gate = site.start(), site.pods.folder / "gate"
         site.database.send(DEFAULT, TASK, "long", str(gate))
-        wait_until(lambda: "start long" in site.events, 30, lambda: old.log)
+        wait_until(lambda: "start long" in site.events, lambda: old.log)
 
         begin()
         end("stop", player.deploy(inventory))
@@ -186,15 +187,15 @@ class TestAdoptingABusyWorker:
         late = {"celery_workers_key_change": "drain", "celery_workers_wait_timeout": 2}
         run = player.deploy(inventory, extra_vars(late))
         site.database.send(HIGH, TASK, "meanwhile")
-        wait_until(lambda: "done meanwhile" in site.events, 30, lambda: old.log)
+        wait_until(lambda: "done meanwhile" in site.events, lambda: old.log)
         story.consumed["late"] = site.consumed()
         end("late", run)
 
         begin()
-        drain = {"celery_workers_key_change": "drain", "celery_workers_wait_timeout": 60}
+        drain = {"celery_workers_key_change": "drain", "celery_workers_wait_timeout": 300}
         started = player.start("deploy", inventory, extra_vars(drain))
-        wait_until(lambda: "pause" in site.told, 150, lambda: site.told)
-        wait_until(lambda: not site.consumed(), 30, site.consumed)
+        wait_until(lambda: "pause" in site.told, lambda: site.told)
+        wait_until(lambda: not site.consumed(), site.consumed)
         site.database.send(DEFAULT, TASK, "sent while paused")
         gate.touch()
         end("drain", player.keep(started.finish()))
@@ -202,9 +203,9 @@ class TestAdoptingABusyWorker:
 
         # What Kubernetes does with the pod of before and the new one.
         os.kill(old.process.pid, signal.SIGTERM)
-        assert old.process.wait(timeout=30) == 0
+        assert old.process.wait(timeout=120) == 0
         new = site.start()
-        wait_until(lambda: "done sent while paused" in site.events, 30, lambda: new.log)
+        wait_until(lambda: "done sent while paused" in site.events, lambda: new.log)
         story.consumed["after"] = site.consumed()
         story.events["after"] = site.events
         return story

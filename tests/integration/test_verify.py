@@ -14,8 +14,9 @@ import pytest
 from tests.integration.cluster import Cluster, Json, namespaces, new_namespace_name
 from tests.integration.playbook import Player, Run, write_inventory
 from tests.support.kubernetes_emulator import RecordedRequest
-from tests.support.live_pods import Database, LivePods, wait_until
+from tests.support.live_pods import Database, LivePods
 from tests.support.real_redis import PASSWORD, RedisServer
+from tests.support.waiting import wait_until
 
 WORKER = "shop-worker"
 
@@ -109,7 +110,7 @@ class TestRunningWorkers:
                 worker.wait_until_ready()
             busy = asked.databases["busy"]
             busy.send("default", "shop.nap", 600)
-            wait_until(lambda: busy.held(asked.key("busy")) == 1, 30)
+            wait_until(lambda: busy.held(asked.key("busy")) == 1)
             asked.versions["before"] = {host: cluster.versions(names[host]) for host in HOSTS}
             cluster.power.requests.clear()
             asked.runs["verify"] = player.play("verify", inventory("asked", elsewhere={"queues": ["films"]}))
@@ -199,7 +200,7 @@ class TestRunningWorkers:
     def test_the_message_that_is_sent_leaves_nothing_behind(self, asked: Asked) -> None:
         database, key = asked.databases["well"], asked.key("well")
         # Whoever took it acknowledges it when its time has come.
-        wait_until(lambda: database.held(key) == 0, 30)
+        wait_until(lambda: database.held(key) == 0)
         # What a worker declares for itself stays as long as its queues do.
         left = {name for name in database.client.scan_iter("*") if not name.startswith("_kombu.binding")}
         assert left == set()

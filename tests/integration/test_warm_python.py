@@ -37,7 +37,7 @@ atexit.register(lambda: open("ended", "w").close())
 # In a with block: a signal that comes while a file is thrown away is lost.
 with open("pid", "w") as file:
     file.write(str(os.getpid()))
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -59,7 +59,7 @@ def started(folder: Path) -> tuple[subprocess.Popen[str], int]:
 def said(folder: Path, command: list[str]) -> dict[str, Any]:
     environment = {**layout.environment(VENV_TEST), "ANSIBLE_HOME": str(folder), "ONLY": "this"}
     done = subprocess.run(
-        command, cwd=folder, env=environment, input="typed", capture_output=True, text=True, timeout=60, check=False
+        command, cwd=folder, env=environment, input="typed", capture_output=True, text=True, timeout=240, check=False
     )
     assert (done.returncode, done.stderr) == (7, "a warning\n"), done
     found: dict[str, Any] = json.loads(done.stdout)
@@ -182,7 +182,7 @@ def test_a_run_sees_nothing_of_the_one_before(tmp_path: Path, text: str) -> None
 def test_a_signal_reaches_it(tmp_path: Path, number: signal.Signals) -> None:
     process, _pid = started(tmp_path)
     process.send_signal(number)
-    stderr = process.communicate(timeout=60)[1]
+    stderr = process.communicate(timeout=240)[1]
     if number == signal.SIGINT:
         assert "KeyboardInterrupt" in stderr
         assert (tmp_path / "ended").exists()
@@ -193,8 +193,8 @@ def test_a_signal_reaches_it(tmp_path: Path, number: signal.Signals) -> None:
 def test_it_is_killed_with_its_command(tmp_path: Path) -> None:
     process, pid = started(tmp_path)
     process.kill()
-    process.communicate(timeout=60)
-    end = time.monotonic() + 60
+    process.communicate(timeout=240)
+    end = time.monotonic() + 240
     while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
         time.sleep(0.01)
     assert not Path(f"/proc/{pid}").exists()

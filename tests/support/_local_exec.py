@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ._exec import CannotStart, ExecRequest, ExecResult
 
-TIME_LIMIT = 60.0
+TIME_LIMIT = 240.0
 
 
 def run_locally(request: ExecRequest, folder: Path, path: str, time_limit: float = TIME_LIMIT) -> ExecResult:

@@ -44,10 +44,10 @@ class ApiClient:
 
     def __init__(self, url: str, token: str | None, authority: str = "") -> None:
         place = urlsplit(url).netloc
-        self._connection = http.client.HTTPConnection(place, timeout=10)
+        self._connection = http.client.HTTPConnection(place, timeout=60)
         if authority:
             context = ssl.create_default_context(cafile=authority)
-            self._connection = http.client.HTTPSConnection(place, timeout=10, context=context)
+            self._connection = http.client.HTTPSConnection(place, timeout=60, context=context)
         self._token = token
 
     def __enter__(self) -> ApiClient:

@@ -23,7 +23,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._celery.surveys im
 )
 from celery import Celery
 
-from tests.support.real_worker import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 _APP = """
 import os
@@ -65,7 +65,7 @@ class Program:
         """End it as the kernel does, with its children."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=PATIENCE)
 
     @property
     def log(self) -> str:
@@ -115,12 +115,14 @@ class LeftSite:
             )
         program = Program(process, log)
         self.programs.append(program)
-        wait_until(lambda: " ready." in program.log or process.poll() is not None, 60, lambda: program.log)
+        wait_until(lambda: " ready." in program.log or process.poll() is not None, lambda: program.log)
         return program
 
     def ask_and_die(self) -> None:
         """Ask every worker, and end before any has answered."""
-        subprocess.run([sys.executable, "inspector.py"], cwd=self.folder, env=self.environment, check=True, timeout=60)
+        subprocess.run(
+            [sys.executable, "inspector.py"], cwd=self.folder, env=self.environment, check=True, timeout=PATIENCE
+        )
 
     def send(self, queue: str, numbers: range, **options: Any) -> None:
         for number in numbers:
@@ -143,7 +145,10 @@ class LeftSite:
 
     def nodes(self) -> set[str]:
         """Workers that answer."""
-        return set(self.app.control.inspect(timeout=2).ping() or {})
+        found: set[str] = set()
+        for seconds in (2, 10, 60):
+            found = found or set(self.app.control.inspect(timeout=seconds).ping() or {})
+        return found
 
     def survey(self, app: str = "shop", **question: Any) -> Survey:
         """Run what a run sends into a pod.
@@ -158,7 +163,7 @@ class LeftSite:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            timeout=PATIENCE,
         )
         found = answer_from(done.stdout)
         assert found is not None, done.stderr

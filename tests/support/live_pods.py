@@ -10,8 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from tests.support._exec import ExecRequest, ExecResult
 from tests.support._local_exec import run_locally
 from tests.support.kubernetes_emulator import Emulator
 from tests.support.real_redis import RedisServer
+from tests.support.waiting import PATIENCE, wait_until
 from tests.support.warm_celery import WarmProcess, warm_process, warm_programs
 
 #: The image of the pods: the environment that tests run in.
@@ -53,10 +53,10 @@ class LiveWorker:
         """End it as the node's kernel does, with all its children: nothing is given back."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=PATIENCE)
 
     def wait_until_ready(self) -> None:
-        wait_until(lambda: " ready." in self.log or self.process.poll() is not None, 60, lambda: self.log)
+        wait_until(lambda: " ready." in self.log or self.process.poll() is not None, lambda: self.log)
         assert self.process.poll() is None, self.log
 
 
@@ -120,14 +120,6 @@ def live_pods(emulator: Emulator, folder: Path) -> Iterator[LivePods]:
             worker.kill()
 
 
-def wait_until(holds: Callable[[], object], seconds: float, told: Callable[[], object] = str) -> None:
-    """Wait until something holds; a test that waits in vain shows what `told` returns."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"not within {seconds:g} s: {told()}"
-        time.sleep(0.1)
-
-
 @dataclass(frozen=True)
 class Database:
     """One database of a Redis server: what producers send to it, and what workers hold there."""
@@ -166,6 +158,11 @@ class Database:
             channel.do_restore = False
             for _number in range(count):
                 assert channel.basic_get(queue) is not None
+
+    def let_the_timeout_pass(self, index: str = "unacked_index") -> None:
+        """Make what workers hold look as if it had been delivered long ago, so that it is given back."""
+        client: Any = self.client
+        client.zadd(index, dict.fromkeys(client.zrange(index, 0, -1), 1.0))
 
     def held(self, key: str = "unacked") -> int:
         """Messages that workers hold under a key."""

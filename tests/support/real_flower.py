@@ -26,7 +26,8 @@ from typing import Any
 import pytest
 
 from tests.support.free_ports import free_ports
-from tests.support.real_worker import Manifest, Manifests, here, wait_until
+from tests.support.real_worker import Manifest, Manifests, here
+from tests.support.waiting import wait_until
 
 _DEPENDENT = re.compile(r"\$\(([A-Za-z_]\w*)\)")
 
@@ -77,7 +78,7 @@ class RealFlower:
         if login is not None:
             request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return Answer(answer.status, answer.read().decode(errors="replace"))
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.read().decode(errors="replace"))
@@ -128,7 +129,7 @@ def real_flower(manifests: Manifests, folder: Path, name: str = "flower") -> Ite
         )
     flower = RealFlower(manifest, environment, port, folder, process)
     try:
-        wait_until(lambda: flower.is_up() or process.poll() is not None, 60, lambda: flower.log)
+        wait_until(lambda: flower.is_up() or process.poll() is not None, lambda: flower.log)
         assert process.poll() is None, flower.log
         yield flower
     finally:

@@ -23,7 +23,7 @@ import yaml
 
 from tests.support.free_ports import free_ports
 from tests.support.installed import require_command
-from tests.support.real_worker import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 Json = dict[str, Any]
 
@@ -42,7 +42,7 @@ class Prometheus:
     def _ask(self, path: str, **parameters: str) -> Json:
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with urllib.request.urlopen(url, timeout=30) as answer:
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
                 found: Json = json.load(answer)
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{error.read().decode()} for {parameters}") from None
@@ -113,19 +113,19 @@ def real_prometheus(folder: Path, scrapes: list[Json], rules: list[Json], interv
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
     server = Prometheus(port)
     try:
-        wait_until(lambda: _is_ready(server, process), 30, lambda: (folder / "log").read_text(encoding="utf-8"))
+        wait_until(lambda: _is_ready(server, process), lambda: (folder / "log").read_text(encoding="utf-8"))
         assert process.poll() is None, (folder / "log").read_text(encoding="utf-8")
         yield server
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENCE)
 
 
 def _is_ready(server: Prometheus, process: subprocess.Popen[bytes]) -> bool:
     if process.poll() is not None:
         return True
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/-/ready", timeout=5):
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/-/ready", timeout=30):
             return all(health == "up" for health in server.targets().values())
     except OSError:
         return False
@@ -177,7 +177,7 @@ def series_server(text: Callable[[], str]) -> Iterator[int]:
             yield int(server.server_address[1])
         finally:
             server.shutdown()
-            thread.join(timeout=10)
+            thread.join(timeout=PATIENCE)
 
 
 def series_line(name: str, value: float, /, **labels: str) -> str:

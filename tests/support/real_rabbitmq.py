@@ -26,6 +26,7 @@ import pytest
 
 from tests.support.certificates import Certificates
 from tests.support.free_ports import free_ports
+from tests.support.waiting import PATIENCE
 
 # Debian's command of this name changes to a user of its own. This is the one behind it.
 _DEBIAN = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -80,7 +81,7 @@ class RabbitServer:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.management_port}{path}", headers={"Authorization": f"Basic {token}"}
         )
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     def queue(self, name: str, virtual_host: str = "/") -> Queue | None:
@@ -222,11 +223,11 @@ def _running(command: list[str], environment: dict[str, str], log: Path) -> Iter
 def _kill(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=10)
+    process.wait(timeout=PATIENCE)
 
 
 def _wait_for(server: RabbitServer, log: Path) -> None:
-    end = time.monotonic() + 90
+    end = time.monotonic() + PATIENCE
     while True:
         try:
             server.get("/api/overview")

@@ -146,7 +146,7 @@ def _rabbitmq(metadata: dict[str, str], login: dict[str, str]) -> int:
     path = f"/api/queues/{quote_plus(metadata['vhostName'])}/{quote_plus(metadata['queueName'])}"
     token = base64.b64encode(f"{login['username']}:{login['password']}".encode()).decode()
     request = urllib.request.Request(metadata["host"] + path, headers={"Authorization": f"Basic {token}"})
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         found = json.load(answer)
     wanted = "messages_ready" if metadata.get("excludeUnacknowledged") == "true" else "messages"
     return int(found.get(wanted) or 0)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import redis
 from tests.support.certificates import Certificates
 from tests.support.free_ports import free_ports
 from tests.support.installed import require_command
+from tests.support.waiting import PATIENCE, wait_until
 
 #: A password with every character that a URL must quote.
 PASSWORD = "p@:/#%"
@@ -42,7 +42,7 @@ class RedisServer:
     def stop(self) -> None:
         """End the server as a broker outage does."""
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class RedisSentinels:
         """End the master, wait for the sentinels to choose the replica, and return it."""
         old = self.master()
         old.stop()
-        _wait_until(lambda: self.master() is not old, 30)
+        _wait_until(lambda: self.master() is not old)
         return self.master()
 
 
@@ -99,7 +99,7 @@ def redis_server(
         command += ["--tls-auth-clients", "yes" if client_certificates else "no"]
     with _running(command) as process:
         server = RedisServer(port, password, process, certificates)
-        _wait_until(server.client().ping, 10)
+        _wait_until(server.client().ping)
         yield server
 
 
@@ -124,14 +124,14 @@ def redis_sentinels(password: str = "", sentinel_password: str = "") -> Iterator
             servers.append(RedisServer(port, password, stack.enter_context(_running(command))))
         group = RedisSentinels(tuple(servers), tuple(sentinels), password, sentinel_password)
         # A sentinel asks the master for its replicas when it starts, and then every ten seconds.
-        _wait_until(lambda: servers[1].client().info("replication")["master_link_status"] == "up", 20)
+        _wait_until(lambda: servers[1].client().info("replication")["master_link_status"] == "up")
         for port in sentinels:
             # The sentinels write into their files.
             file = folder / f"sentinel-{port}.conf"
             file.write_text(_sentinel_file(port, master, group), encoding="utf-8")
             stack.enter_context(_running(["redis-server", str(file), "--sentinel"]))
         for port in sentinels:
-            _wait_until(partial(_knows_the_others, _client(port, sentinel_password), group.master_name), 20)
+            _wait_until(partial(_knows_the_others, _client(port, sentinel_password), group.master_name))
         yield group
 
 
@@ -156,7 +156,8 @@ def _sentinel_file(port: int, master: int, group: RedisSentinels) -> str:
         f"port {port}",
         "bind 127.0.0.1",
         f"sentinel monitor {name} 127.0.0.1 {master} 2",
-        f"sentinel down-after-milliseconds {name} 1000",
+        # On a busy machine a server may be silent for a second or two.
+        f"sentinel down-after-milliseconds {name} 5000",
         f"sentinel failover-timeout {name} 3000",
     ]
     if group.password:
@@ -180,7 +181,7 @@ def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENCE)
 
 
 def _client(port: int, password: str, certificates: Certificates | None = None) -> redis.Redis:
@@ -198,16 +199,15 @@ def _client(port: int, password: str, certificates: Certificates | None = None) 
     )
 
 
-def _wait_until(holds: Callable[[], object], seconds: float) -> None:
+def _wait_until(holds: Callable[[], object]) -> None:
     """Wait for a server to answer, and to say what is wanted."""
-    end = time.monotonic() + seconds
-    while True:
-        problem: Exception | None = None
+    problems: list[Exception] = []
+
+    def answers() -> object:
         try:
-            if holds():
-                return
+            return holds()
         except (redis.RedisError, KeyError) as error:
-            problem = error
-        if time.monotonic() > end:
-            raise TimeoutError(f"not reached within {seconds} s") from problem
-        time.sleep(0.05)
+            problems.append(error)
+            return False
+
+    wait_until(answers, lambda: problems[-1:])

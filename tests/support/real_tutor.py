@@ -157,7 +157,7 @@ def _run(environment: Path, root: Path, *arguments: str) -> None:
     variables |= {"TUTOR_ROOT": str(root), "TUTOR_PLUGINS_ROOT": str(root / "plugins"), "NO_COLOR": "1"}
     command = [str(environment / "bin" / "tutor"), *arguments]
     ran = subprocess.run(
-        command, env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False
+        command, env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600, check=False
     )
     # A plugin that cannot be loaded is a warning to Tutor, and a site without it proves nothing.
     if ran.returncode or "Failed to" in ran.stderr:

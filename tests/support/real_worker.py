@@ -16,8 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -35,6 +34,7 @@ from celery import Celery
 
 from tests.support.real_redis import RedisServer
 from tests.support.secret_manifests import secret_manifests
+from tests.support.waiting import PATIENCE, wait_until
 from tests.support.warm_celery import WarmProcess, warm_process, warm_programs
 
 Manifest = dict[str, Any]
@@ -61,7 +61,7 @@ def nap(seconds, number):
 @app.task
 def held(number):
     note("start", number)
-    while not os.path.exists("let-go"):
+    while not (os.path.exists("let-go") or os.path.exists(f"let-go-{number}")):
         time.sleep(0.05)
     note("done", number)
 """
@@ -174,20 +174,22 @@ class Worker:
         """Whether it says that it consumes. A probe says the same, and takes seconds."""
         return f"@{self.host} ready." in self.log
 
-    def probe(self, kind: str = "startupProbe") -> int:
-        """What the probe of the manifest says, run as the kubelet does: 0 is well."""
+    def probe(self, kind: str = "startupProbe", seconds: float = PATIENCE) -> int:
+        """What the probe of the manifest says, run as the kubelet does: 0 is well.
+
+        :param seconds: after which it has failed. Those of the manifest are for a machine that is not as busy.
+        """
         command = [here(word, self.mounts) for word in self.container[kind]["exec"]["command"]]
-        limit = self.container[kind]["timeoutSeconds"]
         try:
             return subprocess.run(
-                command, env=self.environment, cwd="/", capture_output=True, check=False, timeout=limit
+                command, env=self.environment, cwd="/", capture_output=True, check=False, timeout=seconds
             ).returncode
         except subprocess.TimeoutExpired:
             return 1
 
     def wait_until_ready(self) -> Self:
         """Wait until it consumes."""
-        wait_until(lambda: self.is_ready or not self.is_running, 60, lambda: self.log)
+        wait_until(lambda: self.is_ready or not self.is_running, lambda: self.log)
         assert self.is_ready, self.log
         return self
 
@@ -195,11 +197,11 @@ class Worker:
         """Wait until the startup probe passes, as Kubernetes does."""
         # A probe that asks too early waits for its own timeout.
         self.wait_until_ready()
-        wait_until(lambda: self.probe() == 0 or not self.is_running, 60, lambda: self.log)
+        wait_until(lambda: self.probe() == 0 or not self.is_running, lambda: self.log)
         assert self.is_running, self.log
         return self
 
-    def run(self, command: list[str], seconds: float = 60) -> str:
+    def run(self, command: list[str], seconds: float = PATIENCE) -> str:
         """What a command prints that is run in the container, as C(kubectl exec) does."""
         done = subprocess.run(
             command, env=self.environment, cwd=self.app_folder, capture_output=True, check=True, text=True,
@@ -212,11 +214,15 @@ class Worker:
         self.process.send_signal(signal.SIGTERM)
 
     def wait_until_stopped(self) -> int:
-        """The second half: its exit code, provided that it ended within its grace period."""
+        """The second half: its exit code, provided that it ended within its grace period.
+
+        A busy machine may take longer than the shortest of them.
+        """
+        seconds = max(self.grace, 60)
         try:
-            return self.process.wait(timeout=self.grace)
+            return self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still there after {self.grace} s: {self.log}") from None
+            raise AssertionError(f"still there after {seconds} s: {self.log}") from None
 
     def stop(self) -> int:
         """The end of a pod."""
@@ -227,7 +233,7 @@ class Worker:
         """The end of its node: nothing of the pod runs any more."""
         if self.is_running:
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=PATIENCE)
 
 
 class Pods:
@@ -316,14 +322,15 @@ class Pods:
         """What a piece of Python prints that runs where the workers run."""
         done = subprocess.run(
             [str(self._programs / "python"), "-c", code], env=self.environment(), cwd=self.app_folder,
-            capture_output=True, check=False, text=True, timeout=60,
+            capture_output=True, check=False, text=True, timeout=PATIENCE,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def let_go(self) -> None:
-        """Let every task end that is held."""
-        (self.app_folder / "let-go").touch()
+    def let_go(self, *numbers: object) -> None:
+        """Let tasks end that are held: those with these numbers, or all of them, also those that come."""
+        for name in [f"let-go-{number}" for number in numbers] or ["let-go"]:
+            (self.app_folder / name).touch()
 
     def events(self, word: str) -> list[str]:
         """Numbers of the tasks that wrote this word, in the order of writing."""
@@ -388,6 +395,17 @@ class Pods:
         }
 
 
+def let_the_timeout_pass(server: RedisServer, manifests: Manifests, variant: str = "") -> None:
+    """Make what a variant holds look as if it had been delivered long ago."""
+    unacked = manifests.variant(variant).unacked
+    assert unacked is not None
+    client: Any = server.client()
+    index = unacked.hash.replace("unacked:", "unacked_index:")
+    tags = client.zrange(index, 0, -1)
+    assert tags
+    client.zadd(index, dict.fromkeys(tags, 1.0))
+
+
 def here(word: str, mounts: Mapping[str, Path]) -> str:
     """A word of the container's with its mounted files where they are on this machine."""
     if not mounts:
@@ -395,16 +413,3 @@ def here(word: str, mounts: Mapping[str, Path]) -> str:
     # In one go, because a folder here may contain the path of another mount.
     paths = "|".join(re.escape(path) for path in sorted(mounts, key=len, reverse=True))
     return re.sub(rf"({paths})/", lambda match: f"{mounts[match[1]]}/", word)
-
-
-def wait_until(
-    holds: Callable[[], object], seconds: float = 30, why: Callable[[], object] = lambda: "", pause: float = 0.05
-) -> None:
-    """Wait for something that is to come.
-
-    :param why: what to show if it does not.
-    """
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"not reached within {seconds} s: {why()}"
-        time.sleep(pause)
