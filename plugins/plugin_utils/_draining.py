@@ -44,7 +44,7 @@ _PAUSE, _SHORT_PAUSE = 5, 0.2
 #: Seconds after which a Deployment is given up that gives no answer.
 _GIVES_UP = 60
 #: Seconds after its end in which a command that is under way may still answer.
-_LAST_WORDS = 5
+_LAST_WORDS = 10
 #: Deployments that one round of progress names.
 _MOST_NAMED = 5
 

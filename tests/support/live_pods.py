@@ -34,7 +34,7 @@ WITHOUT_CELERY = "/usr/bin:/bin"
 
 
 def with_celery() -> str:
-    """The PATH of a container: where the image has its celery command, and the interpreter that it runs with."""
+    """The PATH for a command: where the image has its celery command, and the interpreter that it runs with."""
     return f"{warm_programs(IMAGE)}:/usr/bin:/bin"
 
 
@@ -91,7 +91,7 @@ class LivePods:
 
     def begin(self, words: Sequence[str], environment: Mapping[str, str], name: str) -> LiveWorker:
         """Start a worker, whose log has this name."""
-        outer = {"HOME": str(self.folder), "PATH": with_celery()}
+        outer = {"HOME": str(self.folder), "PATH": f"{IMAGE / 'bin'}:/usr/bin:/bin"}
         log = self.folder / f"log-{name}-{len(self.workers)}"
         with log.open("wb") as stream:
             process = warm_process(words, IMAGE, self.folder, {**outer, **environment}, stream)

@@ -258,7 +258,6 @@ class Pods:
         self._folder = folder
         self._image = environment or Path(sys.prefix)
         self._is_cold = is_cold
-        self._programs = self._image / "bin" if is_cold else warm_programs(self._image)
         self._sender: Any = None
         #: What Kubernetes itself brings into a pod: environment, and files of projected volumes.
         self.outer: dict[str, str] = {}
@@ -294,6 +293,8 @@ class Pods:
         with (folder / "log").open("wb") as log:
             image = None if self._is_cold else self._image
             process = warm_process([here(word, mounts) for word in words], image, self.app_folder, environment, log)
+        # For what is run beside it.
+        environment = environment | {"PATH": self._path(beside=True)}
         grace = spec["terminationGracePeriodSeconds"]
         self.workers.append(Worker(container, grace, folder, self.app_folder, environment, mounts, process, host))
         return self.workers[-1]
@@ -321,7 +322,7 @@ class Pods:
     def run_python(self, code: str) -> str:
         """What a piece of Python prints that runs where the workers run."""
         done = subprocess.run(
-            [str(self._programs / "python"), "-c", code], env=self.environment(), cwd=self.app_folder,
+            ["python", "-c", code], env=self.environment() | {"PATH": self._path(beside=True)}, cwd=self.app_folder,
             capture_output=True, check=False, text=True, timeout=PATIENCE,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -354,10 +355,14 @@ class Pods:
             "HOME": str(self._folder),
             "HOSTNAME": socket.gethostname(),
             "LANG": "C.UTF-8",
-            "PATH": f"{self._programs}:/usr/bin:/bin",
+            "PATH": self._path(),
         }
         outer |= self.outer
         return outer | {entry["name"]: here(self._value(entry), mounts) for entry in container.get("env", [])}
+
+    def _path(self, beside: bool = False) -> str:
+        programs = warm_programs(self._image) if beside and not self._is_cold else self._image / "bin"
+        return f"{programs}:/usr/bin:/bin"
 
     def _value(self, entry: Manifest) -> str:
         if "value" in entry:

@@ -22,8 +22,8 @@ Object = dict[str, Any]
 
 #: What workers are told: to take nothing, or to take from the queues of their command line again.
 PAUSE, RESUME = "pause", "resume"
-#: Seconds that one look may wait for an answer.
-_ANSWER = 3
+#: Seconds that one look may wait for an answer. Who works on a busy machine takes some.
+_ANSWER = 6
 #: Seconds that a command may take beside its patience: the import of the app, and its questions.
 _OVERHEAD = 120
 #: Names of tasks are shown as far as this.

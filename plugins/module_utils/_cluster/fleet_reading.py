@@ -214,7 +214,7 @@ def counting_question(service: Service, variant: Variant, pods: Iterable[Object]
         inspects=False,
         counts=True,
         nodes=nodes,
-        timeout=2,
+        timeout=5,
     )
 
 

@@ -19,6 +19,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry im
     command_of,
     settings_in,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._celery.programs import ask as program
 
 from tests.unit.running_pods import MARK
 
@@ -66,6 +67,39 @@ def test_workers_that_do_not_answer_leave_it_unknown_what_they_run(tmp_path: Pat
     )
     found = ask(tmp_path, question)
     assert (found.waiting, found.active, found.later, found.error) == (0, None, None, "")
+
+
+class SlowNodes:
+    """An app whose nodes answer, on a clock of its own, after some seconds. An answer that comes too late is lost."""
+
+    def __init__(self, seconds: float) -> None:
+        self.control, self.now, self._seconds = self, 1000.0, seconds
+
+    def inspect(self, timeout: float) -> SlowNodes:
+        self.now += timeout
+        self._timeout = timeout
+        return self
+
+    def ping(self) -> dict[str, object]:
+        return {"shop.default@a-1": {}, "shop.default@b-1": {}} if self._timeout >= self._seconds else {}
+
+
+@pytest.mark.parametrize(("needed", "limit"), [(1, 1), (2, 3), (4, 7)])
+def test_a_node_on_a_busy_machine_is_waited_for_longer_each_time(
+    monkeypatch: pytest.MonkeyPatch, needed: float, limit: float
+) -> None:
+    app = SlowNodes(needed)
+    monkeypatch.setattr(program.time, "time", lambda: app.now)
+    asked = program.Asked(app, {"timeout": 10, "pods": ["a-1", "b-1"]})
+    assert asked.nodes_by_pod() == {"shop.default@a-1": "a-1", "shop.default@b-1": "b-1"}
+    assert app.now - 1000 == limit
+
+
+def test_a_node_that_never_answers_is_waited_for_as_long_as_the_question_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = SlowNodes(60)
+    monkeypatch.setattr(program.time, "time", lambda: app.now)
+    assert program.Asked(app, {"timeout": 10, "pods": ["a-1"]}).nodes_by_pod() == {}
+    assert app.now - 1000 == 10
 
 
 def test_what_an_app_prints_while_it_is_imported_does_not_hide_the_answer(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ from typing import Any
 #: Stands before the answer, since apps print what they like while they are imported.
 MARK = "celery-worker-answer:"
 
+#: Seconds in which everybody may answer. All of it passes, because nobody knows how many there are.
+EVERYBODY = 3
+
 #: Environment in which the credentials of sentinels reach the worker.
 SENTINEL_LOGIN = {"username": "CELERY_SENTINEL_USERNAME", "password": "CELERY_SENTINEL_PASSWORD"}
 
@@ -109,7 +112,7 @@ class Asked:
     def other_consumers(self) -> dict[str, list[str]]:
         """Nodes of other pods that consume the queues."""
         found: dict[str, list[str]] = {}
-        for node, queues in (self.app.control.inspect(timeout=2).active_queues() or {}).items():
+        for node, queues in (self.app.control.inspect(timeout=EVERYBODY).active_queues() or {}).items():
             for queue in queues:
                 if queue["name"] in self.question["queues"] and not any(pod in node for pod in self.question["pods"]):
                     found.setdefault(queue["name"], []).append(node)
@@ -152,13 +155,14 @@ class Asked:
         """Count what the nodes run, will run next and hold for later, unless one of them keeps silent."""
         nodes = self.question["nodes"]
         inspect = self.app.control.inspect(destination=nodes, timeout=self.timeout)
-        replies = {
-            "active": inspect.active() or {},
-            "reserved": inspect.reserved() or {},
-            "later": inspect.scheduled() or {},
-        }
-        if all(len(reply) == len(nodes) for reply in replies.values()):
-            answer.update((name, sum(map(len, reply.values()))) for name, reply in replies.items())
+        counted = {}
+        for name, asks in (("active", inspect.active), ("reserved", inspect.reserved), ("later", inspect.scheduled)):
+            reply = asks() or {}
+            if len(reply) < len(nodes):
+                # Who keeps silent once would be waited for each time.
+                return
+            counted[name] = sum(map(len, reply.values()))
+        answer.update(counted)
 
     def send_canary(self) -> str:
         """Send a harmless message; return its name."""
@@ -204,12 +208,16 @@ class Asked:
         """Node to pod, of those that answer within the time that a question may take."""
         end, pods = time.time() + self.timeout, self.question["pods"]
         found: dict[str, str] = {}
-        # A ping to everybody takes its whole time, so many short ones.
+        seconds = 1.0
         while True:
-            nodes = self.app.control.inspect(timeout=1).ping() or {}
+            # A ping to everybody takes its whole time, so a short one first. Later answers to it are lost, and on a
+            # busy machine all are late: each of the next ones waits longer.
+            nodes = self.app.control.inspect(timeout=seconds).ping() or {}
             found.update({node: pod for node in nodes for pod in pods if pod in node})
-            if set(pods) <= set(found.values()) or time.time() >= end:
+            left = end - time.time()
+            if set(pods) <= set(found.values()) or left <= 0:
                 return found
+            seconds = max(1.0, min(2 * seconds, left))
 
     def watched(self) -> dict[str, Any]:
         """What the workers of each pod hold: once that is another than at first, or nothing, or patience is over."""

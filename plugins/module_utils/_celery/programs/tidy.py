@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .ask import Asked, main, prefix_of, raw_client, size_of, texts
+from .ask import EVERYBODY, Asked, main, prefix_of, raw_client, size_of, texts
 from .quarantine import ListQuarantine, QuarantineWish, RabbitQuarantine
 from .survey import Held, Lists, Management, Place, RabbitQueues, opened, row_of, tls_context, why
 
@@ -324,7 +324,7 @@ class Surveying(Asked):
         settle_times(self.question, visibility, bool(self.question["app"]) and not self.question["has_other_apps"])
         asks = self.question["asks_nodes"]
         # First: who answers now is alive, even if it is too busy to answer later.
-        self.consumed = (self.app.control.inspect(timeout=2).active_queues() or {}) if asks else {}
+        self.consumed = (self.app.control.inspect(timeout=EVERYBODY).active_queues() or {}) if asks else {}
         with self.app.connection_for_write() as connection:
             channel = connection.default_channel
             steps, separator = getattr(channel, "priority_steps", (0,)), getattr(channel, "sep", "")
@@ -344,7 +344,7 @@ class Surveying(Asked):
 
     def answering(self) -> set[str]:
         """Nodes that answer now, or did so before."""
-        return {*self.consumed, *(self.app.control.inspect(timeout=1).ping() or {})}
+        return {*self.consumed, *(self.app.control.inspect(timeout=EVERYBODY).ping() or {})}
 
     def add_consumers(self, answer: dict[str, Any]) -> None:
         """Say which nodes consume each queue, as they say it themselves."""
@@ -353,7 +353,7 @@ class Surveying(Asked):
             for queue in queues or ():
                 found.setdefault(queue["name"], []).append(node)
         is_rabbit = answer.get("broker") == "rabbitmq"
-        later = (self.app.control.inspect(timeout=2).scheduled() or {}) if is_rabbit else {}
+        later = (self.app.control.inspect(timeout=EVERYBODY).scheduled() or {}) if is_rabbit else {}
         for queue, row in answer.get("queues", {}).items():
             row["nodes"] = nodes = sorted(found.get(queue, ()))
             if not is_rabbit:
