@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from tests.checks import layout
 from tests.support.run_counter import Counts, RunCounter
 
 from .cluster import Cluster, namespaces, new_namespace_name
-from .playbook import VENV_TEST, write_inventory
+from .playbook import VENV_TEST, Player, write_inventory
 
 Json = dict[str, Any]
 
@@ -48,38 +51,51 @@ def run(folder: Path, *command: str, calls: bool = False, **environment: str) ->
     )
 
 
-def play(folder: Path, tasks: list[Json], interpreter: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run tasks on localhost."""
-    variables = {"ansible_python_interpreter": interpreter}
-    content = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables, "tasks": tasks}
+def plays(folder: Path, interpreters: Mapping[str, str], tasks: Callable[[str], list[Json]]) -> Path:
+    """A playbook that runs tasks on localhost, once with each interpreter."""
+    content = [
+        {
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "vars": {"ansible_python_interpreter": interpreter},
+            "tasks": tasks(name),
+        }
+        for name, interpreter in interpreters.items()
+    ]
     path = folder / "play.yml"
-    path.write_text(yaml.safe_dump([content]), encoding="utf-8")
-    return run(folder, str(path), *options)
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
 
 
-def answers(folder: Path, interpreter: str) -> tuple[list[Json], int]:
-    """What modules return for what is right and what is wrong, and how many of them ran as programs."""
+def asking(folder: Path, title: str) -> list[Json]:
+    """Tasks that give modules what is right and what is wrong, and write what they return into a file."""
     calls = [(name, GOOD, False) for name in SPECS]
     calls += [("worker_specs", GOOD, True), *(("worker_specs", bad, False) for bad in BAD)]
     tasks: list[Json] = [
-        {f"queueops.celery.{name}": given, "register": f"said{number}", "ignore_errors": True, "check_mode": checks}
+        {
+            "name": title,
+            f"queueops.celery.{name}": given,
+            "register": f"said{number}",
+            "ignore_errors": True,
+            "check_mode": checks,
+        }
         for number, (name, given, checks) in enumerate(calls)
     ]
     names = ", ".join(str(task["register"]) for task in tasks)
-    target = folder / "answers.json"
-    tasks.append({"ansible.builtin.copy": {"content": f"{{{{ [{names}] | to_json }}}}", "dest": str(target)}})
-    done = play(folder, tasks, interpreter)
-    assert done.returncode == 0, done.stdout + done.stderr
-    programs = RunCounter(folder / "counted").counts().programs
-    started = sum("AnsiballZ" in command and "_specs" in command and "rm -f" not in command for command in programs)
-    return json.loads(target.read_text(encoding="utf-8")), started
+    content = f"{{{{ [{names}] | to_json }}}}"
+    return [*tasks, {"ansible.builtin.copy": {"content": content, "dest": str(folder / f"{title}.json")}}]
 
 
 def test_modules_that_only_compute_take_no_process_and_say_the_same(tmp_path: Path) -> None:
-    here, cheap = answers(tmp_path, HERE)
-    there, dear = answers(tmp_path, THERE)
-    assert cheap == 0
-    assert dear >= len(there)
+    done = run(tmp_path, str(plays(tmp_path, {"here": HERE, "there": THERE}, partial(asking, tmp_path))))
+    assert done.returncode == 0, done.stdout + done.stderr
+    here, there = (json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")) for name in ("here", "there"))
+    programs = RunCounter(tmp_path / "counted").counts().programs
+    helpers = ("rm -f", "chmod")
+    started = [one for one in programs if "_specs" in one and not any(word in one for word in helpers)]
+    assert [one for one in started if f"{THERE} " not in one] == []
+    assert len(started) >= len(there)
     assert [answer["failed"] for answer in here] == [False] * (len(SPECS) + 1) + [True] * len(BAD)
     assert here == there
 
@@ -87,39 +103,47 @@ def test_modules_that_only_compute_take_no_process_and_say_the_same(tmp_path: Pa
 def test_a_secret_that_they_refuse_is_not_printed(tmp_path: Path) -> None:
     given = {**GOOD, "broker": {"host": "redis", "password": CANARY}}
     tasks = [{f"queueops.celery.{name}": given, "ignore_errors": True} for name in ("worker_specs", "fleet_specs")]
-    done = play(tmp_path, tasks, HERE, "-vvvv")
+    done = Player(tmp_path).play(str(plays(tmp_path, {"here": HERE}, lambda _name: tasks)), tmp_path, "-vvvv")
     assert done.stdout.count("must not reach a module") >= len(tasks)
     assert CANARY not in done.stdout + done.stderr
 
 
 def test_an_unchanged_run_starts_no_program_and_asks_as_often_for_any_size(cluster: Cluster, folder: Path) -> None:
-    asked = []
-    for queues in (1, 6):
-        name = new_namespace_name("costs")
-        config = {f"queue{number}": {"enable_keda": True, "min_replicas": 1} for number in range(queues)}
-        host = {"celery_workers_namespace": name, "celery_workers_config": {"shop": config}}
-        shared = {
-            "celery_workers_services": GOOD["services"],
-            "celery_workers_broker": {"host": "redis"},
-            "celery_workers_wait": False,
-            "ansible_python_interpreter": HERE,
+    names = {queues: new_namespace_name(f"costs-{queues}") for queues in (1, 6)}
+    hosts: dict[str, Json] = {
+        f"size{queues}": {
+            "celery_workers_namespace": name,
+            "celery_workers_config": {
+                "shop": {f"queue{number}": {"enable_keda": True, "min_replicas": 1} for number in range(queues)}
+            },
         }
-        inventory = write_inventory(folder, {"one": host}, shared, name=f"size{queues}")
-        with namespaces(cluster, name):
-            start = len(cluster.emulator.requests) if cluster.emulator else 0
-            sending = deploy(cluster, folder, inventory, changes=True)
-            made = [request for request in _since(cluster, start) if request.is_write]
-            looked = [request for request in _since(cluster, start) if "/shop-worker" in request.path]
-            before = len(cluster.emulator.requests) if cluster.emulator else 0
-            counts = deploy(cluster, folder, inventory, changes=False)
-            asked.append([request.path.replace(name, "") for request in _since(cluster, before)])
-        # What is known to be missing is created: nothing looks for it once more.
-        assert {request.method for request in made} <= {"POST"}
-        assert looked == []
-        assert not [command for run in (sending, counts) for command in run.programs if "ansible-tmp" in command]
-        assert counts.parses == 1
+        for queues, name in names.items()
+    }
+    shared = {
+        "celery_workers_services": GOOD["services"],
+        "celery_workers_broker": {"host": "redis"},
+        "celery_workers_wait": False,
+        "ansible_python_interpreter": HERE,
+    }
+    inventory = write_inventory(folder, hosts, shared)
+    with namespaces(cluster, *names.values()):
+        start = len(cluster.emulator.requests) if cluster.emulator else 0
+        sending = deploy(cluster, folder, inventory, changes=len(hosts))
+        made = [request for request in _since(cluster, start) if request.is_write]
+        looked = [request for request in _since(cluster, start) if "/shop-worker" in request.path]
+        before = len(cluster.emulator.requests) if cluster.emulator else 0
+        counts = deploy(cluster, folder, inventory, changes=0)
+        paths = [request.path for request in _since(cluster, before)]
+    # What is known to be missing is created: nothing looks for it once more.
+    assert {request.method for request in made} <= {"POST"}
+    assert looked == []
+    assert not [command for run in (sending, counts) for command in run.programs if "ansible-tmp" in command]
+    assert counts.parses == len(hosts)
     # On a real cluster nobody logs requests.
-    assert asked[0] == asked[1]
+    small, large = ([path.replace(name, "") for path in paths if name in path] for name in names.values())
+    assert small == large
+    others = Counter(path for path in paths if not any(name in path for name in names.values()))
+    assert max(others.values(), default=0) <= len(hosts), "what is of no namespace is asked for once a host"
 
 
 @pytest.mark.parametrize("applies", [True, False])
@@ -139,11 +163,12 @@ def test_an_object_that_has_come_meanwhile_is_changed_into_what_was_to_be_create
         assert not result.get("warnings")
 
 
-def deploy(cluster: Cluster, folder: Path, inventory: Path, changes: bool) -> Counts:
+def deploy(cluster: Cluster, folder: Path, inventory: Path, changes: int) -> Counts:
+    """:param changes: hosts that are changed; the calls of a run without any are counted."""
     command = ("-i", str(inventory), "queueops.celery.deploy")
     done = run(folder, *command, calls=not changes, K8S_AUTH_KUBECONFIG=str(cluster.kubeconfig))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"changed={int(changes)} " in done.stdout.partition("PLAY RECAP")[2]
+    assert done.stdout.partition("PLAY RECAP")[2].count("changed=1 ") == changes
     return RunCounter(folder / "counted").counts()
 
 

@@ -178,9 +178,28 @@ def _server(environment: Path) -> tuple[str, Path]:
 
 
 def main() -> None:
-    for name in _OF_WORKERS:
-        importlib.import_module(name)
+    looked_up = _looked_up()
     state: Any = importlib.import_module("celery._state")
     if state.default_app is not None or list(state._apps) or threading.active_count() > 1:
         raise RuntimeError("something of an app was made before the fork")
-    warm_python.serve_programs(sys.argv[1])
+    warm_python.serve_programs(sys.argv[1], looked_up=looked_up)
+
+
+def _looked_up() -> set[str]:
+    """Import what workers import; return the variables that were looked up meanwhile, and are not set."""
+    kind: Any = type(os.environ)
+    look_up, found = kind.__getitem__, set()
+
+    def noted(environment: Any, name: str) -> str:
+        if name not in list(environment):
+            found.add(name)
+        value: str = look_up(environment, name)
+        return value
+
+    kind.__getitem__ = noted
+    try:
+        for name in _OF_WORKERS:
+            importlib.import_module(name)
+    finally:
+        kind.__getitem__ = look_up
+    return found

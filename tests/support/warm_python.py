@@ -51,7 +51,7 @@ import sys
 import tempfile
 import types
 import zipimport
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -496,10 +496,12 @@ def main() -> None:
     serve_programs(address, interpreter)
 
 
-def serve_programs(address: str, interpreter: Sequence[str] = ()) -> None:
+def serve_programs(address: str, interpreter: Sequence[str] = (), looked_up: Iterable[str] = ()) -> None:
     """Fork for each client until this process is told to end, and run its program in the fork.
 
     :param interpreter: what the programs take for theirs, which are playbooks; without it they are any.
+    :param looked_up: variables that were looked up during the imports, and are not set here. A program that has one
+        is started anew.
     """
     gc.freeze()  # a fork neither searches nor copies what is here already
     program = _serve(address)
@@ -509,6 +511,8 @@ def serve_programs(address: str, interpreter: Sequence[str] = ()) -> None:
         if not _read_settings():
             os.execv(sys.executable, [sys.executable, *sys.argv])
         sys.executable = interpreter[0]
+    if not os.environ.keys().isdisjoint(looked_up):
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     if program[0] == "-c":
         sys.modules["__main__"] = types.ModuleType("__main__")
         exec(compile(sys.argv.pop(1), "<string>", "exec"), vars(sys.modules["__main__"]))
