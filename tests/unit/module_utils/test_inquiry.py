@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def test_a_node_on_a_busy_machine_is_waited_for_longer_each_time(
     monkeypatch: pytest.MonkeyPatch, needed: float, limit: float
 ) -> None:
     app = SlowNodes(needed)
-    monkeypatch.setattr(program.time, "time", lambda: app.now)
+    monkeypatch.setattr(time, "time", lambda: app.now)
     asked = program.Asked(app, {"timeout": 10, "pods": ["a-1", "b-1"]})
     assert asked.nodes_by_pod() == {"shop.default@a-1": "a-1", "shop.default@b-1": "b-1"}
     assert app.now - 1000 == limit
@@ -97,7 +98,7 @@ def test_a_node_on_a_busy_machine_is_waited_for_longer_each_time(
 
 def test_a_node_that_never_answers_is_waited_for_as_long_as_the_question_says(monkeypatch: pytest.MonkeyPatch) -> None:
     app = SlowNodes(60)
-    monkeypatch.setattr(program.time, "time", lambda: app.now)
+    monkeypatch.setattr(time, "time", lambda: app.now)
     assert program.Asked(app, {"timeout": 10, "pods": ["a-1"]}).nodes_by_pod() == {}
     assert app.now - 1000 == 10
 
