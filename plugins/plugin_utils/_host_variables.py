@@ -100,7 +100,11 @@ class HostVariables:
     @property
     def hidden(self) -> frozenset[str]:
         """Every secret value that the host's variables hold."""
-        return secret_texts(self.layers)
+        return secret_texts(self.layers, self._redacted)
+
+    @cached_property
+    def _redacted(self) -> list[dict[str, Any]]:
+        return redacted_layers(self.layers)
 
     @cached_property
     def _read(self) -> tuple[dict[str, Any], tuple[Problem, ...]]:
@@ -122,7 +126,7 @@ class HostVariables:
                 **self._read[0],
                 "explicit_queues": self.values.get("explicit_queues"),
                 "versions": {name: self.values.get(f"{name}_version", "") for name in _VERSIONS},
-                "layers": redacted_layers(self.layers),
+                "layers": self._redacted,
                 "variable_names": self.names,
                 "known_variables": self.known,
             }

@@ -73,4 +73,4 @@ def _with_sound_broker(service: Service) -> Service:
 
 def _has_problem(path_of: Callable[[str], str], problems: Problems) -> bool:
     """Whether one of a pod's keys is wrong already."""
-    return any(problems.has(path_of(name)) for name in key_names(Pod))
+    return bool(problems.found) and any(problems.has(path_of(name)) for name in key_names(Pod))

@@ -264,13 +264,15 @@ def _exchanged(fleet: Fleet, observed: Observed) -> Iterable[str]:
 
 def _renamed(fleet: Fleet, observed: Observed) -> Iterable[str]:
     """A variant under a new name beside its old workers: both would have one selector, and no HPA would scale."""
-    for variant in fleet.variants:
-        for item in observed.ours(fleet.name):
+    workers: dict[tuple[str, str], list[ObservedObject]] = {}
+    for item in observed.ours(fleet.name):
+        if item.kind in WORKER_KINDS and COMPONENT_LABEL not in item.labels:
             place = (item.labels.get(SERVICE_LABEL, ""), item.labels.get(VARIANT_LABEL, ""))
-            if item.kind not in WORKER_KINDS or item.name == variant.deployment or COMPONENT_LABEL in item.labels:
-                continue
+            workers.setdefault(place, []).append(item)
+    for variant in fleet.variants:
+        for item in workers.get((variant.service, variant.name), ()):
             same = item.kind == "ScaledJob" or variant.runs_as_jobs or item.selector == _selector_of(fleet, variant)
-            if place == (variant.service, variant.name) and same:
+            if item.name != variant.deployment and same:
                 yield (
                     f"variant {variant.name} of service {variant.service} runs as {item.kind} {item.name} and would "
                     f"run as {variant.deployment} beside it. Keep its name, or run with celery_workers_prune: true, "
@@ -288,15 +290,16 @@ def _conflicts(fleet: Fleet, observed: Observed) -> list[tuple[Autoscaler, str]]
     for variant in fleet.variants:
         if not variant.has_scaler and variant.scaling.replicas is None:
             continue
-        rivals = [item for item in observed.autoscalers if _is_rival(item, fleet, variant, observed)]
+        scaled_by = observed.scaled_by.get(variant.deployment, ())
+        rivals = [item for item in scaled_by if _is_rival(item, fleet, variant, observed)]
         for item in rivals:
             found.append((item, _refusal(item, rivals, fleet, variant)))
     return found
 
 
 def _is_rival(item: Autoscaler, fleet: Fleet, variant: Variant, observed: Observed) -> bool:
-    """Whether an autoscaler is a second one, found by what it scales, whatever its name."""
-    if item.target != variant.deployment or item.kind == "VerticalPodAutoscaler":
+    """Whether an autoscaler of a variant's Deployment is a second one, whatever its name."""
+    if item.kind == "VerticalPodAutoscaler":
         return False
     live = observed.find(item.kind, item.name)
     if live is not None and (live.is_ours(fleet.name) or can_be_taken_over(fleet, live)):
@@ -391,15 +394,16 @@ def _overlapping_selectors(fleet: Fleet, observed: Observed) -> Iterable[str]:
     An HPA that sees pods of two HPAs does nothing (AmbiguousSelector).
     """
     scaled = [variant for variant in fleet.variants if variant.has_scaler]
-    pods = _pod_labels(fleet, observed)
-    for variant in scaled:
-        if "selector-overlap" in variant.knowledge.accept_risks:
-            continue
-        live = observed.find("Deployment", variant.deployment)
-        if live is None or live.selector in ({}, _selector_of(fleet, variant)):
-            # Our own selector names the variant, and no other pod can carry that.
-            continue
-        selector = live.selector
+    # Our own selector names the variant, and no other pod can carry that.
+    strange = [
+        (variant, live.selector)
+        for variant in scaled
+        if "selector-overlap" not in variant.knowledge.accept_risks
+        and (live := observed.find("Deployment", variant.deployment)) is not None
+        and live.selector not in ({}, _selector_of(fleet, variant))
+    ]
+    pods = _pod_labels(fleet, observed) if strange else {}
+    for variant, selector in strange:
         for other in scaled:
             if other is not variant and selector.items() <= pods[other.deployment].items():
                 text = ", ".join(f"{name}={value}" for name, value in sorted(selector.items()))

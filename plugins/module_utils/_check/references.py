@@ -145,6 +145,9 @@ def _texts(value: Any) -> Iterator[str]:
     """Every text of a dataclass, a dict or a list."""
     if isinstance(value, str):
         yield value
+    elif value is None or isinstance(value, (int, float)):
+        # Most keys hold such a value, and to ask those whether they are mappings takes longest.
+        return
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _texts(item)

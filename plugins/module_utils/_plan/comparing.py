@@ -26,12 +26,12 @@ def covers(live: Any, patch: Any) -> bool:
     if isinstance(patch, (dict, Mapping)):
         if not isinstance(live, (dict, Mapping)):
             return not patch and live is None
-        return all(covers(live.get(name), item) for name, item in patch.items())
+        return all(map(covers, map(live.get, patch), patch.values()))
     if isinstance(patch, list):
         if not patch:
             return not live
         same = isinstance(live, list) and len(live) == len(patch)
-        return same and all(covers(one, item) for one, item in zip(live, patch, strict=True))
+        return same and all(map(covers, live, patch))
     return bool(live == patch)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 from .._model.fleet import Origin, Variant
@@ -42,26 +43,26 @@ def origins(
     :param profile: its name and the keys that it sets.
     """
     for part in parts:
-        for item in fields(part):
-            value = getattr(part, item.name)
-            if key_of(item) is None or not _is_read(item.name, scaler):
-                continue
-            written = _written(tree, item.name)
-            if item.name in rules and not written:
-                value, source = rules[item.name]
+        for name in _read_keys(type(part), scaler):  # type: ignore[arg-type]  # every class is hashable
+            value = getattr(part, name)
+            written = _written(tree, name)
+            if name in rules and not written:
+                value, source = rules[name]
             else:
-                source = written or _default(item.name, profile)
+                source = written or _default(name, profile)
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                yield Origin(item.name, value, source)
+                yield Origin(name, value, source)
 
 
-def _is_read(name: str, scaler: str) -> bool:
+@cache
+def _read_keys(cls: type, scaler: str) -> tuple[str, ...]:
+    """The keys of a dataclass that count with a scaler, in their order."""
     unread = (
         *(_KEDA_ONLY if scaler != "keda" else ()),
         *(_HPA_ONLY if scaler != "hpa" else ()),
         *(_SCALED_ONLY if scaler == "none" else ("replicas",)),
     )
-    return name not in unread
+    return tuple(item.name for item in fields(cls) if key_of(item) is not None and item.name not in unread)
 
 
 def _written(tree: Branch, name: str) -> str:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from .._celery.broker_urls import UrlFault, split_url
@@ -74,7 +75,7 @@ def without_secrets(value: Any, masks_env: bool = True) -> Any:
 def _masked(key: str, value: Any, masks_env: bool) -> Any:
     if key == "env":
         return _env_masked(value, masks_env)
-    near = len(key) < 20 and difflib.get_close_matches(key.lower(), _SECRET_KEYS, n=1, cutoff=0.8)
+    near = len(key) < 20 and _is_near_secret(key.lower())
     if key == "secret_env" and isinstance(value, Mapping):
         return {text_of(name): _marker(item) for name, item in value.items()}
     if value is None or key in _NAMES_ONLY:
@@ -82,6 +83,12 @@ def _masked(key: str, value: Any, masks_env: bool) -> Any:
     holds_text = not isinstance(value, (Mapping, list, tuple, bool))
     named = names_secret(key) or key == "access_key_id"
     return MISPLACED if near or (holds_text and named) else without_secrets(value, masks_env)
+
+
+@lru_cache(maxsize=1024)
+def _is_near_secret(key: str) -> bool:
+    """Whether a key is one that holds secrets, or nearly so. The same few keys stand below every variant."""
+    return bool(difflib.get_close_matches(key, _SECRET_KEYS, n=1, cutoff=0.8))
 
 
 def _marker(value: Any) -> Any:
@@ -276,9 +283,12 @@ def redacted_layers(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"name": text_of(layer["name"]), "value": _redacted(layer, accepting, parts)} for layer in layers]
 
 
-def secret_texts(layers: list[dict[str, Any]]) -> frozenset[str]:
-    """Every value that was taken out of the layers, the passwords of URLs as well."""
-    pairs = zip(layers, redacted_layers(layers), strict=True)
+def secret_texts(layers: list[dict[str, Any]], redacted: list[dict[str, Any]] | None = None) -> frozenset[str]:
+    """Every value that was taken out of the layers, the passwords of URLs as well.
+
+    :param redacted: the same layers as modules may see them, where they are known already.
+    """
+    pairs = zip(layers, redacted_layers(layers) if redacted is None else redacted, strict=True)
     found = {text for layer, safe in pairs for text in _taken_out(layer["value"], safe["value"])}
     passwords = {split_url(text)[1] for text in found if "://" in text}
     return frozenset(text for text in {*found, *passwords} if text)

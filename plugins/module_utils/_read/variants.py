@@ -90,7 +90,12 @@ def completed(tree: Branch, defaults: dict[str, Any]) -> Branch:
     """Lay a tree over the defaults. A null on top resets to the default, so it must not hide it."""
     kept = {key: child for key, child in tree.children.items() if not (isinstance(child, Leaf) and child.value is None)}
     strategy = kept.get("strategy")
-    below = {"resources": DEFAULT_RESOURCES, "strategy": DEFAULT_STRATEGY, **defaults}
+    below: dict[str, Any] = dict(defaults)
+    # What is merged key by key. A key that is not written at all has its default anyway.
+    if "resources" in kept:
+        below.setdefault("resources", DEFAULT_RESOURCES)
+    if "strategy" in kept:
+        below.setdefault("strategy", DEFAULT_STRATEGY)
     # Both directions stay complete, whichever of them a profile or a task time has changed.
     below["behavior"] = {**DEFAULT_BEHAVIOR, **defaults.get("behavior", {})}
     kind = strategy.get("type") if isinstance(strategy, Branch) else None
@@ -194,12 +199,12 @@ def read_variant(reader: Reader, written: Written) -> Variant:
 def _numbers(reader: Reader, written: Written) -> _Numbers:
     tree, problems = written.tree, reader.problems
     knowledge, jobs = read(Knowledge, tree, problems), read(Jobs, tree, problems)
-    blind = _blind_reason(written.service.broker, tree, knowledge)
+    blind = _blind_reason(written.service.broker, tree, knowledge, jobs)
     defaults = _variant_defaults(written.name, knowledge, blind, jobs)
     process = read(Process, completed(tree, defaults), problems)
     if process.task_events is None and {"flower", "exporter"} & set(reader.inventory.enabled):
         process = replace(process, task_events=True)
-    pre_stop = pre_stop_seconds(read(Pod, completed(tree, {}), Problems()))
+    pre_stop = pre_stop_seconds(read(Pod, tree.only("lifecycle", "pod_overrides"), Problems()))
     ends_tasks = "time-limit" in limits_of_pool(effective_pool(process))
     grace = int(defaults.get("termination_grace_period", Pod().termination_grace_period))
     slots = slots_of(written.args(process))
@@ -219,13 +224,15 @@ def _for_break_even(sizing: Sizing, knowledge: Knowledge, blind: str, keys: Bran
     :param keys: what holds so far.
     """
     profile = PROFILES.get(knowledge.profile or "", {})
-    asked = knowledge.longest_task_seconds or knowledge.start_seconds or "behavior" in profile
-    scaling = _resolved_scaling(read(Scaling, keys, Problems()), Jobs(), "", Problems())
-    if not asked or scaling.scaler != "keda":
+    if not (knowledge.longest_task_seconds or knowledge.start_seconds or "behavior" in profile):
+        return
+    known = keys.only("polling_interval", *_SCALERS)
+    scaling = _resolved_scaling(read(Scaling, known, Problems()), Jobs(), "", Problems())
+    if scaling.scaler != "keda":
         return
     # A profile that scales down slowly has a grace period for the longest task that it is made for.
     made_for = profile["termination_grace_period"] if "behavior" in profile else 0
-    grace = read(Pod, keys, Problems()).termination_grace_period - pre_stop
+    grace = read(Pod, keys.only("termination_grace_period"), Problems()).termination_grace_period - pre_stop
     longest = knowledge.longest_task_seconds or made_for
     idle = Idle(knowledge.start_seconds, scaling.polling_interval, longest, grace, blind)
     for_break_even(sizing, idle, profile)
@@ -344,13 +351,17 @@ def _of_arguments(process: Process, path: str) -> dict[str, tuple[float, str]]:
     return {name: (int(options[name]), path) for name in numbers if options[name].isdecimal()}
 
 
-def _blind_reason(broker: Broker | None, tree: Branch, knowledge: Knowledge) -> str:
+#: What names the scaler.
+_SCALERS = ("scaler", "enable_keda")
+
+
+def _blind_reason(broker: Broker | None, tree: Branch, knowledge: Knowledge, jobs: Jobs) -> str:
     """Why the scaler would not see what workers hold, from the keys as far as they are known so early."""
     silent = Problems()
-    if read(Consumption, tree, silent).adopt and read(Scaling, tree, silent).in_flight is not True:
+    scaling = _resolved_scaling(read(Scaling, tree.only("in_flight", *_SCALERS), silent), jobs, "", silent)
+    if read(Consumption, tree.only("adopt"), silent).adopt and scaling.in_flight is not True:
         return "adopted, so its owner may restore its own arguments"
-    scaling = _resolved_scaling(read(Scaling, tree, silent), read(Jobs, tree, silent), "", silent)
-    if read(Process, tree, silent).acks_late is False and scaling.in_flight is None:
+    if read(Process, tree.only("acks_late"), silent).acks_late is False and scaling.in_flight is None:
         return "acks_late is false, so running work is invisible"
     return blind_reason(broker, scaling, knowledge)
 

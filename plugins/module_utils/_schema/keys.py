@@ -79,7 +79,8 @@ def read(cls: type[T], node: Branch, problems: Problems, **computed: Any) -> T:
     """
     values: dict[str, Any] = dict(computed)
     for name, found in _keys_of(cls):  # type: ignore[arg-type]  # every class is hashable
-        child = node.get(name)
+        # Most keys are written nowhere.
+        child = node.get(name) if name in node.children else None
         if child is None:
             continue
         value = found.check(child, problems)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from .kubernetes_rules import REFUSED, REQUIRED, fault_of
@@ -339,8 +340,7 @@ def _object(kind: str, node: Node, problems: Problems, partial: bool) -> Any:
         result[name] = value
     if not valid:
         return INVALID
-    required = [name for name, field_type in fields.items() if field_type.endswith("!")]
-    missing = [name for name in (*required, *REQUIRED.get(kind, ())) if name not in result]
+    missing = [name for name in _required(kind) if name not in result]
     # Lists that merge by a key need the key even where the rest may be missing.
     if missing and not (partial and not (kind in ("Container", "Volume", "EnvVar") and "name" in missing)):
         problems.add(node.path, f"the Kubernetes {kind} {show(node)} lacks {', '.join(missing)}.")
@@ -352,6 +352,12 @@ def _object(kind: str, node: Node, problems: Problems, partial: bool) -> Any:
     return result
 
 
+@cache
+def _required(kind: str) -> tuple[str, ...]:
+    """Fields that a type must have."""
+    return (*(name for name, field_type in TYPES[kind].items() if field_type.endswith("!")), *REQUIRED.get(kind, ()))
+
+
 #: Types whose fields a null takes out, whatever lies below.
 _REMOVABLE = ("Capabilities", "PodSecurityContext", "SecurityContext")
 
@@ -360,7 +366,7 @@ def _nulls(kind: str, node: Node, partial: bool) -> list[str]:
     """Fields that are written as null to take a default out; elsewhere a null means that nobody wrote anything."""
     children: Mapping[str, Any] = node.children if isinstance(node, Branch) else node.value
     names = [
-        name for name, child in children.items() if child is None or child == Leaf(None, getattr(child, "path", ""))
+        name for name, child in children.items() if child is None or (isinstance(child, Leaf) and child.value is None)
     ]
     if kind in _REMOVABLE:
         return names

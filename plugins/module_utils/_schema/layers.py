@@ -52,6 +52,10 @@ class Branch:
         child = self.children.get(key)
         return None if isinstance(child, Leaf) and child.value is None else child
 
+    def only(self, *keys: str) -> Branch:
+        """The same with some keys alone, as far as they are there."""
+        return Branch({key: self.children[key] for key in keys if key in self.children}, self.path)
+
 
 Node: TypeAlias = Leaf | Branch
 
@@ -67,7 +71,8 @@ def overlay(lower: Node | None, value: Any, path: str) -> Node:
     :param value: the raw value of the upper layer.
     :param path: where the upper layer wrote it.
     """
-    if not isinstance(value, Mapping):
+    # Most values are texts and numbers, and to ask those whether they are mappings takes longest.
+    if value is None or isinstance(value, (str, int, float)) or not isinstance(value, Mapping):
         return Leaf(value, path)
     children: dict[str, Node] = dict(lower.children) if isinstance(lower, Branch) else {}
     for key, item in value.items():

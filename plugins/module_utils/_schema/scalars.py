@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from .layers import Leaf, Node, elements, items, plain
@@ -179,9 +180,13 @@ class Text:
     def __call__(self, node: Node, problems: Problems) -> str | Invalid:
         """The text."""
         value = node.value if isinstance(node, Leaf) else None
-        if not isinstance(value, str) or len(value) > self.maximum or not re.fullmatch(self.pattern, value, re.DOTALL):
+        if not isinstance(value, str) or len(value) > self.maximum or not self._compiled.fullmatch(value):
             return refuse(self, node, problems)
         return str(value)
+
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(self.pattern, re.DOTALL)
 
     def describe(self) -> str:
         """The rule."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from datetime import date
 from typing import Any
 
@@ -17,10 +18,15 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.observed im
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import Layer
-from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import exit_without_placeholders
+from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholders import (
+    exit_without_placeholders,
+    placeholders,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
 from ansible_collections.queueops.celery.plugins.module_utils._schema.scalars import MISPLACED
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.secret_manifests import secret_manifests
 from tests.unit.inventories import IMAGE
@@ -282,6 +288,39 @@ def test_no_mask_of_a_value_leaves_a_module(mask: str) -> None:
     clean = {"kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"stars": "* * * * *", "note": "**bold**"}}
     exit_without_placeholders(module, resources=[clean])
     assert module.result == {"resources": [clean]}
+
+
+#: Texts that a mask is in, and texts that are none although they look like it or are written in a strange way.
+TEXTS = st.sampled_from(
+    [
+        MISPLACED,
+        f"a{MISPLACED}b",
+        "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER",
+        "redis://u:********@h",
+        "********",
+        "********\n",
+    ]
+) | st.sampled_from(["*******", "a ********", '"********"', 'ü\n\t"\\', "", "REMOVED"])
+DATA = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+MASK = re.compile(rf"{MISPLACED}|VALUE_SPECIFIED_IN_NO_LOG_PARAMETER|:\*{{8}}@|^\*{{8}}$")
+
+
+def masks_in(value: Any) -> int:
+    """How many keys and values of plain data hold a mask."""
+    if isinstance(value, dict):
+        return sum(masks_in(key) + masks_in(item) for key, item in value.items())
+    if isinstance(value, list):
+        return sum(map(masks_in, value))
+    return int(isinstance(value, str) and MASK.search(value) is not None)
+
+
+@given(DATA)
+def test_every_mask_is_found_wherever_it_is_and_nothing_else(data: Any) -> None:
+    assert len(list(placeholders(data))) == masks_in(data)
 
 
 #: Every place where the text of a secret is written.
