@@ -159,6 +159,17 @@ def not_ours(name: str) -> str | None:
     return None
 
 
+#: What an object has that was copied from a cluster: each apply, and each rollout, writes them anew.
+_WRITTEN_BY_KUBERNETES = ("kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/revision")
+
+
+def not_kept(name: str) -> str | None:
+    """Why an annotation may not be written by users, if so."""
+    if name in _WRITTEN_BY_KUBERNETES:
+        return "Kubernetes and its clients write this annotation themselves, and would write over yours; leave it out."
+    return not_ours(name)
+
+
 LABELS = MapOf(QUALIFIED_NAME, LABEL_VALUE, not_ours)
-ANNOTATIONS = MapOf(QUALIFIED_NAME, QUOTED_TEXT, not_ours)
+ANNOTATIONS = MapOf(QUALIFIED_NAME, QUOTED_TEXT, not_kept)
 SECRET_NAMES = ListOf(DNS_SUBDOMAIN, unique=True)

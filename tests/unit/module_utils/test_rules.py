@@ -75,6 +75,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("env", {"env": {"A": "1"}, "secret_env": {"A": True}}, "A is in env and in secret_env; write it once."),
     ("labels", {"labels": {"celery.queueops.io/fleet": "x"}}, "labels of celery.queueops.io/ are ours"),
     ("pod_labels", {"pod_labels": {"celery.queueops.io/variant": "x"}}, "labels of celery.queueops.io/ are ours"),
+    # What "kubectl get -o yaml" shows, and a run would write anew each time or could not read.
+    *(
+        (key, {key: {name: "1"}}, "Kubernetes and its clients write this annotation themselves")
+        for key in ("annotations", "pod_annotations", "scaled_object_annotations")
+        for name in ("kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/revision")
+    ),
     ("pdb", {"replicas": 2, "pdb": {"min_available": 1, "max_unavailable": 1}}, ""),
 ]
 
