@@ -53,11 +53,11 @@ def check_pod(
                 path_of(name),
                 f"{size} bytes are too many; a server takes {LONGEST_ANNOTATIONS} with all copies of them.",
             )
-    names = [container["name"] for container in (*pod.init_containers, *pod.sidecars)]
+    beside = [container["name"] for container in pod.sidecars]
+    names = [*(container["name"] for container in pod.init_containers), *beside]
     for name in sorted({name for name in names if names.count(name) > 1 or name == WORKER_CONTAINER}):
-        problems.add(
-            path_of("sidecars"), f"the container name {name!r} is taken; every container of a pod has its own."
-        )
+        place = path_of("sidecars" if name in beside else "init_containers")
+        problems.add(place, f"the container name {name!r} is taken; every container of a pod has its own.")
 
 
 def _check_volumes(pod: Pod, path_of: PathOf, problems: Problems, unread: frozenset[str]) -> None:

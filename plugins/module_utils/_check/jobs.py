@@ -16,6 +16,7 @@ from .._model.job_keys import JOBS
 from .._model.names import WORKER_CONTAINER
 from .._schema.problems import Problems
 from .risks import Case, PathOf
+from .without_effect import is_own
 
 #: Seconds for which a message may be held for its ETA. Celery's own longest delay of a retry (retry_backoff_max).
 LONGEST_ETA = 600
@@ -58,13 +59,8 @@ def check_jobs(variant: Variant, service: Service, path_of: PathOf, problems: Pr
 def _warn_of_keys(variant: Variant, path_of: PathOf, problems: Problems) -> None:
     for key in ("idle_seconds", "max_age_seconds"):
         path = path_of(key)
-        if _is_own(variant, path, key):
+        if is_own(variant, path, key):
             problems.warn(path, f"{key} of {variant.title} has no effect without run_as: {JOBS}. Leave it out.")
-
-
-def _is_own(variant: Variant, path: str, key: str) -> bool:
-    """Whether a key was written on the variant itself, and not for several."""
-    return path.endswith(f".{variant.service}.{variant.name}.{key}") and path in variant.written
 
 
 def _impossible(variant: Variant, service: Service) -> str:
@@ -91,7 +87,7 @@ def _impossible(variant: Variant, service: Service) -> str:
 
 def _keys_without_effect(variant: Variant) -> Iterator[Fault]:
     for key, reason in _IDLE_KEYS.items():
-        if _is_own(variant, variant.path_of(key), key):
+        if is_own(variant, variant.path_of(key), key):
             yield key, f"{key} of {variant.title} has no effect with run_as: {JOBS}: {reason}. Leave it out."
 
 

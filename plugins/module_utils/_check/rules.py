@@ -45,6 +45,7 @@ from .jobs import check_jobs
 from .refused import Refused, is_judged
 from .risks import PathOf
 from .starts import check_max_starts, check_quarantines
+from .without_effect import check_without_effect
 
 
 def check_variant(variant: Variant, service: Service, unread: frozenset[str], problems: Problems) -> None:
@@ -138,7 +139,7 @@ def _check_scaling(variant: Variant, path_of: PathOf, problems: Problems) -> Non
         )
     if scaling.fallback and (scaling.fallback.replicas or 0) > scaling.max_replicas:
         problems.add(path_of("fallback"), f"fallback.replicas is above max_replicas {scaling.max_replicas}.")
-    _warn_without_effect(variant, path_of, problems)
+    check_without_effect(variant, path_of, problems)
     if marks_itself(variant) and ANNOTATION in variant.pod.pod_annotations:
         problems.add(
             path_of("pod_annotations"),
@@ -149,18 +150,6 @@ def _check_scaling(variant: Variant, path_of: PathOf, problems: Problems) -> Non
         _check_pod_autoscaler(variant, path_of, problems)
     if variant.uses_keda:
         _check_resource_triggers(variant, path_of, problems)
-
-
-def _warn_without_effect(variant: Variant, path_of: PathOf, problems: Problems) -> None:
-    """Numbers of pods that nobody reads; only where they stand on the variant itself and not in shared defaults."""
-    idle = ("replicas",) if variant.has_scaler else ("min_replicas", "max_replicas")
-    reason = (
-        "the scaler decides on the number of pods" if variant.has_scaler else "without enable_keda: true nothing scales"
-    )
-    for name in idle:
-        path = path_of(name)
-        if path.endswith(f".{variant.service}.{variant.name}.{name}") and path in variant.written:
-            problems.warn(path, f"{name} of {variant.title} has no effect: {reason}.")
 
 
 def _check_names(variant: Variant, path_of: PathOf, problems: Problems) -> None:

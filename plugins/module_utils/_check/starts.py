@@ -24,6 +24,19 @@ def check_max_starts(variant: Variant, service: Service, path_of: PathOf, proble
     most, broker = variant.process.max_starts, service.broker
     if most is None or (broker is not None and not broker.is_sound):
         return
+    if variant.process.acks_late is False:
+        problems.add(
+            path_of("max_starts"),
+            f"{variant.title} acknowledges early, so a task whose process is killed is gone, and never starts again. "
+            "Write acks_late: true if every task may run twice, or leave max_starts out.",
+        )
+        return
+    if variant.process.acks_late is None:
+        problems.warn(
+            path_of("max_starts"),
+            f"max_starts of {variant.title} holds for tasks that the app acknowledges late; one that is acknowledged "
+            "early never starts again. Write acks_late: true if every task may run twice.",
+        )
     if broker is None:
         problems.add(
             path_of("max_starts"),

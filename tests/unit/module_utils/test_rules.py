@@ -71,6 +71,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "/x mounts the volume 'x', which volumes does not have.",
     ),
     ("sidecars", {"sidecars": [{"name": "worker", "image": "x"}]}, "the container name 'worker' is taken"),
+    (
+        "init_containers",
+        {"init_containers": [{"name": "worker", "image": "x"}]},
+        "the container name 'worker' is taken",
+    ),
     ("sidecars", {"sidecars": [{"name": "x"}]}, "the container 'x' has no image."),
     ("env", {"env": {"A": "1"}, "secret_env": {"A": True}}, "A is in env and in secret_env; write it once."),
     ("labels", {"labels": {"celery.queueops.io/fleet": "x"}}, "labels of celery.queueops.io/ are ours"),

@@ -1,0 +1,86 @@
+# Copyright (c) 2026 queueops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys that nothing reads, because of what other keys of the variant say.
+
+Only where they stand on the variant itself: in shared defaults they are for the variants that read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+from .._model.fleet import Variant
+from .._model.probes import Probe
+from .._model.variant_keys import Scaling
+from .._schema.problems import Problems
+from .risks import PathOf
+
+#: Keys that a run with any number of pods is told of, because people write them first.
+_COUNTS = ("min_replicas", "max_replicas")
+#: Keys by which KEDA scales, and nothing else.
+_KEDA = (
+    "list_length",
+    "activation_list_length",
+    "polling_interval",
+    "cooldown_period",
+    "initial_cooldown_period",
+    "idle_replicas",
+    "hold",
+    "fallback",
+    "extra_triggers",
+    "scaled_object_annotations",
+)
+#: Keys by which Kubernetes' own autoscaler scales, and nothing else.
+_RESOURCES = ("cpu_utilization", "memory_utilization")
+_DEFAULTS = {item.name: item.default for item in fields(Scaling)}
+#: Keys of a probe that one type reads alone.
+_TYPES = {"heartbeat_seconds": "heartbeat", "consuming_seconds": "consuming"}
+
+
+def is_own(variant: Variant, path: str, key: str) -> bool:
+    """Whether a key was written on the variant itself, and not for several."""
+    return path.endswith(f".{variant.service}.{variant.name}.{key}") and path in variant.written
+
+
+def check_without_effect(variant: Variant, path_of: PathOf, problems: Problems) -> None:
+    """Note what is asked of a scaler, or of a probe, that does not read it."""
+    for names, reason in _unread(variant):
+        for name in names:
+            path = path_of(name)
+            asks = name in _COUNTS or getattr(variant.scaling, name) != _DEFAULTS[name]
+            if asks and is_own(variant, path, name):
+                problems.warn(path, f"{name} of {variant.title} has no effect: {reason}.")
+    if variant.scaling.scaler == "hpa" and variant.scaling.paused:
+        _refuse_pause(variant, path_of("paused"), problems)
+    probe = variant.pod.probe
+    for name, kind in _TYPES.items():
+        if getattr(probe, name) != getattr(Probe(), name) and probe.type != kind:
+            problems.warn(
+                path_of("probe"),
+                f"{name} of {variant.title} has no effect with type {probe.type}. Write type: {kind}, or leave it out.",
+            )
+
+
+def _unread(variant: Variant) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Keys that are not read, and why."""
+    if variant.has_scaler:
+        yield ("replicas",), "the scaler decides on the number of pods"
+    else:
+        yield (*_COUNTS, *_KEDA, "behavior", "paused"), "without enable_keda: true nothing scales"
+    if variant.scaling.scaler == "hpa":
+        yield _KEDA, "with scaler: hpa Kubernetes scales by CPU and memory"
+    else:
+        yield _RESOURCES, "scaler: hpa reads it alone"
+
+
+def _refuse_pause(variant: Variant, path: str, problems: Problems) -> None:
+    message = (
+        f"Kubernetes' own autoscaler scales {variant.title}, and has no pause. Set min_replicas and max_replicas to "
+        "the same number instead, or write scaler: keda."
+    )
+    if is_own(variant, path, "paused"):
+        problems.add(path, message)
+    else:
+        problems.warn(path, message)
