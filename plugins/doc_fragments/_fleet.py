@@ -111,6 +111,10 @@ options:
     description: Whether the dashboard is wanted.
     type: bool
     default: false
+  prometheus:
+    description: The Prometheus that scalers ask, as in C(celery_workers_prometheus). An address alone, or keys.
+    type: raw
+    default: {}
   output:
     description: Where the objects go. Only V(cluster) keeps credentials that are generated.
     type: str

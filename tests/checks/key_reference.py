@@ -22,6 +22,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model import (
     budgets,
     job_keys,
     probes,
+    prometheus,
     schedules,
     service_keys,
     variant_keys,
@@ -163,6 +164,19 @@ GROUPS = (
         f"`{PREFIX}prometheus_rule`, for `{PREFIX}prometheus_rule_enabled`.",
     ),
     Group(monitoring.Dashboard, "Dashboard", f"`{PREFIX}dashboard`, for `{PREFIX}dashboard_enabled`."),
+    Group(
+        prometheus.Prometheus,
+        "Prometheus",
+        f"`{PREFIX}prometheus`, which scalers ask for [a wait goal](wait-goal.md). "
+        f"`{PREFIX}prometheus: <url>` is short for `url` below it.",
+        False,
+    ),
+    Group(
+        prometheus.PrometheusSecret,
+        "Prometheus login",
+        "Below `secret` of Prometheus: a Secret that exists already.",
+        False,
+    ),
 )
 
 INTRO = f"""\

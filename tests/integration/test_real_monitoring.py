@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._build.wait_goal import goal_of
+from ansible_collections.queueops.celery.plugins.module_utils._model.prometheus import Prometheus
 
 from tests.support.real_prometheus import Sample, require_prometheus
 from tests.support.real_redis import redis_server, require_redis
@@ -128,6 +130,21 @@ def test_every_query_holds_for_one_variant_and_for_several_namespaces(told: Told
     for panel in told.site.panels():
         for target in panel["targets"]:
             told.site.prometheus.query(filled(target["expr"], VARIANTS[:1], namespaces="(shop|blog)"))
+
+
+def test_a_wait_goal_goes_by_the_run_time_that_tasks_really_had(told: Told) -> None:
+    """Also of the worker that was killed, whose series Flower has forgotten since."""
+    fleet = told.site.manifests.fleet
+    prometheus = Prometheus(url=f"http://127.0.0.1:{told.site.prometheus.port}")
+    goal = goal_of(replace(fleet, prometheus=prometheus), replace(fleet.variants[0], measured_by="flower"))
+    assert goal is not None
+    [query] = [item["metadata"]["query"] for item in goal.triggers if item["name"] == "measured_seconds"]
+    seconds, runs = (
+        f'sum(max_over_time(flower_task_runtime_seconds_{part}{{worker=~".*shop-worker-[^-]+-[^-]+"}}[1h]))'
+        for part in ("sum", "count")
+    )
+    assert told.site.prometheus.value(query) == pytest.approx(told.site.prometheus.value(f"{seconds} / {runs}"))
+    assert (told.site.prometheus.value(query) or 0) > 0.1
 
 
 def test_the_queue_length_is_what_redis_holds(told: Told) -> None:

@@ -159,6 +159,16 @@ _PART_CLASSES: dict[str, tuple[type, ...]] = {
     "prometheus_rule": (PrometheusRule,),
     "dashboard": (Dashboard,),
 }
+_URL = "http://prometheus.monitoring:9090"
+_ASKED: list[Any] = [
+    {},
+    _URL,
+    {"url": _URL, "insecure_skip_verify": True, "headers": {"X-Scope-OrgID": "shop"}},
+    {"url": _URL, "secret": {"name": "login", "token_key": "token", "ca_key": "ca.crt"}},
+    {"url": _URL, "secret": {"name": "login", "username_key": "user", "password_key": "password"}},
+    {"url": _URL, "secret": {"name": "login"}},
+    {"url": f"http://ann:{SECRET}@prometheus"},
+]
 _ENABLED: Values = st.lists(st.sampled_from(PARTS), unique=True).map(tuple)
 
 
@@ -207,6 +217,7 @@ def _parse(variables: dict[str, Any], observed: Observed | None = None) -> Fleet
         "take_over": False,
         **{part: {} for part in PARTS},
         **{f"{part}_enabled": part in variables.get("enabled", ()) for part in PARTS},
+        "prometheus": {},
         "output": "cluster",
         "versions": {},
         "layers": redacted_layers(_layers(variables)),
@@ -356,11 +367,15 @@ def _watched(draw: st.DrawFn, chaos: bool = False) -> dict[str, Any]:
             }
             for name in ("a", "b_b", "c")
         },
-        "config": {name: {"default": {}, "high": {"replicas": 2}} for name in ("a", "b_b", "c")},
+        "config": {
+            name: {"default": {"enable_keda": True, "max_wait_seconds": 60}, "high": {"replicas": 2}}
+            for name in ("a", "b_b", "c")
+        },
         "broker": draw(st.sampled_from(brokers[:-1])),
         "enabled": draw(_ENABLED),
         **{part: draw(st.one_of(_part(part, chaos), JUNK) if chaos else _part(part, chaos)) for part in PARTS},
         "flower__50_group": draw(_part("flower", chaos)) if chaos else {},
+        "prometheus": draw(st.one_of(st.sampled_from(_ASKED), *([JUNK] if chaos else []))),
     }
 
 

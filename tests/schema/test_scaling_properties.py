@@ -56,7 +56,13 @@ _KEYS: dict[str, Values] = {
     "longest_task_seconds": st.integers(1, 4000),
     "longest_eta_seconds": st.one_of(st.just(0), st.integers(1, 4000)),
     "termination_grace_period": st.integers(20, 5000),
+    "max_wait_seconds": st.integers(1, 4000),
 }
+#: Who measures the run time of tasks, if anybody does.
+_MEASURED: list[dict[str, Any]] = [
+    {},
+    *({"prometheus": "http://prometheus.monitoring:9090", "enabled": (source,)} for source in ("flower", "exporter")),
+]
 
 
 @st.composite
@@ -64,10 +70,13 @@ def inventories(draw: st.DrawFn) -> dict[str, Any]:
     """A service with one scaled variant."""
     names = draw(st.lists(st.sampled_from(sorted(_KEYS)), unique=True, max_size=6))
     variant = {name: draw(_KEYS[name]) for name in names}
+    broker = draw(st.sampled_from(BROKERS))
     return {
+        # SQS has no events, so nothing can be enabled that measures.
+        **(draw(st.sampled_from(_MEASURED)) if broker.get("type") != "sqs" else {}),
         "services": {"billing": {"image": "registry.example/billing:1", "idempotent": draw(st.booleans())}},
         "config": {"billing": {"default": {"enable_keda": True, **variant}}},
-        "broker": draw(st.sampled_from(BROKERS)),
+        "broker": broker,
     }
 
 
@@ -78,12 +87,14 @@ class Work:
     :param waiting: messages per queue and priority.
     :param reserved: messages that workers have taken and not begun, ETA tasks among them.
     :param running: messages whose tasks run.
+    :param seconds: that tasks take, where that is measured; 0 while it is not known.
     """
 
     waiting: dict[tuple[str, int], int]
     reserved: int
     running: int
     pods: int
+    seconds: float = 0.0
 
     @property
     def backlog(self) -> int:
@@ -100,7 +111,8 @@ def work_of(draw: st.DrawFn, variant: Variant) -> Work:
     number = st.one_of(st.just(0), st.integers(0, 3), st.integers(0, 400))
     priorities = st.sampled_from([0, 3, 4, 9])
     waiting = {(queue, draw(priorities)): draw(number) for queue in variant.queues}
-    return Work(waiting, draw(number), draw(number), draw(st.integers(0, 30)))
+    seconds = draw(st.sampled_from([0.0, 0.001, 3.0, 250.0, 9000.0]))
+    return Work(waiting, draw(number), draw(number), draw(st.integers(0, 30)), seconds)
 
 
 def command_line(manifest: Manifest) -> tuple[bool, dict[str, Any]]:
@@ -151,6 +163,8 @@ def readings(fleet: Fleet, scaler: Manifest, deployment: Manifest, work: Work) -
             )
             of_first = held if names[metadata["queueURL"]] == next(iter(work.waiting))[0] else 0
             found[trigger["name"]] = float(ready + (of_first if metadata["scaleOnInFlight"] == "true" else 0))
+        elif kind == "prometheus":
+            found[trigger["name"]] = {"measured_seconds": work.seconds, "measured_received": 0.0}[trigger["name"]]
         else:
             assert kind == "kubernetes-workload"
             assert trigger["name"] == "pods"
@@ -211,7 +225,9 @@ def test_no_scaler_asks_for_more_pods_than_the_backlog_justifies_beside_those_th
     variant = fleet.variants[0]
     work = data.draw(work_of(variant))
     wish, _scaler = wish_of(fleet, work)
-    justified = math.ceil(work.backlog / variant.scaling.list_length)
+    # A task that takes no shorter than the goal has a slot of its own, and none has more.
+    is_measured = variant.measured_by and work.seconds
+    justified = math.ceil(work.backlog / (variant.slots if is_measured else variant.scaling.list_length))
     # A pod is busy with one message at least.
     busy = min(max(work.pods, 1), work.reserved + work.running)
     assert math.ceil(wish) <= justified + busy
@@ -239,7 +255,7 @@ def test_where_no_task_has_an_eta_all_outstanding_work_has_its_slots(
 
 def test_most_inventories_of_this_page_are_not_refused_and_many_may_go_to_zero() -> None:
     """Else the properties would say nothing."""
-    seen = {"refused": 0, "zero": 0, "other": 0}
+    seen = {"refused": 0, "zero": 0, "other": 0, "measured": 0}
 
     @settings(max_examples=60)
     @given(inventories())
@@ -249,9 +265,11 @@ def test_most_inventories_of_this_page_are_not_refused_and_many_may_go_to_zero()
             seen["refused"] += 1
             return
         assert_accepted(manifests_of(fleet))
+        seen["measured"] += bool(fleet.variants[0].measured_by)
         seen["zero" if fleet.variants[0].goes_to_zero else "other"] += 1
 
     count()
     assert seen["zero"] >= 8
     assert seen["other"] >= 8
+    assert seen["measured"] >= 1
     assert seen["refused"] <= seen["zero"] + seen["other"]

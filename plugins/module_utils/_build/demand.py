@@ -26,6 +26,7 @@ from .._model.broker import Broker
 from .._model.fleet import Service, Variant
 from .budgets import Share
 from .pod_triggers import identifiers, pods_trigger
+from .wait_goal import WaitGoal, goal_in_words
 from .windows import Windows
 
 Trigger = dict[str, Any]
@@ -89,33 +90,45 @@ def demand_of(
     selector: dict[str, str],
     reference: str,
     share: Share | None = None,
+    goal: WaitGoal | None = None,
 ) -> Demand:
     """What the scaler of a variant reads.
 
     :param selector: labels of the variant's pods.
     :param reference: name of the TriggerAuthentication; empty for none.
     :param share: what the variant may have of its budget.
+    :param goal: how long its messages may wait, where that decides.
     """
     broker, extra = service.broker, named_extra_triggers(variant)
     if broker is None:
         return Demand(extra)
     source, limits = _SOURCES[broker.type](broker, variant, namespace), Limits(windows_of(variant), share)
     own = _Triggers(source, reference)
-    if len(source.waiting) == 1 and not variant.sees_in_flight and limits.are_none:
+    if len(source.waiting) == 1 and not variant.sees_in_flight and limits.are_none and goal is None:
         scaling = variant.scaling
         plain = own.named("backlog", source.waiting[0], scaling.list_length, scaling.activation_list_length)
         return Demand((plain, *scaling.extra_triggers), waiting=_names([plain]))
     backlog, there = own.of_queues("backlog", source.waiting), pods_trigger("pods", selector)
+    measured = goal.triggers if goal is not None else ()
     if not variant.sees_in_flight:
-        counted = [there] if limits.read_pods else []
-        formula = _formula(variant, _sum(backlog), "", limits)
-        return Demand((*backlog, *counted, *limits.triggers, *extra), formula, _names(backlog))
+        counted = [there] if limits.read_pods or goal is not None else []
+        formula = _formula(variant, _sum(backlog), "", limits, goal)
+        triggers = (*backlog, *counted, *measured, *limits.triggers, *extra)
+        return Demand(triggers, _guarded(goal, formula, [*backlog, *extra]), _names(backlog))
     held, total = own.of_queues("inflight", source.held), own.of_queues("total", source.total)
     # Without one the other tells it.
     holding = _sum(held) if held else f"({_sum(total)} - {_sum(backlog)})"
-    triggers = (*backlog, *(held or total), there, *limits.triggers, *extra)
-    formula = _formula(variant, _sum(backlog), holding, limits)
+    triggers = (*backlog, *(held or total), there, *measured, *limits.triggers, *extra)
+    formula = _formula(variant, _sum(backlog), holding, limits, goal)
+    formula = _guarded(goal, formula, [*backlog, *(held or total), *extra])
     return Demand(triggers, formula, _names(backlog), _names(held), () if held else _names(total))
+
+
+def _guarded(goal: WaitGoal | None, formula: str, triggers: Iterable[Trigger]) -> str:
+    """The formula, and what holds while one of some triggers fails that it cannot do without."""
+    if goal is None:
+        return formula
+    return goal.guarded(formula, _names(item for item in triggers if item["type"] not in (*RESOURCE_TYPES, "cron")))
 
 
 @dataclass(frozen=True)
@@ -213,12 +226,12 @@ def in_words(variant: Variant) -> str:
     waiting = f"One pod for {_each(scaling.list_length, 'waiting message')}"
     if scaling.activation_list_length:
         waiting += f" where more than {scaling.activation_list_length} wait"
-    sentences = [waiting]
+    sentences = goal_in_words(variant, waiting) if variant.measured_by else [waiting]
     if variant.sees_in_flight:
         slots = 1 if scaling.hold == "pods" else variant.held
         messages = _each(slots, "message")
         holding = f"one for {messages} that workers hold, though no more than the pods that are there (at least 1)"
-        if _are_added(variant):
+        if _are_added(variant) and not variant.measured_by:
             sentences = [f"{waiting}, and {holding}"]
         else:
             sentences.append(f"{holding[0].upper()}{holding[1:]}")
@@ -251,7 +264,8 @@ def needs_formula(variant: Variant, broker: Broker | None) -> bool:
     """Whether the variant's own triggers need a formula, beside which the HPA sees no other external metric."""
     if broker is None:
         return False
-    if variant.sees_in_flight or variant.scaling.schedule or variant.scaling.budget is not None:
+    limits = variant.scaling.schedule or variant.scaling.budget is not None
+    if variant.sees_in_flight or limits or variant.measured_by:
         return True
     return len(_SOURCES[broker.type](broker, variant, "").waiting) > 1
 
@@ -293,7 +307,7 @@ def _sum(triggers: list[Trigger]) -> str:
     return names[0] if len(names) == 1 else f"({' + '.join(names)})"
 
 
-def _formula(variant: Variant, backlog: str, held: str, limits: Limits) -> str:
+def _formula(variant: Variant, backlog: str, held: str, limits: Limits, goal: WaitGoal | None) -> str:
     """Pods, as an expression of KEDA's scalingModifiers (2.12 or later; expr-lang).
 
     A ceiling is for what asks for pods. What holds the ones that are there stands outside of it, so that none that is
@@ -303,6 +317,10 @@ def _formula(variant: Variant, backlog: str, held: str, limits: Limits) -> str:
     beside = holding
     if held and _are_added(variant):
         terms[0], beside = f"{terms[0]} + {holding[0]}", holding[1:]
+    if goal is not None:
+        busy = holding[0] if held and _may_be_added(variant) else ""
+        static, activation = _one_of("max", terms), variant.scaling.activation_list_length
+        terms, beside = [goal.asked(backlog, static, busy, activation)], holding
     own = zip(variant.scaling.extra_triggers, named_extra_triggers(variant), strict=True)
     asked = [
         term for written, read in own if (term := _extra_term(written, read.get("name", "")))
@@ -326,10 +344,13 @@ def _are_added(variant: Variant) -> bool:
     beside them would add a pod that stays: so people must have said that there are none, or want a pod for each task
     (C(hold) C(pods)), where a pod too many is better than a task behind an hour-long one.
     """
-    scaling = variant.scaling
-    if scaling.hold == "pods":
-        return scaling.list_length <= variant.held
-    return variant.knowledge.longest_eta_seconds == 0 and scaling.list_length <= variant.slots
+    most = variant.held if variant.scaling.hold == "pods" else variant.slots
+    return _may_be_added(variant) and variant.scaling.list_length <= most
+
+
+def _may_be_added(variant: Variant) -> bool:
+    """Whether no pod too many stays where backlog and in-flight work are added, or somebody wants that."""
+    return variant.scaling.hold == "pods" or variant.knowledge.longest_eta_seconds == 0
 
 
 def _backlog_terms(variant: Variant, backlog: str) -> list[str]:

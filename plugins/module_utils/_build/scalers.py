@@ -18,11 +18,12 @@ from .._model.names import (
     FORMULA_ANNOTATION,
     ownership_labels,
     pod_autoscaler_name,
+    prometheus_authentication_name,
     scaled_object_name,
     trigger_authentication_name,
 )
 from .._model.observed import NOTHING, Observed
-from .._model.variant_keys import Fallback, Scaling
+from .._model.variant_keys import Fallback
 from .._schema.versions import Version, older
 from .boosts import boost_in_force, boosted
 from .budgets import share_of
@@ -34,6 +35,7 @@ from .demand import (
 )
 from .jobs import scaled_job
 from .resources import resource
+from .wait_goal import fallback_replicas, goal_of, prometheus_login
 from .workers import (
     seen_by,
     selector_of,
@@ -49,7 +51,7 @@ DEFAULT_CPU_UTILIZATION = 80
 
 def scaler_resources(fleet: Fleet, observed: Observed = NOTHING) -> list[dict[str, Any]]:
     """TriggerAuthentications, ScaledObjects, ScaledJobs and HPAs of a fleet, in the order in which they are applied."""
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = _prometheus_authentication(fleet, observed)
     for service in fleet.services:
         scaled = [variant for variant in service.variants if variant.uses_keda]
         counted = [variant for variant in service.variants if variant.is_counted]
@@ -72,6 +74,16 @@ def _trigger_authentication(fleet: Fleet, service: Service, broker: Broker, obse
     labels = ownership_labels(fleet.name, service.name)
     live = observed.find("TriggerAuthentication", name)
     return resource("TriggerAuthentication", fleet, name, labels, "scaler", live, _authentication(broker))
+
+
+def _prometheus_authentication(fleet: Fleet, observed: Observed) -> list[dict[str, Any]]:
+    """What scalers log in to Prometheus with, where they ask it and it wants that."""
+    keys = prometheus_login(fleet.prometheus) if fleet.prometheus is not None else []
+    if not keys or not any(goal_of(fleet, variant) for variant in fleet.variants):
+        return []
+    name, labels = prometheus_authentication_name(), ownership_labels(fleet.name)
+    live = observed.find("TriggerAuthentication", name)
+    return [resource("TriggerAuthentication", fleet, name, labels, "scaler", live, {"secretTargetRef": keys})]
 
 
 def _authentication(broker: Broker) -> dict[str, Any]:
@@ -127,11 +139,7 @@ def scaled_object(fleet: Fleet, service: Service, variant: Variant, observed: Ob
     if scaling.idle_replicas is not None:
         spec["idleReplicaCount"] = scaling.idle_replicas
     if scaling.fallback is not None:
-        spec["fallback"] = {
-            "failureThreshold": scaling.fallback.failure_threshold,
-            "replicas": _fallback_replicas(scaling, scaling.fallback),
-            "behavior": scaling.fallback.behavior or _fallback_behavior(fleet.versions.keda),
-        }
+        spec["fallback"] = _fallback(fleet, variant, scaling.fallback)
     demand = _demand(fleet, service, variant, observed)
     taken = transferred(fleet, variant, observed)
     named = {"name": taken} if taken else {}
@@ -164,9 +172,14 @@ def transferred(fleet: Fleet, variant: Variant, observed: Observed) -> str:
     return ""
 
 
-def _fallback_replicas(scaling: Scaling, fallback: Fallback) -> int:
-    """At least one: with 0 an outage would scale to zero before the threshold is reached (KEDA 2.20)."""
-    return max(1, scaling.min_replicas) if fallback.replicas is None else fallback.replicas
+def _fallback(fleet: Fleet, variant: Variant, fallback: Fallback) -> dict[str, Any]:
+    behavior = fallback.behavior or _fallback_behavior(fleet.versions.keda)
+    return {
+        "failureThreshold": fallback.failure_threshold,
+        "replicas": fallback_replicas(variant, fallback),
+        # The formula itself then says what holds without a reading.
+        "behavior": "scalingModifiers" if goal_of(fleet, variant) is not None else behavior,
+    }
 
 
 def _fallback_behavior(keda: Version | None) -> str:
@@ -181,7 +194,8 @@ def _pause(paused: str | None) -> dict[str, str]:
 def _demand(fleet: Fleet, service: Service, variant: Variant, observed: Observed) -> Demand:
     selector = selector_of(fleet, variant, observed)
     share = share_of(fleet, variant, observed)
-    return demand_of(variant, service, fleet.namespace, selector, _reference(service), share)
+    goal = goal_of(fleet, variant)
+    return demand_of(variant, service, fleet.namespace, selector, _reference(service), share, goal)
 
 
 def _reference(service: Service) -> str:

@@ -281,6 +281,7 @@ def seen_by(variant: Variant) -> list[str]:
     if not variant.is_counted:
         return []
     found = ["backlog", "in-flight"] if variant.sees_in_flight else ["backlog"]
+    found += ["run time", "arrivals"] if variant.measured_by else []
     found += [name for name in ("schedule", "budget") if getattr(scaling, name)]
     return [*found, *(item["type"] for item in scaling.extra_triggers)]
 

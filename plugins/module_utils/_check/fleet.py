@@ -19,6 +19,7 @@ from .rules import check_fleet, check_variant
 from .safety import check_safety, check_safety_of_fleet
 from .scalers import check_scalers
 from .second_brokers import check_second_brokers
+from .wait_goals import check_wait_goals
 from .watching import check_watching
 
 
@@ -50,6 +51,7 @@ def check_everything(
     for path, message in lost_routes(fleet) if knows_tasks and not refused.hides_consumers(fleet) else ():
         problems.add(path, message)
     check_safety_of_fleet(judged, problems)
+    check_wait_goals(judged, problems)
     check_scalers(judged, problems)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from .._schema.problems import Problems, suggest
 from .._schema.quantities import quantity
-from .._schema.secret_signs import has_url_with_password, names_secret
+from .._schema.secret_signs import has_url_with_password, is_secret_header, names_secret
 from .cron import check_schedule, check_timezone, check_window
 from .trigger_parameters import (
     AUTH,
@@ -183,11 +183,7 @@ def _is_credential(key: str, value: str) -> bool:
 
 
 def _has_secret_header(headers: str) -> bool:
-    names = [part.partition("=")[0].strip().lower() for part in headers.split(",")]
-    return any(
-        name in ("authorization", "proxy-authorization", "cookie") or names_secret(name.replace("-", "_"))
-        for name in names
-    )
+    return any(is_secret_header(part.partition("=")[0]) for part in headers.split(","))
 
 
 def _check_metric_type(trigger: Trigger, problems: Problems) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._model.names import MEASURES
 from .._model.observed import PAUSED, pauses
 from .._model.pauses import PAUSED_REPLICAS
 from .._model.rights import OPERATOR, OPERATOR_PORTS
@@ -118,8 +119,7 @@ def distrust(scaled_object: Object) -> str:
     notes = scaled_object["metadata"].get("annotations") or {}
     if any(name in _STOPPING and pauses(name, str(value)) for name, value in notes.items()):
         return f"KEDA reads nothing while the {_kind_of(scaled_object)} is paused"
-    failing = [name for name, one in (status.get("health") or {}).items() if is_failing(one)]
-    if failing or (conditions.get("Ready") or {}).get("status") == "False":
+    if failing_readings(scaled_object) or (conditions.get("Ready") or {}).get("status") == "False":
         return "KEDA cannot read the queue"
     return ""
 
@@ -138,6 +138,29 @@ def is_without_work(worker: Object) -> bool:
 def is_failing(health: Mapping[str, Any]) -> bool:
     """Whether KEDA could not read a trigger the last time it tried."""
     return health.get("status") == "Failing" or int(health.get("numberOfFailures") or 0) > 0
+
+
+def failing_readings(scaled_object: Object) -> list[str]:
+    """Metrics that KEDA could not read and that a formula cannot do without."""
+    return [name for name in _failing(scaled_object) if not _is_measure(scaled_object, name)]
+
+
+def is_unmeasured(scaled_object: Object) -> bool:
+    """Whether KEDA could not ask Prometheus for what has been measured of the tasks."""
+    return any(_is_measure(scaled_object, name) for name in _failing(scaled_object))
+
+
+def _failing(scaled_object: Object) -> list[str]:
+    health = (scaled_object.get("status") or {}).get("health") or {}
+    return [str(name) for name, one in health.items() if is_failing(one)]
+
+
+def _is_measure(scaled_object: Object, metric: str) -> bool:
+    """Whether a metric is what has been measured of the tasks. KEDA puts the place of the trigger before its name."""
+    place = re.match(r"s([0-9]+)-", metric)
+    triggers = (scaled_object.get("spec") or {}).get("triggers") or []
+    index = int(place[1]) if place else len(triggers)
+    return index < len(triggers) and triggers[index].get("name") in MEASURES
 
 
 #: Annotations by which KEDA stops reading, while those that pause one direction let it go on.

@@ -16,6 +16,7 @@ from .._schema.versions import Versions
 from .broker import Broker, UnackedKeys
 from .job_keys import Jobs
 from .names import scaled_object_name
+from .prometheus import Prometheus
 from .service_keys import Beat, Database
 from .variant_keys import ZERO_TIMES, Consumption, Knowledge, Pod, Process, Scaling, Watch
 from .watching import (
@@ -84,6 +85,8 @@ class Variant:
     origins: tuple[Origin, ...] = ()
     #: Whether its Deployment is somebody else's, which we narrow and scale.
     adopted: bool = False
+    #: What has measured its tasks for its scaler, C(flower) or C(exporter); empty where list_length decides.
+    measured_by: str = ""
 
     @property
     def title(self) -> str:
@@ -280,6 +283,8 @@ class Fleet:
     #: Whether objects of somebody else that have our names become ours.
     take_over: bool = False
     monitoring: Monitoring = Monitoring()
+    #: What scalers ask for run times and arrivals; None for nothing.
+    prometheus: Prometheus | None = None
 
     @property
     def variants(self) -> tuple[Variant, ...]:

@@ -53,6 +53,9 @@ DRAINS_LABEL = f"{OWN_DOMAIN}drains"
 #: Label of what belongs to one Flower or exporter: its name.
 SERVER_LABEL = f"{OWN_DOMAIN}server"
 
+#: Triggers that read what Prometheus has of a variant's tasks: the mean run time in seconds, and those that came.
+RUN_TIME, RECEIVED = MEASURES = ("measured_seconds", "measured_received")
+
 #: The worker's own container, which pod_overrides and kubectl logs name.
 WORKER_CONTAINER = "worker"
 #: Volumes that the collection mounts itself.
@@ -107,6 +110,11 @@ def pod_autoscaler_name(deployment: str) -> str:
 def trigger_authentication_name(service: str) -> str:
     """TriggerAuthentication of a service's scalers."""
     return f"{service}-worker-trigger-auth".replace("_", "-")
+
+
+def prometheus_authentication_name() -> str:
+    """TriggerAuthentication of what scalers ask Prometheus. A service's own has another end."""
+    return "celery-prometheus-login"
 
 
 def drain_name(deployment: str) -> str:

@@ -28,6 +28,7 @@ from .._schema.versions import read_versions
 from .adopted import with_queues_left
 from .broker import read_broker, refused_broker
 from .presets import PRESETS
+from .prometheus import read_prometheus, with_measures
 from .reader import LAYERED, Inventory, Reader
 from .routes import read_routes
 from .services import read_services
@@ -58,6 +59,8 @@ def read_inventory(inventory: Inventory, problems: Problems, may_be_empty: bool 
     _stop_without(reader, meant)
     services = read_services(reader, fleet_broker, may_be_empty)
     services = with_queues_left(services, inventory.observed or NOTHING, problems)
+    prometheus = read_prometheus(reader.tree("prometheus"), inventory.namespace, problems)
+    services = with_measures(services, prometheus, inventory.enabled, reader.versions.keda)
     routes = read_routes(reader, services)
     return Fleet(
         reader.fleet,
@@ -75,6 +78,7 @@ def read_inventory(inventory: Inventory, problems: Problems, may_be_empty: bool 
             fleet_broker,
             problems,
         ),
+        prometheus=prometheus,
     )
 
 

@@ -39,6 +39,7 @@ def fleet_options(required: bool = True) -> dict[str, Any]:
         "take_over": {"type": "bool", "default": False},
         **{part: {"type": "dict", "default": {}} for part in PARTS},
         **{f"{part}_enabled": {"type": "bool", "default": False} for part in PARTS},
+        "prometheus": {"type": "raw", "default": {}},
         "output": {"type": "str", "default": "cluster", "choices": ["cluster", "manifests"]},
         "versions": {
             "type": "dict",

@@ -19,10 +19,12 @@ from .._schema.layers import (
     PREFIX,
     Branch,
     Layer,
+    Leaf,
     Node,
     layers_of,
     no_dicts,
     overlay,
+    stack,
     without_nulls,
 )
 from .._schema.problems import Problem, Problems
@@ -30,7 +32,13 @@ from .._schema.versions import Versions
 from .presets import Preset
 
 VARIANT_CLASSES = (Consumption, Process, Pod, Scaling, Jobs, Knowledge, Watch)
-LAYERED = ("services", "config", "queue_defaults", "broker", *PARTS)
+LAYERED = ("services", "config", "queue_defaults", "broker", *PARTS, "prometheus")
+_EXAMPLES = {
+    "broker": ", for example url: redis://redis:6379/0",
+    "prometheus": ", for example url: http://prometheus.monitoring:9090",
+}
+#: A key that may stand for the whole variable.
+_WORDS = {"prometheus": "url"}
 
 
 @dataclass(frozen=True)
@@ -88,10 +96,13 @@ class Reader:
         """One variable with its layers merged, variants and services that are null made empty."""
         node: Node = Branch({}, PREFIX + name)
         for layer in layers_of(PREFIX + name, self.inventory.layers):
-            if layer.value is None:
+            if layer.value is None or (name in _WORDS and layer.value == ""):
+                continue
+            if name in _WORDS and isinstance(layer.value, str):
+                node = stack(node, Branch({_WORDS[name]: Leaf(layer.value, layer.name)}, layer.name))
                 continue
             if not isinstance(layer.value, Mapping):
-                example = ", for example url: redis://redis:6379/0" if name == "broker" else ""
+                example = _EXAMPLES.get(name, "")
                 self.problems.add(layer.name, f"this is not a dict; write keys and values under it{example}.")
                 self.refused.add(name)
                 continue

@@ -20,6 +20,7 @@ from typing import Any
 from .._celery.broker_urls import UrlFault, split_url
 from .._model.broker import BROKER_SECRETS, Broker, SecretReference, Tls
 from .._model.names import EXPORTER, FLOWER
+from .._model.prometheus import Prometheus, PrometheusSecret
 from .._model.watching import (
     GENERATED_KEYS,
     Exporter,
@@ -43,6 +44,7 @@ from .._schema.scalars import (
 )
 from .._schema.secret_signs import (
     REFERENCE_TEXT,
+    is_secret_header,
     looks_secret,
     names_secret,
     variable_names_secret,
@@ -51,8 +53,9 @@ from .._schema.secret_signs import (
 
 #: A key that is nearly one of these is masked too: it is one typing mistake away.
 _SECRET_KEYS = ("secret_env", "password")
+_SECRET_NAMES = (SecretReference, Tls, FlowerSecret, PrometheusSecret)
 #: Keys of that look that hold names.
-_NAMES_ONLY = {*(item.name for cls in (SecretReference, Tls, FlowerSecret) for item in fields(cls)), "tls_secret"}
+_NAMES_ONLY = {*(item.name for cls in _SECRET_NAMES for item in fields(cls)), "tls_secret"}
 
 
 def without_secrets(value: Any, masks_env: bool = True) -> Any:
@@ -240,6 +243,21 @@ def exporter_without_secrets(value: Any, masks_env: bool = True) -> Any:
     return _server_without_secrets(value, _EXPORTER_KEYS, masks_env)
 
 
+def prometheus_without_secrets(value: Any) -> Any:
+    """The same for Prometheus, whose login is in a Secret of the user's."""
+    if not isinstance(value, Mapping):
+        return without_secrets(value)
+    found = _known_without_secrets(value, key_names(Prometheus))
+    secret, headers = found.get("secret"), found.get("headers")
+    if isinstance(secret, Mapping):
+        found["secret"] = _known_without_secrets(secret, key_names(PrometheusSecret))
+    elif secret is not None:
+        found["secret"] = MISPLACED
+    if isinstance(headers, Mapping):
+        found["headers"] = {name: MISPLACED if is_secret_header(name) else text for name, text in headers.items()}
+    return found
+
+
 def _server_without_secrets(value: Mapping[Any, Any], known: Collection[str], masks_env: bool) -> dict[str, Any]:
     result = _known_without_secrets(value, known, masks_env)
     if "extra_params" in result:
@@ -322,6 +340,8 @@ def _redacted(layer: dict[str, Any], accepting: set[tuple[str, str]], parts: set
         return flower_without_secrets(value, masks_env=FLOWER not in parts)
     if base == EXPORTER:
         return exporter_without_secrets(value, masks_env=EXPORTER not in parts)
+    if base == "prometheus":
+        return prometheus_without_secrets(value)
     if base == "queue_defaults":
         return without_secrets(value, masks_env=not accepting)
     if base not in ("services", "config") or not isinstance(value, Mapping):

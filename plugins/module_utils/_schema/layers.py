@@ -20,7 +20,7 @@ PREFIX = "celery_workers_"
 #: Names of numbered layers: C(celery_workers_config__50_campus). Two digits, so that names sort as numbers do.
 LAYER_NAME = re.compile(
     r"^(?P<base>celery_workers_(?:services|config|queue_defaults|broker|flower|exporter|service_monitor|prometheus_rule"
-    r"|dashboard))__(?P<order>\d\d)_\w+$"
+    r"|dashboard|prometheus))__(?P<order>\d\d)_\w+$"
 )
 
 

@@ -139,6 +139,12 @@ def names_secret(name: str) -> bool:
     return bool(_SECRET_KEY.search(_split(name)))
 
 
+def is_secret_header(name: str) -> bool:
+    """Whether an HTTP header carries a login."""
+    plain = name.strip().lower()
+    return plain in ("authorization", "proxy-authorization", "cookie") or names_secret(plain.replace("-", "_"))
+
+
 def variable_names_secret(name: str) -> bool:
     """Whether an environment variable is one that holds a secret, as far as its name tells."""
     plain = _plain(name)

@@ -196,7 +196,9 @@ class _Reader:
     def _chosen(self) -> Part:
         found = self._value()
         while self._take("??"):
-            found = Operation("??", found, self._value())
+            sign = self._take("-", "+")
+            other = self._value()
+            found = Operation("??", found, Prefixed(sign, other) if sign else other)
         return found
 
     def _value(self) -> Part:

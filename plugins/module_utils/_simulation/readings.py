@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from .._build.budgets import BUDGET_READING
+from .._build.wait_goal import ARRIVALS_WINDOW, RUN_TIME_WINDOW
+from .._model.names import MEASURES, RUN_TIME
 from .._schema.versions import Version
 from .cron import CronReading
 from .formula import cut
@@ -78,6 +81,9 @@ def _reading(trigger: Trigger, places: Places, keda: Version | None) -> Reading 
     if kind == "cron":
         cron = CronReading(metadata, places.start, keda)
         return lambda site: cron(site.now)
+    if trigger.name in MEASURES:
+        measured = _Measured()
+        return measured.run_time if trigger.name == RUN_TIME else measured.received
     if kind.startswith("redis"):
         return _of_redis(metadata.get("listName", ""), places)
     if metadata.get("queueName", metadata.get("queueURL")) in places.empty:
@@ -88,6 +94,34 @@ def _reading(trigger: Trigger, places: Places, keda: Version | None) -> Reading 
     if kind == "aws-sqs-queue" and metadata.get("queueURL") in places.queues:
         return _waiting if metadata.get("scaleOnInFlight", "true").lower() == "false" else _both
     return None
+
+
+class _Measured:
+    """What Prometheus tells of tasks, from what it has read of Flower or the exporter at each scrape."""
+
+    #: Seconds between two scrapes, as our monitors have it.
+    _SCRAPE = 30.0
+
+    def __init__(self) -> None:
+        self._scrapes: deque[tuple[float, float, float]] = deque()
+
+    def _grown(self, site: Site, window: float, one: float, other: float) -> tuple[float, float]:
+        """How much two counters have grown in a window, as far as scrapes tell."""
+        now, scrapes = site.now, self._scrapes
+        if not scrapes or now - scrapes[-1][0] >= self._SCRAPE:
+            scrapes.append((now, one, other))
+        while len(scrapes) > 1 and scrapes[1][0] <= now - window:
+            scrapes.popleft()
+        return scrapes[-1][1] - scrapes[0][1], scrapes[-1][2] - scrapes[0][2]
+
+    def run_time(self, site: Site) -> float:
+        """The mean run time; 0 while no task has ended."""
+        seconds, runs = self._grown(site, RUN_TIME_WINDOW, site.done_seconds, float(site.counts.done))
+        return cut(seconds / runs) if runs else 0.0
+
+    def received(self, site: Site) -> float:
+        """Tasks that workers have received."""
+        return self._grown(site, ARRIVALS_WINDOW, float(site.received), 0.0)[0]
 
 
 def _of_redis(name: str, places: Places) -> Reading | None:

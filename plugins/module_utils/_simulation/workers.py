@@ -68,6 +68,8 @@ class Site:
         self.stranded: dict[int, float] = {}
         self.last_end = 0.0
         self.pod_seconds = self.busy_seconds = 0.0
+        #: How long the runs took that ended well.
+        self.done_seconds = 0.0
         #: Pods that work and may go on.
         self.ready = 0
         self._chance = chance
@@ -101,6 +103,11 @@ class Site:
     def running(self) -> int:
         """Tasks that run."""
         return sum(len(pod.tasks) for pod in self.pods)
+
+    @property
+    def received(self) -> int:
+        """Messages that workers have taken so far, those that came back included."""
+        return self._next + self.counts.retried + self.counts.given_back - self.waiting
 
     @property
     def unacknowledged(self) -> int:
@@ -328,6 +335,7 @@ class Site:
         share, most, after = self.arrivals.fails_of(task)
         if not share or self._chance.random() >= share:
             self.counts.done += 1
+            self.done_seconds += self.arrivals.seconds[task]
             return
         self.counts.failed += 1
         tries = self._tries.get(task, 0)
@@ -459,6 +467,7 @@ class Site:
         tasks = pod.tasks
         del tasks[task]
         self.counts.done += 1
+        self.done_seconds += self.arrivals.seconds[task]
         self.last_end = now
         for line in self.lists:
             if line:

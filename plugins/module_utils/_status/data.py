@@ -120,6 +120,7 @@ class Scaler:
     :param hpa_fault: why the HPA cannot scale, in its words; C(hpa_reason) is its word for that.
     :param is_limited: whether the HPA wants more pods than it may have, and since when.
     :param window: the window of its schedule that is open, in words; empty without one.
+    :param is_unmeasured: whether it goes by list_length because Prometheus does not answer.
     """
 
     kind: str = "none"
@@ -134,6 +135,7 @@ class Scaler:
     limited_since: str | None = None
     is_limited: bool = False
     window: str = ""
+    is_unmeasured: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .._simulation.formula import (
@@ -19,6 +18,7 @@ from .._simulation.formula import (
     Name,
     Operation,
     Part,
+    Readings,
     compiled,
     names_in,
     parsed,
@@ -47,8 +47,11 @@ def number(value: float) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
-def _shown(part: Part, readings: Mapping[str, float]) -> _Shown:
+def _shown(part: Part, readings: Readings) -> _Shown:
     """A part with its numbers in place."""
+    chosen = _chosen(part, readings)
+    if chosen is not None:
+        return _shown(chosen, readings)
     inner = [_shown(item, readings) for item in parts_of(part)]
     if isinstance(part, Literal):
         return _Shown(part.text, is_one=True, is_plain=True)
@@ -66,6 +69,25 @@ def _shown(part: Part, readings: Mapping[str, float]) -> _Shown:
     return _Shown(f"{part.sign} {inner[0].text}" if part.sign == "not" else f"{part.sign}{inner[0].text}")
 
 
+def _chosen(part: Part, readings: Readings) -> Part | None:
+    """What is left of a part that asks whether there is a reading; None for one that does not ask."""
+    inner = part.part if isinstance(part, Grouped) else part
+    if isinstance(inner, Choice) and _asks_for_a_reading(inner.condition):
+        return inner.yes if compiled(inner.condition)(readings) else inner.no
+    if isinstance(inner, Operation) and inner.sign == "??":
+        return inner.right if compiled(inner.left)(readings) is None else inner.left
+    return None
+
+
+def _asks_for_a_reading(part: Part) -> bool:
+    """Whether a condition asks if there is a reading at all, so that only what follows from it is shown."""
+    if isinstance(part, Literal):
+        return part.value is None
+    if isinstance(part, Operation) and part.sign == "??":
+        return True
+    return any(map(_asks_for_a_reading, parts_of(part)))
+
+
 def _is_one(part: Part, inner: list[_Shown]) -> bool:
     """Whether a part is one number for people."""
     if not inner or not all(item.is_one for item in inner):
@@ -77,10 +99,10 @@ def _is_one(part: Part, inner: list[_Shown]) -> bool:
     return isinstance(part, Grouped) or (isinstance(part, Operation) and part.sign in ("+", "-"))
 
 
-def worked_out(formula: str, readings: Mapping[str, float], least: int, most: int) -> Formula:
+def worked_out(formula: str, readings: Readings, least: int, most: int) -> Formula:
     """A formula with its numbers, its result, and the pods that KEDA and the HPA make of it.
 
-    :param readings: by the name that they have in the formula.
+    :param readings: by the name that they have in the formula; None for one that has failed.
     :raises FormulaError: if a reading is missing, or if it is not a formula of ours.
     """
     result = worked(formula)(readings) or 0.0

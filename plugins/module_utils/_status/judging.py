@@ -12,9 +12,11 @@ from typing import Any
 
 from .._build.budgets import share_of
 from .._build.demand import Demand, demand_of, job_demand, without_formula
+from .._build.wait_goal import goal_of
 from .._cluster.fleet_reading import Readings
 from .._model.fleet import Fleet, Service, Variant
 from .._model.history import fingerprint
+from .._model.names import MEASURES
 from .._schema.cron import is_open
 from .._schema.moments import kept
 from .data import (
@@ -133,7 +135,8 @@ class _Sight:
     def _demand(self, service: Service, variant: Variant) -> Demand:
         if variant.runs_as_jobs:
             return job_demand(variant, service, self.fleet.namespace)
-        return demand_of(variant, service, self.fleet.namespace, {}, "", share_of(self.fleet, variant))
+        share, goal = share_of(self.fleet, variant), goal_of(self.fleet, variant)
+        return demand_of(variant, service, self.fleet.namespace, {}, "", share, goal)
 
     def _events_of(self, variant: Variant, hpa: Object | None) -> list[Object]:
         found = list(self.events.get(variant.keda_object or ("ScaledObject", ""), ()))
@@ -188,8 +191,12 @@ class _Sight:
         scaling = variant.scaling
         share = share_of(self.fleet, variant)
         others = () if share is None else share.others
-        known = {member.reading: float(len(self.readings.pods.get(member.deployment, ()))) for member in others}
+        known: dict[str, float | None] = {
+            member.reading: float(len(self.readings.pods.get(member.deployment, ()))) for member in others
+        }
         known |= {**_times(demand.triggers, self.now), **_times(spec.get("triggers") or (), self.now), **numbers}
+        # KEDA shows what a formula does without as -1.
+        known |= {name: None for name in MEASURES if (known.get(name) or 0) < 0}
         for text in filter(None, (own, demand.formula or without_formula(demand.triggers))):
             try:
                 return worked_out(text, known, scaling.min_replicas, scaling.max_replicas)

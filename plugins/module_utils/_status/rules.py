@@ -20,6 +20,7 @@ from .._schema.counted import counted, messages_wait
 from .._schema.moments import from_kept
 from .data import BY_NOBODY, CRITICAL, NOTE, WARNING, FleetStatus, Problem, VariantStatus
 from .drain_rules import Finding, drained, drained_in_part, only
+from .fallback_rules import fallback_active, unmeasured
 from .job_rules import failed_jobs, logs_of, not_looked_at
 from .moments import ago, lasting, seconds_since
 
@@ -210,16 +211,6 @@ _SCALER_FAULTS = {
     ),
     "other": ("KEDA cannot scale it", "read kubectl describe scaledobject, and the log of KEDA's operator"),
 }
-
-
-def _fallback_active(case: Case) -> Finding | None:
-    scaler = case.status.scaler
-    if scaler.state != "fallback":
-        return None
-    why = f" ({_bare(scaler.reason)})" if scaler.reason else ""
-    what = f"the fallback is active{lasting(scaler.since, case.now)}: KEDA cannot read the queue{why}"
-    kept = counted(case.status.pods.wanted, "pod")
-    return f"{what}, and keeps {kept}", "check that the broker runs, and the scaler's login"
 
 
 def _ambiguous(case: Case) -> Finding | None:
@@ -417,9 +408,10 @@ RULES = (
     Rule("scaler-login", CRITICAL, "scaler", "the broker refuses the scaler's login", _failing("login")),
     Rule("scaler-unreachable", CRITICAL, "scaler", "the scaler cannot reach the broker", _failing("reach")),
     Rule("scaler-failing", CRITICAL, "scaler", "KEDA reports another error", _failing("other")),
-    Rule("fallback-active", WARNING, "scaler", "KEDA's fallback decides on the number of pods", _fallback_active),
+    Rule("fallback-active", WARNING, "scaler", "KEDA's fallback decides on the number of pods", fallback_active),
     Rule("ambiguous-selector", CRITICAL, "scaler", "two HPAs select the same pods", _ambiguous),
     Rule("hpa-cannot-scale", CRITICAL, "scaler", "the HPA cannot compute or set a number", _hpa_cannot_scale),
+    Rule("unmeasured", WARNING, "measures", "Prometheus tells the scaler nothing, so list_length decides", unmeasured),
     Rule("drained-in-part", WARNING, "drained", "it is drained, and pods that have started since take work", _partly),
     Rule("drained", WARNING, "drained", "it is drained, so its workers take nothing new", _drained),
     Rule("nothing-consumes", CRITICAL, "work", "messages wait, there is no pod, and none will come", _nothing_consumes),

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from .._cluster.operator_metrics import is_failing
+from .._cluster.operator_metrics import failing_readings, is_unmeasured
 from .._cluster.readiness import condition
 from .._model.fleet import Variant
 from .._model.observed import PAUSED, observed_object, pauses
@@ -76,6 +76,7 @@ def keda_scaler(scaled_object: Object | None, hpa: Object | None, events: Iterab
         hpa_reason=word,
         is_limited=_is_limited(hpa),
         limited_since=condition(hpa, "ScalingLimited").get("lastTransitionTime") if _is_limited(hpa) else None,
+        is_unmeasured=is_unmeasured(scaled_object),
     )
     works = condition(hpa, "ScalingActive").get("status") == "True"
     error = _last_error(events, now, _RECENT_BUT_WORKING if works else _RECENT)
@@ -89,8 +90,10 @@ def _state(scaled_object: Object, notes: Mapping[str, str], error: str) -> tuple
     stopped = [name for name in notes if _PAUSES.get(name) == "paused"]
     if stopped:
         return "paused", "", None
-    failing = _failing_triggers(scaled_object)
-    if condition(scaled_object, "Fallback").get("status") == "True":
+    failing = [printable(name) for name in failing_readings(scaled_object)]
+    falls_back = condition(scaled_object, "Fallback").get("status") == "True"
+    # The formula goes on without Prometheus, and KEDA calls that a fallback as well.
+    if falls_back and (failing or not is_unmeasured(scaled_object)):
         text = error or str(condition(scaled_object, "Fallback").get("message") or "")
         return "fallback", cleaned(text), _since(condition(scaled_object, "Fallback"))
     if ready.get("status") == "False" or failing or error:
@@ -109,11 +112,6 @@ def _state(scaled_object: Object, notes: Mapping[str, str], error: str) -> tuple
 def _since(found: Object) -> str | None:
     # KEDA 2.20 keeps no times with its conditions; others may.
     return found.get("lastTransitionTime")
-
-
-def _failing_triggers(scaled_object: Object) -> list[str]:
-    health = (scaled_object.get("status") or {}).get("health") or {}
-    return [printable(name) for name, one in health.items() if is_failing(one)]
 
 
 def _pausing(scaled_object: Object) -> dict[str, str]:

@@ -90,6 +90,14 @@ def test_the_last_number_of_a_scaler_that_fails_is_not_one_of_now(changes: dict[
     assert bool(found) == bool(words)
 
 
+def test_what_the_queue_holds_is_true_while_only_prometheus_fails() -> None:
+    health = {"s1-prometheus": {"status": "Failing", "numberOfFailures": 7}}
+    live = scaled_object("backlog", "measured_seconds", health=health)
+    assert not distrust(live)
+    live["status"]["health"]["s0-redis-mail"] = {"status": "Failing", "numberOfFailures": 1}
+    assert distrust(live)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "stops"),
     [

@@ -80,6 +80,17 @@ def fallback(site: Site) -> None:
     site.conditions({"type": "Fallback", "status": "True", "reason": "FallbackExists", "message": "one trigger fails"})
 
 
+def unmeasured(site: Site) -> None:
+    """Prometheus fails, which KEDA counts as a fallback, and the queue can be read."""
+    fallback(site)
+    triggers = site.scaled_object["spec"]["triggers"]
+    site.scaled_object["status"]["health"] = {
+        f"s{len(triggers)}-prometheus": {"numberOfFailures": 9, "status": "Failing"},
+        "s0-redis-default": {"numberOfFailures": 0, "status": "Happy"},
+    }
+    triggers.append({"type": "prometheus", "name": "measured_seconds"})
+
+
 def hpa_says(kind: str, reason: str, message: str, status: str = "False", **more: Any) -> Fault:
     def change(site: Site) -> None:
         one = {"type": kind, "status": status, "reason": reason, "message": message, **more}
@@ -180,6 +191,7 @@ CASES: list[tuple[str, Any, Fault, str]] = [
     ("scaler-unreachable", KEYS, failing("dial tcp 10.0.0.9:6379: connect: connection refused"), "stays at 3 pods"),
     ("scaler-failing", KEYS, failing("unknown trigger type"), "KEDA cannot scale it (unknown trigger type)"),
     ("fallback-active", KEYS, fallback, "the fallback is active: KEDA cannot read the queue (one trigger fails)"),
+    ("unmeasured", KEYS, unmeasured, "KEDA cannot ask Prometheus for run times and arrivals, so list_length decides"),
     ("ambiguous-selector", KEYS, hpa_says("ScalingActive", "AmbiguousSelector", "two"), "two HPAs select its pods"),
     (
         "hpa-cannot-scale",
@@ -302,6 +314,14 @@ def test_one_cause_is_one_problem() -> None:
     hpa_says("ScalingActive", "FailedGetExternalMetric", "unable to get external metric")(site)
     assert site.rules == ["scaler-login"]
     assert "so it falls back to 3 pods" in site.status().all_problems[0].sentence
+
+
+def test_prometheus_and_the_broker_away_are_a_problem_each() -> None:
+    site = Site()
+    unmeasured(site)
+    assert "fallback-active" not in site.rules
+    site.scaled_object["status"]["health"]["s0-redis-default"] = {"numberOfFailures": 9, "status": "Failing"}
+    assert {"fallback-active", "unmeasured"} <= set(site.rules)
 
 
 def test_the_worst_comes_first() -> None:
