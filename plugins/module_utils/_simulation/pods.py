@@ -99,7 +99,7 @@ def first_to_go(pods: Iterable[Pod], number: int, now: float, idle_first: bool) 
         cost = 1 if idle_first and pod.tasks else 0
         return (ready, cost, math.floor(math.log2(age)) if age >= 1 else 0, pod.identity)
 
-    return sorted(pods, key=rank)[:number]
+    return sorted(pods, key=rank)[: max(0, number)]
 
 
 def identities(seed: int, name: str) -> random.Random:

@@ -64,6 +64,16 @@ def test_the_first_list_is_served_first() -> None:
     assert sorted(range(4), key=lambda task: site.began[task]) == [0, 2, 3, 1]
 
 
+@pytest.mark.parametrize(("before", "wanted"), [(1, 2), (2, 3), (5, 10), (10, 14), (14, 10), (3, 0), (4, 4)])
+def test_there_are_as_many_pods_as_are_wanted(before: int, wanted: int) -> None:
+    """More pods never cost one that is there: it would take up its work again from the start."""
+    site = site_of(Worker(), pods=before)
+    there = list(site.pods)
+    site.scale(wanted)
+    assert len(site.live) == wanted
+    assert len([pod for pod in there if not pod.is_leaving]) == min(before, wanted)
+
+
 @pytest.mark.parametrize(
     ("worker", "interrupted", "given_back", "lost", "stranded"),
     [
