@@ -295,7 +295,7 @@ class TestGenericRedis:
         assert run.code == 0
         waiting = "(backlog_p0 + backlog_p3 + backlog_p6 + backlog_p9)"
         assert least_pods(cluster, namespace, "billing-worker-invoices") == 1
-        assert formula(cluster, namespace, "billing-worker-invoices") == f"{waiting} / 60"
+        assert formula(cluster, namespace, "billing-worker-invoices") == f"{waiting} / 51"
         assert not any("unacked" in word for word in worker_arguments(cluster, namespace, "billing-worker-invoices"))
         assert least_pods(cluster, namespace, "search-worker-index") == 0
         expected = f"max({waiting} / 100, min(inflight / 8, max(pods, 1)))"

@@ -31,9 +31,16 @@ SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 #: Node scale-down must not end an hour of work; each annotation is read by its autoscaler alone.
 NO_EVICTION = {SAFE_TO_EVICT: "false", "karpenter.sh/do-not-disrupt": "true"}
 
-#: Seconds that a pod takes to start unless somebody says it: a new node takes one to two minutes, the image of a large
-#: site up to four (Open edX, measured by others), and the app half of one.
-START_SECONDS = 300
+#: Seconds that a pod takes to start unless somebody says it. It takes 15 where its image is there, and 240 where that
+#: of a large site is to be pulled (Open edX, measured by others). The geometric mean of both is the guess that is never
+#: wrong by more than a factor of four.
+START_SECONDS = 60
+#: Seconds between two looks of an HPA (--horizontal-pod-autoscaler-sync-period).
+_SYNC = 15
+#: Share of max_wait_seconds that is left for the work at least, however long pods take to come.
+_SHARE_OF_WORK = 0.5
+#: Seconds after which an HPA may double the pods again where messages are to be begun in time: two of its looks.
+_FAST_GROWTH = 30
 #: Readings of the queue that must have found nothing, at least, before pods go.
 _READINGS = 2
 _COOLDOWN = Scaling().cooldown_period
@@ -48,17 +55,31 @@ class Sizing:
 
     :param keys: defaults that replace the profile's and the collection's.
     :param reasons: key to the sentence that says where its value comes from.
+    :param ways: the same of each way of the behavior.
     :param notes: why scaling down stays as slow as it is.
     """
 
     keys: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    ways: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def set(self, name: str, value: Any, reason: str) -> None:
         """Note a value and why."""
         self.keys[name] = value
         self.reasons[name] = reason
+
+    def set_behavior(self, way: str, rules: dict[str, Any], reason: str) -> None:
+        """Note how fast one way goes, and why; the other way stays as it is."""
+        self.ways[way] = reason
+        self.set("behavior", {**self.keys.get("behavior", {}), way: rules}, "; ".join(self.ways.values()))
+
+    def over(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
+        """Defaults with what was worked out in their place; a way of the behavior that was not stays."""
+        found = {**defaults, **self.keys}
+        if "behavior" in self.keys:
+            found["behavior"] = {**defaults.get("behavior", {}), **self.keys["behavior"]}
+        return found
 
 
 _SLEEP = re.compile(r"\bsleep\s+(\d+(?:\.\d+)?)([smhd]?)(?![\w.])")
@@ -87,6 +108,7 @@ def sized(
     ends_tasks: bool = True,
     pre_stop: int = 0,
     grace: int = 600,
+    polling: int = Scaling().polling_interval,
 ) -> Sizing:
     """What follows from task times.
 
@@ -95,22 +117,32 @@ def sized(
     :param grace: the grace period that holds where nothing is known of tasks.
     :param sees_in_flight: whether the scaler sees running work; a short cooldown then harms nothing (measured).
     :param ends_tasks: whether the pool enforces a time limit.
+    :param polling: seconds between two readings of the queue.
     """
     found = Sizing()
     if knowledge.task_seconds:
-        length = math.floor(knowledge.max_wait_seconds * slots / knowledge.task_seconds)
-        found.set(
-            "list_length",
-            min(2**31 - 1, max(1, length)),
-            f"{slots} slots * max_wait_seconds {knowledge.max_wait_seconds:g} / task_seconds "
-            f"{knowledge.task_seconds:g}",
-        )
+        _size_for_wait(found, knowledge, knowledge.task_seconds, slots, polling)
     hook = f" + {pre_stop} of the preStop hook" if pre_stop else ""
     if pre_stop:
         found.set("termination_grace_period", grace + pre_stop, f"{grace}{hook}")
     if knowledge.longest_task_seconds:
         _size_for_longest(found, math.ceil(knowledge.longest_task_seconds), sees_in_flight, ends_tasks, pre_stop, hook)
     return found
+
+
+def _size_for_wait(found: Sizing, knowledge: Knowledge, task: float, slots: int, polling: int) -> None:
+    """What follows from how long a message may wait, and a task takes.
+
+    What waits begins late by the time in which KEDA and the HPA see it and a pod starts; the rest is left for the work.
+    """
+    wait = knowledge.max_wait_seconds
+    late = polling + _SYNC + (knowledge.start_seconds or START_SECONDS)
+    late = min(late, wait * (1 - _SHARE_OF_WORK))
+    found.set(
+        "list_length",
+        min(2**31 - 1, max(1, math.floor((wait - late) * slots / task))),
+        f"{slots} slots * (max_wait_seconds {wait:g} - {late:g} to start) / task_seconds {task:g}",
+    )
 
 
 @dataclass(frozen=True)
@@ -159,17 +191,25 @@ class Idle:
 
 def for_break_even(sizing: Sizing, idle: Idle, profile: Mapping[str, Any]) -> None:
     """Let pods without work go when another one costs less, where none that goes cuts a task."""
-    slow = sizing.keys.get("behavior") or profile.get("behavior")
+    slow = {**profile.get("behavior", {}), **sizing.keys.get("behavior", {})}.get("scaleDown")
     if idle.doubt:
         if slow is not None or idle.start is not None:
-            window = (slow or DEFAULT_BEHAVIOR)["scaleDown"]["stabilizationWindowSeconds"]
+            window = (slow or DEFAULT_BEHAVIOR["scaleDown"])["stabilizationWindowSeconds"]
             sizing.notes.append(f"pods without work stay for {window} s, whatever start_seconds is: {idle.doubt}")
         return
     window = min(_LONGEST_WINDOW, idle.seconds)
     down = {**DEFAULT_BEHAVIOR["scaleDown"], "stabilizationWindowSeconds": window}
-    sizing.set("behavior", {"scaleDown": down}, f"scaleDown after {window} s, {idle.reason}")
+    sizing.set_behavior("scaleDown", down, f"scaleDown after {window} s, {idle.reason}")
     if profile.get("cooldown_period", _COOLDOWN) != idle.seconds:
         sizing.set("cooldown_period", idle.seconds, idle.reason)
+
+
+def for_growth(sizing: Sizing, knowledge: Knowledge) -> None:
+    """Let pods come as fast as list_length counts on, where it follows from how long a message may wait."""
+    up = DEFAULT_BEHAVIOR["scaleUp"]
+    policies = [{**policy, "periodSeconds": _FAST_GROWTH} for policy in up["policies"]]
+    reason = f"scaleUp every {_FAST_GROWTH} s, for max_wait_seconds {knowledge.max_wait_seconds:g}"
+    sizing.set_behavior("scaleUp", {**up, "policies": policies}, reason)
 
 
 def for_slots(sizing: Sizing, name: str, profile: Mapping[str, Any], slots: int) -> None:
@@ -236,17 +276,16 @@ def _size_for_longest(
             "cooldown_period", max(300, longest), f"longest_task_seconds {longest}, which the scaler does not see"
         )
     if longest > 600:
-        found.set("behavior", _slow_scale_down(longest), f"longest_task_seconds {longest}: a pod that goes ends a task")
+        down = _slow_scale_down(longest)
+        found.set_behavior("scaleDown", down, f"longest_task_seconds {longest}: a pod that goes ends a task")
 
 
 def _slow_scale_down(longest: int) -> dict[str, Any]:
     """No pod goes before the longest task could have ended, and one at a time."""
     return {
-        "scaleDown": {
-            "stabilizationWindowSeconds": min(_LONGEST_WINDOW, longest),
-            "selectPolicy": "Max",
-            "policies": [{"type": "Pods", "value": 1, "periodSeconds": min(_LONGEST_PERIOD, max(120, longest // 2))}],
-        }
+        "stabilizationWindowSeconds": min(_LONGEST_WINDOW, longest),
+        "selectPolicy": "Max",
+        "policies": [{"type": "Pods", "value": 1, "periodSeconds": min(_LONGEST_PERIOD, max(120, longest // 2))}],
     }
 
 

@@ -387,7 +387,8 @@ class Scaling:
         Integer(0, unit=SECONDS),
         "Time without work that the scaler sees after which the variant goes to min_replicas 0.",
         300,
-        "300; without sight of in-flight work at least longest_task_seconds",
+        "300; start_seconds where longest_task_seconds is known and in-flight work is seen; without that sight at "
+        "least longest_task_seconds",
     )
     initial_cooldown_period: int = key(
         Integer(0, unit=SECONDS), "Time after creation in which it does not go to zero (KEDA 2.14 or later).", 300
@@ -402,8 +403,8 @@ class Scaling:
         Kubernetes("HorizontalPodAutoscalerBehavior", partial=True),
         "Speed of scaling, merged over the default.",
         {},
-        "up: at once, by 4 pods or 100 % a minute; down: after 600 s, 1 pod in 120 s, slower for long tasks; with "
-        "KEDA on Kubernetes 1.35 or later scaleUp.tolerance '0'",
+        "up: at once, by 4 pods or 100 % a minute, with task_seconds each 30 s; down: after 600 s, 1 pod in 120 s, "
+        "slower for long tasks; with KEDA on Kubernetes 1.35 or later scaleUp.tolerance '0'",
     )
     cpu_utilization: int | None = key(
         Integer(1, 1000),
@@ -455,7 +456,7 @@ class Knowledge:
         Number(SECONDS),
         "Time a new pod takes to work, with its node and its image. Pods without work go after that time where the "
         "scaler sees in-flight work and the grace period covers the longest task.",
-        default_text="300; at least two polling_interval",
+        default_text="60; at least two polling_interval",
     )
     idempotent: bool = key(
         Flag(),

@@ -37,6 +37,7 @@ from .._celery.sizing import (
     Sizing,
     behavior_in_force,
     for_break_even,
+    for_growth,
     for_jobs,
     for_slots,
     longest_run,
@@ -201,7 +202,8 @@ def _numbers(reader: Reader, written: Written) -> _Numbers:
     knowledge, jobs = read(Knowledge, tree, problems), read(Jobs, tree, problems)
     blind = _blind_reason(written.service.broker, tree, knowledge, jobs)
     defaults = _variant_defaults(written.name, knowledge, blind, jobs)
-    process = read(Process, completed(tree, defaults), problems)
+    early = completed(tree, defaults)
+    process = read(Process, early, problems)
     if process.task_events is None and {"flower", "exporter"} & set(reader.inventory.enabled):
         process = replace(process, task_events=True)
     pre_stop = pre_stop_seconds(read(Pod, tree.only("lifecycle", "pod_overrides"), Problems()))
@@ -209,26 +211,32 @@ def _numbers(reader: Reader, written: Written) -> _Numbers:
     grace = int(defaults.get("termination_grace_period", Pod().termination_grace_period))
     slots = slots_of(written.args(process))
     profile = PROFILES.get(knowledge.profile or "", {})
-    sizing = sized(knowledge, slots, not blind, ends_tasks, pre_stop, grace)
+    polling = read(Scaling, early.only("polling_interval"), Problems()).polling_interval
+    sizing = sized(knowledge, slots, not blind, ends_tasks, pre_stop, grace, polling)
     for_slots(sizing, knowledge.profile or "", profile, slots)
     if jobs.are_used:
         for_jobs(sizing, slots, knowledge.longest_eta_seconds or 0.0)
     else:
-        _for_break_even(sizing, knowledge, blind, completed(tree, {**defaults, **sizing.keys}), pre_stop)
-    return _Numbers(knowledge, jobs, blind, process, pre_stop, sizing, completed(tree, {**defaults, **sizing.keys}))
+        _for_pace(sizing, knowledge, blind, completed(tree, sizing.over(defaults)), pre_stop)
+    return _Numbers(knowledge, jobs, blind, process, pre_stop, sizing, completed(tree, sizing.over(defaults)))
 
 
-def _for_break_even(sizing: Sizing, knowledge: Knowledge, blind: str, keys: Branch, pre_stop: int) -> None:
-    """How soon pods without work go, for those who have said something of their tasks.
+def _for_pace(sizing: Sizing, knowledge: Knowledge, blind: str, keys: Branch, pre_stop: int) -> None:
+    """How soon pods come, and go without work, for those who have said something of their tasks.
 
     :param keys: what holds so far.
     """
     profile = PROFILES.get(knowledge.profile or "", {})
-    if not (knowledge.longest_task_seconds or knowledge.start_seconds or "behavior" in profile):
+    asked = knowledge.longest_task_seconds or knowledge.start_seconds or "behavior" in profile
+    if not asked and not knowledge.task_seconds:
         return
     known = keys.only("polling_interval", *_SCALERS)
     scaling = _resolved_scaling(read(Scaling, known, Problems()), Jobs(), "", Problems())
     if scaling.scaler != "keda":
+        return
+    if knowledge.task_seconds:
+        for_growth(sizing, knowledge)
+    if not asked:
         return
     # A profile that scales down slowly has a grace period for the longest task that it is made for.
     made_for = profile["termination_grace_period"] if "behavior" in profile else 0

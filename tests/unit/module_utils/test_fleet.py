@@ -82,7 +82,7 @@ def test_the_configuration_of_the_tutor_plugins_readme_is_taken_as_it_is() -> No
 
 ORDER: list[tuple[str, dict[str, Any], int]] = [
     ("the profile wins over the collection", {"config": {"profile": "standard"}}, 10),
-    ("known task times win over the profile", {"config": {"profile": "standard", "task_seconds": 60}}, 20),
+    ("known task times win over the profile", {"config": {"profile": "standard", "task_seconds": 60}}, 17),
     ("queue_defaults win over known task times", {"config": {"task_seconds": 60}, "queue_defaults": 7}, 7),
     ("the service wins over queue_defaults", {"config": {}, "queue_defaults": 7, "service": 8}, 8),
     ("config wins over the service", {"config": {"list_length": 9}, "queue_defaults": 7, "service": 8}, 9),

@@ -22,7 +22,15 @@ def lines(config: dict[str, Any], **more: Any) -> dict[str, tuple[str, str]]:
     }
     found = explained(fleet_of(**layers).variants)
     assert found[0] == "billing.high"
-    return {line.split()[0]: (line.split()[1], " ".join(line.split()[2:])) for line in found[1:] if line[2] != " "}
+    numbers: dict[str, tuple[str, str]] = {}
+    for line in found[1:]:
+        if line[2] != " ":
+            name, value, *words = line.split()
+        else:
+            # A long origin goes on in the next line.
+            words += line.split()
+        numbers[name] = (value, " ".join(words))
+    return numbers
 
 
 def test_the_layer_that_decided_is_named() -> None:
@@ -40,11 +48,11 @@ def test_the_layer_that_decided_is_named() -> None:
 
 def test_a_rule_a_profile_and_a_default_are_told_apart() -> None:
     numbers = lines({"profile": "fast", "task_seconds": 20, "max_wait_seconds": 120})
-    assert numbers["list_length"] == ("12", "2 slots * max_wait_seconds 120 / task_seconds 20")
+    assert numbers["list_length"] == ("6", "2 slots * (max_wait_seconds 120 - 60 to start) / task_seconds 20")
     assert numbers["termination_grace_period"] == ("330", "longest_task_seconds 300 + 30 to shut down")
     assert numbers["max_replicas"] == ("20", "profile fast")
     assert numbers["min_replicas"] == ("0", "default, because the scaler sees running work")
-    assert numbers["cooldown_period"] == ("300", "default")
+    assert numbers["initial_cooldown_period"] == ("300", "default")
     assert numbers["max_memory_per_child"][1].startswith("KiB of the memory limit")
 
 

@@ -29,22 +29,29 @@ DERIVED: list[tuple[str, dict[str, Any], Any, str, Any]] = [
     (
         "list_length",
         {**TRACKED, "task_seconds": 20, "concurrency": 4},
-        120,
-        "list_length 120: 4 slots * max_wait_seconds 600 / task_seconds 20",
+        102,
+        "list_length 102: 4 slots * (max_wait_seconds 600 - 90 to start) / task_seconds 20",
         7,
     ),
     (
         "list_length",
         {**TRACKED, "task_seconds": 7, "max_wait_seconds": 60, "extra_params": ["-c3"]},
-        25,
-        "list_length 25: 3 slots * max_wait_seconds 60 / task_seconds 7",
+        12,
+        "list_length 12: 3 slots * (max_wait_seconds 60 - 30 to start) / task_seconds 7",
+        7,
+    ),
+    (
+        "list_length",
+        {**TRACKED, "task_seconds": 20, "polling_interval": 5, "start_seconds": 200},
+        38,
+        "list_length 38: 2 slots * (max_wait_seconds 600 - 220 to start) / task_seconds 20",
         7,
     ),
     (
         "list_length",
         {**SCALED, "task_seconds": 5000},
         1,
-        "list_length 1: 2 slots * max_wait_seconds 600 / task_seconds 5000",
+        "list_length 1: 2 slots * (max_wait_seconds 600 - 90 to start) / task_seconds 5000",
         2,
     ),
     ("time_limit", {"longest_task_seconds": 90.5}, 91, "time_limit 91: longest_task_seconds 91", 95),
@@ -115,7 +122,7 @@ def test_without_task_times_nothing_is_worked_out() -> None:
         ({}, set()),
         ({"scaler": "hpa"}, {"behavior"}),
         (SCALED, {"list_length", "behavior"}),
-        (TRACKED, {"list_length", "behavior"}),
+        (TRACKED, {"list_length", "behavior", "cooldown_period"}),
         (BLIND_ZERO, {"list_length", "behavior", "cooldown_period"}),
     ],
 )
@@ -127,7 +134,7 @@ def test_what_no_scaler_reads_is_not_explained(keys: dict[str, Any], explained: 
 
 
 def test_a_scaler_that_sees_running_work_may_cool_down_sooner_than_the_longest_task() -> None:
-    assert variant_of({**TRACKED, "longest_task_seconds": 4000}).scaling.cooldown_period == 300
+    assert variant_of({**TRACKED, "longest_task_seconds": 4000}).scaling.cooldown_period == 60
     assert variant_of({**SCALED, "longest_task_seconds": 4000}).scaling.cooldown_period == 4000
 
 
@@ -156,22 +163,23 @@ ONE_IN_TWO_MINUTES = {"selectPolicy": "Max", "policies": [{"type": "Pods", "valu
 
 #: Keys, and the seconds without work after which pods go.
 IDLE: list[tuple[dict[str, Any], int]] = [
-    ({"profile": "long"}, 300),
+    ({"profile": "long"}, 60),
     ({"profile": "long", "start_seconds": 90}, 90),
     ({"profile": "long", "start_seconds": 20}, 60),
     ({"profile": "long", "polling_interval": 200}, 400),
-    ({"profile": "long", "longest_task_seconds": 7200}, 300),
-    ({"profile": "long", "concurrency": 4}, 300),
-    ({"longest_task_seconds": 20}, 300),
+    ({"profile": "long", "longest_task_seconds": 7200}, 60),
+    ({"profile": "long", "concurrency": 4}, 60),
+    ({"longest_task_seconds": 20}, 60),
+    ({"longest_task_seconds": 20, "start_seconds": 300}, 300),
     ({"longest_task_seconds": 4000, "start_seconds": 5000}, 5000),
-    ({"longest_task_seconds": 900, "termination_grace_period": 900}, 300),
+    ({"longest_task_seconds": 900, "termination_grace_period": 900}, 60),
     (
         {
             "longest_task_seconds": 100,
             "termination_grace_period": 160,
             "lifecycle": {"preStop": {"sleep": {"seconds": 60}}},
         },
-        300,
+        60,
     ),
 ]
 
@@ -234,6 +242,35 @@ def test_who_says_nothing_of_long_tasks_keeps_the_times_there_were(keys: dict[st
     assert scaling.cooldown_period == 300
 
 
+def up_of(keys: dict[str, Any]) -> list[int]:
+    """Seconds after which pods may come again, of each policy."""
+    up = variant_of(keys).scaling.behavior["scaleUp"]
+    return [policy["periodSeconds"] for policy in up["policies"]]
+
+
+def test_pods_come_as_fast_as_the_wait_asks_for_where_somebody_says_how_long_tasks_take() -> None:
+    assert up_of({**TRACKED, "task_seconds": 20, "max_wait_seconds": 120}) == [30, 30]
+    assert up_of({**SCALED, "task_seconds": 20}) == [30, 30]
+    for keys in ({}, {"max_wait_seconds": 120}, {"profile": "fast"}, {"longest_task_seconds": 20}):
+        assert up_of({**TRACKED, **keys}) == [60, 60]
+    # What says nothing of waits keeps its pace, and so does what is written by hand.
+    assert up_of({"scaler": "hpa", "task_seconds": 20}) == [60, 60]
+    by_hand = {"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 90}]}}
+    assert up_of({**TRACKED, "task_seconds": 20, "behavior": by_hand}) == [90]
+
+
+def test_pods_that_come_faster_go_no_faster() -> None:
+    """A profile for long tasks scales down slowly where the scaler does not see what runs."""
+    slow = variant_of({**SCALED, "profile": "long", "task_seconds": 600}).scaling.behavior
+    assert slow["scaleDown"] == variant_of({**SCALED, "profile": "long"}).scaling.behavior["scaleDown"]
+    assert slow["scaleDown"]["stabilizationWindowSeconds"] == 3600
+    long = variant_of({**SCALED, "longest_task_seconds": 900, "task_seconds": 60})
+    assert long.scaling.behavior["scaleDown"]["stabilizationWindowSeconds"] == 900
+    (line,) = [line for line in long.sizing if line.startswith("behavior: ")]
+    assert "longest_task_seconds 900" in line
+    assert "scaleUp every 30 s, for max_wait_seconds 600" in line
+
+
 def test_times_by_hand_win_over_those_that_a_start_takes() -> None:
     keys = {**TRACKED, "profile": "long", "cooldown_period": 1800}
     slow = {"scaleDown": {"stabilizationWindowSeconds": 3600}}
@@ -279,7 +316,7 @@ def test_numbers_by_hand_and_task_times_win_over_a_profile_with_any_slots() -> N
     by_hand = variant_of({**TRACKED, "profile": "long", "concurrency": 4, "list_length": 2, "hold": "pods"})
     assert (by_hand.scaling.list_length, by_hand.scaling.hold) == (2, "pods")
     timed = variant_of({**TRACKED, "profile": "long", "concurrency": 4, "task_seconds": 60})
-    assert timed.scaling.list_length == 40
+    assert timed.scaling.list_length == 33
 
 
 @pytest.mark.parametrize("keys", [{"scaler": "hpa"}, SCALED])
