@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,15 +15,28 @@ from ._model.fleet import Fleet, Variant
 from ._model.loads import MOST_HOURS, Load, Row, Sample
 from ._read.loads import PATH, Loads, check_size, files_of, read_loads, read_rows
 from ._read.reader import Inventory
-from ._read.samples import check_pods, check_tasks, read_samples, rows_of_samples, start_of
+from ._read.samples import check_pods, check_tasks, check_waiting, read_samples, rows_of_samples, start_of
 from ._schema.layers import PREFIX, Layer
 from ._schema.problems import InventoryError, Problems
-from ._simulation.cases import assumptions_of, case_of
+from ._simulation.cases import assumptions_of, case_of, plain_trigger
 from ._simulation.loads import Arrivals, arrivals_of, file_of, too_late
 from ._simulation.replayed import Replayed, compared_with
 from ._simulation.results import MONDAY, Result
 from ._simulation.simulate import simulate
 from ._simulation.suggest import Suggestion, suggest
+from ._simulation.ways import (
+    KEDA,
+    SUGGESTED,
+    TODAY,
+    TUTOR,
+    Defaults,
+    Way,
+    by_default,
+    in_one_queue,
+    in_own_queues,
+    largest_of,
+    way_of,
+)
 from .fleet import parse_fleet
 
 
@@ -69,17 +82,32 @@ class Files:
     :param rows: tasks, by the key that names the file as well.
     :param begins: the moment at which the tasks of a file begin, in seconds since 1970, where it says so.
     :param pods: pods that there were.
+    :param waiting: messages that waited.
     """
 
     rows: dict[tuple[str, str], tuple[Row, ...]] = field(default_factory=dict)
     begins: dict[str, float] = field(default_factory=dict)
     pods: dict[str, tuple[Sample, ...]] = field(default_factory=dict)
+    waiting: dict[str, tuple[Sample, ...]] = field(default_factory=dict)
 
     def begin_of(self, loads: Sequence[Load]) -> float | None:
         """The moment at which the work of a variant began, in seconds since 1970; None where it has not been yet."""
         tasks = [self.begins[load.prometheus] for load in loads if load.prometheus is not None]
         pods = [self.pods[load.replicas][0].at for load in loads if load.replicas is not None]
-        return min(tasks or pods, default=None)
+        waiting = [self.waiting[load.waiting][0].at for load in loads if load.waiting is not None]
+        return min(tasks or pods or waiting, default=None)
+
+    def pods_that_were(self, loads: Sequence[Load]) -> list[tuple[float, float]]:
+        """Pods that a file tells of, by the seconds after the start."""
+        return self._since_the_start(loads, next((self.pods[one.replicas] for one in loads if one.replicas), ()))
+
+    def what_waited(self, loads: Sequence[Load]) -> list[tuple[float, float]]:
+        """Messages that waited, as a file tells, by the seconds after the start."""
+        return self._since_the_start(loads, next((self.waiting[one.waiting] for one in loads if one.waiting), ()))
+
+    def _since_the_start(self, loads: Sequence[Load], samples: Sequence[Sample]) -> list[tuple[float, float]]:
+        start = self.begin_of(loads) or 0.0
+        return [(sample.at - start, sample.value) for sample in samples if sample.at >= start]
 
     def rows_of(self, loads: Sequence[Load]) -> dict[tuple[str, str], tuple[Row, ...]]:
         """The tasks of the files of a variant, from the same moment on."""
@@ -116,6 +144,9 @@ def read_work(
         if name == "replicas":
             files.pods[path] = samples
             check_pods(samples, place, problems)
+        elif name == "waiting":
+            files.waiting[path] = samples
+            check_waiting(samples, place, problems)
         elif check_tasks(samples, place, problems):
             files.rows[name, path], files.begins[path] = rows_of_samples(samples), start_of(samples)
     # Of hours that are refused nothing is worked out.
@@ -181,16 +212,13 @@ def simulate_fleet(
             progress(f"{variant.service}/{variant.name}")
         warnings += assumptions_of(fleet, variant, parts)
         warnings += _left_out(variant, parts, files, options.hours)
-        real = _pods_that_were(parts, files)
+        real = files.pods_that_were(parts)
         work, own = work_of(variant, loads, files, options), _since(parts, files, options)
         result = simulate_variant(fleet, variant, loads, work, own, round(real[0][1]) if real else None)
-        replay = compared_with(result, real)
+        replay = compared_with(result, real, files.what_waited(parts), work.times)
         if replay is not None:
             replays.append(replay)
-        elif any(load.replicas is not None for load in parts):
-            warnings.append(
-                f"{result.title}: the pods that there were are of another time than the tasks; not compared."
-            )
+        warnings += _of_another_time(result.title, parts, replay)
         warnings += [f"{result.title}: {text}" for text in result.warnings]
         results.append(result)
     return Planned(tuple(results), tuple(unloaded), tuple(dict.fromkeys(warnings)), loads, tuple(replays))
@@ -214,14 +242,17 @@ def _left_out(variant: Variant, loads: Sequence[Load], files: Files, hours: floa
     ]
 
 
-def _pods_that_were(loads: Sequence[Load], files: Files) -> list[tuple[float, float]]:
-    """Pods that a file tells of, by the seconds after the start."""
-    path = next((load.replicas for load in loads if load.replicas is not None), None)
-    if path is None:
-        return []
-    samples = files.pods[path]
-    start = files.begin_of(loads) or 0.0
-    return [(sample.at - start, sample.value) for sample in samples if sample.at >= start]
+def _of_another_time(title: str, loads: Sequence[Load], replay: Replayed | None) -> list[str]:
+    """What a file tells of and could not be compared."""
+    parts = (
+        ("the pods that there were are", "replicas", replay.pods if replay is not None else None),
+        ("the messages that waited are", "waiting", replay.waits if replay is not None else None),
+    )
+    return [
+        f"{title}: {what} of another time than the tasks; not compared."
+        for what, name, found in parts
+        if found is None and any(getattr(load, name) is not None for load in loads)
+    ]
 
 
 def suggest_for(
@@ -250,7 +281,7 @@ def suggest_for(
         own = _since(planned.loads[variant.service, variant.name], files, quick)
         again = partial(_simulate_again, fleet, planned.loads, work, own)
         most = None if budget is None else budget * 3600
-        one = suggest(partial(_with_keys, inventory, variant), again, most)
+        one = suggest(partial(_with_keys, inventory, variant, most_warnings=len(fleet.warnings)), again, most)
         if one is not None:
             found.append(one)
     return tuple(found)
@@ -271,6 +302,72 @@ def simulate_suggested(
     return simulate_variant(fleet, suggested, planned.loads, work, own)
 
 
+def compare_ways(
+    fleet: Fleet,
+    inventory: Inventory,
+    planned: Planned,
+    files: Files,
+    options: Options,
+    suggestions: Sequence[Suggestion] = (),
+    progress: Callable[[str], None] | None = None,
+) -> tuple[Way, ...]:
+    """The same work over the defaults of others, and in one queue for each service.
+
+    :param suggestions: what is suggested, which is compared as well.
+    :param progress: is told what is next.
+    """
+    found: list[Way] = []
+    better = {one.before.title: one.after for one in suggestions if one.steps}
+    for result in planned.results:
+        if progress is not None:
+            progress(result.title)
+        variant = next(one for one in fleet.variants if (one.service, one.name) == (result.service, result.variant))
+        least = result.bound.least if result.bound is not None else None
+        found.append(way_of(result, TODAY, least))
+        if result.title in better:
+            found.append(way_of(better[result.title], SUGGESTED, least))
+        for one in (TUTOR, KEDA):
+            other = _by_default(fleet, variant, one, planned.loads, files, options)
+            if other is not None:
+                found.append(way_of(other, one.name, least))
+    for service in fleet.services:
+        own = [result for result in planned.results if result.service == service.name]
+        if len(own) > 1:
+            found += _in_one_queue(fleet, inventory, own, planned.loads, files, options)
+    return tuple(found)
+
+
+def _by_default(
+    fleet: Fleet, variant: Variant, defaults: Defaults, loads: Loads, files: Files, options: Options
+) -> Result | None:
+    """The work of a variant over the defaults of others; None where they know no such broker."""
+    trigger = plain_trigger(fleet, fleet.service_of(variant), variant)
+    if defaults.of_redis and trigger[0] != "redis":
+        return None
+    case = by_default(case_of(fleet, variant, loads[variant.service, variant.name]), defaults, trigger)
+    return simulate(case, work_of(variant, loads, files, options), options.hours, options.seed, step=_COARSE)
+
+
+def _in_one_queue(
+    fleet: Fleet, inventory: Inventory, own: Sequence[Result], loads: Loads, files: Files, options: Options
+) -> Iterator[Way]:
+    """The work of a service as it is, and in one queue; nothing where no Deployment may have the largest settings."""
+    places = [(result.service, result.variant) for result in own]
+    variants = [one for one in fleet.variants if (one.service, one.name) in places]
+    largest = max(variants, key=lambda one: one.scaling.max_replicas)
+    together = _with_keys(inventory, largest, largest_of(variants))
+    if together is None:
+        return
+    parts = [load for place in places for load in loads[place]]
+    case = case_of(fleet, together, parts)
+    works = {
+        f"{one.service}/{one.name}": (work_of(one, loads, files, options), one.knowledge.max_wait_seconds)
+        for one in variants
+    }
+    yield in_own_queues(largest.service, own)
+    yield from in_one_queue(case, works, options.hours, options.seed)
+
+
 #: Pod-hours.
 _MOST_BUDGET = 1e8
 #: Seconds between two moments where nobody looks at the series.
@@ -281,12 +378,19 @@ def _simulate_again(fleet: Fleet, loads: Loads, work: Arrivals, options: Options
     return simulate_variant(fleet, variant, loads, work, options)
 
 
-def _with_keys(inventory: Inventory, variant: Variant, keys: Mapping[str, Any]) -> Variant | None:
-    """A variant with some keys in place of its own; None where the inventory is none with them."""
+def _with_keys(
+    inventory: Inventory, variant: Variant, keys: Mapping[str, Any], most_warnings: int | None = None
+) -> Variant | None:
+    """A variant with some keys in place of its own; None where the inventory is none with them.
+
+    :param most_warnings: that it may bring; None for any number.
+    """
     layer = Layer(f"{PREFIX}config__99_suggested", {variant.service: {variant.name: dict(keys)}})
     try:
         fleet = parse_fleet(replace(inventory, layers=(*inventory.layers, layer)) if keys else inventory)
     except InventoryError:
+        return None
+    if most_warnings is not None and len(fleet.warnings) > most_warnings:
         return None
     place = (variant.service, variant.name)
     return next((item for item in fleet.variants if (item.service, item.name) == place), None)

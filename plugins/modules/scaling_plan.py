@@ -60,6 +60,12 @@ options:
         for. V(0) looks for the least cost that keeps C(max_wait_seconds).
     type: float
     default: 0
+  compare:
+    description:
+      - Whether the same work is also simulated over the Tutor plugin's defaults, over KEDA's, with what O(suggest)
+        found, and in one shared queue for each service whose variants have loads.
+    type: bool
+    default: false
 requirements:
   - python >= 3.11
 seealso:
@@ -254,7 +260,7 @@ text:
   type: list
   elements: str
 replays:
-  description: One row for each variant whose load names the pods that there were.
+  description: One row for each variant whose load names the pods that there were, or the messages that waited.
   returned: success
   type: list
   elements: dict
@@ -279,6 +285,60 @@ replays:
       description: By how much of the real pod-seconds the simulated ones differ.
       type: float
       sample: -0.011
+    wait_was:
+      description: Seconds within which 95 % of the tasks began, worked out of the messages that waited.
+      returned: if the load names them
+      type: float
+      sample: 95.0
+    wait_simulated:
+      description: The same of the simulation.
+      returned: if the load names them
+      type: float
+      sample: 99.0
+comparison:
+  description: One row for each way of scaling the work of a variant or a service, with O(compare).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    title:
+      description: The variant, or the service.
+      type: str
+      sample: billing/default
+    way:
+      description:
+        - How it is scaled, such as V(today), V(as suggested), V(Tutor plugin's defaults), V(KEDA's defaults),
+          V(in queues of their own) or V(in one shared queue).
+      type: str
+      sample: KEDA's defaults
+    wait_p95:
+      description: Seconds within which 95 % of the tasks began. Null in the row of a service.
+      type: float
+      sample: 84.0
+    share_within:
+      description: Share of the ten-minute windows in which 95 % of the tasks began in time. Null for a service.
+      type: float
+      sample: 0.993
+    peak_pods:
+      description: Most pods at the same time. This and all below is null for a variant in a shared queue.
+      type: int
+      sample: 4
+    pod_seconds:
+      description: Seconds from creation to deletion, of all pods.
+      type: float
+      sample: 143028.0
+    ratio:
+      description: The same as a multiple of the least possible. Null in the row of a service.
+      type: float
+      sample: 1.35
+    interrupted:
+      description: Runs that were cut by a kill.
+      type: int
+      sample: 41
+    unfinished:
+      description: Tasks that were not done at the end.
+      type: int
+      sample: 0
 suggestions:
   description: One row for each variant that was simulated, with O(suggest).
   returned: success
@@ -330,7 +390,6 @@ problems:
   elements: str
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -345,10 +404,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.placeholde
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError, Problems
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.suggest import Suggestion, yaml_of
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.tables import page_of, rows_of
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.ways import lines_of
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import read_fleet
 from ansible_collections.queueops.celery.plugins.module_utils.simulation import (
     Options,
     check_options,
+    compare_ways,
     read_work,
     simulate_fleet,
     suggest_for,
@@ -367,6 +428,7 @@ def argument_spec() -> dict[str, Any]:
         "series": {"type": "bool", "default": False},
         "suggest": {"type": "bool", "default": False},
         "budget": {"type": "float", "default": 0},
+        "compare": {"type": "bool", "default": False},
     }
 
 
@@ -391,15 +453,18 @@ def main(make: Any = None) -> None:
     for warning in planned.warnings:
         module.warn(warning)
     suggestions: tuple[Suggestion, ...] = ()
+    inventory = inventory_from(params, observed)
     if params["suggest"]:
-        inventory = inventory_from(params, observed)
         suggestions = suggest_for(fleet, inventory, planned, files, options, params["budget"] or None)
+    ways = compare_ways(fleet, inventory, planned, files, options, suggestions) if params["compare"] else ()
+    text = page_of(planned.results, [one.text for one in planned.replays])
     exit_without_placeholders(
         module,
         changed=False,
         plans=rows_of(planned.results, params["series"]),
-        text=page_of(planned.results, [one.text for one in planned.replays]),
-        replays=[asdict(one) for one in planned.replays],
+        text=[*text, *([""] if ways else []), *lines_of(ways)],
+        replays=[one.as_data() for one in planned.replays],
+        comparison=[one.as_data() for one in ways],
         suggestions=[one.as_data() for one in suggestions],
         yaml=yaml_of(suggestions),
         unloaded=list(planned.unloaded),

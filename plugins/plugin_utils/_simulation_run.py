@@ -20,10 +20,13 @@ from ansible_collections.queueops.celery.plugins.module_utils._simulation.compar
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.results import Result as Simulated
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.suggest import yaml_of
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.tables import page_of, rows_of
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.ways import lines_of
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils.simulation import (
+    Files,
     Options,
     Planned,
+    compare_ways,
     read_work,
     simulate_fleet,
     simulate_suggested,
@@ -53,12 +56,8 @@ class SimulationRun(FleetRun):
         variables, problems = self.variables, Problems()
         inventory = variables.inventory()
         fleet = parse_fleet(inventory)
-        budget = variables.value("plan_budget")
-        options = Options(
-            hours=variables.value("plan_hours"),
-            seed=variables.number("plan_seed"),
-            with_bound=variables.flag("plan_bound"),
-        )
+        hours, seed = variables.value("plan_hours"), variables.number("plan_seed")
+        options = Options(hours=hours, seed=seed, with_bound=variables.flag("plan_bound"))
         chosen = select(fleet, variables.value("only"), problems)
         loads, files = read_work(variables.value("loads"), fleet, _text_of, problems, options.hours)
         before = self._before(problems)
@@ -75,10 +74,11 @@ class SimulationRun(FleetRun):
             report = replace(report, differences=differences)
             lines += ["", *(differences or ["Nothing differs from before."])]
         if variables.flag("plan_suggest"):
-            found = suggest_for(fleet, inventory, planned, files, options, budget or None, self._tell_tried)
-            self.result["suggestions"] = [one.as_data() for one in found]
-            lines += ["", *(yaml_of(found) or ["Nothing that was tried is better."])]
-            report = replace(report, suggestions=found)
+            report = self._with_suggestions(report, planned, files, options)
+            lines += ["", *(yaml_of(report.suggestions or ()) or ["Nothing that was tried is better."])]
+        if variables.flag("plan_compare"):
+            report = self._with_ways(report, planned, files, options)
+            lines += ["", *lines_of(report.ways)]
         self.result["plans"] = rows_of(planned.results, variables.flag("plan_series"))
         self._say(lines)
         self.screen.show(lines)
@@ -90,11 +90,28 @@ class SimulationRun(FleetRun):
         if variables.flag("plan_gate"):
             self._judge(planned.results, before, {"/".join(place) for place in wanted})
 
+    def _with_suggestions(self, report: Report, planned: Planned, files: Files, options: Options) -> Report:
+        """The report with the YAML to paste."""
+        inventory, budget = self.variables.inventory(), self.variables.value("plan_budget") or None
+        found = suggest_for(report.fleet, inventory, planned, files, options, budget, self._tell_tried)
+        self.result["suggestions"] = [one.as_data() for one in found]
+        return replace(report, suggestions=found)
+
+    def _with_ways(self, report: Report, planned: Planned, files: Files, options: Options) -> Report:
+        """The report with what the same work is like where it is scaled in other ways."""
+        inventory, suggested = self.variables.inventory(), report.suggestions or ()
+        ways = compare_ways(report.fleet, inventory, planned, files, options, suggested, self._tell_compared)
+        self.result["comparison"] = [one.as_data() for one in ways]
+        return replace(report, ways=ways)
+
     def _tell_next(self, title: str) -> None:
         self.screen.progress(f"simulating {title}")
 
     def _tell_tried(self, title: str) -> None:
         self.screen.progress(f"trying other numbers for {title}")
+
+    def _tell_compared(self, title: str) -> None:
+        self.screen.progress(f"comparing {title} with the defaults of others")
 
     @staticmethod
     def _page(planned: Planned, options: Options) -> list[str]:

@@ -134,6 +134,11 @@ class Load:
         "The same of the pods that there were. The simulation starts with the first of them, and is compared with all.",
         default_text="compares nothing",
     )
+    waiting: str | None = key(
+        Text("the path of a file"),
+        "The same of the messages that waited. How long they waited follows from it, and is compared.",
+        default_text="compares no waits",
+    )
     at_hour: float = key(Number("hours after the start", 0.0), "When a burst comes.", 0.0)
     every_hours: float | None = key(Number("hours"), "Time after which a burst comes again.", default_text="never")
     spread: str = key(

@@ -114,7 +114,7 @@ def files_of(loads: Loads) -> dict[tuple[str, str], str]:
 
 
 #: Keys of a load that name a file.
-FILES = ("csv", "prometheus", "replicas")
+FILES = ("csv", "prometheus", "replicas", "waiting")
 #: Columns of a file, the first of which it must have.
 _COLUMNS = ("seconds", "task_seconds", "priority", "eta_seconds")
 

@@ -305,6 +305,7 @@ ROLE_VARIABLES: dict[str, RoleVariable] = {
     "plan_bound": RoleVariable(_Switch(), True),
     "plan_series": _SWITCH,
     "plan_suggest": _SWITCH,
+    "plan_compare": _SWITCH,
     "plan_budget": RoleVariable(Number("pod-hours", 0.0), 0.0),
     "plan_dir": _TEXT,
     "plan_baseline": _TEXT,

@@ -80,6 +80,17 @@ def check_pods(samples: Sequence[Sample], path: str, problems: Problems) -> None
         )
 
 
+def check_waiting(samples: Sequence[Sample], path: str, problems: Problems) -> None:
+    """Note samples that are no numbers of messages."""
+    wrong = next((sample.value for sample in samples if not 0 <= sample.value <= MOST_TASKS), None)
+    if wrong is not None:
+        problems.add(
+            path,
+            f"the file has {wrong:g} messages at a time; 0 to {MOST_TASKS:,} are compared. Ask Prometheus for the "
+            "messages that wait in the queues of one variant.",
+        )
+
+
 def _series(answer: Any) -> list[Any]:
     """The series of an answer, whole or without what is around them."""
     inner = answer.get("data", answer) if isinstance(answer, dict) else answer

@@ -22,9 +22,10 @@ from .._schema.versions import Version
 from .._simulation.results import MONDAY, Result
 from .._simulation.suggest import Suggestion
 from .._simulation.tables import COLUMNS, notes_of, row_of
+from .._simulation.ways import Way
 from .courses import columns_for, course_of
 from .markup import Markup, embedded, joined, tag
-from .suggested import beside, front, to_paste
+from .suggested import beside, front, other_ways, to_paste
 from .weeks import week_of
 from .words import clock, load_words, pods_words
 
@@ -51,6 +52,7 @@ class Report:
     :param suggested: titles to what is simulated with what is suggested.
     :param replays: how far this is from what was, a line for each variant whose past is known.
     :param differences: from an earlier run, a line each; None where nothing was compared.
+    :param ways: what the same work is like where it is scaled in other ways.
     """
 
     fleet: Fleet
@@ -64,6 +66,7 @@ class Report:
     suggested: Mapping[str, Result] = field(default_factory=dict)
     replays: Sequence[str] = ()
     differences: Sequence[str] | None = None
+    ways: Sequence[Way] = ()
 
     def variant_of(self, result: Result) -> Variant:
         """The variant that a result is about."""
@@ -112,6 +115,8 @@ def _body(report: Report) -> Iterable[Markup]:
         yield tag("section", tag("h2", "Since the earlier run"), tag("ul", *(tag("li", line) for line in told)))
     if report.suggestions is not None:
         yield to_paste(report.suggestions)
+    if report.ways:
+        yield other_ways(report.ways)
     yield from (_variant(report, place, result) for place, result in enumerate(report.results))
     yield _assumptions(report)
 

@@ -13,6 +13,9 @@ from .._schema.moments import duration
 from .._simulation.results import Result
 from .._simulation.suggest import Point, Suggestion, yaml_of
 from .._simulation.tables import row_of
+from .._simulation.ways import COLUMNS as WAYS
+from .._simulation.ways import MEANING as WAYS_MEAN
+from .._simulation.ways import Way, cells_of
 from .markup import Markup, joined, tag
 
 _HOUR = 3600.0
@@ -31,6 +34,30 @@ def to_paste(suggestions: Sequence[Suggestion]) -> Markup:
     block = tag("pre", "\n".join(lines), tabindex="0", role="region", aria_label="YAML to paste into the inventory")
     text = "Each of these was simulated over the same work. Paste them into the inventory, and run the playbook again."
     return tag("section", tag("h2", "Suggestions"), tag("p", text), block)
+
+
+def other_ways(ways: Sequence[Way]) -> Markup:
+    """The same work, scaled in other ways."""
+    names = (WAYS[0], *WAYS[2:])
+    head = tag("tr", *(tag("th", name, role="columnheader", scope="col") for name in names), role="row")
+    rows = [
+        tag(
+            "tr",
+            tag("th", f"{cells[0]}, {cells[1]}", role="rowheader", scope="row"),
+            *(tag("td", cell, role="cell", data_name=name) for name, cell in zip(names[1:], cells[2:], strict=True)),
+            role="row",
+        )
+        for cells in map(cells_of, ways)
+    ]
+    table = tag(
+        "table",
+        tag("thead", head, role="rowgroup"),
+        tag("tbody", *rows, role="rowgroup"),
+        role="table",
+        class_="totals",
+        aria_label="The same work in other ways",
+    )
+    return tag("section", tag("h2", "The same work in other ways"), table, tag("p", WAYS_MEAN, class_="dim"))
 
 
 def beside(before: Result, after: Result, picture: Markup) -> Markup:

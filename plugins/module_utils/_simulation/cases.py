@@ -98,6 +98,17 @@ def _places(fleet: Fleet, service: Service, variant: Variant) -> Places:
     return Places(lists, frozenset(hashes), frozenset({*variant.queues[:1], *first}), empty=rest)
 
 
+def plain_trigger(fleet: Fleet, service: Service, variant: Variant) -> tuple[str, dict[str, str]]:
+    """What others take for a variant: the type of their one trigger, and its metadata but for the target."""
+    broker, queue = service.broker, variant.queues[0]
+    if broker is not None and broker.type == "rabbitmq":
+        return "rabbitmq", {"queueName": queue, "protocol": "amqp"}
+    if broker is not None and broker.type == "sqs":
+        return "aws-sqs-queue", {"queueURL": sqs_queue_url(broker, queue, fleet.namespace)}
+    name = next(iter(physical_lists(broker, queue).values())) if broker is not None else queue
+    return "redis", {"listName": name}
+
+
 def assumptions_of(fleet: Fleet, variant: Variant, loads: Sequence[Load]) -> list[str]:
     """What is taken for granted because nobody says it, and what is left out."""
     title, found = f"{variant.service}/{variant.name}", []

@@ -23,13 +23,19 @@ def difference(before: Row, after: Row) -> list[str]:
     """What people see of the difference."""
     pairs = (
         ("p95", _wait(before), _wait(after)),
-        ("pod-hours", f"{before['pod_seconds'] / _HOUR:.1f}", f"{after['pod_seconds'] / _HOUR:.1f}"),
+        ("pod-hours", *_hours(before["pod_seconds"], after["pod_seconds"])),
         ("windows in time", f"{before['share_within'] * 100:.1f} %", f"{after['share_within'] * 100:.1f} %"),
         ("runs cut", str(before["interrupted"]), str(after["interrupted"])),
         ("tasks lost", str(before["lost"]), str(after["lost"])),
         ("not done", str(before["unfinished"]), str(after["unfinished"])),
     )
     return [f"{name} {old} -> {new}" for name, old, new in pairs if old != new]
+
+
+def _hours(before: float, after: float) -> tuple[str, str]:
+    """Pod-hours, with as many digits as it takes to see a difference of some seconds."""
+    digits = 1 if f"{before / _HOUR:.1f}" != f"{after / _HOUR:.1f}" or abs(after - before) < 0.01 * before else 3
+    return f"{before / _HOUR:.{digits}f}", f"{after / _HOUR:.{digits}f}"
 
 
 def _wait(row: Row) -> str:

@@ -114,6 +114,27 @@ def arrivals_of(
     return _in_order(found, etas)
 
 
+def merged(parts: Sequence[Arrivals]) -> tuple[Arrivals, array[int]]:
+    """The tasks of several variants in the order in which they come, and of each the place of its variant."""
+    found, owners = Arrivals(), array("L")
+    priorities = bytearray()
+    for number, part in enumerate(parts):
+        before, size = len(found.times), len(part.times)
+        found.times.extend(part.times)
+        found.seconds.extend(part.seconds)
+        priorities += part.priorities or bytes(size)
+        found.due.update((before + task, moment) for task, moment in part.due.items())
+        found.origins.extend(len(found.fails) + origin for origin in part.origins or bytes(size))
+        found.fails += part.fails or (_NEVER,)
+        owners.extend([number] * size)
+    order = sorted(range(len(owners)), key=found.times.__getitem__)
+    times, seconds = (array("d", map(one.__getitem__, order)) for one in (found.times, found.seconds))
+    due = {place: found.due[task] for place, task in enumerate(order) if task in found.due}
+    origins, owners = (array("L", map(one.__getitem__, order)) for one in (found.origins, owners))
+    ranked = bytes(map(priorities.__getitem__, order)) if any(priorities) else b""
+    return Arrivals(times, seconds, ranked, due, found.fails, origins), owners
+
+
 def file_of(load: Load) -> tuple[str, str] | None:
     """The key and the path of the file that holds the tasks of a load; None where it has none."""
     found = [(name, path) for name in ("csv", "prometheus") if (path := getattr(load, name)) is not None]

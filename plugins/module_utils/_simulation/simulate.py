@@ -23,6 +23,8 @@ from .scaled_object import ScaledObject, read_scaled_object
 from .workers import Site
 
 _HOUR = 3600.0
+#: Seconds between two moments where nobody looks at the series.
+_COARSE = 600.0
 #: Hours that work may take after the last hour of the load, before the simulation ends without it.
 LONGEST_TAIL = 12.0
 
@@ -216,3 +218,10 @@ def simulate(
     run = _Run(case, arrivals, hours, seed, step)
     run.until_done()
     return run.result(with_bound)
+
+
+def simulate_with_waits(case: Case, arrivals: Arrivals, hours: float, seed: int) -> tuple[Result, Sequence[float]]:
+    """Simulate one variant, and tell how long each task waited."""
+    run = _Run(case, arrivals, hours, seed, _COARSE)
+    run.until_done()
+    return run.result(with_bound=False), waits_of(arrivals, run.site.began, run.site.now)

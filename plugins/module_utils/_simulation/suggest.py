@@ -22,7 +22,7 @@ _MOST_STEPS, _GAIN = 8, 0.02
 #: Share of the windows that are to be within the goal.
 _WINDOWS = 0.99
 #: What is tried: seconds of windows and cooldowns, and the most pods of a variant.
-_WINDOWS_DOWN, _COOLDOWNS, _MOST_PODS = (60, 120, 300, 600), (60, 120, 300), 1000
+_WINDOWS_DOWN, _COOLDOWNS, _MOST_PODS = (30, 60, 120, 300, 600), (30, 60, 120, 300), 1000
 
 Keys = Mapping[str, Any]
 #: Simulates a variant.
@@ -233,13 +233,15 @@ def _slower_or_faster(variant: Variant) -> Iterator[tuple[str, Any, str]]:
     scaling = variant.scaling
     down = scaling.behavior.get("scaleDown") or {}
     window = down.get("stabilizationWindowSeconds", 300)
+    # To idle for less than a start takes is dearer on the whole, and one reading without work is not enough.
+    shortest = max(variant.knowledge.start_seconds or 0.0, 2 * scaling.polling_interval)
     for value in _WINDOWS_DOWN:
-        if value != window:
+        if value >= shortest and value != window:
             reason = "idle pods go sooner" if value < window else "pods stay for the next peak"
             yield "behavior", _with_window(value, value < window, down), reason
     if variant.goes_to_zero:
         for value in _COOLDOWNS:
-            if value != scaling.cooldown_period:
+            if value >= shortest and value != scaling.cooldown_period:
                 reason = (
                     "the last pod goes sooner"
                     if value < scaling.cooldown_period

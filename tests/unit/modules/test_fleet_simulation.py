@@ -138,6 +138,21 @@ def test_suggestions_are_shown_as_yaml_that_the_inventory_takes() -> None:
     assert again["plans"][0]["wait_p95"] == found["suggestions"][0]["after"]["wait_p95"]
 
 
+def test_other_ways_are_told_on_the_screen_and_on_the_page(tmp_path: Path) -> None:
+    page = str(tmp_path / "plan.html")
+    loads = {"billing": {name: {"per_hour": 60, "task_seconds": 2} for name in ("default", "mail")}}
+    found = done(play(plan_compare=True, plan_report=page, loads=loads))
+    ways = [(row["title"], row["way"]) for row in found["comparison"]]
+    assert ("billing/mail", "Tutor plugin's defaults") in ways
+    assert ("billing", "in one shared queue") in ways
+    text = "\n".join(found["notes"])
+    written = Path(page).read_text(encoding="utf-8")
+    for _title, way in ways:
+        assert way in text
+        assert way.replace("'", "&#x27;") in written
+    assert "comparison" not in done(play(loads=loads))
+
+
 def test_wrong_loads_and_wrong_variables_are_told_together() -> None:
     found = play(loads={"billing": {"default": {}}}, plan_hours="long")
     assert found["failed"]

@@ -17,11 +17,17 @@ import yaml
 from ansible_collections.queueops.celery.plugins.module_utils._model.load_sizes import runs_in
 from ansible_collections.queueops.celery.plugins.module_utils._model.loads import Daily, Load
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.jobs import JobControl, read_scaled_job
-from ansible_collections.queueops.celery.plugins.module_utils._simulation.loads import Arrivals, arrivals_of
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.loads import (
+    Arrivals,
+    Fails,
+    arrivals_of,
+    merged,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.pods import Worker
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.replayed import wait_of
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.simulate import Case, simulate
 
-from tests.unit.inventories import IMAGE
+from tests.unit.inventories import IMAGE, fleet_of
 from tests.unit.modules.running import run
 
 NAME = "scaling_plan"
@@ -291,6 +297,88 @@ def test_a_budget_buys_the_shortest_wait_for_it() -> None:
     assert one["after"]["wait_p95"] < one["before"]["wait_p95"]
 
 
+def test_nothing_is_suggested_that_brings_a_warning() -> None:
+    """More messages a pod would cost less, because tasks take less time than the inventory says."""
+    keys = {**OURS, "task_seconds": 20, "max_wait_seconds": 300}
+    loads = {"billing": {"default": {"burst": 100, "task_seconds": 5}}}
+    given = fleet(keys, {"idempotent": True}, loads=loads, hours=0.02, suggest=True, bound=False)
+    one = run(NAME, **given)["suggestions"][0]
+    assert one["keys"]
+    given = fleet({**keys, **one["keys"]}, {"idempotent": True})
+    pasted = fleet_of(**{name: given[name] for name in ("services", "broker", "config")})
+    assert not [text for text in pasted.warnings if "slow-drain" in text]
+
+
+TWO: dict[str, Any] = {
+    "default": {**OURS, "task_seconds": 10, "max_wait_seconds": 120},
+    "reports": {**OURS, "task_seconds": 300, "max_wait_seconds": 600, "concurrency": 1},
+}
+TWO_LOADS: dict[str, Any] = {
+    "default": {"per_hour": 300, "spread": "even", "task_seconds": 10},
+    "reports": {"burst": 8, "at_hour": 0.3, "task_seconds": 420},
+}
+
+
+@functools.cache
+def compared(broker: str = "redis") -> dict[str, Any]:
+    given = fleet({}, {"idempotent": True}, loads={"billing": TWO_LOADS}, hours=1, compare=True)
+    return run(NAME, **{**given, "config": {"billing": TWO}, "broker": {"type": broker, "host": broker}})
+
+
+def test_the_same_work_is_compared_with_the_defaults_of_others() -> None:
+    found = compared()
+    rows = {(row["title"], row["way"]): row for row in found["comparison"]}
+    for plan in found["plans"]:
+        title = f"billing/{plan['variant']}"
+        today = rows[title, "today"]
+        assert (today["wait_p95"], today["pod_seconds"]) == (plan["wait_p95"], plan["pod_seconds"])
+        assert today["ratio"] == plan["ratio"]
+    ours, plugin = (rows["billing/reports", way] for way in ("today", "Tutor plugin's defaults"))
+    # One trigger that does not see running work: the reports are killed, and what waits has one pod.
+    assert (ours["interrupted"], ours["unfinished"]) == (0, 0)
+    assert plugin["interrupted"] + plugin["unfinished"] > 0
+    assert plugin["peak_pods"] == 1 < ours["peak_pods"] <= rows["billing/reports", "KEDA's defaults"]["peak_pods"] + 6
+    assert not run(NAME, **fleet(OURS, {"idempotent": True}, loads={"billing": {"default": {"per_hour": 1}}}, hours=1))[
+        "comparison"
+    ]
+
+
+def test_short_tasks_wait_behind_long_ones_in_one_shared_queue() -> None:
+    rows = {(row["title"], row["way"]): row for row in compared()["comparison"]}
+    apart, shared = rows["billing", "in queues of their own"], rows["billing", "in one shared queue"]
+    own = [row["pod_seconds"] for row in compared()["plans"]]
+    assert apart["pod_seconds"] == pytest.approx(sum(own), abs=0.2)
+    assert shared["pod_seconds"] > 0
+    assert shared["wait_p95"] is None
+    waits = {way: rows["billing/default", way]["wait_p95"] for way in ("today", "in one shared queue")}
+    assert waits["in one shared queue"] > waits["today"]
+    assert rows["billing/default", "in one shared queue"]["pod_seconds"] is None
+    text = compared()["text"]
+    table = text[next(place for place, line in enumerate(text) if line.startswith("compared ")) :]
+    assert len(table) == 1 + len(rows)
+    assert "billing/reports  in one shared queue" in table[-1]
+
+
+def test_a_broker_that_the_tutor_plugin_does_not_know_is_compared_with_keda_alone() -> None:
+    found = compared("rabbitmq")["comparison"]
+    ways = [row["way"] for row in found if row["title"] == "billing/default"]
+    assert ways == ["today", "KEDA's defaults", "in one shared queue"]
+    assert found[1]["unfinished"] == 0 < found[1]["peak_pods"]
+
+
+def test_work_that_is_merged_stays_what_it_was() -> None:
+    first = Arrivals(array("d", [1.0, 5.0]), array("d", [10.0, 20.0]), due={1: 60.0})
+    second = Arrivals(array("d", [0.0, 1.0]), array("d", [30.0, 40.0]), bytes([9, 0]), fails=(Fails(0.5, 1, 2.0),))
+    found, owners = merged([first, second])
+    assert [list(part) for part in (found.times, found.seconds, owners)] == [
+        [0.0, 1.0, 1.0, 5.0],
+        [30.0, 10.0, 40.0, 20.0],
+        [1, 0, 1, 0],
+    ]
+    assert (list(found.priorities), found.due) == ([9, 0, 0, 0], {3: 60.0})
+    assert [found.fails_of(task).share for task in range(4)] == [0.5, 0.0, 0.5, 0.0]
+
+
 def test_the_front_gets_dearer_and_faster() -> None:
     front = suggested()["suggestions"][0]["front"]
     assert len(front) > 2
@@ -362,13 +450,51 @@ def test_work_that_has_been_is_played_again_and_compared_with_the_pods_that_were
     given = fleet(
         OURS, {"idempotent": True}, loads={"billing": {"default": {**load, "replicas": str(tmp_path / "pods.json")}}}
     )
-    (found,) = run(NAME, **given, hours=2)["replays"]
+    whole = run(NAME, **given, hours=2)
+    (found,) = whole["replays"]
+    assert any(line.endswith("; the waits were not compared, which need waiting.") for line in whole["text"])
     assert found["samples"] == 120
     assert found["equal"] >= 0.98
     other = fleet({**OURS, "list_length": 4}, {"idempotent": True}, loads=given["loads"])
     (worse,) = run(NAME, **other, hours=2)["replays"]
     assert worse["equal"] < 0.9
     assert worse["cost_off"] > 0
+
+
+def test_waits_that_were_follow_from_the_messages_that_waited_and_are_compared(tmp_path: Path) -> None:
+    """The messages come from another simulation of the same minutes, whose waits are known."""
+    (tmp_path / "tasks.json").write_text(answer([(60.0 * n, 30 if 20 < n < 50 else 1) for n in range(1, 121)]))
+    load = {"prometheus": str(tmp_path / "tasks.json"), "task_seconds": 20}
+    first = planned(OURS, load, {"idempotent": True}, hours=2, series=True, bound=False)
+    waited = dict(zip(first["series"]["times"], first["series"]["backlog"], strict=True))
+    (tmp_path / "waiting.json").write_text(answer([(at, waited[at]) for at in sorted(waited) if 0 < at <= 7200]))
+    loads = {"billing": {"default": {**load, "waiting": str(tmp_path / "waiting.json")}}}
+    found = run(NAME, **fleet(OURS, {"idempotent": True}, loads=loads), hours=2, bound=False)
+    (row,) = found["replays"]
+    assert row["wait_was"] == row["wait_simulated"] == pytest.approx(first["wait_p95"], rel=0.1)
+    assert any(
+        "the pods were not compared; p95 wait " in line and line.endswith("off by +0.0 %.") for line in found["text"]
+    )
+    other = fleet({**OURS, "list_length": 4}, {"idempotent": True}, loads=loads)
+    (better,) = run(NAME, **other, hours=2, bound=False)["replays"]
+    assert better["wait_simulated"] < 0.7 * better["wait_was"] == 0.7 * row["wait_was"]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "times", "wait"),
+    [
+        # One a second, of which sixty always wait: each waits a minute, as Little's law says.
+        ([(60.0 * n, 60.0) for n in range(1, 31)], range(1800), 60.0),
+        ([(60.0 * n, 0.0) for n in range(1, 31)], range(1800), 0.0),
+        # Sixty at once, gone at an even pace within six minutes.
+        ([(60.0 * n, 60.0 - 10 * n) for n in range(7)], [0] * 60, 360.0),
+        # What never begins has waited until the end.
+        ([(60.0 * n, 5.0) for n in range(7)], [0] * 5, 360.0),
+    ],
+    ids=["steady", "none", "burst", "never"],
+)
+def test_how_long_messages_waited_follows_from_how_many_did(waiting: Any, times: Any, wait: float) -> None:
+    assert wait_of(waiting, list(times)) == pytest.approx(wait)
 
 
 @pytest.mark.parametrize(
@@ -428,17 +554,18 @@ def test_the_tasks_that_are_expected_are_those_that_come(load: Any, hours: float
     [
         ("prometheus", answer([(60, 1e12)]), "the samples of the file are 1,000,000,000,000 tasks together; at most"),
         ("replicas", answer([(60, 1e9)]), "the file has 1e+09 pods at a time; at most 10000 are simulated."),
+        ("waiting", answer([(60, -1)]), "the file has -1 messages at a time; 0 to 5,000,000 are compared."),
         ("prometheus", answer([(1e12, 1)]), "the file is no answer of Prometheus;"),
         ("prometheus", "[" * 100_000, "the file is no answer of Prometheus;"),
         ("prometheus", '{"data": {"result": [{"values": [[1, 1' + "0" * 400 + "]]}]}}", "the file is no answer of"),
         ("csv", "seconds\n" + "1" * 200_000 + "\n", "line 2 cannot be read;"),
         ("csv", "seconds" * 30_000 + "\n1\n", "the file has no column seconds;"),
     ],
-    ids=["tasks", "pods", "moment", "deep", "long", "field", "header"],
+    ids=["tasks", "pods", "waiting", "moment", "deep", "long", "field", "header"],
 )
 def test_a_file_that_nobody_can_simulate_is_one_problem(tmp_path: Path, key: str, text: str, message: str) -> None:
     (tmp_path / "file").write_text(text)
-    load = {key: str(tmp_path / "file"), **({"per_hour": 1} if key == "replicas" else {})}
+    load = {key: str(tmp_path / "file"), **({"per_hour": 1} if key in ("replicas", "waiting") else {})}
     (found,) = problems({"billing": {"default": [{"per_hour": 1}, load]}})
     assert found.startswith(f"celery_workers_loads.billing.default[1].{key}: {message}")
 
@@ -543,10 +670,10 @@ def test_two_histories_keep_their_distance(tmp_path: Path) -> None:
 def test_pods_of_another_day_are_not_compared_and_the_run_says_so(tmp_path: Path) -> None:
     (tmp_path / "tasks").write_text(answer([(60, 1), (120, 1)]))
     (tmp_path / "pods").write_text(answer([(-9000, 1), (-8940, 1)]))
-    load = {"prometheus": str(tmp_path / "tasks"), "replicas": str(tmp_path / "pods"), "task_seconds": 1}
-    assert "billing/default: the pods that there were are of another time than the tasks; not compared." in warnings(
-        load, hours=1
-    )
+    history = {"replicas": str(tmp_path / "pods"), "waiting": str(tmp_path / "pods")}
+    found = warnings({"prometheus": str(tmp_path / "tasks"), **history, "task_seconds": 1}, hours=1)
+    for what in ("pods that there were", "messages that waited"):
+        assert f"billing/default: the {what} are of another time than the tasks; not compared." in found
 
 
 def test_runs_fail_as_the_load_says_that_they_come_from() -> None:
