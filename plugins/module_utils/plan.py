@@ -112,7 +112,9 @@ def plan_removal(fleet: Fleet, sight: Sight, wishes: Wishes) -> Plan:
         deletion("Remove scalers", early, fleet.namespace),
         # Before any worker goes, so that no queue is without a consumer.
         *giving_back(releases(fleet, sight.observed), wishes),
-        *emptying(rest, left, fleet.namespace, drains=drains or bool(left.moves), looks_again=drains),
+        *emptying(
+            rest, left, fleet.namespace, drains=drains or bool(left.moves), now=sight.observed.now, looks_again=drains
+        ),
         recount(left, "The scalers of busy workers are removed, and nothing else is"),
         *deletions("Remove everything else that carries the fleet's label", rest, left, fleet.namespace),
         resting(left),

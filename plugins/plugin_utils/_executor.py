@@ -372,7 +372,8 @@ class Executor:
     def _stopping(self) -> Stopping:
         return Stopping(
             self._open,
-            lambda patches: self._patch(Step("", PATCH, tuple(patches), is_change=True)),
+            # That KEDA starts Jobs again is a change; that a note of ours goes is none.
+            lambda patches: self._patch(Step("", PATCH, tuple(patches), is_change=patches[0]["kind"] != "Deployment")),
             self.fleet.namespace,
             self.checks,
             self.timeout,

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,8 @@ class Stopping:
     warnings: list[str]
     workers: list[Worker] = field(default_factory=list)
     undo: list[Object] = field(default_factory=list)
+    #: What takes away the notes of Deployments whose workers were told.
+    notes: list[Object] = field(default_factory=list)
 
     def finish(self, workers: list[Worker]) -> None:
         """Let workers finish what they run.
@@ -45,9 +48,10 @@ class Stopping:
         :raises StepError: if some still run something when the time is over.
         """
         consumes, timeout = ("", 0) if self.checks else ("pause", self.timeout)
+        # Some are told before the server goes away, should it.
+        self.workers = [] if self.checks else workers
         found = self._told(workers, consumes, timeout)
         busy = [said(name, answer) for name, answer in found.items() if answer.running != ()]
-        self.workers = [] if self.checks else workers
         if busy and not self.checks:
             raise StepError(
                 f"After {self.timeout} seconds these workers still run tasks, so they take work again and nothing is "
@@ -68,8 +72,10 @@ class Stopping:
         gone = {identity(item) for item in step.objects} if step.action == DELETE else set()
         if step.action == PATCH or (gone and self.are_gone(step)):
             self.workers = []
-        new = () if self.checks else step.undo
-        self.undo = [item for item in [*self.undo, *new] if identity(item) not in gone]
+        new = [*self.undo, *self.notes, *(() if self.checks else step.undo)]
+        left = [item for item in new if identity(item) not in gone]
+        self.undo = [item for item in left if item["kind"] != "Deployment"]
+        self.notes = [item for item in left if item["kind"] == "Deployment"]
 
     def are_gone(self, step: Step) -> bool:
         """Whether a step removes all workers that take nothing."""
@@ -89,13 +95,22 @@ class Stopping:
             self.warnings.extend(forgetting(self.cluster(), [name for name in names if name not in left]))
         except ClusterError:
             left = names
+        self._forget([name for name in names if name not in left])
         if left:
             self.warnings.append(
                 f"These workers were told to take no work, and could not be told to take work again: "
                 f"{', '.join(left)}. "
-                "Their pods take none until they are replaced: run again once the API server answers, or restart them "
+                "Their pods take none until they are told: run again once the API server answers, or restart them "
                 f"with kubectl rollout restart deployment {' '.join(left)} --namespace {self.namespace}."
             )
+
+    def _forget(self, names: Collection[str]) -> None:
+        """Take away the notes of workers that take work again. One that stays makes the next deploy tell them so."""
+        notes = [item for item in self.notes if item["metadata"]["name"] in names]
+        self.notes = []
+        if notes:
+            with suppress(ClusterError, StepError):
+                self.patch(notes)
 
     def _start_again(self) -> None:
         """Let KEDA start Jobs again of what stays after all."""

@@ -137,6 +137,13 @@ class ToldSite:
                 worker.told(question["consumes"])
         self.watch()
         answer: Object = {"waiting": self.waiting}
+        if question["leaves"]:
+            answer["by_queue"] = dict.fromkeys(question["queues"], self.waiting)
+        if question["moves_to"]:
+            answer["moved"], self.waiting = self.waiting, 0
+            answer["by_queue"] = dict.fromkeys(question["queues"], 0)
+        if question["hash"]:
+            answer["held"] = 0
         if question["watches"]:
             answer["works"] = {pod: worker.work for pod, worker in asked.items() if worker.answers}
         else:
@@ -157,5 +164,5 @@ class ToldSite:
 def told_site(patch: pytest.MonkeyPatch) -> ToldSite:
     """Such a namespace, reached by the commands of a run."""
     site = ToldSite()
-    let_pods_say(patch, site.says)
+    let_pods_say(patch, lambda pod, question: site.says(pod, question))
     return site

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from itertools import chain
 
 from .._build.dashboards import dashboard_file, dashboard_text
 from .._build.routing import (
@@ -67,7 +69,7 @@ from .data import (
 from .draining import drain_pauses, drained_again
 from .pausing import resumptions
 from .rolling import Wave, interrupted, order_note, replaces, undrainable, wave_steps, waves_of, without_waves
-from .switching import as_workers, clearing, stopped, switches, trial
+from .switching import as_workers, clearing, finishing, stopped, switches, trial
 
 
 @dataclass(frozen=True)
@@ -191,14 +193,14 @@ def _after_waiting(making: Making, changed: list[Object]) -> Iterator[Step | Non
     yield Step("Drain again what was drained", DRAIN_AGAIN, again if making.wishes.waits else ())
     if making.wishes.waits and not making.wishes.checks:
         yield trial(fleet, unwanted.switched)
-    yield from switches(unwanted.switched, fleet.namespace, making.wishes.key_change == "accept")
+    yield from switches(unwanted.switched, fleet.namespace, making.wishes.key_change == "accept", making.observed.now)
     # Only now: until then pods of the version before may still start, and need it.
     yield deletion(
         "Remove what variants do not need any more",
         removal_order(without_data((item for item in unwanted.retired if item.kind not in SCALERS), making.wishes)),
         fleet.namespace,
     )
-    yield from _pruning(fleet, unwanted, making.wishes, making.sight.left)
+    yield from _pruning(fleet, unwanted, making.wishes, making.sight.left, making.observed.now)
     yield resting(making.sight.left)
 
 
@@ -340,20 +342,27 @@ def _narrowing(fleet: Fleet, observed: Observed, wishes: Wishes, patches: tuple[
         cut = replaced_by_adoption(fleet, observed)
     # Where the others wait for it, each is narrowed once the one before is up.
     for some in [(patch,) for patch in patches] if wishes.rollout != PARALLEL else [patches]:
+        forgets: tuple[Object, ...] = ()
         names = [str(patch["metadata"]["name"]) for patch in some]
         if cut & set(names):
-            busy = _deployments_of(name for name in names if name in cut)
-            yield Step("Let its workers finish what they run", ASK, busy)
+            busy = [item for item in observed.objects if item.kind == "Deployment" and item.name in cut & set(names)]
+            steps = list(finishing("Let its workers finish what they run", busy, fleet.namespace, observed.now))
+            yield from steps
+            forgets = tuple(chain.from_iterable(step.undo for step in steps))
         yield Step("Narrow adopted Deployments", PATCH, some, is_strategic=True, hides=True)
+        # Its new pods take work.
+        yield Step("Forget that they took nothing new", PATCH, forgets)
         if wishes.waits and not wishes.checks:
             every = sorted(variant.deployment for variant in fleet.variants if variant.adopted)
             yield Step("Wait until what was adopted is up", WAIT, _deployments_of(every if some == patches else names))
 
 
-def _pruning(fleet: Fleet, unwanted: Leftovers, wishes: Wishes, left: Left) -> Iterator[Step | None]:
+def _pruning(
+    fleet: Fleet, unwanted: Leftovers, wishes: Wishes, left: Left, now: datetime | None
+) -> Iterator[Step | None]:
     if wishes.prunes:
         orphans = removal_order(without_data(unwanted.orphans, wishes))
-        yield from emptying(orphans, left, fleet.namespace, drains=bool(left.moves))
+        yield from emptying(orphans, left, fleet.namespace, drains=bool(left.moves), now=now)
         yield recount(left, "Everything is applied, and nothing that no variant owns is removed")
         rest = [item for item in orphans if not (left.moves and item.kind in SCALERS)]
         yield from deletions("Remove what no variant owns", rest, left, fleet.namespace)
@@ -383,13 +392,19 @@ def deletions(name: str, doomed: Collection[ObservedObject], left: Left, namespa
 
 
 def emptying(
-    going: Collection[ObservedObject], left: Left, namespace: str, drains: bool, looks_again: bool = False
+    going: Collection[ObservedObject],
+    left: Left,
+    namespace: str,
+    drains: bool,
+    now: datetime | None,
+    looks_again: bool = False,
 ) -> Iterator[Step | None]:
     """What happens before workers go: they finish what they run, and what waits in their queues is moved.
 
     Their scalers first, so that none of them gets another pod meanwhile.
 
     :param drains: whether they finish what they run.
+    :param now: when the run has begun.
     :param looks_again: whether it was not judged before what they hold.
     """
     workers = [item for item in going if item.kind in WORKER_KINDS and VARIANT_LABEL in item.labels]
@@ -399,7 +414,7 @@ def emptying(
     if left.moves:
         yield deletion("Remove the scalers of what goes", [item for item in going if item.kind in SCALERS], namespace)
     if drains and workers:
-        yield Step("Let the workers that go finish what they run", ASK, as_workers(workers))
+        yield from finishing("Let the workers that go finish what they run", workers, namespace, now)
     if looks_again and workers:
         yield Step("See that the workers that go hold nothing", LOOK, as_workers(workers))
     if left.moves:

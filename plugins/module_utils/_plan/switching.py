@@ -9,16 +9,19 @@ The new workers are up, and consume, before the old ones are told to take nothin
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
-from .._model.drains import drained_of
+from .._model.drains import Drained, drained_from, drained_of
 from .._model.fleet import Fleet, Variant
-from .._model.names import GOING_ANNOTATION, SERVICE_LABEL, VARIANT_LABEL
+from .._model.names import DRAINED_ANNOTATION, GOING_ANNOTATION, SERVICE_LABEL, VARIANT_LABEL
 from .._model.observed import API_VERSIONS, PAUSED, WORKER_KINDS, Observed, ObservedObject, definition
 from .._model.pauses import going_pauses, how, pause_of, written_pauses
 from .data import ASK, CLEAR, DELETE, PATCH, SCALERS, TRY, Object, Step
 from .pausing import command, scaler_before
 
 JOBS = "ScaledJob"
+#: Why workers take nothing new, for who looks at their Deployment.
+_REASON = "until they have finished, to be replaced or removed"
 
 
 def held_back(fleet: Fleet, observed: Observed) -> Iterator[str]:
@@ -111,10 +114,11 @@ def trial(fleet: Fleet, switched: Collection[ObservedObject]) -> Step:
     )
 
 
-def switches(switched: Sequence[ObservedObject], namespace: str, accepts: bool) -> Iterator[Step]:
+def switches(switched: Sequence[ObservedObject], namespace: str, accepts: bool, now: datetime | None) -> Iterator[Step]:
     """The steps by which old workers go, once the new ones are up.
 
     :param accepts: whether what they run may be cut.
+    :param now: when the run has begun.
     """
     if not switched:
         return
@@ -124,8 +128,33 @@ def switches(switched: Sequence[ObservedObject], namespace: str, accepts: bool) 
     # A scaler would start pods that take work again.
     yield _removal("Remove the scalers of workers that give way", scalers, namespace)
     if not accepts:
-        yield Step("Let the workers that give way finish what they run", ASK, as_workers(workers))
+        yield from finishing("Let the workers that give way finish what they run", workers, namespace, now)
     yield _removal("Remove workers that gave way", workers, namespace)
+
+
+def finishing(name: str, workers: Collection[ObservedObject], namespace: str, now: datetime | None) -> Iterator[Step]:
+    """Lets workers take nothing new and finish what they run.
+
+    A note comes first. By it a later run sees that they were told so, and takes it back, should this one be cut off.
+
+    :param now: when the run has begun.
+    """
+    note = Drained(since=now, reason=_REASON, by_deploy=True).annotation
+    # Whom others have drained stays drained.
+    deployments = [item for item in workers if item.kind == "Deployment" and _is_by_deploy(item)]
+    notes, undo = (
+        tuple(_annotated(item, namespace, {DRAINED_ANNOTATION: value}) for item in deployments)
+        for value in (note, None)
+    )
+    if notes:
+        yield Step("Note that they take nothing new", PATCH, notes, undo=undo)
+    yield Step(name, ASK, as_workers(workers))
+
+
+def _is_by_deploy(item: ObservedObject) -> bool:
+    """Whether no person has drained it."""
+    drained = drained_from(item.annotations)
+    return drained is None or drained.by_deploy
 
 
 def clearing(fleet: Fleet, observed: Observed) -> Step:
@@ -150,9 +179,12 @@ def stopped(going: Collection[ObservedObject], namespace: str) -> Iterator[Step]
 
 
 def _pause(item: ObservedObject, namespace: str, value: str | None) -> Object:
-    notes = {PAUSED: value, GOING_ANNOTATION: value}
-    metadata = {"name": item.name, "namespace": namespace, "annotations": notes}
-    return {"apiVersion": API_VERSIONS[JOBS], "kind": JOBS, "metadata": metadata}
+    return _annotated(item, namespace, {PAUSED: value, GOING_ANNOTATION: value})
+
+
+def _annotated(item: ObservedObject, namespace: str, notes: Mapping[str, str | None]) -> Object:
+    metadata = {"name": item.name, "namespace": namespace, "annotations": dict(notes)}
+    return {"apiVersion": API_VERSIONS[item.kind], "kind": item.kind, "metadata": metadata}
 
 
 def as_workers(items: Iterable[ObservedObject]) -> tuple[Object, ...]:

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._cluster import readiness
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError
+from ansible_collections.queueops.celery.plugins.module_utils._model.drains import drained_from
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import DRAINED_ANNOTATION
 from ansible_collections.queueops.celery.plugins.plugin_utils import _waiting
 
 from tests.support._jobs import job_of, pod_of_job
@@ -445,6 +447,85 @@ def test_work_that_comes_while_idle_jobs_are_about_to_go_keeps_them(site: ToldSi
     refused(deploy(site, JOBS, state="absent", key_change="drain"))
     assert "ScaledJob" in kinds(site)
     assert PAUSED not in site.annotations("ScaledJob", NAME)
+
+
+class Killed(BaseException):
+    """As the end of a process: nothing is cleared up."""
+
+
+def killed_once_told(site: ToldSite, **variables: Any) -> None:
+    """A run that is killed right after it has told workers to take nothing."""
+
+    def kill() -> None:
+        if site.story[-1:] == [f"pause {NAME}"]:
+            raise Killed
+
+    site.watch = kill
+    with pytest.raises(Killed):
+        run(site.cluster, clock=at(), **variables)
+    site.watch = lambda: None
+    assert not any(worker.takes for worker in site.of(NAME))
+
+
+DRAINING: Object = {**fleet(DEPLOYMENT), "key_change": "drain"}
+TOLD = [
+    pytest.param(fleet(JOBS), id="gives way"),
+    pytest.param({**DRAINING, "state": "absent"}, id="removed"),
+    pytest.param({**DRAINING, **WITHOUT, "prune": "move", "move_to": "elsewhere"}, id="pruned"),
+]
+
+
+@pytest.mark.parametrize("variables", TOLD)
+def test_workers_that_a_killed_run_has_told_to_take_nothing_take_again_once_they_are_to_stay(
+    site: ToldSite, variables: Object
+) -> None:
+    done(deploy(site, DEPLOYMENT))
+    site.waiting = 3 if "move_to" in variables else 0
+    killed_once_told(site, **variables)
+    drained = drained_from(site.annotations("Deployment", NAME))
+    assert drained is not None
+    assert (drained.by_deploy, drained.since) == (True, NOW)
+    done(deploy(site, DEPLOYMENT))
+    assert all(worker.takes for worker in site.of(NAME))
+    assert DRAINED_ANNOTATION not in site.annotations("Deployment", NAME)
+    assert not done(deploy(site, DEPLOYMENT))["changed"]
+
+
+@pytest.mark.parametrize("variables", TOLD)
+def test_a_run_goes_on_where_a_killed_one_has_told_workers_to_take_nothing(site: ToldSite, variables: Object) -> None:
+    done(deploy(site, DEPLOYMENT))
+    killed_once_told(site, **variables)
+    done(run(site.cluster, clock=at(), **variables))
+    assert "Deployment" not in kinds(site)
+    assert not site.cut
+
+
+def test_workers_that_do_not_finish_in_time_take_work_again_and_no_note_is_left(site: ToldSite) -> None:
+    done(deploy(site, DEPLOYMENT))
+    site.of(NAME)[0].running = ["shop.report"]
+    assert "shop.report" in refused(deploy(site, JOBS, wait_timeout=1))
+    assert all(worker.takes for worker in site.of(NAME))
+    assert DRAINED_ANNOTATION not in site.annotations("Deployment", NAME)
+
+
+def test_the_note_of_workers_that_could_not_be_told_to_take_work_again_makes_the_next_run_tell_them(
+    site: ToldSite,
+) -> None:
+    done(deploy(site, DEPLOYMENT))
+    site.of(NAME)[0].running = ["shop.report"]
+    says = site.says
+
+    def deaf(pod: str, question: Object) -> tuple[str, str]:
+        return ("", "gone") if question["consumes"] == "resume" else says(pod, question)
+
+    site.says = deaf  # type: ignore[method-assign]
+    found = deploy(site, JOBS, wait_timeout=1)
+    refused(found)
+    assert any("could not be told to take work again" in text for text in found["warnings"])
+    assert DRAINED_ANNOTATION in site.annotations("Deployment", NAME)
+    site.says = says  # type: ignore[method-assign]
+    done(deploy(site, DEPLOYMENT))
+    assert all(worker.takes for worker in site.of(NAME))
 
 
 def says_that_nothing_waits(site: ToldSite) -> None:

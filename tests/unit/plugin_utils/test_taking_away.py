@@ -216,8 +216,8 @@ def test_messages_are_moved_after_their_worker_has_finished_and_before_it_goes(s
     assert site.waiting == {"lms.default": 17}
     assert not site.has_low
     last = site.story[site.story.index("absent ScaledObject") :]
-    assert last[:3] == ["absent ScaledObject", "pause", "move lms.low to lms.default"]
-    assert last[3].startswith("absent Deployment")
+    assert last[:4] == ["absent ScaledObject", "patched Deployment", "pause", "move lms.low to lms.default"]
+    assert last[4].startswith("absent Deployment")
     assert "Moved 12 messages from lms.low to lms.default." in found["notes"]
 
 
@@ -227,7 +227,7 @@ def test_nothing_is_deleted_when_messages_could_not_be_moved(site: Site) -> None
     said = refused(site.deploy(**WITHOUT_LOW, prune="move", move_to="lms.default"))
     assert "Moved 0 messages from lms.low to lms.default, and then it ended: 12 are still there." in said
     assert site.has_low
-    assert site.story[-1] == "resume"
+    assert site.story[-2:] == ["resume", "patched Deployment"]
 
 
 def test_tasks_that_wait_for_their_eta_are_no_reason_to_move_the_rest(site: Site) -> None:
@@ -363,7 +363,7 @@ def test_a_removal_lets_workers_finish_first_where_it_is_asked_to(site: Site) ->
     done(site.deploy(state="absent", key_change="drain"))
     story = site.story
     assert story[0] == "absent ScaledObject"
-    assert story.index("pause") < next(at for at, line in enumerate(story) if "Deployment" in line)
+    assert story.index("pause") < next(at for at, line in enumerate(story) if line.startswith("absent Deployment"))
     assert not site.has_low
 
 
@@ -378,7 +378,8 @@ def test_a_removal_that_lets_workers_finish_deletes_none_that_still_holds_someth
     # It has been run with that already.
     assert "celery_workers_key_change: drain" not in said
     assert "hold 3 messages" in said
-    assert site.story[-1] == "resume"
+    # The note that they take nothing goes once they take again.
+    assert site.story[-2:] == ["resume", "patched Deployment"]
     assert site.has_low
     site.held = 0
     done(site.deploy(state="absent", key_change="drain"))
