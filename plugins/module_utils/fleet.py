@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ._celery.idle_first import with_known_version
 from ._check.fleet import check_everything
+from ._check.refused import Refused
+from ._check.unrelated import tell_unrelated
 from ._model.fleet import Fleet
 from ._model.observed import Observed
 from ._read.inventory import read_inventory
 from ._read.module_options import inventory_from
 from ._read.reader import Inventory
+from ._schema.layers import Layer
 from ._schema.problems import InventoryError, Problems
 
 
@@ -29,10 +33,17 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False, only_reads: bo
     settled = frozenset(problem.path for problem in inventory.problems)
     problems = Problems(list(inventory.problems), settled=settled)
     fleet = read_inventory(inventory, problems, may_be_empty)
+    refused = Refused.of(problems)
     if not only_reads:
         check_everything(fleet, inventory.layers, problems, inventory.output, inventory.preset == "openedx")
+    if problems.found and not only_reads:
+        tell_unrelated(partial(_read_again, inventory), inventory.layers, fleet, refused, problems)
     problems.raise_any()
     return with_known_version(replace(fleet, warnings=tuple(dict.fromkeys(problems.warnings))))
+
+
+def _read_again(inventory: Inventory, layers: tuple[Layer, ...]) -> Fleet:
+    return read_inventory(replace(inventory, layers=layers, problems=()), Problems())
 
 
 def follows_cluster(fleet: Fleet) -> bool:

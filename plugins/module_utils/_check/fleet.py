@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .._model.fleet import Fleet, Service, Variant
+from .._model.fleet import Fleet
 from .._schema.layers import Layer
 from .._schema.problems import Problems
-from .finished_pods import check_finished, check_finished_beat, check_overrides
+from .finished_pods import check_finished_beat
 from .misplaced_secrets import refuse_misplaced_secrets
-from .references import check_beat_references, check_variant_references
-from .refused import Refused, is_judged, is_there, judged_part
+from .references import check_beat_references
+from .refused import Refused, is_there, judged_part
 from .routes import lost_routes
-from .rules import check_fleet, check_variant
-from .safety import check_safety, check_safety_of_fleet
+from .rules import check_fleet
+from .safety import check_safety_of_fleet
 from .scalers import check_scalers
 from .second_brokers import check_second_brokers
+from .variants import check_one_variant
 from .wait_goals import check_wait_goals
 from .watching import check_watching
 
@@ -38,7 +39,7 @@ def check_everything(
         for variant in service.variants:
             unread = refused.keys_of(variant, service)
             if is_there(unread):
-                _check_variant(fleet, service, variant, unread, problems)
+                check_one_variant(fleet, service, variant, unread, problems)
         unread = refused.keys_of_service(service)
         check_finished_beat(service, unread, problems)
         check_beat_references(service, unread, problems)
@@ -53,15 +54,3 @@ def check_everything(
     check_safety_of_fleet(judged, problems)
     check_wait_goals(judged, problems)
     check_scalers(judged, problems)
-
-
-def _check_variant(
-    fleet: Fleet, service: Service, variant: Variant, unread: frozenset[str], problems: Problems
-) -> None:
-    check_overrides(variant, variant.path_of("pod_overrides"), problems)
-    check_variant(variant, service, unread, problems)
-    if is_judged(unread):
-        check_safety(variant, service, fleet.versions, variant.path_of, problems)
-    check_variant_references(variant, service, unread, problems)
-    if not variant.adopted:
-        check_finished(variant, service, unread, problems)

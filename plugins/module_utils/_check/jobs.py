@@ -53,7 +53,9 @@ def check_jobs(variant: Variant, service: Service, path_of: PathOf, problems: Pr
         return
     for rule in _RULES:
         for key, message in rule(variant):
-            problems.add(path_of(key), message)
+            # A value that was refused has its problem.
+            if not problems.has(path_of(key)):
+                problems.add(path_of(key), message)
 
 
 def _warn_of_keys(variant: Variant, path_of: PathOf, problems: Problems) -> None:

@@ -515,8 +515,8 @@ def test_the_note_of_workers_that_could_not_be_told_to_take_work_again_makes_the
     site.of(NAME)[0].running = ["shop.report"]
     says = site.says
 
-    def deaf(pod: str, question: Object) -> tuple[str, str]:
-        return ("", "gone") if question["consumes"] == "resume" else says(pod, question)
+    def deaf(_pod: str, question: Object) -> tuple[str, str]:
+        return ("", "gone") if question["consumes"] == "resume" else says(_pod, question)
 
     site.says = deaf  # type: ignore[method-assign]
     found = deploy(site, JOBS, wait_timeout=1)
