@@ -41,6 +41,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.names impor
 )
 from ansible_collections.queueops.celery.plugins.module_utils._schema.moments import kept
 from ansible_collections.queueops.celery.plugins.plugin_utils._reports import HostReport, first_line_of
+from ansible_collections.queueops.celery.plugins.plugin_utils._sending import ONLY_NEW
 
 Object = dict[str, Any]
 Send = Callable[[Object, bool, Collection[str]], Object]
@@ -110,7 +111,8 @@ class Keeper:
     def _send(self, config_map: Object) -> Object:
         is_new = "resourceVersion" not in config_map["metadata"]
         new = [identity(config_map)] if is_new else []
-        return self.send({"merge_type": ["merge"], "definition": [config_map]}, False, new)
+        # One that another run has made meanwhile holds that run's record, and is read again.
+        return self.send({"merge_type": ["merge"], "definition": [config_map], ONLY_NEW: True}, False, new)
 
     def _next(self, record: Record, most: int) -> Object:
         """The ConfigMap with one record more. It names the version that was read, so that no other record is lost."""

@@ -41,6 +41,11 @@ except ImportError:
 TOGETHER = 4
 
 
+#: An argument of ours: what is new is made, and never patched.
+ONLY_NEW = "only_new"
+_TAKEN = "Conflict: another one created it at the same time, with its own content"
+
+
 @dataclass
 class Sender:
     """Sends objects, and tells each failure in words.
@@ -95,8 +100,11 @@ def _failure(error: Exception) -> tuple[Result, bool]:
 def send(arguments: Mapping[str, Any], is_check: bool, new: Collection[str]) -> Result:
     """Do with a list of objects what kubernetes.core.k8s does, and return what it returns, with differences.
 
-    :param new: kind and name of those that the run has looked for and not found.
+    :param new: kind and name of those that the run has looked for and not found. With C(only_new) among the arguments
+        one of them that is there meanwhile is left alone, and that is its fault.
     """
+    only_new = bool(arguments.get(ONLY_NEW))
+    arguments = {name: value for name, value in arguments.items() if name != ONLY_NEW}
     # It brings a long documentation along, and few runs send anything.
     from ansible_collections.kubernetes.core.plugins.modules.k8s import argspec
 
@@ -105,7 +113,7 @@ def send(arguments: Mapping[str, Any], is_check: bool, new: Collection[str]) -> 
         module = AnsibleK8SModule(module_class=make, argument_spec=argspec(), supports_check_mode=True)
         try:
             service = K8sService(get_api_client(module), module)
-            results = Sender(partial(_perform, service, new)).send(module.params["resource_definition"])
+            results = Sender(partial(_perform, service, new, only_new)).send(module.params["resource_definition"])
         except CoreException as error:
             module.fail_from_exception(error)
         module.exit_json(changed=any(item["changed"] for item in results), result={"results": results})
@@ -116,8 +124,10 @@ def send(arguments: Mapping[str, Any], is_check: bool, new: Collection[str]) -> 
     return {"failed": True, "msg": "kubernetes.core has come to no end."}
 
 
-def _perform(service: Any, new: Collection[str], definition: Result) -> Result:
+def _perform(service: Any, new: Collection[str], only_new: bool, definition: Result) -> Result:
     made = _create(service, definition) if identity(definition) in new else None
+    if made is None and only_new and identity(definition) in new:
+        raise CoreException(_TAKEN)
     found: Result = made or perform_action(service, definition, service.module.params)
     why = why_not_done(found)
     if why:
@@ -152,5 +162,5 @@ def why_not_done(found: Mapping[str, Any]) -> str:
         return "NotFound: it was there when this run began, and is gone"
     if found["method"] == "create" and not found.get("result"):
         # It takes a 409 for success, for kinds that make others.
-        return "Conflict: another one created it at the same time, with its own content"
+        return _TAKEN
     return ""

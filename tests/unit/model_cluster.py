@@ -135,6 +135,11 @@ class ModelCluster:
         self.sent.append((copy.deepcopy(arguments), hides))
         results = []
         for definition in arguments["definition"]:
+            is_taken = f"{definition['kind']} {definition['metadata']['name']}" in new and arguments.get("only_new")
+            key = (definition["kind"], definition["metadata"]["name"])
+            if is_taken and key in self.objects:
+                results.append({"changed": False, "result": {}, "error": {"msg": "Conflict: another one created it"}})
+                continue
             results.append(self._sent(definition, arguments))
             self.watch()
         return {"result": {"results": results}}

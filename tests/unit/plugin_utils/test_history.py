@@ -217,6 +217,25 @@ class _Rival(ModelCluster):
         return found
 
 
+class _Faster(ModelCluster):
+    """Another run makes the history between the first reading and the first writing of this one."""
+
+    def read_contents(self, kind: str, selector: str) -> dict[str, Object]:
+        found = super().read_contents(kind, selector)
+        if self.sent and NAME not in self.objects:
+            rival = Record(time="rival", what="deploy")
+            metadata = {"name": NAME[1], "labels": {"celery.queueops.io/fleet": "shop"}}
+            self.put({"kind": NAME[0], "metadata": metadata, "data": {"history.json": with_record("", rival, 20)}})
+        return found
+
+
+def test_the_first_records_of_two_runs_at_the_same_time_are_both_kept() -> None:
+    cluster = _Faster()
+    found = done(deploy(cluster))
+    assert [item["time"] for item in kept(cluster)] == ["2026-11-30T12:00:00Z", "rival"]
+    assert not any("lacks this run" in text for text in found["warnings"])
+
+
 @pytest.mark.parametrize(("times", "is_kept"), [(1, True), (3, True), (99, False)])
 def test_runs_at_the_same_time_lose_no_record_of_each_other(times: int, is_kept: bool) -> None:
     cluster = _Rival()

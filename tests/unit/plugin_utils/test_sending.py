@@ -108,6 +108,34 @@ def test_what_kubernetes_core_passes_over_is_no_success(state: str, cause: str) 
     params = {"state": state, "merge_type": ["merge"]}
     module = SimpleNamespace(params=params, check_mode=False, warn=lambda _text: None, _diff=False)
     service = K8sService(_Overtaken(), module)
-    (result,) = Sender(partial(_perform, service, ())).send(_objects("Secret", 1))
+    (result,) = Sender(partial(_perform, service, (), False)).send(_objects("Secret", 1))
     assert not result["changed"]
     assert result["error"]["msg"].startswith(cause)
+
+
+class _Taken(_Overtaken):
+    """A server to which another run has sent the same object just before."""
+
+    def __init__(self) -> None:
+        self.patched: list[Json] = []
+
+    def get(self, _resource: Any, **_where: Any) -> Any:
+        live = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ConfigMap-0"}, "data": {"a": "theirs"}}
+        return SimpleNamespace(to_dict=lambda: live)
+
+    def patch(self, _resource: Any, body: Json, **_options: Any) -> Any:
+        self.patched.append(body)
+        return SimpleNamespace(to_dict=lambda: body)
+
+
+@pytest.mark.parametrize("only_new", [False, True])
+def test_what_is_only_to_be_made_is_left_alone_where_another_run_was_faster(only_new: bool) -> None:
+    client = _Taken()
+    params = {"state": "present", "merge_type": ["merge"], "apply": False, "hidden_fields": [], "force": False}
+    params |= {"continue_on_error": False, "wait": False, "server_side_apply": None, "generate_name": None}
+    module = SimpleNamespace(params=params, check_mode=False, warn=lambda _text: None, _diff=False)
+    item = {**_objects("ConfigMap", 1)[0], "data": {"a": "ours"}}
+    send_it = partial(_perform, K8sService(client, module), ["ConfigMap ConfigMap-0"], only_new)
+    (result,) = Sender(send_it).send([item])
+    assert bool(client.patched) != only_new
+    assert (result.get("error") or {}).get("msg", "").startswith("Conflict: ") == only_new
