@@ -44,8 +44,8 @@ BROKER_VARIABLES = ("BROKER_URL", "CELERY_BROKER_URL", "CELERY_BROKER_READ_URL",
 
 #: What boto3 takes for the address of SQS.
 AWS_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS")
-#: What boto3, and what runs in AWS, takes for the region.
-AWS_REGION_VARIABLES = ("AWS_DEFAULT_REGION", "AWS_REGION")
+#: What boto3 takes for the region. It does not read C(AWS_REGION), as AWS itself and other clients do (botocore 1.44).
+AWS_REGION_VARIABLES = ("AWS_DEFAULT_REGION",)
 
 
 def deciding_variables(broker: Broker | None) -> set[str]:

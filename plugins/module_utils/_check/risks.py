@@ -19,6 +19,7 @@ from .._schema.versions import (
 #: Every rule that accept_risks may name, with what it is about.
 RULES = {
     "autoscale": "--autoscale beside a scaler",
+    "blocked-eviction": "a disruption budget that lets no pod go",
     "child-lost": "late acknowledgement that gives the task of a killed child up",
     "child-memory": "processes that get too little memory, or more than there is",
     "connections": "more connections than the broker or the database accepts",

@@ -35,6 +35,7 @@ from .._celery.sizing import (
 )
 from .._model.broker import Broker
 from .._model.fleet import Fleet, Service, Variant, titles_of
+from .._schema.counted import counted
 from .._schema.problems import Problems
 from .._schema.versions import (
     Versions,
@@ -142,6 +143,25 @@ def _mebibytes(kibibytes: int) -> str:
     return f"{kibibytes // 1024} MiB"
 
 
+def _blocked_eviction(case: Case) -> None:
+    """A budget by which no pod may ever go, so that the node drains of a cluster's update wait until somebody looks."""
+    budget, most = case.variant.pod.pdb, case.variant.most_pods
+    # Jobs end by themselves, and none may be evicted unless the user lets some go.
+    if budget is None or case.variant.runs_as_jobs:
+        return
+    least, away = budget.min_available, budget.max_unavailable
+    if least == "100%" or (isinstance(least, int) and least >= most):
+        said = f"pdb.min_available {least} of {case.who} is not below the {counted(most, 'pod')} that it can have"
+    elif away in (0, "0%"):
+        said = f"pdb.max_unavailable {away} of {case.who} lets no pod be away"
+    else:
+        return
+    instead = f"Write max_unavailable: 1, or min_available: {most - 1}." if most > 1 else "Write pdb: false."
+    case.warn(
+        "blocked-eviction", "pdb", f"{said}, so no pod may be evicted, and the drain of its node waits. {instead}"
+    )
+
+
 def _extra_triggers(case: Case) -> None:
     variant = case.variant
     if not variant.uses_keda:
@@ -204,6 +224,7 @@ _JUDGES: tuple[Callable[[Case], None], ...] = (
     judge_eta_limit,
     judge_endless_timeout,
     _child_memory,
+    _blocked_eviction,
     judge_idle_limits,
     judge_heartbeat,
     judge_slow_drain,

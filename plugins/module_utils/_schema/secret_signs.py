@@ -54,6 +54,9 @@ _SECRET_VARIABLE = re.compile(
 )
 #: The same for names that count things as often: C(MAX_TOKENS) is a number.
 _TOKEN_VARIABLE = re.compile(r"TOKENS?" + _TAIL)
+#: A PIN is one where it is long enough: C(GPIO_PIN: 17) is a pin of a chip. That of a certificate is for everybody.
+_PIN_VARIABLE = re.compile(r"(?:^|_)(?<!CERT_)(?<!CERTIFICATE_)(?<!KEY_)(?<!SSL_)(?<!TLS_)PINS?(?:_?CODES?)?" + _TAIL)
+_SHORT_NUMBER = re.compile(r"[0-9]{1,3}")
 #: A data source name is secret where it holds a login: C(https://key@sentry.example.org/1).
 _SOURCE_VARIABLE = re.compile(r"(?:^|_)(?:DSN|CONNECTION_?STRING|CONNSTR)" + _TAIL)
 _LOGIN_IN_SOURCE = re.compile(rf"(?:^|//)(?!{_REFERENCES}@)[^\s/@]+@")
@@ -148,7 +151,7 @@ def is_secret_header(name: str) -> bool:
 def variable_names_secret(name: str) -> bool:
     """Whether an environment variable is one that holds a secret, as far as its name tells."""
     plain = _plain(name)
-    return bool(_SECRET_VARIABLE.search(plain) or _TOKEN_VARIABLE.search(plain))
+    return any(named.search(plain) for named in (_SECRET_VARIABLE, _TOKEN_VARIABLE, _PIN_VARIABLE))
 
 
 def looks_secret(name: str, value: Any) -> bool:
@@ -226,6 +229,8 @@ def _is_named(name: str, text: str) -> bool:
         return True
     if _TOKEN_VARIABLE.search(name):
         return not _NUMBER.fullmatch(text)
+    if _PIN_VARIABLE.search(name):
+        return not _SHORT_NUMBER.fullmatch(text)
     if _SOURCE_VARIABLE.search(name):
         return bool(_LOGIN_IN_SOURCE.search(text))
     return bool(_ANY_KEY.search(name) and not _OPEN_KEY.search(name) and _RANDOM.fullmatch(text))

@@ -536,10 +536,15 @@ def test_an_endpoint_in_env_that_only_workers_would_take_is_refused(name: str) -
     assert variant_of(keys, broker={**broker, "endpoint": "http://localstack:4566"})
 
 
-@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+@pytest.mark.parametrize("region", ["ap-south-1", SQS["region"]])
+@pytest.mark.parametrize("broker", [{"host": "redis"}, {**SQS, "pod_identity": True}])
+def test_a_region_that_celery_does_not_read_may_be_in_env(broker: Any, region: str) -> None:
+    assert variant_of({**SCALED, "env": {"AWS_REGION": region}}, broker=broker)
+
+
 @pytest.mark.parametrize("place", ["env", "secret_env", "pod_overrides"])
-def test_a_region_in_env_that_only_workers_would_take_is_refused(name: str, place: str) -> None:
-    broker = {**SQS, "pod_identity": True}
+def test_a_region_in_env_that_only_workers_would_take_is_refused(place: str) -> None:
+    broker, name = {**SQS, "pod_identity": True}, "AWS_DEFAULT_REGION"
 
     def keys(region: str) -> Any:
         entry = {"name": name, "value": region}

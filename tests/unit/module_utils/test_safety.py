@@ -81,6 +81,30 @@ CASES = [
         "default.extra_params",
     ),
     Case(
+        "blocked-eviction",
+        {**SCALED, "max_replicas": 4, "pdb": {"min_available": 5}},
+        ("pdb.min_available 5 of", "4 pods that it can have", "no pod may be evicted", "min_available: 3."),
+        {"pdb": {"min_available": 3}},
+        "default.pdb",
+        refused=False,
+    ),
+    Case(
+        "blocked-eviction",
+        {"replicas": 2, "pdb": {"min_available": 2}},
+        ("pdb.min_available 2 of", "Write max_unavailable: 1"),
+        {"pdb": {"max_unavailable": 1}},
+        "default.pdb",
+        refused=False,
+    ),
+    Case(
+        "blocked-eviction",
+        {"pdb": {"max_unavailable": 0}},
+        ("pdb.max_unavailable 0 of", "Write pdb: false."),
+        {"pdb": False},
+        "default.pdb",
+        refused=False,
+    ),
+    Case(
         "child-lost",
         {**TRACKED, "reject_on_worker_lost": False},
         ("acknowledges late", "reject_on_worker_lost: false", "Leave reject_on_worker_lost out."),
@@ -822,6 +846,19 @@ def test_a_schedule_that_the_bounds_do_not_let_through_is_named(keys: dict[str, 
         "or more, or lower min_replicas."
     ]
     assert said("1") == ([], [] if keys == TRACKED else warned)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {**SCALED, "max_replicas": 4, "pdb": {"min_available": 3}},
+        {**SCALED, "pdb": {"min_available": "50%"}},
+        {**SCALED, "pdb": True},
+        {"run_as": "jobs", "idempotent": True, "max_replicas": 4, "pdb": {"min_available": 4}},
+    ],
+)
+def test_a_budget_that_lets_some_pods_go_is_taken(keys: dict[str, Any]) -> None:
+    assert of_rule(said_of(one_variant(keys))[1], "blocked-eviction") == []
 
 
 def test_a_lost_child_that_celery_tries_again_is_not_given_up() -> None:

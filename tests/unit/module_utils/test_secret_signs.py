@@ -19,14 +19,16 @@ SECRET_NAMES = [
     "SIGNING_KEY", "ENCRYPTION_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY", "NEW_RELIC_LICENSE_KEY", "JWT_KEY",
     "GITHUB_TOKEN", "authToken", "API_TOKEN_2", "SLACK_TOKENS", "CLIENT_SECRET", "OAUTH_CLIENT_SECRET_OLD",
     "APP_CREDENTIALS", "HASH_SALT", "REDISCLI_AUTH", "FLOWER_BASIC_AUTH", "ERLANG_COOKIE", "ADMIN_PASSWORDS",
-    "vault_password", "DB_PW", "LDAP_BIND_PW",
+    "vault_password", "DB_PW", "LDAP_BIND_PW", "ADMIN_PIN", "PIN", "userPin", "CARD_PINS", "PIN_CODE", "SIM_PINCODE",
+    "PIN_OLD",
 ]  # fmt: skip
 OTHER_NAMES = [
     "PUBLIC_KEY_PATH", "DB_PASSWORD_FILE", "PRIVATE_KEY_PATH", "JWT_PUBLIC_KEY", "KEYSPACE", "MONKEY",
     "PASSENGER_APP_ENV", "TOKENIZERS_PARALLELISM", "AWS_ACCESS_KEY_ID", "CELERY_TASK_KEY_PREFIX", "AUTH_USER_MODEL",
     "PASSWORD_HASHER", "PWD", "OLDPWD", "BYPASS", "COMPASS", "ROUTING_KEY", "PARTITION_KEY", "CACHE_KEY", "TOKEN_URL",
     "SECRETS_DIR", "KEYBOARD", "PASSWORD_RESET_TIMEOUT", "SECRET_NAME", "API_KEY_HEADER", "AUTHOR",
-    "SENTRY_ENVIRONMENT", "STRIPE_PUBLISHABLE_KEY",
+    "SENTRY_ENVIRONMENT", "STRIPE_PUBLISHABLE_KEY", "PINNED", "SPINNER", "OPENING", "SPIN", "PINNED_VERSION",
+    "MAPPING", "CERT_PINS", "PUBLIC_KEY_PIN", "PIN_LENGTH", "AWS_REGION", "AWS_DEFAULT_REGION",
 ]  # fmt: skip
 
 
@@ -59,6 +61,7 @@ def test_a_switch_a_path_and_a_reference_are_no_secrets(name: str, value: str) -
         ("STRIPE_KEY", "sk_live_4eC39HqLyjWDarjtT1zdp7dc"),
         ("DB_PASSWORD", "hunter2$(REST)"),
         ("DB_PASSWORD", "123456"),
+        ("ADMIN_PIN", "4711"),
     ],
 )
 def test_a_text_that_holds_a_secret_is_seen(name: str, value: str) -> None:
@@ -78,6 +81,7 @@ def test_a_text_that_holds_a_secret_is_seen(name: str, value: str) -> None:
         ("LIBPQ", "host=db password=$(DB_PASSWORD) user=shop"),
         ("SITE", "http://host:80/?mail=a@b"),
         ("MAX_TOKENS", "4096"),
+        ("GPIO_PIN", "17"),
         ("SORT_KEY", "created_at"),
     ],
 )
