@@ -9,7 +9,7 @@ JOBS ?=
 RUN := $(VENV_TEST)/bin/python -m tests.checks.run_checks $(if $(JOBS),--jobs $(JOBS))
 EXEC := $(VENV_TEST)/bin/python -m tests.checks.run_checks --exec
 export PYTHON
-unexport PYTHONPATH PYTHONHOME
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 CHECKS := lint pages sanity sanity-newest unit schema integration molecule package
 

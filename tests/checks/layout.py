@@ -104,6 +104,8 @@ def find_uv() -> Path | None:
 def environment(venv: Path, **extra: str) -> dict[str, str]:
     """The environment variables of a check: its own tools, the linked tree, and nothing of the user's Ansible."""
     dropped = ("ANSIBLE_", "K8S_AUTH_", "KUBECONFIG", "MOLECULE_", "PYTHONPATH", "PYTHONHOME", "MAKE", "MFLAGS")
+    # Environments are made uncompiled: without a place for bytecode, thousands of processes would compile anew.
+    dropped += ("PYTHONDONTWRITEBYTECODE",)
     env = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     config = BUILD / "ansible.cfg"
     BUILD.mkdir(exist_ok=True)

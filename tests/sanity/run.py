@@ -22,8 +22,19 @@ from tests.checks import layout
 HOME = layout.BUILD / "sanity"
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
-# ansible-test starts every fresh environment with a "get-pip" script from its project's file host. One of these takes
-# its place. The first puts uv behind the name of pip.
+# ansible-test starts every fresh environment with a "get-pip" script from its project's file host. The first of these
+# and one of the others take its place.
+MAKE_QUICK = '''\
+"""Let every start of the running environment import {quick}."""
+import shutil
+import sysconfig
+from pathlib import Path
+
+packages = Path(sysconfig.get_path("purelib"))
+shutil.copy({quick!r}, packages)
+(packages / "quick.pth").write_text("import {name}\\n")
+'''
+
 GET_UV = '''\
 """Put {uv} behind the name of pip in the running environment."""
 import shutil
@@ -69,7 +80,8 @@ def supply_get_pip(venv: Path) -> None:
     cache = HOME / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     uv = layout.find_uv()
-    script = uv_script(uv) if uv else pip_script(venv)
+    quick = layout.ROOT / "tests" / "sanity" / "quick_python.py"
+    script = MAKE_QUICK.format(quick=str(quick), name=quick.stem) + (uv_script(uv) if uv else pip_script(venv))
     for version in pip_versions:
         (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(script, encoding="utf-8")
 
