@@ -40,12 +40,10 @@ def script(name: str) -> list[str]:
 
 # Longest first, so that none of them starts last.
 CHECKS: dict[str, list[list[str]]] = {
-    "sanity": [["python", "-m", "tests.sanity.run"]],
     "sanity-newest": [["python", "-m", "tests.sanity.run", "--newest"]],
     "integration": [pytest("integration", "-n", "3")],
-    "molecule": [["python", "-m", "tests.support.warm_python", "molecule", "test", "--all"]],
-    "unit": [pytest("unit", "-n", "auto")],
-    "package": [["python", "-m", "tests.checks.package"]],
+    "unit": [pytest("unit", "@workers")],
+    "sanity": [["python", "-m", "tests.sanity.run"]],
     "lint": [
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
@@ -53,13 +51,16 @@ CHECKS: dict[str, list[list[str]]] = {
         ["yamllint", "--strict", "."],
         ["ansible-lint", "--offline", "--profile", "production", "--strict", "--nocolor"],
     ],
+    "schema": [pytest("schema", "@workers")],
+    "molecule": [["python", "-m", "tests.support.warm_python", "molecule", "test", "--all"]],
+    "package": [["python", "-m", "tests.checks.package"]],
     "pages": [script("key_reference"), script("rights_table"), script("examples"), script("kubernetes_types")],
-    "schema": [pytest("schema", "-n", "auto")],
     "demo": [["make", "--no-print-directory", "demo"]],
 }
 
 # Left to `make test-all`, which the hosted pipeline runs: minutes more, for what sanity on 2.19 has not found yet. It
-# also reads the tests, which ruff and mypy have read, and compiles and imports with every Python that is found.
+# also reads the tests, which ruff and mypy have read, and compiles and imports with every Python that is found. The
+# suites try more there, too: tests/support/thorough.py.
 SLOW = {"sanity-newest"}
 SETS = {"most": [name for name in CHECKS if name not in SLOW], "all": list(CHECKS)}
 
@@ -83,10 +84,16 @@ class Outcome:
     not_run: list[str] = field(default_factory=list)
 
 
-def fill(step: list[str]) -> list[str]:
-    """Replace "@typed" by those typed folders that hold Python files."""
-    folders = [folder for folder in TYPED if next((layout.ROOT / folder).glob("**/*.py"), None)]
-    return [word for part in step for word in (folders if part == "@typed" else [part])]
+def fill(step: list[str], alone: bool) -> list[str]:
+    """Replace "@typed" by those typed folders that hold Python files, and "@workers" by the processes of a suite.
+
+    Each of them reads all tests of the suite first. Beside other checks that would only take their time.
+    """
+    words = {
+        "@typed": [folder for folder in TYPED if next((layout.ROOT / folder).glob("**/*.py"), None)],
+        "@workers": ["-n", "auto"] if alone else [],
+    }
+    return [word for part in step for word in words.get(part, [part])]
 
 
 def run_step(step: list[str], log: Path, env: dict[str, str], echo: bool, deadline: float) -> tuple[int, float]:
@@ -139,15 +146,15 @@ def run_step(step: list[str], log: Path, env: dict[str, str], echo: bool, deadli
         return 1 if late.is_set() else process.returncode, used.ru_utime + used.ru_stime
 
 
-def run_check(name: str, echo: bool) -> Outcome:
+def run_check(name: str, alone: bool, extra: dict[str, str]) -> Outcome:
     """Run every step of a check, also after one has failed: all problems come at once."""
     outcome = Outcome(name, ok=True)
     log = LOGS / f"{name}.log"
     log.write_text("", encoding="utf-8")
-    env = layout.environment(VENV)
+    env = layout.environment(VENV, **extra)
     start = time.monotonic()
     for step in CHECKS[name]:
-        code, processor = run_step(fill(step), log, env, echo, start + TIME_LIMIT)
+        code, processor = run_step(fill(step, alone), log, env, alone, start + TIME_LIMIT)
         outcome.ok = outcome.ok and code == 0
         outcome.processor += processor
     outcome.seconds = time.monotonic() - start
@@ -156,7 +163,7 @@ def run_check(name: str, echo: bool) -> Outcome:
     return outcome
 
 
-def run_all(names: list[str], jobs: int) -> list[Outcome]:
+def run_all(names: list[str], jobs: int, extra: dict[str, str]) -> list[Outcome]:
     alone = len(names) == 1
     say = threading.Lock()
 
@@ -164,7 +171,7 @@ def run_all(names: list[str], jobs: int) -> list[Outcome]:
         if not alone:
             with say:
                 print(f"start   {name}", flush=True)
-        outcome = run_check(name, echo=alone)
+        outcome = run_check(name, alone, extra)
         with say:
             if not alone:
                 print(f"{'passed' if outcome.ok else 'FAILED':7} {name} ({outcome.seconds:.0f} s)", flush=True)
@@ -207,7 +214,7 @@ def main(argv: list[str]) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     layout.link_tree()
     start = time.monotonic()
-    outcomes = run_all(names, args.jobs)
+    outcomes = run_all(names, args.jobs, {"THOROUGH": "1"} if "all" in args.checks else {})
     report(outcomes)
     failed = [outcome.name for outcome in outcomes if not outcome.ok]
     if failed:

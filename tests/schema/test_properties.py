@@ -51,6 +51,7 @@ from hypothesis import strategies as st
 from tests.schema.key_values import JUNK, Values, keys_of, of_type
 from tests.schema.manifest_schemas import assert_accepted
 from tests.support.secret_manifests import secret_manifests
+from tests.support.thorough import examples
 from tests.unit.inventories import Manifest, manifests_of
 from tests.unit.others import merged, seen
 
@@ -379,7 +380,7 @@ def _watched(draw: st.DrawFn, chaos: bool = False) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(_watched(chaos=True))
 def test_anything_at_all_among_what_watches_gives_sound_manifests_or_problems_with_a_path(
     variables: dict[str, Any],
@@ -392,7 +393,7 @@ def test_anything_at_all_among_what_watches_gives_sound_manifests_or_problems_wi
 def test_whatever_watches_a_fleet_is_sound_or_every_problem_has_a_path() -> None:
     seen_so_far = {"refused": 0, "watched": 0}
 
-    @settings(max_examples=50)
+    @settings(max_examples=examples(50))
     @given(_watched(), st.data())
     def check(variables: dict[str, Any], data: st.DataObject) -> None:
         fleet = _fleet_or_problems(variables)
@@ -526,7 +527,7 @@ def _is_accepted(manifest: Manifest) -> bool:
     return True
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(_variables(chaos=False), st.data())
 def test_whatever_others_run_manifests_and_patches_are_sound_or_every_problem_has_a_path(
     variables: dict[str, Any], data: st.DataObject

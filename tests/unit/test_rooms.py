@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,10 +37,15 @@ LONGEST_FILE, LONGEST_FUNCTION = 500, 40
 TABLES = {"module_utils/_schema/kubernetes_types.py", "module_utils/_build/dashboards.py"}
 
 
+@functools.cache
+def nodes(path: Path) -> list[ast.AST]:
+    """Everything in a file."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imports(path: Path) -> Iterator[tuple[str, ...]]:
     """Room and module of every import from module_utils; a door has no room."""
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    for node in nodes(ROOT / path):
         if not isinstance(node, ast.ImportFrom) or (node.module or "").startswith(
             ("ansible.", "ansible_collections.k")
         ):
@@ -77,7 +83,7 @@ def test_nothing_in_the_rooms_reads_a_clock_or_draws_by_lot_but_what_says_so() -
     found = set()
     # Programs run in containers.
     for path in (path for path in FILES if "programs" not in path.parts):
-        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        for node in nodes(ROOT / path):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if set(names) & {"random", "secrets", "time", "uuid"} - (
                 {"random"} if path.as_posix() in seeded else set()
@@ -88,15 +94,14 @@ def test_nothing_in_the_rooms_reads_a_clock_or_draws_by_lot_but_what_says_so() -
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] == "_simulation"], ids=str)
 def test_a_simulation_draws_only_from_its_seed(path: Path) -> None:
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     used = {
         node.attr
-        for node in ast.walk(tree)
+        for node in nodes(ROOT / path)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random"
     }
     unseeded = [
         node
-        for node in ast.walk(tree)
+        for node in nodes(ROOT / path)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "random.Random" and not node.args
     ]
     assert used <= {"Random"}
@@ -105,8 +110,7 @@ def test_a_simulation_draws_only_from_its_seed(path: Path) -> None:
 
 def lengths(path: Path) -> dict[str, int]:
     """Lines of each function that has more than 40."""
-    tree = ast.parse((PLUGINS / path).read_text(encoding="utf-8"))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [node for node in nodes(PLUGINS / path) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     found = {node.name: (node.end_lineno or node.lineno) - node.lineno + 1 for node in functions}
     return {name: lines for name, lines in found.items() if lines > LONGEST_FUNCTION}
 

@@ -28,6 +28,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.observed im
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.thorough import examples
 from tests.unit.inventories import SCALED, Manifest, fleet_of, one_variant
 from tests.unit.others import TUTOR_ARGS, adopted, deployment, live, merged, seen, words_of
 
@@ -114,7 +115,7 @@ _OTHER_WORDS = st.one_of(
 _PARTS = st.lists(st.one_of(_QUEUE_WORDS, _OTHER_WORDS), max_size=8)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     parts=_PARTS,
     start=st.sampled_from([("celery", "worker"), ("celery", "-A", "worker_app", "worker"), ("exec", "worker")]),

@@ -66,10 +66,12 @@ def alerts_of(fleet: Fleet, observed: Observed = NOTHING) -> dict[str, dict[str,
 
 def group_with(fleet: Fleet, *alerts: str, observed: Observed = NOTHING) -> Groups:
     """The groups of a fleet with some of its alerts, and with all that these go by."""
-    return [
-        {**group, "rules": [rule for rule in group["rules"] if rule.get("alert", alerts[0]) in alerts]}
-        for group in rule_groups(fleet, observed)
-    ]
+    groups = rule_groups(fleet, observed)
+    others = [rule for group in groups for rule in group["rules"] if "record" in rule]
+    read = [rule for group in groups for rule in group["rules"] if rule.get("alert") in alerts]
+    for rule in read:  # it grows
+        read += [other for other in others if other["record"] in rule["expr"] and other not in read]
+    return [{**group, "rules": [rule for rule in group["rules"] if rule in read]} for group in groups]
 
 
 #: Who is woken up: only work that nobody does cannot wait until morning.

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kombu.utils.url import parse_url
 
+from tests.support.thorough import examples
 from tests.unit.inventories import (
     IMAGE,
     SCALED,
@@ -229,7 +230,7 @@ _WHOLE: dict[str, dict[str, Any]] = {
 _WRONG: list[Any] = ["", [], {}, "x y", -1, "a:b", {"x": 1}, [1], 1.5, "REMOVED:SECRET"]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.data())
 def test_one_mistake_in_a_broker_is_one_problem(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(sorted(_WHOLE)))

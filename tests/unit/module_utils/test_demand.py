@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from kombu.transport.redis import Channel, PrefixedStrictRedis
 from kombu.utils.encoding import safe_str
 
+from tests.support.thorough import examples
 from tests.unit.formulas import asked, names_in, next_pods
 from tests.unit.inventories import (
     SCALED,
@@ -248,7 +249,7 @@ def test_a_trigger_is_named_after_what_it_counts(
     assert [trigger["name"] for trigger in spec_with(keys, broker=broker)["triggers"]] == names
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(queues=st.lists(st.text("ab7_.-/é", min_size=1, max_size=4), min_size=2, max_size=6, unique=True))
 def test_whatever_queues_are_called_their_triggers_have_names_of_their_own_that_a_formula_can_hold(
     queues: list[str],

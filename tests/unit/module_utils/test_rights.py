@@ -42,6 +42,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan.granting imp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.thorough import examples
 from tests.unit.inventories import fleet_of
 from tests.unit.model_cluster import Object
 
@@ -168,7 +169,7 @@ def test_a_fleet_keeps_rights_on_what_it_has_and_others_give_it_none() -> None:
 
 
 @given(SCOPES, CHOSEN)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_the_rules_of_roles_grant_the_rights_and_nothing_else(scope: Scope, features: set[str]) -> None:
     rights = rights_of(scope, features)
     found = [rule for item in account_resources(ACCOUNT, rights) for rule in item.get("rules", [])]
@@ -186,7 +187,7 @@ def test_the_rules_of_roles_grant_the_rights_and_nothing_else(scope: Scope, feat
 
 
 @given(SCOPES, CHOSEN)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_feature_more_takes_nothing_away(scope: Scope, features: set[str]) -> None:
     every, some = verbs(scope), verbs(scope, *features) if features else {}
     assert all(own <= every[resource] for resource, own in some.items())

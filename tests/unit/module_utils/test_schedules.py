@@ -25,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.schema.manifest_schemas import assert_accepted
+from tests.support.thorough import examples
 from tests.unit.formulas import asked, names_in, next_pods
 from tests.unit.inventories import (
     IMAGE,
@@ -166,7 +167,7 @@ def test_at_each_minute_of_a_week_the_pods_are_within_floor_and_ceiling(
 WORK = st.tuples(st.integers(0, 900), st.integers(0, 60), st.integers(0, 40))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.sampled_from(BROKERS),
     st.booleans(),

@@ -20,6 +20,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._simulation.worker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.thorough import examples
+
 
 def trace(*tasks: tuple[float, float]) -> Arrivals:
     return Arrivals(array("d", [at for at, _ in tasks]), array("d", [length for _, length in tasks]))
@@ -61,7 +63,7 @@ def test_known_least_costs(tasks: Any, goal: float, least: float) -> None:
 TASKS = st.lists(st.tuples(st.floats(0, 3000), st.floats(1, 400)), min_size=1, max_size=30).map(sorted)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(TASKS, st.integers(1, 3), st.sampled_from([0.0, 20.0, 200.0]), st.data())
 def test_no_plan_costs_less_than_the_bound(tasks: Any, slots: int, start: float, data: st.DataObject) -> None:
     """Pods come and go as chance has it; the goal is what the slowest task then waited."""
@@ -106,7 +108,7 @@ def cost_of(tasks: list[tuple[float, float]], starts: Any, start: float) -> floa
     return total
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6)), min_size=1, max_size=4), st.integers(0, 3))
 def test_the_bound_and_the_plan_are_on_both_sides_of_the_best(steps: Any, late: int) -> None:
     tasks = sorted((at * 50.0, length * 50.0) for at, length in steps)

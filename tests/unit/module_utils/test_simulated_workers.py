@@ -18,6 +18,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._simulation.worker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.thorough import examples
+
 
 def site_of(worker: Worker, *tasks: tuple[float, float], pods: int = 1, **rest: Any) -> Site:
     """Queues with tasks, each with the second at which it comes and the seconds that it takes."""
@@ -179,7 +181,7 @@ WORKERS = st.builds(
 TASKS = st.lists(st.tuples(st.floats(0, 500), st.floats(0.1, 200)), max_size=40).map(sorted)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(WORKERS, TASKS, st.lists(st.tuples(st.floats(1, 100), st.integers(0, 5)), max_size=15), st.data())
 def test_no_message_is_made_or_lost_unseen(worker: Worker, tasks: Any, orders: Any, data: st.DataObject) -> None:
     due = {number: at + 30.0 for number, (at, _) in enumerate(tasks) if number % 5 == 4}
@@ -200,7 +202,7 @@ def test_no_message_is_made_or_lost_unseen(worker: Worker, tasks: Any, orders: A
     assert site.busy_seconds <= site.pod_seconds + 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(WORKERS, TASKS)
 def test_with_a_pod_that_stays_everything_is_done_in_the_end(worker: Worker, tasks: Any) -> None:
     site = site_of(worker, *tasks)

@@ -18,6 +18,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.problems i
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.thorough import examples
 from tests.unit.formulas import asked
 from tests.unit.inventories import IMAGE
 from tests.unit.model_cluster import ModelCluster, Object, done, operate, refused, run
@@ -219,7 +220,7 @@ def is_open(found: Boost, moment: datetime) -> bool:
     return after(end, moment) <= after(start, moment)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     since=st.datetimes(datetime(2024, 1, 1), datetime(2032, 1, 1), timezones=st.just(UTC)),
     minutes=st.integers(1, 300 * 24 * 60),

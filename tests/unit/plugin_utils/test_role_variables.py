@@ -21,6 +21,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._schema.versions i
 from ansible_collections.queueops.celery.plugins.module_utils.neighbours import objects_asked_for
 from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, VALIDATE
 
+from tests.support.thorough import some
 from tests.unit.inventories import IMAGE
 from tests.unit.model_cluster import ModelCluster, Object, run
 
@@ -94,14 +95,14 @@ def test_a_wrong_value_is_one_problem_that_says_what_to_write(name: str) -> None
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_wrong_value_does_not_stop_the_look_at_other_hosts(name: str) -> None:
-    for value in _wrong(name):
+    for value in some(_wrong(name), name):
         variables = {PREFIX + key: item for key, item in {**WHOLE, "namespace": "shop", name: value}.items()}
         assert isinstance(objects_asked_for(variables), set)
 
 
 @pytest.mark.parametrize("name", [name for name, option in OPTIONS.items() if option["type"] in TAKEN])
 def test_text_that_templating_made_of_a_value_is_taken(name: str) -> None:
-    for value in TAKEN[OPTIONS[name]["type"]]:
+    for value in some(TAKEN[OPTIONS[name]["type"]], name):
         # Of a run that changes something, and of one that compares nothing, fail_on_drift is refused.
         more: Object = {"checks": True, "reaches": APPLY} if name == "fail_on_drift" else {}
         found = _run(**{name: value}, **more)[1]
