@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import fields
 from typing import Any
@@ -106,6 +107,7 @@ def _text(pattern: str, longest: int) -> Values:
     )
 
 
+@functools.cache
 def keys_of(cls: type, most: int = 3, chaos: bool = False, without: frozenset[str] = frozenset()) -> Values:
     """Dicts with some keys of a dataclass.
 
@@ -126,6 +128,7 @@ def keys_of(cls: type, most: int = 3, chaos: bool = False, without: frozenset[st
     return st.lists(st.sampled_from(sorted(choices)), unique=True, max_size=most).flatmap(some)
 
 
+@functools.cache
 def of_type(kind: str, field: tuple[str, str] = ("", ""), depth: int = 0) -> Values:
     """Values of one of Kubernetes' own types, a few fields deep."""
     kind = kind.rstrip("!")

@@ -24,6 +24,7 @@ Manifest = dict[str, Any]
 
 # The library reads its files anew for every object, which takes longer than all that it does with them.
 utils.schema_contents = functools.cache(utils.schema_contents)
+utils.all_versions = functools.cache(utils.all_versions)
 
 RELEASE = "1.36"
 #: CRDs are other projects' files, so they are no part of this repository.

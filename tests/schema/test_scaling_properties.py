@@ -22,7 +22,6 @@ from kombu.transport.redis import Channel
 
 from tests.schema.key_values import Values
 from tests.schema.manifest_schemas import assert_accepted
-from tests.support.thorough import examples
 from tests.unit.formulas import asked
 from tests.unit.inventories import Manifest, fleet_of, manifests_of
 
@@ -258,7 +257,7 @@ def test_most_inventories_of_this_page_are_not_refused_and_many_may_go_to_zero()
     """Else the properties would say nothing."""
     seen = {"refused": 0, "zero": 0, "other": 0, "measured": 0}
 
-    @settings(max_examples=examples(60))
+    @settings(max_examples=60)
     @given(inventories())
     def count(variables: dict[str, Any]) -> None:
         fleet = accepted_fleet(variables)
