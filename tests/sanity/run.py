@@ -22,19 +22,8 @@ from tests.checks import layout
 HOME = layout.BUILD / "sanity"
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
-# ansible-test starts every fresh environment with a "get-pip" script from its project's file host. The first of these
-# and one of the others take its place.
-MAKE_QUICK = '''\
-"""Let every start of the running environment import {quick}."""
-import shutil
-import sysconfig
-from pathlib import Path
-
-packages = Path(sysconfig.get_path("purelib"))
-shutil.copy({quick!r}, packages)
-(packages / "quick.pth").write_text("import {name}\\n")
-'''
-
+# ansible-test starts every fresh environment with a "get-pip" script from its project's file host. One of these takes
+# its place. The first puts uv behind the name of pip.
 GET_UV = '''\
 """Put {uv} behind the name of pip in the running environment."""
 import shutil
@@ -80,8 +69,7 @@ def supply_get_pip(venv: Path) -> None:
     cache = HOME / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     uv = layout.find_uv()
-    quick = layout.ROOT / "tests" / "sanity" / "quick_python.py"
-    script = MAKE_QUICK.format(quick=str(quick), name=quick.stem) + (uv_script(uv) if uv else pip_script(venv))
+    script = uv_script(uv) if uv else pip_script(venv)
     for version in pip_versions:
         (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(script, encoding="utf-8")
 
@@ -157,7 +145,23 @@ def run(venv: Path, target: Path, *options: str) -> bool:
         print("NOT RUN: the sanity test shellcheck, because shellcheck is not installed.", flush=True)
     print(f"ansible-test sanity with {venv.relative_to(layout.ROOT)}", flush=True)
     command = [str(venv / "bin" / "ansible-test"), "sanity", "--venv", "--color", "no", *options]
-    return subprocess.run(command, cwd=target, env=env, stdin=subprocess.DEVNULL, check=False).returncode == 0
+
+    def passes(*more: str) -> bool:
+        done = subprocess.run([*command, *more], cwd=target, env=env, stdin=subprocess.DEVNULL, check=False)
+        return done.returncode == 0
+
+    if not passes("--prime-venvs"):
+        return False
+    make_quick()
+    return passes()
+
+
+def make_quick() -> None:
+    """Let every interpreter of ansible-test's environments import quick_python when it starts."""
+    quick = layout.ROOT / "tests" / "sanity" / "quick_python.py"
+    for packages in HOME.glob(".ansible/test/venv/*/*/*/lib/python3*/site-packages"):
+        shutil.copy(quick, packages)
+        (packages / "quick.pth").write_text(f"import {quick.stem}\n", encoding="utf-8")
 
 
 def main() -> int:
