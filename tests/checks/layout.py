@@ -103,9 +103,9 @@ def find_uv() -> Path | None:
 
 def environment(venv: Path, **extra: str) -> dict[str, str]:
     """The environment variables of a check: its own tools, the linked tree, and nothing of the user's Ansible."""
-    dropped = ("ANSIBLE_", "K8S_AUTH_", "KUBECONFIG", "MOLECULE_", "PYTHONPATH", "PYTHONHOME", "MAKE", "MFLAGS")
-    # Environments are made uncompiled: without a place for bytecode, thousands of processes would compile anew.
-    dropped += ("PYTHONDONTWRITEBYTECODE",)
+    # Environments are made uncompiled: where Python may not write bytecode, each of a thousand processes would compile.
+    python = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
+    dropped = (*python, "ANSIBLE_", "K8S_AUTH_", "KUBECONFIG", "MOLECULE_", "MAKE", "MFLAGS")
     env = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     config = BUILD / "ansible.cfg"
     BUILD.mkdir(exist_ok=True)
