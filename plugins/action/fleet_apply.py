@@ -39,6 +39,11 @@ with no_collection():
 
 #: Variables that the role reads without having a default for them.
 _WITHOUT_DEFAULT = ("celery_workers_namespace", "celery_workers_hosts")
+#: What is to be said where --start-at-task or --step has left out the work.
+_DID_NOTHING = (
+    "The task that brings the fleet into its state did not run, so nothing was done. Run the playbook from its "
+    "beginning: leave --start-at-task and --step out."
+)
 #: Strategies in which a host does not wait for the others.
 _OUT_OF_STEP = ("free", "host_pinned")
 
@@ -145,6 +150,8 @@ class ActionModule(ActionBase):
             batch=_names(host_vars, "ansible_play_batch"),
             stops_at_failures=bool(play.any_errors_fatal) or play.max_fail_percentage is not None,
         )
+        if not found and progress.active:
+            return {"failed": True, "msg": _DID_NOTHING}
         if not found or not progress.is_over(found):
             return {"changed": False}
         if not self._in_step() and not folder.left.is_first(str(self._task._uuid)):

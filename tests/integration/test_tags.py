@@ -35,6 +35,14 @@ class TestTags:
             assert [one.path for one in cluster.requests_of(namespace) if one.is_write] == []
         assert ("shop     high" in " ".join(run.said("shop", "fleet"))) == (tag == "plan")
 
+    def test_a_run_that_begins_after_the_work_fails(
+        self, cluster: Cluster, player: Player, namespace: str, inventory: Path
+    ) -> None:
+        run = player.deploy(inventory, "--start-at-task=Say what was done")
+        assert run.code == 2
+        assert "leave --start-at-task and --step out" in run.message("shop")
+        assert cluster.names(namespace) == set()
+
     def test_apply_does_the_whole_job(self, cluster: Cluster, player: Player, namespace: str, inventory: Path) -> None:
         run: Run = player.deploy(inventory, "--tags=apply")
         assert run.changed("shop") > 0

@@ -230,7 +230,10 @@ def _total(counts: Sequence[int | None]) -> str:
 
 
 def _first_line(text: str) -> str:
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # Such a first line only counts; the next one says what is wrong.
+    counts = len(lines) > 1 and lines[0].startswith("The inventory has ")
+    line = lines[1].removeprefix("1. ") if counts else next(iter(lines), "")
     return line if len(line) <= _CAUSE else f"{line[: _CAUSE - 3]}..."
 
 

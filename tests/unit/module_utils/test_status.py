@@ -314,6 +314,18 @@ def test_details_of_a_large_fleet_are_those_with_problems() -> None:
     assert sum("(Deployment billing-worker;" in line for line in page([large], NOW, shows_all=True)) == 21
 
 
+@pytest.mark.parametrize(
+    ("failed", "told"),
+    [
+        ("The inventory has 1 problem.\ncelery_workers_only: wrong", "celery_workers_only: wrong"),
+        ("The inventory has 2 problems.\n1. celery_workers_only: wrong\n2. more", "celery_workers_only: wrong"),
+    ],
+)
+def test_a_site_whose_inventory_is_wrong_says_what_is_wrong(failed: str, told: str) -> None:
+    lines = page([Site().status(), FleetStatus("down", failed=failed)], NOW)
+    assert f"!! down: not known: {told}" in lines
+
+
 def test_many_sites_are_one_table_the_worst_first_and_one_that_is_down_hides_none() -> None:
     paused = Site()
     paused.annotate("autoscaling.keda.sh/paused", "true")
