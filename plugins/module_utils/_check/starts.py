@@ -50,13 +50,25 @@ def check_max_starts(variant: Variant, service: Service, path_of: PathOf, proble
             f"policy with maxReceiveCount {most}.",
         )
     elif broker.type == "rabbitmq":
-        wanted = list(_lacking(variant, broker))
-        if wanted:
-            problems.add(
-                path_of("max_starts"),
-                "on RabbitMQ only a quorum queue counts lost starts, and it counts everything that a lost worker held. "
-                f"For {variant.title} write {', '.join(wanted)}; or leave max_starts out.",
-            )
+        _check_deliveries(variant, broker, most, path_of("max_starts"), problems)
+
+
+def _check_deliveries(variant: Variant, broker: Broker, most: int, path: str, problems: Problems) -> None:
+    """What RabbitMQ counts, and when it drops a message by itself."""
+    wanted = list(_lacking(variant, broker))
+    if wanted:
+        problems.add(
+            path,
+            "on RabbitMQ only a quorum queue counts lost starts, and it counts everything that a lost worker held. "
+            f"For {variant.title} write {', '.join(wanted)}; or leave max_starts out.",
+        )
+    elif broker.delivery_limit and most > broker.delivery_limit:
+        problems.add(
+            path,
+            f"RabbitMQ drops a message after {broker.delivery_limit} deliveries (delivery_limit), so before "
+            f"{variant.title} has started its task {most} times. Write max_starts: {broker.delivery_limit} or "
+            "less, or raise the limit of the policy and delivery_limit.",
+        )
 
 
 def _lacking(variant: Variant, broker: Broker) -> Iterator[str]:

@@ -56,12 +56,22 @@ def test_a_quorum_queue_counts_for_a_worker_with_one_slot() -> None:
     assert told(ONE_SLOT, broker=RABBITMQ) == {"most": 3, "store": "queue"}
 
 
+def test_a_limit_of_starts_may_be_the_limit_of_deliveries() -> None:
+    """A message that was returned as often as the broker allows is delivered once more, and put aside then."""
+    assert told(ONE_SLOT, broker={**RABBITMQ, "delivery_limit": 3}) == {"most": 3, "store": "queue"}
+
+
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"max_starts": 3}, RABBITMQ, "write concurrency: 1; or leave"),
     ({**ONE_SLOT, "prefetch_multiplier": 2}, RABBITMQ, "write prefetch_multiplier: 1; or leave"),
     (ONE_SLOT, {**RABBITMQ, "queue_type": "classic"}, "write celery_workers_broker.queue_type: quorum"),
     ({"max_starts": 3}, {"type": "rabbitmq", "host": "rabbit"}, "declares such queues, concurrency: 1; or leave"),
     ({**ONE_SLOT, "acks_late": True, "soft_shutdown_timeout": 60}, RABBITMQ, "soft_shutdown_timeout: 0; or leave"),
+    (
+        {**ONE_SLOT, "max_starts": 4, "accept_risks": ["delivery-limit"]},
+        {**RABBITMQ, "delivery_limit": 3},
+        "Write max_starts: 3 or less",
+    ),
     ({"max_starts": 3}, {"type": "sqs", "region": "eu-west-1"}, "a redrive policy with maxReceiveCount 3"),
     ({"max_starts": 3}, {}, "Set celery_workers_broker, for example"),
 ]
