@@ -56,6 +56,107 @@ fleet:
   returned: with the tag plan or apply
   type: list
   elements: str
+scaling:
+  description: The scalers, as lines of a table.
+  returned: when a plan was made, and anything is scaled
+  type: list
+  elements: str
+sizing:
+  description: Numbers that follow from what is known of tasks, a line each.
+  returned: when a plan was made, and there are any
+  type: list
+  elements: str
+secret_uses:
+  description: Secrets with those who read them, as lines of a table. Without any value.
+  returned: when a plan was made, and there are any
+  type: list
+  elements: str
+make_sure:
+  description: What to check in the app.
+  returned: when workers may go to zero, and are not asked
+  type: list
+  elements: str
+routes:
+  description: Tasks and their queues, as lines of a table.
+  returned: when there are routes
+  type: list
+  elements: str
+routing:
+  description: How those who send tasks get the routes.
+  returned: when there are routes
+  type: list
+  elements: str
+flowers:
+  description: The Flowers, as lines of a table.
+  returned: when there are any
+  type: list
+  elements: str
+generated:
+  description: Passwords that are generated, each with where it is kept. Without any value.
+  returned: when there are any
+  type: list
+  elements: str
+alerts:
+  description: The alerts, as lines of a table.
+  returned: when there are any
+  type: list
+  elements: str
+waited:
+  description: Seconds that the run has waited for what it sent.
+  returned: when something could be sent
+  type: int
+answers:
+  description: What the asked workers said, as lines of a table.
+  returned: when workers were asked
+  type: list
+  elements: str
+asked:
+  description: The workers that were asked.
+  returned: when workers were asked
+  type: list
+  elements: dict
+  contains:
+    deployment:
+      description: Name of the Deployment or ScaledJob.
+      type: str
+    pod:
+      description: The pod that was asked.
+      type: str
+    tasks:
+      description: Tasks that its worker knows.
+      type: int
+    early_tasks:
+      description: Tasks that are acknowledged before they run, although the variant is acknowledged late.
+      type: list
+      elements: str
+not_asked:
+  description: Deployments and ScaledJobs without a ready pod.
+  returned: when workers were asked
+  type: list
+  elements: str
+placed:
+  description: The file of each variant, as lines of a table.
+  returned: with celery_workers_output=manifests
+  type: list
+  elements: str
+path:
+  description: The folder of the files.
+  returned: with celery_workers_output=manifests
+  type: str
+files:
+  description: The file of each object, by its kind and name.
+  returned: with celery_workers_output=manifests
+  type: dict
+written:
+  description: Files that were written.
+  returned: with celery_workers_output=manifests
+  type: list
+  elements: str
+removed:
+  description: Files that were removed.
+  returned: with celery_workers_output=manifests
+  type: list
+  elements: str
 created:
   description: Objects that were created, or would be in check mode.
   returned: when something could be sent

@@ -73,6 +73,10 @@ brokers:
       description: Address of the broker without a login.
       type: str
       sample: redis redis:6379/0
+    type:
+      description: Kind of the broker.
+      type: str
+      sample: redis
     asked:
       description: The pod that was asked.
       type: str
@@ -81,19 +85,146 @@ brokers:
       description: A row for each queue.
       type: list
       elements: dict
+      contains:
+        name:
+          description: Name of the queue.
+          type: str
+          sample: default
+        waiting:
+          description: Messages that wait.
+          type: int
+          sample: 12
+        by_priority:
+          description: Messages that wait by priority step. Empty on RabbitMQ, which does not tell.
+          type: dict
+          sample: {"0": 10, "3": 2, "6": 0, "9": 0}
+        unacked:
+          description: Messages that were delivered and are not acknowledged. RabbitMQ tells it by its management API.
+          type: int
+          sample: 3
+        held_for_eta:
+          description: Unacknowledged messages whose ETA has not come. On RabbitMQ only pods tell, and only if every
+            consumer answers.
+          type: int
+          sample: 1
+        consumers:
+          description: Consumers. On Redis the workers that answer over remote control, which only pods tell.
+          type: int
+          sample: 2
+        workers:
+          description: Nodes that consume it and answer. Null where none was asked.
+          type: list
+          elements: str
+          sample: [shop.default@shop-worker-6c9d8f7b5-x2x7k]
+        oldest_waiting_seconds:
+          description: Seconds since the next message was sent. Only where messages have a timestamp, which Celery does
+            not give them by itself.
+          type: int
+          sample: 90
+        oldest_unacked_seconds:
+          description: Seconds since the oldest unacknowledged message was delivered. Redis only.
+          type: int
+          sample: 30
     unacked:
       description: A row for each Redis hash of unacknowledged messages.
       type: list
       elements: dict
+      contains:
+        key:
+          description: Name of the hash.
+          type: str
+          sample: unacked:shop.shop.default
+        messages:
+          description: Messages in it.
+          type: int
+          sample: 3
+        oldest_seconds:
+          description: Seconds since the oldest of them was delivered.
+          type: int
+          sample: 30
+        in_use:
+          description: Whether some worker uses it. Null where that is not known.
+          type: bool
+          sample: true
+        stranded:
+          description: Messages of it that no worker will acknowledge or give back, by queue.
+          type: dict
+          sample: {}
+        stranded_without_queue:
+          description: Such messages whose queue cannot be told.
+          type: int
+          sample: 0
+        given_back:
+          description: Messages that were given back to their queue, by queue.
+          type: dict
+          sample: {}
     leaks:
       description: A row for each kind of what is left over.
       type: list
       elements: dict
+      contains:
+        kind:
+          description:
+            - V(reply_queue), V(node_queue) or V(event_queue) for queues of remote control and of events that nobody
+              reads; V(reply_binding), V(node_binding) or V(event_binding) for bindings in Redis of processes that are
+              gone.
+          type: str
+          sample: reply_binding
+        count:
+          description: How many there are.
+          type: int
+          sample: 41
+        messages:
+          description: Messages in them.
+          type: int
+          sample: 0
+        names:
+          description: The first three.
+          type: list
+          elements: str
+          sample: [0b7d6c0e-8c0b-3a8e-9d2c-3f6f7d0f1a11.reply.celery.pidbox]
+        removed:
+          description: Always 0, because this module changes nothing.
+          type: int
+          sample: 0
     quarantine:
       description: A row for each message in quarantine. Arguments of tasks are not among it.
       returned: with O(state=quarantined)
       type: list
       elements: dict
+      contains:
+        queue:
+          description: The quarantine.
+          type: str
+          sample: default.quarantine
+        origin:
+          description: The queue that the message came from.
+          type: str
+          sample: default
+        id:
+          description: Id of the task.
+          type: str
+          sample: 7e9f6c3a-1f0e-4c55-9d5e-0c6a4f7d2b11
+        task:
+          description: Its name.
+          type: str
+          sample: shop.report
+        starts:
+          description: How often it was started. Null where the message does not say so.
+          type: int
+          sample: 3
+        since:
+          description: When it was put there. Null where the message does not say so.
+          type: str
+          sample: '2026-11-30T09:12:44Z'
+        node:
+          description: The worker that put it there. Null where the message does not say so.
+          type: str
+          sample: shop.default@shop-worker-6c9d8f7b5-x2x7k
+        done:
+          description: Whether it was given back or dropped.
+          type: bool
+          sample: false
     unread:
       description: What of it could not be read, and why.
       type: str

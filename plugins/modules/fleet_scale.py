@@ -63,6 +63,35 @@ updated:
   type: list
   elements: str
   sample: [ScaledObject lms-worker-high-scaledobject]
+created:
+  description: Always empty. Nothing is made.
+  returned: when nothing is wrong
+  type: list
+  elements: str
+deleted:
+  description: Always empty. Nothing is taken away.
+  returned: when nothing is wrong
+  type: list
+  elements: str
+failed_objects:
+  description: Objects that the API refused, each with the first cause.
+  returned: when nothing is wrong
+  type: list
+  elements: str
+summary:
+  description: All of it in one line.
+  returned: when nothing is wrong
+  type: str
+  sample: 1 changed
+waited:
+  description: Seconds that the run has waited for what it sent.
+  returned: when nothing is wrong
+  type: int
+problems:
+  description: What stops the run.
+  returned: when there are any
+  type: list
+  elements: str
 unchanged:
   description: ScaledObjects that were as they should be already.
   returned: when nothing is wrong

@@ -153,6 +153,9 @@ plans:
       description: Time that tasks waited on average.
       type: float
       sample: 8.4
+    windows_within:
+      description: Those of RV(plans[].windows) in which 95 % of the tasks began within the goal.
+      type: int
     windows:
       description: Ten-minute windows in which tasks came.
       type: int

@@ -93,6 +93,13 @@ observed:
     namespace:
       description: Namespace in which all of this is to run.
       type: str
+    now:
+      description: Always null, because no cluster was asked.
+      type: str
+    config_maps:
+      description: Always null, because no cluster was asked.
+      type: list
+      elements: str
 namespace:
   description: Namespace of the site.
   returned: success

@@ -16,6 +16,8 @@ import pytest
 from ansible.module_utils import basic
 from ansible.utils.display import Display
 
+from tests.unit.documented import undocumented
+
 PACKAGE = "ansible_collections.queueops.celery.plugins.modules"
 # Made here, because it does not like the streams that a module is given below.
 DISPLAY = Display()
@@ -42,6 +44,8 @@ def run(name: str, /, check: bool = False, **options: Any) -> dict[str, Any]:
         module.main()
     result: dict[str, Any] = json.loads(printed.getvalue())
     assert bool(left.value.code) == bool(result.get("failed"))
+    if lacking := undocumented(name, result):
+        pytest.fail(f"{name} returns what its documentation lacks: {', '.join(lacking)}")
     result["warnings"] = [*result.get("warnings", []), *filter(None, said.getvalue().split("[WARNING]: "))]
     return result
 
