@@ -247,6 +247,8 @@ def as_data(status: FleetStatus) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """A dataclass as a dict, and what is in it. Nothing is copied twice: there may be a thousand variants."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if is_dataclass(value):
         return {name: _plain(item) for name, item in vars(value).items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
