@@ -15,10 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.constants import DEFAULT_LOCAL_TMP
 from ansible.errors import AnsibleError
 from ansible.plugins.loader import lookup_loader
+from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import document_of
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
 from ansible_collections.queueops.celery.plugins.module_utils.neighbours import (
     Place,
@@ -149,8 +149,8 @@ class Hosts:
     def _read_yaml(self, path: str) -> Any:
         try:
             found = Path(self._action._find_needle("files", os.path.expanduser(path)))
-            return yaml.safe_load(Path(self._action._loader.get_real_file(str(found))).read_text(encoding="utf-8"))
-        except (AnsibleError, OSError, ValueError, yaml.YAMLError):
+            return document_of(Path(self._action._loader.get_real_file(str(found))).read_text(encoding="utf-8"))
+        except (AnsibleError, OSError, ValueError):
             return None
 
 

@@ -17,7 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.loader import connection_loader
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct import DirectCluster
@@ -26,6 +25,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
     credentials_of,
     explained,
 )
+from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import document_of
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import plain
 from ansible_collections.queueops.celery.plugins.plugin_utils._sending import send
 
@@ -241,8 +241,8 @@ def kubeconfig_problem(path: str, named_by: str, contents: list[str], context: s
     if not contents:
         return f"There is no kubeconfig at {path}, or it cannot be read. {named_by} names it: write the path of one."
     try:
-        files = [yaml.safe_load(text) for text in contents]
-    except yaml.YAMLError:
+        files = [document_of(text) for text in contents]
+    except ValueError:
         return f"{path} is no YAML, so it is no kubeconfig. {named_by} names it: write the path of one."
     listed = [item for file in files if isinstance(file, Mapping) for item in file.get("contexts") or []]
     names = [str(item["name"]) for item in listed if isinstance(item, Mapping) and "name" in item]
@@ -271,8 +271,8 @@ _CREDENTIALS = {"token", "password", "client-key-data", "access-token", "id-toke
 
 def _yaml_of(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return document_of(text)
+    except ValueError:
         return None
 
 

@@ -52,6 +52,17 @@ def documents_of(text: str) -> list[Any]:
             raise ValueError(str(error)) from error
 
 
+def document_of(text: str) -> Any:
+    """The one document of a text; None if there is none.
+
+    :raises ValueError: if the text is no YAML, or holds more than one.
+    """
+    found = documents_of(text)
+    if len(found) > 1:
+        raise ValueError("more than one document")
+    return found[0] if found else None
+
+
 def as_yaml(value: Any) -> str:
     """One document: byte for byte what PyYAML writes, in a tenth of its time.
 

@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import as_yaml, documents_of
+from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import (
+    as_yaml,
+    document_of,
+    documents_of,
+)
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -77,3 +81,18 @@ def test_what_is_written_is_read_back(value: dict[str, str]) -> None:
 def test_what_is_no_yaml_is_refused_by_its_line() -> None:
     with pytest.raises(ValueError, match="line 2"):
         documents_of("a: 1\n b: [")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("", None), ("# nothing", None), ("a: [1]", {"a": [1]}), ("---\na: 1\n", {"a": 1})]
+)
+def test_one_document_is_read_as_it_is(text: str, expected: Any) -> None:
+    assert document_of(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("a: 1\n---\nb: 2\n", "more than one"), ("a: [", "line 1"), ("a: 2026-99-99", "month")]
+)
+def test_several_documents_or_none_that_can_be_read_are_refused(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        document_of(text)
