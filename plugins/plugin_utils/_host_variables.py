@@ -131,7 +131,7 @@ class HostVariables:
                 "known_variables": self.known,
             }
         )
-        return replace(found, problems=self.problems)
+        return replace(found, problems=self.problems, explains=self.flag("explain"))
 
     def wishes(self, checks: bool) -> Wishes:
         """What the run is asked for beside the inventory."""

@@ -55,6 +55,7 @@ class Inventory:
     :param known_variables: names of all variables that a role may have; empty where nobody checks.
     :param variable_names: names of the variables that are defined; those of other roles are left alone.
     :param problems: what is wrong with variables that were read before.
+    :param explains: whether somebody asks where each number comes from; to tell it takes time.
     """
 
     namespace: str
@@ -74,6 +75,7 @@ class Inventory:
     output: str = "cluster"
     observed: Observed | None = None
     problems: tuple[Problem, ...] = ()
+    explains: bool = True
 
 
 @dataclass

@@ -187,7 +187,8 @@ def read_variant(reader: Reader, written: Written) -> Variant:
     numbers = _numbers(reader, written)
     parts = _parts(reader, written, numbers)
     variant = _variant(reader, written, numbers, parts)
-    variant = replace(variant, origins=tuple(_origins(variant, numbers, parts.memory)))
+    if reader.inventory.explains:
+        variant = replace(variant, origins=tuple(_origins(variant, numbers, parts.memory)))
     if variant.adopted and variant.scaling.in_flight and reader.inventory.routing_delivery != "tutor_plugin":
         reader.problems.add(
             variant.path_of("in_flight"),

@@ -75,6 +75,14 @@ def test_a_first_run_is_one_task_however_large_the_fleet_is() -> None:
     assert len(cluster.sent) == 1
 
 
+def test_where_numbers_come_from_is_told_to_those_who_ask() -> None:
+    cluster = ModelCluster()
+    told = run(cluster, explain=True, **scaled(2))
+    assert [line for line in told["explained"] if not line.startswith(" ")] == ["billing.queue0", "billing.queue1"]
+    assert any(line.split()[:2] == ["min_replicas", "1"] and "queue0" in line for line in told["explained"])
+    assert "explained" not in run(cluster, **scaled(2))
+
+
 def touched_by_others(cluster: ModelCluster) -> None:
     """What KEDA, its autoscalers and the API server write to the objects of a fleet. Taken from a live cluster."""
     for (kind, name), before in list(cluster.objects.items()):
