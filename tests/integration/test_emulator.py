@@ -993,12 +993,13 @@ class TestRequestLog:
 class TestServer:
     def test_many_objects_stay_quick(self, emulator: Emulator, client: ApiClient) -> None:
         emulator.add(*(config_map(f"c{number}") for number in range(3000)))
-        started = time.perf_counter()
+        took = []
         for number in range(200):
+            started = time.perf_counter()
             assert client.get(f"{CONFIG_MAPS}/c{number}").status == 200
-        each = (time.perf_counter() - started) / 200
-        # A delayed acknowledgement alone would cost 40 ms.
-        assert each < 0.02
+            took.append(time.perf_counter() - started)
+        # A delayed acknowledgement alone would cost each of them 40 ms. A busy machine delays some, and never all.
+        assert min(took) < 0.02
         assert len(client.get(CONFIG_MAPS).body["items"]) == 3000
 
     def test_reset_forgets_everything(self, emulator: Emulator, client: ApiClient) -> None:

@@ -25,6 +25,7 @@ from celery import Celery
 
 from tests.support.real_rabbitmq import RabbitServer, rabbitmq_server, require_rabbitmq
 from tests.support.real_redis import RedisServer
+from tests.support.warm_celery import warm_programs
 
 OLD, NEW = "shop.old", "shop.new"
 
@@ -52,7 +53,7 @@ class Site:
         (folder / "shop.py").write_text(text, encoding="utf-8")
 
     def ask(self, **question: Any) -> Answer:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = f"{warm_programs(Path(sys.prefix))}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             command_of(Question("shop", "", leaves=True, **question)),
             cwd=self.folder,

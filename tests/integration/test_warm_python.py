@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 
 from tests.checks import layout
+from tests.support.waiting import wait_until
+from tests.support.warm_celery import WarmProcess, warm_process, warm_programs
 from tests.support.warm_python import warm_command
 
 from .playbook import VENV_TEST
@@ -198,3 +201,79 @@ def test_it_is_killed_with_its_command(tmp_path: Path) -> None:
     while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
         time.sleep(0.01)
     assert not Path(f"/proc/{pid}").exists()
+
+
+# Celery
+
+#: Writes what a program sees into its log, as a worker does.
+TELLS = (
+    f"{SAYS.replace('sys.exit(7)', '')}\nimport celery._state\nprint(celery.__version__, celery._state.default_app)\n"
+)
+
+
+def told_by(process: subprocess.Popen[bytes] | WarmProcess, log: Path) -> tuple[int, dict[str, Any], list[str]]:
+    code = process.wait(timeout=240)
+    first, *others = [line for line in log.read_text(encoding="utf-8").splitlines() if line != "a warning"]
+    found: dict[str, Any] = json.loads(first)
+    del found["hash"], found["packages"]
+    return code, found, others
+
+
+@pytest.mark.parametrize("own", [{}, {"REMAP_SIGTERM": "SIGQUIT"}], ids=["none", "looked-up"])
+def test_a_script_of_celery_sees_what_it_does_otherwise(tmp_path: Path, own: dict[str, str]) -> None:
+    command = ["python", *program(tmp_path, TELLS)]
+    environment = {"PATH": f"{sys.prefix}/bin", "LANG": "C.UTF-8", "ONLY": "this", **own}
+    found = []
+    for image in (None, Path(sys.prefix)):
+        log = tmp_path / "log"
+        with log.open("wb") as stream:
+            process = warm_process(command, image, tmp_path, environment, stream)
+        found.append(told_by(process, log))
+    assert found[0] == found[1]
+    assert found[0][0] == 0
+    assert isinstance(process, WarmProcess)
+
+
+REMAPPED = "from billiard.common import REMAP_SIGTERM\nprint(REMAP_SIGTERM)\n"
+
+
+def test_what_celery_takes_over_from_its_environment_reaches_a_warm_one(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    (tmp_path / "remapped.py").write_text(REMAPPED, encoding="utf-8")
+    for value in ("SIGQUIT", ""):
+        with log.open("wb") as stream:
+            environment = {"PATH": "/bin"} | ({"REMAP_SIGTERM": value} if value else {})
+            command = ["python", str(tmp_path / "remapped.py")]
+            assert warm_process(command, Path(sys.prefix), tmp_path, environment, stream).wait(240) == 0
+        assert log.read_text(encoding="utf-8").strip() == (value or "None")
+
+
+def test_a_question_beside_a_worker_is_asked_by_the_same_python(tmp_path: Path) -> None:
+    code = "import os, sys\nprint(sys.argv, sys.executable, os.environ['ONLY'], __name__)\nsys.exit(3)"
+    said = []
+    for folder in (f"{sys.prefix}/bin", str(warm_programs(Path(sys.prefix)))):
+        environment = {"PATH": f"{folder}:/usr/bin:/bin", "ONLY": "this"}
+        done = subprocess.run(
+            ["python", "-c", code, "a b"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        said.append((done.returncode, done.stdout, done.stderr))
+    assert said[0] == said[1]
+    assert said[0][0] == 3
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs: one that has ended may still be in the table."""
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text(encoding="utf-8")
+
+
+def test_a_signal_and_an_end_reach_a_warm_process_and_what_it_started(tmp_path: Path) -> None:
+    starts = f"import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', {WAITS!r}])\nchild.wait()\n"
+    with (tmp_path / "log").open("wb") as log:
+        process = warm_process(["python", *program(tmp_path, starts)], Path(sys.prefix), tmp_path, {}, log)
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    child = int((tmp_path / "pid").read_text())
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait(timeout=240) == -signal.SIGKILL
+    wait_until(lambda: not is_alive(child))

@@ -24,6 +24,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._celery.surveys im
 from celery import Celery
 
 from tests.support.waiting import PATIENCE, wait_until
+from tests.support.warm_celery import WarmProcess, warm_process, warm_programs
 
 _APP = """
 import os
@@ -58,7 +59,7 @@ os._exit(0)
 class Program:
     """A process of the app."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | WarmProcess
     log_file: Path
 
     def kill(self) -> None:
@@ -93,7 +94,7 @@ class LeftSite:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        return {"PATH": f"{warm_programs(Path(sys.prefix))}{os.pathsep}{os.environ['PATH']}"}
 
     def start(self, node: str, queue: str, held: str = "") -> Program:
         """Start a worker that holds four messages.
@@ -105,14 +106,8 @@ class LeftSite:
         words = ["celery", "--app=shop", "worker", "--pool=threads", "--concurrency=1", f"--hostname={node}"]
         log = self.folder / f"{node}.log"
         with log.open("wb") as stream:
-            process = subprocess.Popen(
-                [*words, f"--queues={queue}", "--loglevel=info", *settings],
-                cwd=self.folder,
-                env=self.environment,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            line = [*words, f"--queues={queue}", "--loglevel=info", *settings]
+            process = warm_process(line, Path(sys.prefix), self.folder, self.environment, stream)
         program = Program(process, log)
         self.programs.append(program)
         wait_until(lambda: " ready." in program.log or process.poll() is not None, lambda: program.log)

@@ -27,6 +27,7 @@ import yaml
 from ._kustomize import kustomized
 from .environments import environment_with
 from .kubectl_apply import apply
+from .warm_tutor import warm_tutor
 
 __all__ = ["VERSIONS", "apply", "manifests", "plugin_site", "render", "tutor_environment"]
 
@@ -155,7 +156,7 @@ def _run(environment: Path, root: Path, *arguments: str) -> None:
     dropped = ("TUTOR_", "PYTHONPATH", "PYTHONHOME")
     variables = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     variables |= {"TUTOR_ROOT": str(root), "TUTOR_PLUGINS_ROOT": str(root / "plugins"), "NO_COLOR": "1"}
-    command = [str(environment / "bin" / "tutor"), *arguments]
+    command = [*warm_tutor(environment), *arguments]
     ran = subprocess.run(
         command, env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600, check=False
     )
