@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.cluster import Cluster, Json, namespaces, new_namespace_name, path_of
+from tests.integration.cluster import REAL_CLUSTER, Cluster, Json, namespaces, new_namespace_name, path_of
 from tests.integration.playbook import Player, Run, write_inventory
+from tests.support.idle_pods import idle_pods
+from tests.support.kubernetes_emulator import Emulator
 
 CONFIG: Json = {"shop": {name: {"enable_keda": True, "min_replicas": 1} for name in ("default", "high", "low")}}
 SHARED: Json = {
@@ -96,44 +99,107 @@ GONE: dict[str, tuple[Json, Json]] = {
 }
 
 
-@pytest.mark.parametrize(("change", "answered"), [("apply", 3), ("prune", 2), ("absent", 5), ("handover", 2)])
-def test_a_server_that_goes_away_leaves_a_count_and_a_second_run_continues(
-    change: str, answered: int, player: Player, folder: Path, cluster: Cluster
-) -> None:
-    emulator = cluster.power
-    names = {host: new_namespace_name(host) for host in ("twin", "gone")}
-    # Requests are counted here, and the history would be one more.
-    common: Json = {"celery_workers_wait": False, "celery_workers_history": 0, **SHARED}
+#: And how many of its writes the server answers.
+ANSWERED = {"apply": 3, "prune": 2, "absent": 5, "handover": 2}
 
-    def bring(variables: Json, *hosts: str) -> tuple[Run, list[bool]]:
-        """Run, and say of each request whether it wrote something."""
-        start = len(emulator.requests)
-        inventory = {host: {"celery_workers_namespace": names[host], **common, **variables} for host in hosts}
-        run = player.deploy(write_inventory(folder, inventory))
-        return run, [one.is_write and 0 < one.status < 300 for one in emulator.requests[start:]]
 
-    with namespaces(cluster, *names.values()):
-        before, after = GONE[change]
-        bring(before, *names)
-        writes = [position for position, is_write in enumerate(bring(after, "twin")[1]) if is_write]
-        emulator.fail("*", ".*", skip=writes[answered], drop=True, times=None)
-        try:
-            run, answers = bring(after, "gone")
-        finally:
-            emulator.recover()
-        message = run.message("gone")
+@dataclass
+class Gone:
+    """A cluster with two hosts: one whose run is not disturbed, and one whose server goes away in the middle.
+
+    :param writes: places of the writes among the requests of the first.
+    :param answers: whether each request of the second wrote something.
+    """
+
+    cluster: Cluster
+    names: dict[str, str]
+    writes: list[int] = field(default_factory=list)
+    answers: list[bool] = field(default_factory=list)
+    made: dict[str, set[str]] = field(default_factory=dict)
+
+    def wrote(self) -> list[bool]:
+        """Whether each request wrote something, since the last look."""
+        found = [one.is_write and 0 < one.status < 300 for one in self.cluster.power.requests]
+        self.cluster.power.requests.clear()
+        return found
+
+
+@dataclass
+class GoneRuns:
+    clusters: dict[str, Gone]
+    cut: Run
+    second: Run
+
+
+class TestAServerThatGoesAway:
+    """One cluster for each change: requests are counted."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def runs(cls, player: Player, folder: Path) -> Iterator[GoneRuns]:
+        if REAL_CLUSTER:
+            pytest.skip("needs the emulator: a real cluster does not go away on request")
+        with ExitStack() as stack:
+            clusters = {}
+            for change in GONE:
+                emulator = stack.enter_context(Emulator())
+                emulator.exec_handler = idle_pods
+                cluster = Cluster(emulator.write_kubeconfig(folder / change), emulator)
+                names = {role: new_namespace_name(f"{change}-{role}") for role in ("twin", "gone")}
+                stack.enter_context(namespaces(cluster, *names.values()))
+                clusters[change] = Gone(cluster, names)
+            cls._bring(player, folder, clusters, 0, "twin", "gone")
+            for gone in clusters.values():
+                gone.wrote()
+            cls._bring(player, folder, clusters, 1, "twin")
+            for change, gone in clusters.items():
+                gone.writes = [place for place, is_write in enumerate(gone.wrote()) if is_write]
+                skip = gone.writes[ANSWERED[change]]
+                gone.cluster.power.fail("*", ".*", skip=skip, drop=True, times=None)
+            cut = cls._bring(player, folder, clusters, 1, "gone")
+            for gone in clusters.values():
+                gone.cluster.power.recover()
+                gone.answers = gone.wrote()
+            second = cls._bring(player, folder, clusters, 1, "gone")
+            for gone in clusters.values():
+                for role, name in gone.names.items():
+                    gone.made[role] = {item.replace(name, "") for item in gone.cluster.names(name)}
+            yield GoneRuns(clusters, cut, second)
+
+    @staticmethod
+    def _bring(player: Player, folder: Path, clusters: dict[str, Gone], state: int, *roles: str) -> Run:
+        """:param state: 0 for what hosts are before, 1 for after."""
+        # The history would be one more request.
+        common: Json = {"celery_workers_wait": False, "celery_workers_history": 0, **SHARED}
+        hosts = {
+            f"{change}_{role}": {
+                "celery_workers_namespace": gone.names[role],
+                "celery_workers_kubeconfig": str(gone.cluster.kubeconfig),
+                **common,
+                **GONE[change][state],
+            }
+            for change, gone in clusters.items()
+            for role in roles
+        }
+        return player.deploy(write_inventory(folder, hosts))
+
+    @pytest.mark.parametrize("change", GONE)
+    def test_it_leaves_a_count_of_what_was_sent(self, runs: GoneRuns, change: str) -> None:
+        gone, message = runs.clusters[change], runs.cut.message(f"{change}_gone")
         # Not as many requests before it as for the twin, whose run has looked up which kinds there are.
-        written = sum(answers)
-        assert 0 < written < len(writes)
+        written = sum(gone.answers)
+        assert 0 < written < len(gone.writes)
         assert f"{written} were {'removed' if change in ('prune', 'absent') else 'written'}" in message
         # What was asked for as the server went away may or may not be there; everything else was not sent.
-        assert f"Not sent ({len(writes) - written - 1}): " in message
+        assert f"Not sent ({len(gone.writes) - written - 1}): " in message
         assert "could not be reached any more" in message
         assert "A second run continues" in message
-        assert "Traceback" not in run.output
-        assert bring(after, "gone")[0].changed("gone") > 0
-        made = [{name.replace(names[host], "") for name in cluster.names(names[host])} for host in names]
-        assert made[0] == made[1]
+        assert "Traceback" not in runs.cut.output
+
+    @pytest.mark.parametrize("change", GONE)
+    def test_a_second_run_continues(self, runs: GoneRuns, change: str) -> None:
+        assert runs.second.changed(f"{change}_gone") > 0
+        assert runs.clusters[change].made["gone"] == runs.clusters[change].made["twin"]
 
 
 ROOT_MESSAGE = "container has runAsNonRoot and image will run as root (pod: {pod}, container: worker)"
