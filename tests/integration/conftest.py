@@ -19,6 +19,7 @@ from tests.integration.playbook import Player
 from tests.support.idle_pods import idle_pods
 from tests.support.kubernetes_emulator import Emulator
 from tests.support.live_pods import LivePods, live_pods
+from tests.support.real_rabbitmq import RabbitServer, rabbitmq_server, require_rabbitmq
 from tests.support.real_redis import PASSWORD, RedisServer, redis_server, require_redis
 
 _SHOWN = 20_000  # characters of a run's output
@@ -26,13 +27,15 @@ _SHOWN = 20_000  # characters of a run's output
 
 #: A version that a test is about, in its parameters.
 _VERSION = re.compile(r"[\[-](\d+\.\d+(?:\.\d+)?)[\]-]")
+#: Tests that use RabbitMQ have it in their names.
+_RABBIT = re.compile("rabbitmq|quorum")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With -n, the tests of one story go to one process, in the order below: its runs are made once.
 
-    A file without stories is one as well, or one for each version that it is about.
+    A file without stories is one as well, or one for each version that it is about. So is all that uses RabbitMQ.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -41,6 +44,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     def split_scope(nodeid: str) -> str:
         scope: str = story_of(nodeid)
+        if _RABBIT.search(nodeid):
+            return "rabbitmq"
         version = None if "::" in scope else _VERSION.search(nodeid)
         return f"{scope} {version[1]}" if version else scope
 
@@ -105,6 +110,21 @@ def redis() -> Iterator[RedisServer]:
     """A real Redis whose password has every character that a URL must quote."""
     require_redis()
     with redis_server(PASSWORD) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbit_server() -> Iterator[RabbitServer]:
+    """A real RabbitMQ for all tests: to start one takes as much processor time as twenty workers."""
+    require_rabbitmq()
+    with rabbitmq_server(f"{PASSWORD}w") as server:
+        yield server
+
+
+@pytest.fixture
+def rabbit(rabbit_server: RabbitServer, request: pytest.FixtureRequest) -> Iterator[RabbitServer]:
+    """A virtual host of the test's own, whose name has characters that a URL must quote."""
+    with rabbit_server.host(f"größe:50%#1&2 {request.node.name}") as server:
         yield server
 
 

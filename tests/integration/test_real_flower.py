@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.certificates import make_certificates
 from tests.support.real_flower import RealFlower, real_flower
-from tests.support.real_rabbitmq import rabbitmq_server, require_rabbitmq
+from tests.support.real_rabbitmq import RabbitServer
 from tests.support.real_redis import RedisServer, redis_sentinels, redis_server, require_redis
 from tests.support.real_worker import Manifests, Pods, broker_of, manifests_for
 from tests.support.waiting import wait_until
@@ -206,18 +206,8 @@ def test_it_sees_workers_behind_sentinels_with_passwords(tmp_path: Path) -> None
         _sees_a_worker(shop(broker, {}), tmp_path, broker_transport_options=producer)
 
 
-def test_it_sees_workers_and_queues_of_rabbitmq(tmp_path: Path) -> None:
-    require_rabbitmq()
-    with rabbitmq_server(ODD) as server:
-        broker = {
-            "type": "rabbitmq",
-            "host": "127.0.0.1",
-            "port": server.port,
-            "username": server.user,
-            "password": server.password,
-            "management": {"port": server.management_port},
-        }
-        manifests = shop(broker, {})
-        assert ODD not in json.dumps(manifests.resources)
-        # RabbitMQ counts what is not acknowledged as well.
-        _sees_a_worker(manifests, tmp_path, length=3)
+def test_it_sees_workers_and_queues_of_rabbitmq(tmp_path: Path, rabbit: RabbitServer) -> None:
+    manifests = shop(rabbit.broker, {})
+    assert rabbit.password not in json.dumps(manifests.resources)
+    # RabbitMQ counts what is not acknowledged as well.
+    _sees_a_worker(manifests, tmp_path, length=3)

@@ -24,7 +24,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reaching 
 from ansible_collections.queueops.celery.plugins.module_utils._model.broker import Broker
 
 from tests.support.leftovers import LeftSite, left, row
-from tests.support.real_rabbitmq import RabbitServer, rabbitmq_server, require_rabbitmq
+from tests.support.real_rabbitmq import RabbitServer
 from tests.support.real_redis import PASSWORD, RedisServer, redis_server, require_redis
 from tests.support.real_worker import broker_of, shop
 from tests.support.waiting import wait_until
@@ -266,15 +266,8 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def rabbit() -> Iterator[RabbitServer]:
-    require_rabbitmq()
-    with rabbitmq_server("celery") as server:
-        yield server
-
-
 def test_rabbitmq_deletes_what_nobody_reads_and_nothing_else(tmp_path: Path, rabbit: RabbitServer) -> None:
-    site = LeftSite(tmp_path, rabbit.url())
+    site = LeftSite(tmp_path, rabbit.url)
     management = f"http://127.0.0.1:{rabbit.management_port}"
     try:
         site.start("a@live", "live")
@@ -293,9 +286,9 @@ def test_rabbitmq_deletes_what_nobody_reads_and_nothing_else(tmp_path: Path, rab
             wait_until(lambda: (item := rabbit.queue("forgotten")) is not None and item.ready == 3)
             wait_until(lambda: (item := rabbit.queue("live")) is not None and item.unacknowledged == 4)
             dry = site.survey(queues=("live",), management=management, quiet=2)
-            names = {item["name"] for item in rabbit.get("/api/queues/%2F")}
+            names = rabbit.queue_names()
             found = site.survey(queues=("live",), management=management, quiet=2, removes=True)
-            after = {item["name"] for item in rabbit.get("/api/queues/%2F")}
+            after = rabbit.queue_names()
         assert row(dry, "live") == {"waiting": 0, "held": 4, "later": 1, "consumers": 1}
         assert row(dry, "forgotten") == {"waiting": 3, "held": 0, "later": 0, "consumers": 0}
         dead = {("reply", "queue"): 1, ("node", "queue"): 1, ("event", "queue"): 1}
@@ -303,16 +296,28 @@ def test_rabbitmq_deletes_what_nobody_reads_and_nothing_else(tmp_path: Path, rab
         assert names - after == {"dead.reply.celery.pidbox", "celeryev.dead", "b@killed.celery.pidbox"}
         assert site.nodes() == {"a@live"}
         assert site.take_all("forgotten") == Counter(range(200, 203))
-        address = {"type": "rabbitmq", "host": "127.0.0.1", "port": rabbit.port, "management_url": management}
-        told = run("queue_info", broker={**address, "username": rabbit.user, "password": "celery"}, audit=False)
-        # The password is a word of the result as well.
+        address = {
+            "type": "rabbitmq",
+            "host": "127.0.0.1",
+            "port": rabbit.port,
+            "username": rabbit.user,
+            "virtual_host": rabbit.virtual_host,
+            "management_url": management,
+        }
+        told = run("queue_info", broker={**address, "password": rabbit.password}, audit=False)
         assert {item["name"]: item["unacked"] for item in told["queues"]}["live"] == 4
         assert told["type"] == "rabbitmq"
-        broker = Broker(type="rabbitmq", host="127.0.0.1", port=rabbit.port, username=rabbit.user)
+        broker = Broker(
+            type="rabbitmq",
+            host="127.0.0.1",
+            port=rabbit.port,
+            username=rabbit.user,
+            virtual_host=rabbit.virtual_host,
+        )
         variants = shop({"type": "rabbitmq", "host": "rabbit"}, {"live": {}, "none": {}}).fleet.variants
-        counted = count_directly(broker, Login("celery", timeout=60), variants)
+        counted = count_directly(broker, Login(rabbit.password, timeout=60), variants)
         assert [(item.waiting, item.held) for item in counted.values()] == [(0, None), (0, None)]
-        refused = run("queue_info", broker={**address, "username": rabbit.user, "password": "wrong-one"})
+        refused = run("queue_info", broker={**address, "password": "wrong-one"})
         assert refused["failed"]
         assert "wrong-one" not in str(refused)
     finally:

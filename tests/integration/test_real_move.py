@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,11 @@ from ansible_collections.queueops.celery.plugins.module_utils._celery.inquiry im
 )
 from celery import Celery
 
-from tests.support.real_rabbitmq import RabbitServer, rabbitmq_server, require_rabbitmq
+from tests.support.real_rabbitmq import RabbitServer
 from tests.support.real_redis import RedisServer
 from tests.support.warm_celery import warm_programs
 
 OLD, NEW = "shop.old", "shop.new"
-
-
-@pytest.fixture(scope="module")
-def rabbit() -> Iterator[RabbitServer]:
-    require_rabbitmq()
-    with rabbitmq_server("p@:/#%") as server:
-        yield server
 
 
 def redis_url(server: RedisServer) -> str:
@@ -136,7 +128,7 @@ def declare(site: Site, *queues: str) -> None:
 def test_messages_of_rabbitmq_are_published_again_and_only_then_acknowledged(
     tmp_path: Path, rabbit: RabbitServer
 ) -> None:
-    site = Site(tmp_path, rabbit.url())
+    site = Site(tmp_path, rabbit.url)
     declare(site, NEW)
     site.send(0, 200)
     assert site.ask(queues=(OLD, "shop.none")).by_queue == {OLD: 200, "shop.none": 0}
@@ -157,7 +149,7 @@ def test_messages_of_rabbitmq_are_published_again_and_only_then_acknowledged(
 def test_nothing_is_taken_from_a_queue_of_rabbitmq_if_the_other_one_does_not_exist(
     tmp_path: Path, rabbit: RabbitServer
 ) -> None:
-    site = Site(tmp_path, rabbit.url())
+    site = Site(tmp_path, rabbit.url)
     site.send(0, 3, "shop.kept")
     found = site.ask(queues=("shop.kept",), moves_to="shop.missing", patience=120)
     assert "NOT_FOUND" in found.error

@@ -6,43 +6,16 @@
 from __future__ import annotations
 
 import urllib.error
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from tests.support.celery_versions import celery_environment
-from tests.support.real_rabbitmq import RabbitServer, rabbitmq_server, require_rabbitmq
+from tests.support.real_rabbitmq import RabbitServer
 from tests.support.real_readings import Scaler
-from tests.support.real_worker import Manifests, Pods, shop
+from tests.support.real_worker import Pods, shop
 from tests.support.waiting import wait_until
 
-PASSWORD = "p@:/#%"
-ODD = "größe:50%#1&2"
 QUORUM = {"task_create_missing_queue_type": "quorum", "task_create_missing_queue_exchange_type": "topic"}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RabbitServer]:
-    require_rabbitmq()
-    with rabbitmq_server(PASSWORD, ("/", ODD)) as started:
-        yield started
-
-
-def fleet(server: RabbitServer, virtual_host: str, variants: dict[str, Any], **broker: Any) -> Manifests:
-    described = {
-        "type": "rabbitmq",
-        "host": "127.0.0.1",
-        "port": server.port,
-        "username": server.user,
-        "password": server.password,
-        "virtual_host": virtual_host,
-        "management": {"port": server.management_port},
-        **broker,
-    }
-    return shop(described, variants)
 
 
 def reads(scaler: Scaler, backlog: int, held: int) -> bool:
@@ -56,9 +29,9 @@ def reads(scaler: Scaler, backlog: int, held: int) -> bool:
 
 
 def test_backlog_is_what_is_ready_and_in_flight_work_what_is_not_acknowledged(
-    tmp_path: Path, server: RabbitServer
+    tmp_path: Path, rabbit: RabbitServer
 ) -> None:
-    manifests = fleet(server, ODD, {"default": {"concurrency": 2}})
+    manifests = shop(rabbit.broker, {"default": {"concurrency": 2}})
     scaler = Scaler(manifests)
     queue = manifests.variant().queues[0]
     with Pods(tmp_path, manifests, environment=celery_environment("5.6")) as pods:
@@ -66,7 +39,7 @@ def test_backlog_is_what_is_ready_and_in_flight_work_what_is_not_acknowledged(
         for number in range(4):
             pods.send(number, task="shop.held")
         wait_until(lambda: reads(scaler, 2, 2), pods.logs)
-        found = server.queue(queue, ODD)
+        found = rabbit.queue(queue)
         assert found is not None
         assert found.kind == "classic"
         pods.let_go(*pods.events("start"))
@@ -77,16 +50,16 @@ def test_backlog_is_what_is_ready_and_in_flight_work_what_is_not_acknowledged(
         assert worker.stop() == 0
 
 
-def test_quorum_queues_are_read_alike(tmp_path: Path, server: RabbitServer) -> None:
+def test_quorum_queues_are_read_alike(tmp_path: Path, rabbit: RabbitServer) -> None:
     with ThreadPoolExecutor() as pool:
-        for finished in [pool.submit(_read_quorum_queue, tmp_path, server, version) for version in ("5.6", "5.7")]:
+        for finished in [pool.submit(_read_quorum_queue, tmp_path, rabbit, version) for version in ("5.6", "5.7")]:
             finished.result()
 
 
 def _read_quorum_queue(folder: Path, server: RabbitServer, version: str) -> None:
     name = f"quorum-{version.replace('.', '-')}"
     keys = {"concurrency": 2, "settings": QUORUM}
-    manifests = fleet(server, "/", {name: keys}, queue_type="quorum", delivery_limit=0)
+    manifests = shop({**server.broker, "queue_type": "quorum", "delivery_limit": 0}, {name: keys})
     scaler = Scaler(manifests)
     with Pods(folder / name, manifests, environment=celery_environment(version)) as pods:
         pods.sender(**QUORUM)
@@ -102,8 +75,8 @@ def _read_quorum_queue(folder: Path, server: RabbitServer, version: str) -> None
         wait_until(lambda: reads(scaler, 0, 0), pods.logs)
 
 
-def test_messages_of_a_killed_worker_come_back_at_once(tmp_path: Path, server: RabbitServer) -> None:
-    manifests = fleet(server, "/", {"killed": {"concurrency": 1}})
+def test_messages_of_a_killed_worker_come_back_at_once(tmp_path: Path, rabbit: RabbitServer) -> None:
+    manifests = shop(rabbit.broker, {"killed": {"concurrency": 1}})
     with Pods(tmp_path, manifests, environment=celery_environment("5.6")) as pods:
         first = pods.start().wait_until_ready()
         pods.send(600, "long")

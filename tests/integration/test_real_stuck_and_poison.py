@@ -20,7 +20,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._celery.programs.q
 from ansible_collections.queueops.celery.plugins.module_utils._celery.programs.survey import Place
 
 from tests.support.celery_versions import celery_environment
-from tests.support.real_rabbitmq import rabbitmq_server, require_rabbitmq
+from tests.support.real_rabbitmq import RabbitServer
 from tests.support.real_redis import RedisServer, redis_server, require_redis
 from tests.support.real_worker import APP, Pods, Worker, broker_of, shop
 from tests.support.waiting import PATIENCE, wait_until
@@ -207,33 +207,22 @@ def test_a_pod_that_is_stopped_counts_for_nothing_also_if_its_time_is_too_short(
 QUORUM = {"task_create_missing_queue_type": "quorum", "task_create_missing_queue_exchange_type": "topic"}
 
 
-def test_a_quorum_queue_counts_the_starts_of_a_task_that_kills_its_worker(tmp_path: Path) -> None:
-    require_rabbitmq()
+def test_a_quorum_queue_counts_the_starts_of_a_task_that_kills_its_worker(tmp_path: Path, rabbit: RabbitServer) -> None:
     keys = {"max_starts": 3, "concurrency": 1, "probe": CONSUMING, "settings": QUORUM}
-    with rabbitmq_server("p@:/#%") as server:
-        broker = {
-            "type": "rabbitmq",
-            "host": "127.0.0.1",
-            "port": server.port,
-            "username": server.user,
-            "password": server.password,
-            "management": {"port": server.management_port},
-            "queue_type": "quorum",
-            "delivery_limit": 0,
-        }
-        with Pods(tmp_path, shop(broker, {"default": keys}), BREAKABLE, celery_environment("5.6")) as pods:
-            sender = pods.sender(**QUORUM)
-            worker = pods.start().wait_until_ready()
-            pods.send("poison", task="shop.kill_worker")
-            for number in range(3):
-                pods.send(0, number)
-            restart_until(pods, worker, lambda: {"0", "1", "2"} <= set(pods.events("done")))
-            assert pods.events("start").count("poison") == 3
-            with sender.connection_for_write() as connection:
-                quarantine = RabbitQuarantine(connection)
-                for _look in range(2):
-                    (row,) = quarantine.handle(wish())
-                    assert (row["task"], row["starts"], row["origin"]) == ("shop.kill_worker", 3, "default")
-                pods.kill()
-                assert [item["done"] for item in quarantine.handle(wish("drop", [row["id"]]))] == [True]
-                assert quarantine.handle(wish()) == []
+    broker = {**rabbit.broker, "queue_type": "quorum", "delivery_limit": 0}
+    with Pods(tmp_path, shop(broker, {"default": keys}), BREAKABLE, celery_environment("5.6")) as pods:
+        sender = pods.sender(**QUORUM)
+        worker = pods.start().wait_until_ready()
+        pods.send("poison", task="shop.kill_worker")
+        for number in range(3):
+            pods.send(0, number)
+        restart_until(pods, worker, lambda: {"0", "1", "2"} <= set(pods.events("done")))
+        assert pods.events("start").count("poison") == 3
+        with sender.connection_for_write() as connection:
+            quarantine = RabbitQuarantine(connection)
+            for _look in range(2):
+                (row,) = quarantine.handle(wish())
+                assert (row["task"], row["starts"], row["origin"]) == ("shop.kill_worker", 3, "default")
+            pods.kill()
+            assert [item["done"] for item in quarantine.handle(wish("drop", [row["id"]]))] == [True]
+            assert quarantine.handle(wish()) == []

@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,6 +32,8 @@ from tests.support.waiting import PATIENCE
 _DEBIAN = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
 USER = "celery"
+#: What its user may do in a virtual host.
+_EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 
 #: RabbitMQ counts the messages of a queue every five seconds if not told otherwise, and for tests that is too slow.
 _ADVANCED = """
@@ -63,31 +65,69 @@ class RabbitServer:
     password: str
     process: subprocess.Popen[bytes]
     user: str = USER
+    virtual_host: str = "/"
 
-    def url(self, virtual_host: str = "/") -> str:
+    @property
+    def url(self) -> str:
         """What Celery takes."""
-        return f"amqp://{self._login()}@127.0.0.1:{self.port}/{quote(virtual_host, safe='')}"
+        return f"amqp://{self._login()}@127.0.0.1:{self.port}/{quote(self.virtual_host, safe='')}"
 
-    def tls_url(self, virtual_host: str = "/") -> str:
+    @property
+    def tls_url(self) -> str:
         """The same for the port that speaks TLS."""
-        return f"amqps://{self._login()}@127.0.0.1:{self.tls_port}/{quote(virtual_host, safe='')}"
+        return f"amqps://{self._login()}@127.0.0.1:{self.tls_port}/{quote(self.virtual_host, safe='')}"
+
+    @property
+    def broker(self) -> dict[str, Any]:
+        """The broker as a user describes it."""
+        return {
+            "type": "rabbitmq",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "username": self.user,
+            "password": self.password,
+            "virtual_host": self.virtual_host,
+            "management": {"port": self.management_port},
+        }
+
+    @contextmanager
+    def host(self, name: str) -> Iterator[RabbitServer]:
+        """A virtual host of that name, which has nothing in it, for the time of a test."""
+        quoted = quote(name, safe="")
+        self._send("PUT", f"/api/vhosts/{quoted}")
+        self._send("PUT", f"/api/permissions/{quoted}/{self.user}", _EVERYTHING)
+        try:
+            yield replace(self, virtual_host=name)
+        finally:
+            self._send("DELETE", f"/api/vhosts/{quoted}")
 
     def _login(self) -> str:
         return f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
 
     def get(self, path: str) -> Any:
         """What the management interface answers; a path such as /api/overview."""
+        return json.loads(self._send("GET", path))
+
+    def _send(self, method: str, path: str, body: Any = None) -> bytes:
         token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.management_port}{path}", headers={"Authorization": f"Basic {token}"}
+            f"http://127.0.0.1:{self.management_port}{path}",
+            method=method,
+            data=json.dumps(body).encode() if body is not None else None,
+            headers={"Authorization": f"Basic {token}", "Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+            found: bytes = answer.read()
+            return found
 
-    def queue(self, name: str, virtual_host: str = "/") -> Queue | None:
+    def queue_names(self) -> set[str]:
+        """Queues of the virtual host."""
+        return {item["name"] for item in self.get(f"/api/queues/{quote(self.virtual_host, safe='')}")}
+
+    def queue(self, name: str) -> Queue | None:
         """One queue, or nothing while it does not exist or has not been counted yet."""
         try:
-            found = self.get(f"/api/queues/{quote(virtual_host, safe='')}/{quote(name, safe='')}")
+            found = self.get(f"/api/queues/{quote(self.virtual_host, safe='')}/{quote(name, safe='')}")
         except urllib.error.HTTPError as error:
             if error.code != 404:
                 raise
@@ -110,12 +150,9 @@ def require_rabbitmq() -> None:
 
 
 @contextmanager
-def rabbitmq_server(
-    password: str, virtual_hosts: tuple[str, ...] = ("/",), certificates: Certificates | None = None
-) -> Iterator[RabbitServer]:
-    """Start the server with one user, wait until it answers (about eight seconds), and stop it.
+def rabbitmq_server(password: str, certificates: Certificates | None = None) -> Iterator[RabbitServer]:
+    """Start the server with one user, wait until it answers, and stop it. That takes ten seconds of processor time.
 
-    :param virtual_hosts: the user has every right in each.
     :param certificates: opens a second port, which speaks TLS and wants a client certificate of the same authority.
     """
     program = _program()
@@ -125,7 +162,7 @@ def rabbitmq_server(
         port, management_port, tls_port, cluster_port, mapper_port = free_ports(5)
         if certificates is None:
             tls_port = 0
-        _write_files(folder, port, management_port, password, virtual_hosts)
+        _write_files(folder, port, management_port, password)
         if certificates is not None:
             with (folder / "rabbitmq.conf").open("a", encoding="utf-8") as stream:
                 stream.write(_tls_lines(tls_port, certificates))
@@ -144,13 +181,12 @@ def _program() -> str | None:
     return str(_DEBIAN) if _DEBIAN.exists() else shutil.which("rabbitmq-server")
 
 
-def _write_files(folder: Path, port: int, management_port: int, password: str, virtual_hosts: tuple[str, ...]) -> None:
-    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+def _write_files(folder: Path, port: int, management_port: int, password: str) -> None:
     # The main file has no quotes: a password with a # in it would end there.
     definitions = {
         "users": [{"name": USER, "password": password, "tags": "administrator"}],
-        "vhosts": [{"name": name} for name in virtual_hosts],
-        "permissions": [{"user": USER, "vhost": name, **everything} for name in virtual_hosts],
+        "vhosts": [{"name": "/"}],
+        "permissions": [{"user": USER, "vhost": "/", **_EVERYTHING}],
     }
     (folder / "definitions.json").write_text(json.dumps(definitions), encoding="utf-8")
     (folder / "enabled_plugins").write_text("[rabbitmq_management].\n", encoding="utf-8")
