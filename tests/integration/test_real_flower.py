@@ -206,8 +206,8 @@ def test_it_sees_workers_behind_sentinels_with_passwords(tmp_path: Path) -> None
         _sees_a_worker(shop(broker, {}), tmp_path, broker_transport_options=producer)
 
 
-def test_it_sees_workers_and_queues_of_rabbitmq(tmp_path: Path, rabbit: RabbitServer) -> None:
-    manifests = shop(rabbit.broker, {})
-    assert rabbit.password not in json.dumps(manifests.resources)
+def test_it_sees_workers_and_queues_of_rabbitmq(tmp_path: Path, rabbit_server: RabbitServer) -> None:
+    manifests = shop(rabbit_server.broker, {})
+    assert rabbit_server.password not in json.dumps(manifests.resources)
     # RabbitMQ counts what is not acknowledged as well.
     _sees_a_worker(manifests, tmp_path, length=3)

@@ -15,6 +15,8 @@ from tests.support.real_readings import Scaler
 from tests.support.real_worker import Pods, shop
 from tests.support.waiting import wait_until
 
+#: With characters that a URL must quote.
+ODD = "größe:50%#1&2"
 QUORUM = {"task_create_missing_queue_type": "quorum", "task_create_missing_queue_exchange_type": "topic"}
 
 
@@ -29,12 +31,17 @@ def reads(scaler: Scaler, backlog: int, held: int) -> bool:
 
 
 def test_backlog_is_what_is_ready_and_in_flight_work_what_is_not_acknowledged(
-    tmp_path: Path, rabbit: RabbitServer
+    tmp_path: Path, rabbit_server: RabbitServer
 ) -> None:
+    with rabbit_server.host(ODD) as rabbit:
+        _read_classic_queue(tmp_path, rabbit)
+
+
+def _read_classic_queue(folder: Path, rabbit: RabbitServer) -> None:
     manifests = shop(rabbit.broker, {"default": {"concurrency": 2}})
     scaler = Scaler(manifests)
     queue = manifests.variant().queues[0]
-    with Pods(tmp_path, manifests, environment=celery_environment("5.6")) as pods:
+    with Pods(folder, manifests, environment=celery_environment("5.6")) as pods:
         worker = pods.start().wait_until_ready()
         for number in range(4):
             pods.send(number, task="shop.held")
