@@ -156,13 +156,24 @@ def _fallback(members: Members, cases: list[Case]) -> Rule:
     series = f'kube_scaledobject_status_condition{{namespace="{namespace}", type="Fallback"}}'
     named = f'label_replace({series}, "deployment", "$1", "scaledobject", "(.+)-scaledobject")'
     condition = f"max by (deployment) ({named})"
+    summary = f"KEDA has fallen back to a fixed number of pods for {TITLE}."
+    meaning = "its numbers do not come from the broker."
+    if _is_measured(cases[0]):
+        summary = f"KEDA goes on for {TITLE} without what it cannot read."
+        meaning = (
+            "it cannot read Prometheus, so list_length decides, or the broker, so the number of pods stays. "
+            "queueops.celery.status tells which."
+        )
     return Rule(
         f"{members.joined(condition, [case.variant.deployment for case in cases])} == 1",
         lasts,
-        f"KEDA has fallen back to a fixed number of pods for {TITLE}.",
-        f"ScaledObject {DEPLOYMENT}-scaledobject in {namespace} has been in fallback for {duration(lasts)}: its "
-        "numbers do not come from the broker.",
+        summary,
+        f"ScaledObject {DEPLOYMENT}-scaledobject in {namespace} has been in fallback for {duration(lasts)}: {meaning}",
     )
+
+
+def _is_measured(case: Case) -> bool:
+    return bool(case.variant.measured_by)
 
 
 def _paused(members: Members, cases: list[Case]) -> Rule:
@@ -328,7 +339,14 @@ KINDS = (
         _no_workers,
     ),
     Kind("CeleryScalerErrors", "warning", _keda, _errors_last, lambda case: case.recent, _scaler_errors),
-    Kind("CeleryScalerFallback", "warning", _keda, lambda case: case.limits.scaler_errors_seconds, _nothing, _fallback),
+    Kind(
+        "CeleryScalerFallback",
+        "warning",
+        _keda,
+        lambda case: case.limits.scaler_errors_seconds,
+        _is_measured,
+        _fallback,
+    ),
     Kind("CeleryScalerPaused", "info", _keda, lambda case: case.limits.paused_seconds, _nothing, _paused),
     Kind(
         "CeleryAutoscalerInactive",

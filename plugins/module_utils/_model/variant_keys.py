@@ -468,7 +468,12 @@ class Knowledge:
     accept_early_ack_tasks: tuple[str, ...] = key(
         ListOf(Text("a task name"), unique=True), "Tasks that keep early acknowledgement, for verify.", ()
     )
-    max_wait_seconds: float = key(Number(SECONDS), "Time a message may wait before more pods should start.", 600.0)
+    max_wait_seconds: float = key(
+        Number(SECONDS),
+        "Time a message may wait before more pods should start. Where it is written, and C(celery_workers_prometheus) "
+        "as well, KEDA goes by what is measured; O(list_length) wins over it.",
+        600.0,
+    )
     accept_risks: tuple[str, ...] = key(
         ListOf(Text("a rule id such as invisible-work", r"[a-z][a-z-]*"), unique=True),
         "Rules that are accepted for this variant, by id; their warnings are not shown and their refusals not made.",

@@ -12,8 +12,10 @@ from array import array
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._build.alerts import rule_groups
 from ansible_collections.queueops.celery.plugins.module_utils._build.secret_table import secret_table
 from ansible_collections.queueops.celery.plugins.module_utils._build.workers import worker_table
+from ansible_collections.queueops.celery.plugins.module_utils._model.watching import PARTS
 from ansible_collections.queueops.celery.plugins.module_utils._read.loads import read_loads
 from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import Problems
@@ -474,6 +476,16 @@ def test_status_shows_the_formula_with_what_was_measured_and_without_it() -> Non
     # KEDA shows a trigger that the formula does without as -1.
     away = dict.fromkeys(MEASURES, -1.0)
     assert shown({"backlog": 240.0, **away}) == "max(240/40, min(0/2, 1))"
+
+
+def test_the_alert_of_a_fallback_does_not_blame_the_broker_alone() -> None:
+    """KEDA calls it a fallback, too, if the formula goes on without Prometheus."""
+    both = {"services": {"billing": {"image": IMAGE}}, "broker": REDIS, "prometheus": URL, "enabled": PARTS}
+    fleet = fleet_of(**both, config={"billing": {"default": GOAL, "low": TRACKED}})
+    rules = [rule for group in rule_groups(fleet) for rule in group["rules"]]
+    told = [rule["annotations"] for rule in rules if rule.get("alert") == "CeleryScalerFallback"]
+    assert sorted("Prometheus" in str(item) for item in told) == [False, True]
+    assert sum("a fixed number of pods" in item["summary"] for item in told) == 1
 
 
 @pytest.mark.parametrize("seconds", [3.0, 90.0])
