@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from .._celery.sizing import seconds_for_work
 from .._model.fleet import Fleet, Variant
 from .._model.names import FLOWER, RECEIVED, RUN_TIME, prometheus_authentication_name
 from .._model.prometheus import Prometheus
@@ -33,7 +34,7 @@ _LEAST = 100
 class WaitGoal:
     """What the formula of a variant says of its goal.
 
-    :param seconds: that a message may wait.
+    :param seconds: in which what waits is to be worked off: those that a message may wait, less the start of a pod.
     :param slots: tasks that a pod works on at once.
     :param kept: pods while the broker cannot be read.
     """
@@ -100,7 +101,7 @@ def goal_of(fleet: Fleet, variant: Variant) -> WaitGoal | None:
     run_time, received = _measures(scope, variant)
     named = {RUN_TIME: run_time, RECEIVED: received}
     return WaitGoal(
-        variant.knowledge.max_wait_seconds,
+        seconds_for_work(variant.knowledge, variant.scaling.polling_interval),
         variant.slots,
         tuple(_trigger(name, query, prometheus) for name, query in named.items()),
         _kept(fallback_replicas(variant, fallback), fallback),

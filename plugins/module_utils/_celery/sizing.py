@@ -130,18 +130,23 @@ def sized(
     return found
 
 
-def _size_for_wait(found: Sizing, knowledge: Knowledge, task: float, slots: int, polling: int) -> None:
-    """What follows from how long a message may wait, and a task takes.
+def seconds_for_work(knowledge: Knowledge, polling: int) -> float:
+    """What is left of the time that a message may wait, once KEDA and the HPA have seen it and a pod has started.
 
-    What waits begins late by the time in which KEDA and the HPA see it and a pod starts; the rest is left for the work.
+    :param polling: seconds between two readings of the queue.
     """
     wait = knowledge.max_wait_seconds
     late = polling + _SYNC + (knowledge.start_seconds or START_SECONDS)
-    late = min(late, wait * (1 - _SHARE_OF_WORK))
+    return wait - min(late, wait * (1 - _SHARE_OF_WORK))
+
+
+def _size_for_wait(found: Sizing, knowledge: Knowledge, task: float, slots: int, polling: int) -> None:
+    """What follows from how long a message may wait, and a task takes."""
+    wait, work = knowledge.max_wait_seconds, seconds_for_work(knowledge, polling)
     found.set(
         "list_length",
-        min(2**31 - 1, max(1, math.floor((wait - late) * slots / task))),
-        f"{slots} slots * (max_wait_seconds {wait:g} - {late:g} to start) / task_seconds {task:g}",
+        min(2**31 - 1, max(1, math.floor(work * slots / task))),
+        f"{slots} slots * (max_wait_seconds {wait:g} - {wait - work:g} to start) / task_seconds {task:g}",
     )
 
 
@@ -206,10 +211,18 @@ def for_break_even(sizing: Sizing, idle: Idle, profile: Mapping[str, Any]) -> No
 
 def for_growth(sizing: Sizing, knowledge: Knowledge) -> None:
     """Let pods come as fast as list_length counts on, where it follows from how long a message may wait."""
-    up = DEFAULT_BEHAVIOR["scaleUp"]
-    policies = [{**policy, "periodSeconds": _FAST_GROWTH} for policy in up["policies"]]
-    reason = f"scaleUp every {_FAST_GROWTH} s, for max_wait_seconds {knowledge.max_wait_seconds:g}"
-    sizing.set_behavior("scaleUp", {**up, "policies": policies}, reason)
+    up, reason = {**DEFAULT_BEHAVIOR["scaleUp"], "policies": fast_policies()}, growth_reason(knowledge)
+    sizing.set_behavior("scaleUp", up, reason)
+
+
+def fast_policies() -> list[dict[str, Any]]:
+    """How many pods more there may be, and how soon as many again."""
+    return [{**policy, "periodSeconds": _FAST_GROWTH} for policy in DEFAULT_BEHAVIOR["scaleUp"]["policies"]]
+
+
+def growth_reason(knowledge: Knowledge) -> str:
+    """Why it is so fast."""
+    return f"scaleUp every {_FAST_GROWTH} s, for max_wait_seconds {knowledge.max_wait_seconds:g}"
 
 
 def for_slots(sizing: Sizing, name: str, profile: Mapping[str, Any], slots: int) -> None:

@@ -12,8 +12,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from .._celery.brokers import resolvable
 from .._celery.measuring import source_of, wants_goal, why_not
+from .._celery.sizing import fast_policies, growth_reason
 from .._model.fleet import Service, Variant
 from .._model.prometheus import Prometheus, PrometheusSecret
+from .._model.variant_keys import DEFAULT_BEHAVIOR, Scaling
 from .._schema.keys import key_names, read, refuse_unknown
 from .._schema.layers import PREFIX, Branch
 from .._schema.problems import Problems
@@ -136,4 +138,15 @@ def _measured(variant: Variant, service: Service, enabled: Collection[str], keda
         f"max_wait_seconds {variant.knowledge.max_wait_seconds:g}, by run times and arrivals that {source} has "
         f"measured; list_length {length} while Prometheus does not tell them"
     )
-    return replace(variant, measured_by=source, sizing=(*variant.sizing, note))
+    scaling, notes = _fast(variant)
+    return replace(variant, scaling=scaling, measured_by=source, sizing=(*variant.sizing, *notes, note))
+
+
+def _fast(variant: Variant) -> tuple[Scaling, list[str]]:
+    """Let pods come as fast as the goal counts on, where nothing else says how fast, and what is to be said of it."""
+    behavior = variant.scaling.behavior
+    up = behavior.get("scaleUp") or {}
+    if "behavior" in variant.written_keys or up.get("policies") != DEFAULT_BEHAVIOR["scaleUp"]["policies"]:
+        return variant.scaling, []
+    faster = {**behavior, "scaleUp": {**up, "policies": fast_policies()}}
+    return replace(variant.scaling, behavior=faster), [f"behavior: {growth_reason(variant.knowledge)}"]

@@ -45,8 +45,9 @@ from tests.unit.inventories import (
 from tests.unit.status_cases import Site
 
 URL = "http://prometheus.monitoring:9090"
-#: A wait goal of two minutes, with priorities that need no four lists.
-GOAL = {**TRACKED, "max_wait_seconds": 120}
+#: A wait goal that leaves two minutes for the work: KEDA looks after 15 s, the HPA after 15, and a pod starts in 60.
+GOAL = {**TRACKED, "max_wait_seconds": 210}
+#: With priorities that need no four lists.
 REDIS = {"host": "redis", "priority_steps": [0]}
 RABBIT = {"type": "rabbitmq", "host": "rabbit", "consumer_timeout": 0}
 MEASURES = ["measured_seconds", "measured_received"]
@@ -153,6 +154,17 @@ FORMULAS = {
     str(keys): str(scaled_with({**GOAL, **keys})["spec"]["advanced"]["scalingModifiers"]["formula"])
     for keys in ({}, {"longest_eta_seconds": 0}, {"hold": "pods"})
 }
+
+
+@pytest.mark.parametrize("keys", [{}, {"task_seconds": 30}])
+def test_pods_come_as_fast_as_the_goal_counts_on_unless_somebody_says_how_fast(keys: dict[str, Any]) -> None:
+    def periods(**more: Any) -> list[int]:
+        config = scaled_with({**GOAL, **keys, **more})["spec"]["advanced"]["horizontalPodAutoscalerConfig"]
+        return [policy["periodSeconds"] for policy in config["behavior"]["scaleUp"]["policies"]]
+
+    assert periods() == [30, 30]
+    slow = {"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 90}]}}
+    assert periods(behavior=slow) == [90]
 
 
 def test_a_ceiling_holds_for_what_is_measured_and_ends_no_busy_pod() -> None:
@@ -307,7 +319,7 @@ def test_the_table_and_the_explanation_say_who_decides() -> None:
     by_goal, by_hand = fleet_with(), fleet_with({**GOAL, "list_length": 7})
     assert "run time, arrivals" in worker_table(by_goal)[0]["sees"]
     assert "run time" not in worker_table(by_hand)[0]["sees"]
-    assert by_goal.variants[0].sizing[-1].startswith("max_wait_seconds 120, by run times and arrivals that flower")
+    assert by_goal.variants[0].sizing[-1].startswith("max_wait_seconds 210, by run times and arrivals that flower")
     assert by_hand.variants[0].sizing[-1] == "list_length 7, and not max_wait_seconds: it is written"
 
 
@@ -518,4 +530,4 @@ def test_a_plan_keeps_a_goal_that_a_list_length_misses() -> None:
         variant = fleet.variants[0]
         loads = read_loads({"billing": {"default": load}}, fleet, Problems())["billing", "default"]
         waits[name] = simulate(case_of(fleet, variant, loads), arrivals_of(loads, 4.0, 1), 4.0).waits.p95
-    assert waits["goal"] < 120 < waits["length"]
+    assert waits["goal"] < 210 < waits["length"]
