@@ -393,7 +393,8 @@ def test_anything_at_all_among_what_watches_gives_sound_manifests_or_problems_wi
 def test_whatever_watches_a_fleet_is_sound_or_every_problem_has_a_path() -> None:
     seen_so_far = {"refused": 0, "watched": 0}
 
-    @settings(max_examples=examples(50))
+    # All of them: what is counted must be enough.
+    @settings(max_examples=50)
     @given(_watched(), st.data())
     def check(variables: dict[str, Any], data: st.DataObject) -> None:
         fleet = _fleet_or_problems(variables)
@@ -408,8 +409,8 @@ def test_whatever_watches_a_fleet_is_sound_or_every_problem_has_a_path() -> None
 
     check()
     # Else it would say nothing.
-    assert seen_so_far["watched"] * 50 >= 8 * examples(50)
-    assert seen_so_far["refused"] * 50 <= 40 * examples(50)
+    assert seen_so_far["watched"] >= 8
+    assert seen_so_far["refused"] <= 40
 
 
 # Deployments of somebody else.
