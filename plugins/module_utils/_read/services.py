@@ -64,7 +64,10 @@ def read_services(reader: Reader, fleet_broker: Broker | None, may_be_empty: boo
         if not isinstance(own := written.children.get(name), Leaf)
     ]
     # One that was refused, or whose name is mistyped, is not missing.
-    if not services and not may_be_empty and not names:
+    if not names and config.children:
+        meant = ", ".join(config.children)
+        problems.add(f"{PREFIX}services", f"there is no service, and {PREFIX}config has {meant}. Write it here, too.")
+    elif not names and not may_be_empty:
         problems.add(f"{PREFIX}services", _NO_SERVICE)
     return tuple(services)
 

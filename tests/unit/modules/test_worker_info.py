@@ -32,7 +32,7 @@ def _no_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_inventory_is_checked_before_the_first_request() -> None:
     result = run("worker_info", namespace="shop", config={"billing": {}}, **CLOSED)
-    assert result["msg"].startswith("The inventory has 1 problem.\ncelery_workers_config.billing: there is no service")
+    assert result["msg"].startswith("The inventory has 1 problem.\ncelery_workers_services: there is no service, and ")
     assert len(result["problems"]) == 1
 
 

@@ -123,7 +123,7 @@ def test_every_variant_is_asked_in_a_pod_of_its_own(monkeypatch: pytest.MonkeyPa
 
 def test_the_inventory_is_checked_before_the_first_request() -> None:
     result = run("worker_verify", namespace="shop", config={"billing": {}}, **CLOSED)
-    assert "celery_workers_config.billing: there is no service 'billing'" in result["msg"]
+    assert "celery_workers_services: there is no service, and celery_workers_config has billing" in result["msg"]
 
 
 def test_a_cluster_that_cannot_be_reached_is_told_with_what_to_check() -> None:
