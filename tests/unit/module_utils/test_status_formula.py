@@ -83,7 +83,7 @@ def test_every_formula_that_is_sent_gives_what_KEDA_gives(number: int, data: st.
     readings = {name: data.draw(st.integers(0, 5000)) for name in sorted(names_in(formula))}
     found = worked_out(formula, readings, 0, 10**9)
     # What is not chosen is 0 in each of them, so that Python's own words stand for the choice.
-    result = math.floor(eval(formula.replace(" ? ", " and ").replace(" : ", " or "), {}, readings) * 1000 + 1e-9) / 1000
+    result = math.floor(eval(formula.replace(" ? ", " and ").replace(" : ", " or "), {}, readings) * 1000) / 1000
     assert found.result == pytest.approx(result)
     assert found.wants == max(0, math.ceil(result))
 
