@@ -224,4 +224,4 @@ def test_the_documented_screens_are_what_runs_print() -> None:
     for path, made in screens.make().items():
         page = path.read_text(encoding="utf-8").splitlines()
         assert list(difflib.unified_diff(page, made.splitlines(), path.name, "today", lineterm="")) == []
-        assert "<!-- screen: " in made
+        assert re.search("<!-- (screen|told): ", made)
