@@ -32,6 +32,8 @@ _PAUSES = (0.5, 1.0, 2.0, 5.0)
 _SAY_AGAIN = 15
 #: Kinds that KEDA says of whether it works by them.
 _KEDA = ("ScaledObject", "ScaledJob")
+#: What is waited for where nothing can be read.
+_SERVER = "the API server"
 
 Look = Callable[[bool], list[Waiting]]
 
@@ -77,16 +79,25 @@ class Waits:
         :raises StepError: if KEDA has to start one, and it does not come up.
         """
         jobs, deployments = _named(step, "ScaledJob"), _named(step, "Deployment")
+        start = time.monotonic()
         if jobs:
-            self._wait(step, lambda looks_for_mounts: self._unproven(jobs, looks_for_mounts), len(jobs))
+            self._wait(step, lambda mounts: self._unproven(jobs, mounts, time.monotonic() - start), len(jobs))
         if deployments:
-            listed = fleet_deployments(self.cluster(), self.fleet.name)
-            asleep = {item["metadata"]["name"] for item in listed if item["spec"].get("replicas") == 0}
-            self._untried |= {name: "nothing waits" for name in deployments if name in asleep}
+            self._wait(step, lambda _mounts: self._asleep(deployments), len(deployments))
         self.notes += untried(self.fleet, self._untried)
 
-    def _unproven(self, names: Collection[str], looks_for_mounts: bool) -> list[Waiting]:
-        """Which of some ScaledJobs have no Job that has come up, although KEDA starts some."""
+    def _asleep(self, names: Collection[str]) -> list[Waiting]:
+        """Notes which of some Deployments have no pod to be seen. There is nothing to wait for but the answer."""
+        listed = fleet_deployments(self.cluster(), self.fleet.name)
+        asleep = {item["metadata"]["name"] for item in listed if item["spec"].get("replicas") == 0}
+        self._untried |= {name: "nothing waits" for name in names if name in asleep}
+        return []
+
+    def _unproven(self, names: Collection[str], looks_for_mounts: bool, waited: float) -> list[Waiting]:
+        """Which of some ScaledJobs have no Job that has come up, although KEDA starts some.
+
+        :param waited: seconds since the first look.
+        """
         try:
             found = look_at_jobs(self.cluster(), self.fleet.name, names, covers, looks_for_mounts)
         except ClusterError as error:
@@ -99,8 +110,11 @@ class Waits:
                 f"See the first one with kubectl get pods; or {way}."
             )
             return []
-        self._untried = {name: trial.untried for name, trial in found.items()}
-        return [trial.waiting for trial in found.values() if trial.waiting is not None]
+        # A run that waits for less time than that believes it earlier.
+        patient = patience(self.fleet, self.timeout) / 2
+        settled = {name for name, trial in found.items() if trial.untried and waited >= min(trial.settles, patient)}
+        self._untried = {name: found[name].untried for name in settled}
+        return [trial.waiting for name, trial in found.items() if trial.waiting is not None and name not in settled]
 
     def _wait(self, step: Step, seen: Look, count: int) -> None:
         start = time.monotonic()
@@ -109,7 +123,7 @@ class Waits:
         self.waited += seconds
         if waiting:
             said = [f"{item.name}: {self.clean(item.reason)}" for item in [*ends, *waiting]]
-            raise StepError("\n".join([_why_it_ends(step, bool(ends), seconds), *dict.fromkeys(said)]))
+            raise StepError("\n".join([_why_it_ends(step, waiting, bool(ends), seconds), *dict.fromkeys(said)]))
 
     def _until_none(self, seen: Look, count: int, start: float) -> tuple[list[Waiting], list[Waiting]]:
         """What is not up in the end, and what of it does not come up by itself."""
@@ -140,11 +154,12 @@ def _seen(seen: Look, looks_for_mounts: bool) -> list[Waiting]:
     except ClusterError as error:
         if not error.passes:
             raise
-        return [Waiting(name="the API server", reason=str(error), progress="the API server does not answer")]
+        return [Waiting(name=_SERVER, reason=str(error), progress="the API server does not answer")]
 
 
-def _why_it_ends(step: Step, early: bool, seconds: int) -> str:
-    if step.reason:
+def _why_it_ends(step: Step, waiting: Collection[Waiting], early: bool, seconds: int) -> str:
+    # What a step says of its objects is not known while the server does not answer.
+    if step.reason and any(item.name != _SERVER for item in waiting):
         return step.reason
     if early:
         return (

@@ -11,11 +11,30 @@ from typing import Any
 
 from .._model.names import FLEET_LABEL
 from .._model.observed import API_VERSIONS
-from .readiness import Exit, Waiting, condition, exits_of, missing_reason, pod_fault
+from .readiness import (
+    UNSCHEDULABLE,
+    Exit,
+    Waiting,
+    condition,
+    exits_of,
+    missing_reason,
+    pod_fault,
+    pod_troubles,
+)
 from .reading import Cluster, missing_mounts
 from .stuck_jobs import JOB_VERSION, SCALED_JOB_LABEL, Covers, has_ended, is_as_wanted
 
 Object = dict[str, Any]
+#: Seconds between two readings of KEDA, where a ScaledJob does not say, and readings that may come to a new Job.
+_POLLING, _POLLS = 30, 2
+#: What helps where the workers that are to give way take the place of those that are to take over.
+_ROOM = (
+    "the workers that are to give way may hold the room: add nodes, raise the ResourceQuota, or deploy them once more "
+    "as they were, with fewer pods (max_replicas, replicas). Or deploy once with celery_workers_wait: false: that "
+    "looks for no Job, and the old workers finish what they run and go."
+)
+#: What a scheduler says of nodes that are full.
+_FULL = ("Insufficient", "Too many pods")
 
 
 @dataclass(frozen=True)
@@ -24,10 +43,12 @@ class Trial:
 
     :param waiting: why none has come up although one has to; None where one has, or none has to.
     :param untried: why none has to; empty where one has come up, or has to.
+    :param settles: seconds after which `untried` is believed, and `waiting` is no matter any more.
     """
 
     waiting: Waiting | None = None
     untried: str = ""
+    settles: float = 0
 
 
 def look_at_jobs(
@@ -44,14 +65,13 @@ def look_at_jobs(
     if not wanted:
         return {}
     every = cluster.list_objects("Job", JOB_VERSION, selector=f"{SCALED_JOB_LABEL} in ({','.join(sorted(wanted))})")
-    jobs = {
-        name: [job for job in every or [] if _is_of(job, name) and is_as_wanted(job, item, covers)]
-        for name, item in wanted.items()
-    }
-    pods = (cluster.list_objects("Pod", "v1", selector=selector) or []) if any(jobs.values()) else []
+    known = {name: [job for job in every or [] if _is_of(job, name)] for name in wanted}
+    jobs = {name: [job for job in known[name] if is_as_wanted(job, item, covers)] for name, item in wanted.items()}
+    pods = (cluster.list_objects("Pod", "v1", selector=selector) or []) if any(known.values()) else []
     own = {name: list(_pods_of([job for job in jobs[name] if not has_ended(job)], pods)) for name in wanted}
     missing = missing_mounts(cluster, own) if looks_for_mounts else {}
-    return {name: tried(item, jobs[name], pods, missing.get(name, ())) for name, item in wanted.items()}
+    others = {name: [job for job in known[name] if not has_ended(job) and job not in jobs[name]] for name in wanted}
+    return {name: tried(item, jobs[name], pods, missing.get(name, ()), others[name]) for name, item in wanted.items()}
 
 
 def _is_of(job: Object, name: str) -> bool:
@@ -60,12 +80,17 @@ def _is_of(job: Object, name: str) -> bool:
 
 
 def tried(
-    scaled_job: Object, jobs: list[Object], pods: list[Object], missing: Collection[tuple[str, str]] = ()
+    scaled_job: Object,
+    jobs: list[Object],
+    pods: list[Object],
+    missing: Collection[tuple[str, str]] = (),
+    others: Collection[Object] = (),
 ) -> Trial:
     """What is seen of the Jobs of a ScaledJob.
 
     :param jobs: those whose pods are as it wants them by now.
     :param missing: kind and name of what their pods mount and what does not exist.
+    :param others: its Jobs of earlier templates that have not ended.
     """
     if any(map(_has_succeeded, jobs)) or any(map(_has_come_up, _pods_of(jobs, pods))):
         return Trial()
@@ -83,7 +108,12 @@ def tried(
         return Trial(Waiting(name, reason, progress=f"{name} not read by KEDA"))
     failed, _fault = pod_fault(_pods_of(jobs, pods))
     reason = f"Work waits, and KEDA has not started a Job for it yet. {failed}".strip()
-    return Trial(Waiting(name, reason, progress=f"{name} without a Job"))
+    waiting = Waiting(name, reason, progress=f"{name} without a Job")
+    # KEDA takes all Jobs that have not ended off those that it starts, whatever their template.
+    if others and not jobs and all(any(map(_has_come_up, _pods_of([job], pods))) for job in others):
+        polling = float(scaled_job["spec"].get("pollingInterval") or _POLLING)
+        return Trial(waiting, "its Jobs of an earlier version still work", _POLLS * polling)
+    return Trial(waiting)
 
 
 def _not_up(name: str, jobs: list[Object], pods: list[Object], missing: Collection[tuple[str, str]]) -> Waiting:
@@ -93,11 +123,21 @@ def _not_up(name: str, jobs: list[Object], pods: list[Object], missing: Collecti
         reason, fault = missing_reason(missing), "config"
     if not pods:
         first = jobs[0]["metadata"]["name"]
-        reason = f"Job {first} has no pod yet; if that stays, see why with kubectl describe job {first}."
+        reason = (
+            f"Job {first} has no pod yet; if that stays, see why with kubectl describe job {first}. If that says "
+            f"exceeded quota, {_ROOM}"
+        )
+    elif any(trouble.kind == UNSCHEDULABLE and _is_for_room(trouble.text) for trouble in pod_troubles(pods)):
+        reason = f"{reason} No node has room, and {_ROOM}"
     exits = tuple(end for job in jobs for end in _exits(job, pods))
     started = f"No pod of its {len(jobs)} Jobs is ready." if len(jobs) > 1 else "No pod of its Job is ready."
     text = f"{started} {reason}".strip()
     return Waiting(name, text, fault=fault, exits=exits, progress=f"{name} without a ready pod")
+
+
+def _is_for_room(text: str) -> bool:
+    """Whether nodes that a pod may run on are full."""
+    return any(words in text for words in _FULL)
 
 
 def _exits(job: Object, pods: Iterable[Object]) -> Iterator[Exit]:

@@ -87,7 +87,7 @@ def _how_to_see(fleet: Fleet, variant: Variant) -> str:
     if not variant.runs_as_jobs:
         selector += f"{VARIANT_LABEL}={variant.name}"
     return (
-        f"Once work comes, see that the first one comes up with kubectl get pods --selector {selector} --namespace "
+        f"Once KEDA starts the next one, see that it comes up with kubectl get pods --selector {selector} --namespace "
         f"{fleet.namespace}."
     )
 

@@ -191,11 +191,15 @@ class Keda:
 
     :param active: what it has found at its last reading; None before its first one.
     :param why: why the pods of Jobs do not come up, by the image.
+    :param starts: whether fewer Jobs run than messages are there.
+    :param full: what has no room for another pod: a quota or the nodes.
     """
 
     site: ToldSite
     active: bool | None = True
     why: dict[str, Unavailable] = field(default_factory=dict)
+    starts: bool = True
+    full: str = ""
 
     def follow(self) -> None:
         objects = self.site.cluster.objects
@@ -206,19 +210,24 @@ class Keda:
         ready = {"type": "Ready", "status": "True"}
         is_paused = scaled_job["metadata"]["annotations"].get(PAUSED) == "true"
         scaled_job["status"] = {"conditions": [ready, active, {"type": "Paused", "status": str(is_paused)}]}
-        if self.active and not is_paused:
+        if self.active and self.starts and not is_paused:
             number = scaled_job["metadata"]["generation"]
             metadata = {**scaled_job["metadata"], "uid": "1", "namespace": "shop"}
             job = job_of({**scaled_job, "metadata": metadata}, number)
             why = self.why.get(job["spec"]["template"]["spec"]["containers"][0]["image"])
             objects.setdefault(("Job", job["metadata"]["name"]), {**job, "kind": "Job"})
             pod = pod_of_job(job, why)
+            if self.full == "quota":
+                return
+            if self.full:
+                pod["status"] = {"phase": "Pending", "conditions": [{**NOT_SCHEDULED, "message": self.full}]}
             for one in failures_of(pod) if why is CRASHES else [pod]:
                 objects.setdefault(("Pod", one["metadata"]["name"]), one)
 
 
 NOT_PULLED = Unavailable("ImagePullBackOff", "not found", pods=True, deadline_exceeded=False)
 NO_SECRET = Unavailable("CreateContainerConfigError", 'secret "login" not found', pods=True, deadline_exceeded=False)
+NOT_SCHEDULED: Object = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
 CRASHES = Unavailable("Error", "", pods=True, deadline_exceeded=False)
 
 
@@ -301,6 +310,116 @@ def test_where_keda_starts_no_job_a_note_says_that_the_image_was_not_tried(
     assert f"scaledjob.keda.sh/name={NAME}" in note
     assert "Deployment" not in kinds(site)
     assert not [text for text in done(deploy(site, variant))["notes"] if "not tried" in text]
+
+
+def jobs_of_before_work(site: ToldSite, keda: Keda) -> None:
+    """A switch that the old workers kept from its end, and after which KEDA starts no more Jobs than have started."""
+    done(deploy(site, DEPLOYMENT))
+    site.of(NAME)[0].running = ["shop.report"]
+    refused(deploy(site, JOBS, wait_timeout=1))
+    assert {"Deployment", "ScaledJob", "Job"} <= kinds_of_all(site)
+    site.of(NAME)[0].running = []
+    keda.starts = False
+
+
+def kinds_of_all(site: ToldSite) -> set[str]:
+    return {kind for kind, _name in site.cluster.objects}
+
+
+def test_jobs_of_an_earlier_image_that_leave_no_room_for_others_do_not_keep_a_run_from_its_end(
+    site: ToldSite, keda: Keda
+) -> None:
+    jobs_of_before_work(site, keda)
+    found = done(deploy(site, {**JOBS, "image": "registry.example/shop:2"}, wait_timeout=1))
+    (note,) = [text for text in found["notes"] if "the image was not tried" in text]
+    assert "its Jobs of an earlier version still work, so KEDA starts no pod" in note
+    assert "Deployment" not in kinds(site)
+
+
+def test_a_run_gives_keda_time_to_start_a_job_beside_those_of_an_earlier_image(
+    site: ToldSite, keda: Keda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs_of_before_work(site, keda)
+    keda.why = {BAD: NOT_PULLED}
+
+    def poll(_seconds: float) -> None:
+        keda.starts = True
+        keda.follow()
+
+    monkeypatch.setattr(time, "sleep", poll)
+    assert "ImagePullBackOff" in refused(deploy(site, {**JOBS, "image": BAD}))
+    assert "Deployment" in kinds(site)
+
+
+def test_jobs_of_an_earlier_image_that_never_came_up_speak_for_nothing(site: ToldSite, keda: Keda) -> None:
+    done(deploy(site, DEPLOYMENT))
+    keda.why = {BAD: CRASHES}
+    refused(deploy(site, {**JOBS, "image": BAD}, wait_timeout=1))
+    keda.starts = False
+    assert "KEDA has not started a Job" in refused(deploy(site, JOBS, wait_timeout=1))
+    assert "Deployment" in kinds(site)
+
+
+@pytest.mark.parametrize("full", ["quota", "0/3 nodes are available: 3 Insufficient memory."])
+def test_where_a_job_has_no_room_the_run_says_that_the_old_workers_may_hold_it(
+    site: ToldSite, keda: Keda, full: str
+) -> None:
+    done(deploy(site, DEPLOYMENT))
+    keda.full = full
+    text = refused(deploy(site, JOBS, wait_timeout=1))
+    assert "the workers that are to give way may hold the room" in text
+    assert "max_replicas" in text
+    assert "Deployment" in kinds(site)
+    # What the message proposes works.
+    assert "does not wait" in " ".join(done(deploy(site, JOBS, wait=False))["warnings"])
+    assert "Deployment" not in kinds(site)
+
+
+def test_a_job_that_no_node_may_run_has_no_lack_of_room(site: ToldSite, keda: Keda) -> None:
+    done(deploy(site, DEPLOYMENT))
+    keda.full = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."
+    text = refused(deploy(site, JOBS, wait_timeout=1))
+    assert "cannot be scheduled" in text
+    assert "hold the room" not in text
+
+
+def goes_away(site: ToldSite, monkeypatch: pytest.MonkeyPatch, looks: int) -> None:
+    """A server that does not answer a number of looks, once a run looks whether those come up that take over."""
+    listed, until_tried = site.cluster.list_objects, _waiting.Waits.until_tried
+    left: list[int] = []
+
+    def away(waits: Any, step: Any) -> None:
+        left.extend(range(looks))
+        until_tried(waits, step)
+
+    def answer(*arguments: Any, **options: Any) -> list[Object]:
+        if left:
+            left.pop()
+            raise ClusterError("https://api:6443 cannot be reached: connection refused", passes=True)
+        return listed(*arguments, **options)
+
+    monkeypatch.setattr(_waiting.Waits, "until_tried", away)
+    monkeypatch.setattr(site.cluster, "list_objects", answer)
+
+
+@pytest.mark.parametrize(("before", "after"), [(DEPLOYMENT, JOBS), (JOBS, DEPLOYMENT)])
+def test_a_server_that_is_away_for_a_moment_does_not_end_a_switch(
+    site: ToldSite, keda: Keda, monkeypatch: pytest.MonkeyPatch, before: Object, after: Object
+) -> None:
+    done(deploy(site, before))
+    goes_away(site, monkeypatch, looks=2)
+    done(deploy(site, after))
+    assert len(kinds(site) & {"Deployment", "ScaledJob"}) == 1
+
+
+def test_a_server_that_stays_away_is_not_said_to_be_a_job_that_does_not_come_up(
+    site: ToldSite, keda: Keda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(deploy(site, DEPLOYMENT))
+    goes_away(site, monkeypatch, looks=100_000)
+    text = refused(deploy(site, JOBS, wait_timeout=1))
+    assert "https://api:6443 cannot be reached" in text
+    assert "no Job of these has come up" not in text
 
 
 def test_a_run_waits_for_the_first_reading_of_keda(site: ToldSite, keda: Keda, monkeypatch: pytest.MonkeyPatch) -> None:
