@@ -81,7 +81,7 @@ def _prometheus_authentication(fleet: Fleet, observed: Observed) -> list[dict[st
     keys = prometheus_login(fleet.prometheus) if fleet.prometheus is not None else []
     if not keys or not any(goal_of(fleet, variant) for variant in fleet.variants):
         return []
-    name, labels = prometheus_authentication_name(), ownership_labels(fleet.name)
+    name, labels = prometheus_authentication_name(fleet.name), ownership_labels(fleet.name)
     live = observed.find("TriggerAuthentication", name)
     return [resource("TriggerAuthentication", fleet, name, labels, "scaler", live, {"secretTargetRef": keys})]
 

@@ -28,6 +28,8 @@ Trigger = dict[str, Any]
 ARRIVALS_WINDOW, RUN_TIME_WINDOW = 300, 3600
 #: KEDA cuts what it reads to thousandths, and a message that waits must never be cut to none.
 _LEAST = 100
+#: Stands for a reading that has failed. What a user's own trigger reads may be below 0, but not so far.
+_FAILED = -1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,11 @@ class WaitGoal:
     def guarded(self, formula: str, readings: Iterable[str]) -> str:
         """The formula, and the pods that are there while one of some readings fails.
 
-        The pods themselves are not among them: KEDA counts those in its own memory. No reading is below 0.
+        The pods themselves are not among them: KEDA counts those in its own memory.
         """
-        known = [f"({name} ?? -1)" for name in readings]
+        known = [f"({name} ?? {_FAILED})" for name in readings]
         least = known[0] if len(known) == 1 else f"min({', '.join(known)})"
-        return f"({least} < 0 ? {self.kept} : {formula})"
+        return f"({least} <= {_FAILED} ? {self.kept} : {formula})"
 
 
 def _number(value: float) -> str:
@@ -103,7 +105,7 @@ def goal_of(fleet: Fleet, variant: Variant) -> WaitGoal | None:
     return WaitGoal(
         seconds_for_work(variant.knowledge, variant.scaling.polling_interval),
         variant.slots,
-        tuple(_trigger(name, query, prometheus) for name, query in named.items()),
+        tuple(_trigger(name, query, prometheus, fleet.name) for name, query in named.items()),
         _kept(fallback_replicas(variant, fallback), fallback),
     )
 
@@ -152,7 +154,7 @@ def _of_exporter(scope: Scope, metric: str, window: int) -> str:
     return scope.total(growth(scope, select(f"celery_{metric}", scope.in_namespace, host), window))
 
 
-def _trigger(name: str, query: str, prometheus: Prometheus) -> Trigger:
+def _trigger(name: str, query: str, prometheus: Prometheus, fleet: str) -> Trigger:
     """What is not measured reads 0, by which the formula goes on without it."""
     metadata = {"serverAddress": prometheus.url, "query": query, "threshold": "1", "ignoreNullValues": "true"}
     if prometheus.insecure_skip_verify:
@@ -162,7 +164,7 @@ def _trigger(name: str, query: str, prometheus: Prometheus) -> Trigger:
     trigger: Trigger = {"type": "prometheus", "name": name, "metadata": metadata}
     if prometheus.secret is not None:
         metadata["authModes"] = "bearer" if prometheus.secret.token_key else "basic"
-        trigger["authenticationRef"] = {"name": prometheus_authentication_name()}
+        trigger["authenticationRef"] = {"name": prometheus_authentication_name(fleet)}
     return trigger
 
 

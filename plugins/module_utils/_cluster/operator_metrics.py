@@ -131,7 +131,9 @@ def _kind_of(worker: Object) -> str:
 def is_without_work(worker: Object) -> bool:
     """Whether KEDA works and finds that nothing waits, nor is held, for a ScaledObject or ScaledJob."""
     conditions = {item.get("type"): item.get("status") for item in (worker.get("status") or {}).get("conditions") or []}
-    works = conditions.get("Ready") == "True" and conditions.get("Fallback") != "True" and not distrust(worker)
+    # The formula goes on without Prometheus, and KEDA calls that a fallback as well.
+    falls_back = conditions.get("Fallback") == "True" and not is_unmeasured(worker)
+    works = conditions.get("Ready") == "True" and not falls_back and not distrust(worker)
     return works and conditions.get("Active") == "False"
 
 

@@ -112,9 +112,9 @@ def trigger_authentication_name(service: str) -> str:
     return f"{service}-worker-trigger-auth".replace("_", "-")
 
 
-def prometheus_authentication_name() -> str:
-    """TriggerAuthentication of what scalers ask Prometheus. A service's own has another end."""
-    return "celery-prometheus-login"
+def prometheus_authentication_name(fleet: str) -> str:
+    """TriggerAuthentication of what a fleet's scalers ask Prometheus. A service's own has another end."""
+    return f"{fleet}-celery-prometheus-login"
 
 
 def drain_name(deployment: str) -> str:

@@ -17,10 +17,10 @@ from .._model.fleet import Service, Variant
 from .._model.prometheus import Prometheus, PrometheusSecret
 from .._model.variant_keys import DEFAULT_BEHAVIOR, Scaling
 from .._schema.keys import key_names, read, refuse_unknown
-from .._schema.layers import PREFIX, Branch
+from .._schema.layers import PREFIX, Branch, Leaf, plain
 from .._schema.problems import Problems
-from .._schema.scalars import MISPLACED
-from .._schema.secret_signs import is_secret_header
+from .._schema.scalars import MISPLACED, text_of
+from .._schema.secret_signs import holds_login, is_secret_header
 from .._schema.versions import Version
 from .variants import written_paths
 
@@ -36,7 +36,7 @@ def read_prometheus(tree: Branch, namespace: str, problems: Problems) -> Prometh
         return None
     before = len(problems.found)
     refuse_unknown(_VARIABLE, tree, key_names(Prometheus), problems)
-    found = read(Prometheus, tree, problems, paths=written_paths(tree))
+    found = read(Prometheus, _without_logins(tree, problems), problems, paths=written_paths(tree))
     if not problems.has(found.path_of("url")):
         _check_url(found, problems)
     if not problems.has(found.path_of("secret")):
@@ -53,6 +53,18 @@ _IN_SECRET = (
 )
 
 
+def _without_logins(tree: Branch, problems: Problems) -> Branch:
+    """The keys without what may hold a login in plain sight. Of that, no message may show a part."""
+    url, headers = tree.get("url"), tree.get("headers")
+    children = dict(tree.children)
+    if url is not None and holds_login(text_of(plain(url))):
+        problems.add(url.path, _IN_SECRET)
+        del children["url"]
+    if isinstance(headers, Leaf):
+        children["headers"] = Leaf(MISPLACED, headers.path)
+    return Branch(children, tree.path)
+
+
 def _check_url(prometheus: Prometheus, problems: Problems) -> None:
     url, path = prometheus.url, prometheus.path_of("url")
     example = "write one such as http://prometheus.monitoring:9090."
@@ -60,9 +72,7 @@ def _check_url(prometheus: Prometheus, problems: Problems) -> None:
         problems.add(path, f"the address of Prometheus is missing; {example}")
         return
     parts = _split(url)
-    if MISPLACED in url or (parts is not None and "@" in parts.netloc):
-        problems.add(path, _IN_SECRET)
-    elif parts is None:
+    if parts is None:
         problems.add(path, f"{url!r} is no address of Prometheus; {example}")
     elif parts.query or parts.fragment or re.search(r"/api/v1\b", parts.path):
         problems.add(

@@ -44,6 +44,7 @@ from .._schema.scalars import (
 )
 from .._schema.secret_signs import (
     REFERENCE_TEXT,
+    holds_login,
     is_secret_header,
     looks_secret,
     names_secret,
@@ -245,17 +246,29 @@ def exporter_without_secrets(value: Any, masks_env: bool = True) -> Any:
 
 def prometheus_without_secrets(value: Any) -> Any:
     """The same for Prometheus, whose login is in a Secret of the user's."""
+    if isinstance(value, (list, tuple)):
+        # Refused as a whole, so nothing of it needs to be seen.
+        return []
     if not isinstance(value, Mapping):
-        return without_secrets(value)
+        return _address_masked(value)
     found = _known_without_secrets(value, key_names(Prometheus))
     secret, headers = found.get("secret"), found.get("headers")
+    if "url" in found:
+        found["url"] = _address_masked(value["url"])
     if isinstance(secret, Mapping):
         found["secret"] = _known_without_secrets(secret, key_names(PrometheusSecret))
     elif secret is not None:
         found["secret"] = MISPLACED
     if isinstance(headers, Mapping):
         found["headers"] = {name: MISPLACED if is_secret_header(name) else text for name, text in headers.items()}
+    elif headers is not None:
+        found["headers"] = MISPLACED
     return found
+
+
+def _address_masked(value: Any) -> Any:
+    """An address as it was written, unless it may hold a login, with a scheme or without."""
+    return MISPLACED if value is not None and holds_login(text_of(value)) else without_secrets(value)
 
 
 def _server_without_secrets(value: Mapping[Any, Any], known: Collection[str], masks_env: bool) -> dict[str, Any]:

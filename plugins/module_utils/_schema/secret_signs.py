@@ -142,6 +142,11 @@ def names_secret(name: str) -> bool:
     return bool(_SECRET_KEY.search(_split(name)))
 
 
+def holds_login(address: str) -> bool:
+    """Whether an address that has no place for a login may hold one. Typing mistakes take it apart in any way."""
+    return "@" in address or MISPLACED in address
+
+
 def is_secret_header(name: str) -> bool:
     """Whether an HTTP header carries a login."""
     plain = name.strip().lower()

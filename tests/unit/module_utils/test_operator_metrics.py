@@ -14,6 +14,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.direct im
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.operator_metrics import (
     ask_operator,
     distrust,
+    is_without_work,
     numbers_of,
     parsed,
 )
@@ -96,6 +97,22 @@ def test_what_the_queue_holds_is_true_while_only_prometheus_fails() -> None:
     assert not distrust(live)
     live["status"]["health"]["s0-redis-mail"] = {"status": "Failing", "numberOfFailures": 1}
     assert distrust(live)
+
+
+@pytest.mark.parametrize(
+    ("failing", "is_idle"),
+    [(["s1-prometheus"], True), (["s0-redis-mail"], False), (["s0-x", "s1-x"], False), ([], False)],
+)
+def test_a_variant_is_idle_although_prometheus_is_away(failing: list[str], is_idle: bool) -> None:
+    """KEDA calls that a fallback, too; one for any other reason says that the queue is not known."""
+    states = {"Ready": "True", "Active": "False", "Fallback": "True"}
+    live = scaled_object(
+        "backlog",
+        "measured_seconds",
+        conditions=[{"type": name, "status": status} for name, status in states.items()],
+        health={name: {"status": "Failing", "numberOfFailures": 7} for name in failing},
+    )
+    assert is_without_work(live) is is_idle
 
 
 @pytest.mark.parametrize(

@@ -247,6 +247,15 @@ def test_no_reading_that_fails_makes_the_formula_fail(away: tuple[str, str]) -> 
     assert told > 0
 
 
+def test_what_a_trigger_of_the_users_own_reads_may_be_below_nothing() -> None:
+    """A difference of two numbers is -5 without anything being wrong, and pods are added as ever."""
+    other = {"type": "prometheus", "metadata": {"serverAddress": URL, "query": "sum(a) - sum(b)", "threshold": "1"}}
+    keda, names = keda_of({**GOAL, "extra_triggers": [other]}, broker=RABBIT)
+    [own] = [name for name in names if name.startswith("prometheus")]
+    numbers: dict[str, float | None] = {"backlog": 240.0, "total": 240.0, "pods": 1.0, "measured_seconds": 20.0}
+    assert [asked_by(keda, names, 1, **numbers, **{own: below}) for below in (0.0, -5.0, -1e6)] == [20] * 3
+
+
 def test_each_choice_between_a_reading_and_a_number_is_in_brackets_of_its_own() -> None:
     """KEDA's language takes no other sign beside C(??) (expr-lang 1.17), and refuses the whole formula."""
     for formula in FORMULAS.values():
@@ -355,6 +364,19 @@ def test_a_login_is_read_from_a_secret(secret: dict[str, str], mode: str, parame
         assert trigger["metadata"]["authModes"] == mode
         assert trigger["metadata"]["customHeaders"] == "X-Scope-OrgID=shop"
     assert secret_table(manifests, ())[0]["keys"] == sorted(parameters.values())
+
+
+def test_fleets_of_one_namespace_each_have_a_login_of_their_own() -> None:
+    keys = {"url": URL, "secret": {"name": "login", "token_key": "t"}}
+    names, asked = set(), set()
+    for fleet in ("shop", "f" * 63):
+        manifests = manifests_of(fleet_with(prometheus=keys, fleet=fleet))
+        names |= {item["metadata"]["name"] for item in of_kind(manifests, "TriggerAuthentication")}
+        triggers = measured(of_kind(manifests, "ScaledObject")[0])
+        asked |= {trigger["authenticationRef"]["name"] for trigger in triggers}
+    assert names == asked
+    assert len(names) == 2
+    assert max(map(len, names)) < 253
 
 
 def test_nothing_is_made_for_a_login_that_nobody_needs() -> None:
@@ -531,3 +553,36 @@ def test_a_plan_keeps_a_goal_that_a_list_length_misses() -> None:
         loads = read_loads({"billing": {"default": load}}, fleet, Problems())["billing", "default"]
         waits[name] = simulate(case_of(fleet, variant, loads), arrivals_of(loads, 4.0, 1), 4.0).waits.p95
     assert waits["goal"] < 210 < waits["length"]
+
+
+@pytest.mark.parametrize("is_redacted", [True, False])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "user:hunter2@prometheus:9090",
+        "http://user:hun hunter2@prometheus:9090",
+        "http://admin:2024/hunter2@prometheus:9090",
+        "http://hunter2@prometheus:9090",
+        "http://user:x@hunter2@prometheus/api/v1",
+        {"url": "user:hunter2@prometheus"},
+        {"url": ["user:hunter2@prometheus"]},
+        {"url": "http://prometheus?to=hunter2@prometheus"},
+        {"url": URL, "headers": "Authorization=Bearer hunter2"},
+        {"url": URL, "headers": ["Authorization: Bearer hunter2"]},
+    ],
+)
+def test_no_message_shows_a_part_of_a_login(written: Any, is_redacted: bool) -> None:
+    """It is refused once, however it is mistyped, and before a module gets it."""
+    shown = redacted_layers([{"name": "celery_workers_prometheus", "value": written}])[0]["value"]
+    assert "hunter2" not in repr(shown)
+    given = shown if is_redacted else written
+    [problem] = problems_of(**one_variant(GOAL, broker=REDIS), prometheus=given, enabled=("flower",))
+    assert "hunter2" not in problem
+    assert "celery_workers_prometheus" in problem
+
+
+def test_a_list_in_place_of_an_address_is_not_shown() -> None:
+    shown = redacted_layers([{"name": "celery_workers_prometheus", "value": ["user:hunter2@prometheus"]}])[0]["value"]
+    assert "hunter2" not in repr(shown)
+    [problem] = problems_of(**one_variant(GOAL, broker=REDIS), prometheus=shown, enabled=("flower",))
+    assert "this is not a dict" in problem
