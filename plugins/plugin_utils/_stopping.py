@@ -85,8 +85,10 @@ class Stopping:
         """Let those that stay after all take work again. A warning says of which that is not sure."""
         self._start_again()
         workers, self.workers = self.workers, []
-        # Jobs that take nothing end by themselves, and KEDA starts others.
-        names = [name for kind, name in workers if kind == "Deployment"]
+        # Jobs that take nothing end by themselves, and KEDA starts others. Who has no note of this run was drained by a
+        # person, and stays so.
+        noted = {str(item["metadata"]["name"]) for item in self.notes}
+        names = [name for kind, name in workers if kind == "Deployment" and name in noted]
         if not names:
             return
         try:

@@ -627,6 +627,21 @@ def test_workers_that_do_not_finish_in_time_take_work_again_and_no_note_is_left(
     assert DRAINED_ANNOTATION not in site.annotations("Deployment", NAME)
 
 
+@pytest.mark.parametrize("variables", TOLD[1:])
+def test_what_a_person_has_drained_stays_drained_when_a_run_ends_early(site: ToldSite, variables: Object) -> None:
+    done(deploy(site, DEPLOYMENT))
+    site.of(NAME)[0].running = ["shop.report"]
+    assert "shop.report" in refused(play(site, "drain", DEPLOYMENT))
+    site.story.clear()
+    site.waiting = 3 if "move_to" in variables else 0
+    assert "shop.report" in refused(run(site.cluster, clock=at(), **{**variables, "wait_timeout": 1}))
+    assert f"pause {NAME}" in site.story
+    assert not any(worker.takes for worker in site.of(NAME))
+    drained = drained_from(site.annotations("Deployment", NAME))
+    assert drained is not None
+    assert drained.by == "anna"
+
+
 def test_the_note_of_workers_that_could_not_be_told_to_take_work_again_makes_the_next_run_tell_them(
     site: ToldSite,
 ) -> None:
