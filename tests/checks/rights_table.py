@@ -47,6 +47,7 @@ SETS = {
     "ConfigMap": "`configmaps`, where the broker is in the namespace",
     "history": "`configmaps`, unless `celery_workers_history` is 0",
     "scaled": "`deployments.apps` and, with KEDA, `scaledobjects.keda.sh` and `scaledjobs.keda.sh`",
+    "stopped": "`deployments.apps` and `scaledjobs.keda.sh`, once used",
     "scalers": "`deployments.apps` and `scaledobjects.keda.sh`",
 }
 #: What makes an object of a kind.

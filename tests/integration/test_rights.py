@@ -283,7 +283,7 @@ class TestTheAccountOfAFleet:
         story.act("ask", story.deploy(config={"shop": {**VARIANTS, "low": {"replicas": 1, "queues": ["lower"]}}}))
         left = {name: keys for name, keys in VARIANTS.items() if name != "low"}
         story.act("move", story.deploy(config={"shop": left}, prune="move", move_to="default"))
-        story.play("remove")
+        story.play("remove", "-e=celery_workers_key_change=drain")
 
     def test_the_kubeconfig_is_private_and_its_token_is_shown_nowhere(self, story: Story) -> None:
         token = yaml.safe_load(story.kubeconfig)["users"][0]["user"]["token"]

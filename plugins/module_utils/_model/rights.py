@@ -109,6 +109,7 @@ class Scope:
             "removed": self._removed(),
             "scaled": {_DEPLOYMENT, *({_SCALED, _SCALED_JOB} & self.made)},
             "scalers": {_DEPLOYMENT, _SCALED},
+            "stopped": {_DEPLOYMENT, _SCALED_JOB} & self._used,
             "history": {_CONFIG_MAP},
         }.get(which) or {which}
         return [kind for kind in API_VERSIONS if kind in chosen]
@@ -164,8 +165,8 @@ _ON_THE_PAGE = "the page says so"
 
 
 def _stopping(feature: str) -> Row:
-    """What stops Jobs that are about to go."""
-    return Row(feature, ("get", "patch"), "start no more Jobs of what goes", _SCALED_JOB, when="uses_jobs")
+    """What lets KEDA start no more Jobs of what goes, and notes of other workers that they take nothing new."""
+    return Row(feature, ("get", "patch"), "stop what goes", "stopped")
 
 
 _ASKED = "run a command in a pod: the stream needs `get`, and from Kubernetes 1.35 `create`"

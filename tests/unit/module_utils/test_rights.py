@@ -124,6 +124,14 @@ def test_a_part_that_was_switched_off_keeps_what_takes_it_away() -> None:
     assert found["ingresses"] == {"get", "list", "delete"}
 
 
+@pytest.mark.parametrize("features", [("deploy", "wait", "ask"), ("deploy", "prune", "move"), ("remove",)])
+def test_who_takes_workers_away_may_note_before_that_they_take_nothing(features: tuple[str, ...]) -> None:
+    """The inventory may have Jobs instead by now, or no workers at all."""
+    jobs = frozenset({"ScaledJob"})
+    assert verbs(Scope(made=jobs, found=frozenset({"Deployment"})), *features)["deployments"] >= {"get", "patch"}
+    assert "patch" not in verbs(Scope(made=jobs), *features)["deployments"]
+
+
 def test_a_claim_is_deleted_only_where_its_data_may_go() -> None:
     made = frozenset({"PersistentVolumeClaim"})
     assert "delete" not in verbs(Scope(made=made))["persistentvolumeclaims"]
