@@ -23,7 +23,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.drains im
 )
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import Cluster, ClusterError
 from ansible_collections.queueops.celery.plugins.module_utils._plan.data import APPLY, DELETE, Plan, Step
-from ansible_collections.queueops.celery.plugins.module_utils._plan.draining import taken_back, with_told
+from ansible_collections.queueops.celery.plugins.module_utils._plan.draining import left_noted, taken_back, with_told
 from ansible_collections.queueops.celery.plugins.module_utils._schema.counted import counted, messages_wait
 
 Object = dict[str, Any]
@@ -260,14 +260,25 @@ class Drains:
         if self.checks:
             return
         found = self._told_to_resume(objects, self._live(objects))
-        lines = [
-            f"{item['title']}: it is not sure that its workers take work again: {found[item['title']].said()}. Run "
-            f"again, or restart them: {_restart(item)}"
-            for item in objects
-            if not found[item["title"]].takes_all
-        ]
+        lines = [_unsure(item, held) for item in objects if not (held := found[item["title"]]).takes_all]
         if lines:
             raise StepError("\n".join(lines))
+
+    def end_left(self, objects: Sequence[Object]) -> None:
+        """Undo what an earlier deploy has left. A worker that does not answer may be one that this run replaces.
+
+        :raises StepError: if some answered, and take nothing.
+        """
+        silent: list[Object] = []
+        if not self.checks:
+            found = self._told_to_resume(objects, self._live(objects))
+            unsure = [item for item in objects if not found[item["title"]].takes_all]
+            silent = [item for item in unsure if not found[item["title"]].told]
+            lines = {item["title"]: _unsure(item, found[item["title"]]) for item in unsure}
+            if len(silent) < len(unsure):
+                raise StepError("\n".join(lines.values()))
+            self.warnings.extend(lines.values())
+        self.patch([patch for item in objects for patch in (left_noted if item in silent else taken_back)(item)])
 
     def _told_to_resume(self, objects: Sequence[Object], live: Mapping[str, Object]) -> dict[str, Held]:
         found = self._telling(live, RESUME, _takes_all, _TOLD_WITHIN).run()
@@ -325,6 +336,13 @@ def _forgetful(title: str, live: Object) -> Iterator[str]:
             "of Celery 5.6): they would connect anew and take nothing. Restart them at a quiet moment: "
             f"{_restart(live)}"
         )
+
+
+def _unsure(item: Object, held: Held) -> str:
+    return (
+        f"{item['title']}: it is not sure that its workers take work again: {held.said()}. Run again, or restart "
+        f"them: {_restart(item)}"
+    )
 
 
 def _restart(item: Object) -> str:

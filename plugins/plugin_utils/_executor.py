@@ -50,6 +50,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan.data import 
     REST,
     RESUME,
     SCALERS,
+    TAKE_BACK,
     TO_COME,
     TRY,
     WAIT,
@@ -164,6 +165,8 @@ class Executor:
             self._drains.drain_again(step.objects)
         elif step.action == RESUME:
             self._drains.resume(step.objects)
+        elif step.action == TAKE_BACK:
+            self._drains.end_left(step.objects)
         elif step.action == CLEAR:
             self._clear(step)
         elif step.action in (COUNT, REST) and not self.checks:

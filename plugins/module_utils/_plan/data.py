@@ -31,6 +31,8 @@ LOOK = "look"
 #: Tells workers to take nothing, and waits until they run nothing; tells those that have started since; and tells them
 #: to take work again.
 DRAIN, DRAIN_AGAIN, RESUME = "drain", "drain again", "resume"
+#: Undoes the drains that an earlier deploy has left. Who does not answer keeps its note, and stops nothing.
+TAKE_BACK = "take back"
 #: Deletes Jobs that never started and are not wanted as they are.
 CLEAR = "clear"
 #: Counts once more what waits where workers are about to go, and says afterwards what stays there.

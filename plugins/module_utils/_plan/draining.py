@@ -170,6 +170,13 @@ def taken_back(item: Object) -> list[Object]:
     return [*([scaler] if item["scaler"] else []), _patch(item, DRAINED_ANNOTATION, None)]
 
 
+def left_noted(item: Object) -> list[Object]:
+    """Patches that let its scaler be as it was, and keep the note that its workers may take nothing."""
+    # What others do to the scaler from now on is not ours to undo.
+    note = _patch(item, DRAINED_ANNOTATION, replace(item["drained"], before={}).annotation)
+    return [*taken_back(item)[:-1], note]
+
+
 def _patch(item: Object, annotation: str, value: str | None) -> Object:
     metadata: dict[str, Any] = {**item["metadata"], "annotations": {annotation: value}}
     return {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": metadata}

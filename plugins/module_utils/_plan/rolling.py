@@ -18,7 +18,7 @@ from .._model.fleet import Fleet, Variant
 from .._model.names import pod_autoscaler_name, scaled_object_name
 from .._model.observed import Observed
 from .comparing import differing_fields
-from .data import APPLY, DRAIN, PATCH, RESUME, WAIT, Live, Merge, Object, Step, Wishes
+from .data import APPLY, DRAIN, PATCH, TAKE_BACK, WAIT, Live, Merge, Object, Step, Wishes
 from .draining import drained_before, noted, refusal_of, taken_back, told_object
 from .pausing import short_name
 
@@ -159,8 +159,8 @@ def interrupted(
         if drained.by_deploy and variant.deployment not in again
     ]
     told = tuple(item for item in left if item["metadata"]["name"] not in names)
-    yield Step("Let workers take work again that an earlier run has drained", RESUME, told)
-    patches = tuple(chain.from_iterable(map(taken_back, left)))
+    yield Step("Let workers take work again that an earlier run has drained", TAKE_BACK, told)
+    patches = tuple(chain.from_iterable(taken_back(item) for item in left if item not in told))
     yield Step("Let their scalers work again", PATCH, patches)
 
 

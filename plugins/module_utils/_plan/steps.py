@@ -56,6 +56,7 @@ from .data import (
     PATCH,
     REST,
     SCALERS,
+    TAKE_BACK,
     WAIT,
     WRITE,
     Live,
@@ -121,7 +122,7 @@ def with_steps(making: Making) -> Plan:
     if problems:
         return replace(making.found, problems=(*making.found.problems, *problems))
     first = [step for step in _before_waiting(making, changed, waves) if step is not None and step.objects]
-    writes = any(step.action in (APPLY, PATCH, DELETE) for step in first)
+    writes = any(step.action in (APPLY, PATCH, DELETE, TAKE_BACK) for step in first)
     switched = bool(making.unwanted.switched)
     must_wait = _must_wait(making.found, making.sight, making.wishes, writes, switched)
     waits = [_waiting(making.found)] if must_wait else []

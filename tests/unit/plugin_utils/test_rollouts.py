@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._model.names import DRAINED_ANNOTATION, PAUSE_ANNOTATION
+from ansible_collections.queueops.celery.plugins.plugin_utils import _draining
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -210,6 +211,35 @@ def test_a_run_that_was_cut_while_it_waited_leaves_nothing_drained_after_the_nex
     assert all(worker.takes for worker in site.workers.values())
     assert DRAINED_ANNOTATION not in site.annotations("Deployment", HIGH)
     assert not {PAUSED, PAUSE_ANNOTATION} & site.annotations("ScaledObject", f"{HIGH}-scaledobject").keys()
+
+
+def test_a_scaler_works_again_once_and_for_all_while_it_is_not_known_whether_its_workers_do(
+    site: ToldSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """As the end of a process: nothing is cleared up."""
+
+    def killed() -> None:
+        if site.story and site.story[-1] == f"pause {HIGH}":
+            raise Killed
+
+    site.watch = killed
+    with pytest.raises(Killed):
+        roll(site, "after_drain")
+    site.watch = lambda: None
+    monkeypatch.setattr(_draining, "_TOLD_WITHIN", 0)
+    for worker in site.of(HIGH):
+        worker.answers = False
+    done(run(site.cluster, clock=lambda: NOW, **fleet()))
+    scaler = site.annotations("ScaledObject", f"{HIGH}-scaledobject")
+    assert not {PAUSED, PAUSE_ANNOTATION} & scaler.keys()
+    # What a person does to it from now on is no business of the drain.
+    scaler[PAUSED] = "true"
+    for worker in site.of(HIGH):
+        worker.answers = True
+    done(run(site.cluster, clock=lambda: NOW, **fleet()))
+    assert DRAINED_ANNOTATION not in site.annotations("Deployment", HIGH)
+    assert PAUSED in site.annotations("ScaledObject", f"{HIGH}-scaledobject")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster import re
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError
 from ansible_collections.queueops.celery.plugins.module_utils._model.drains import drained_from
 from ansible_collections.queueops.celery.plugins.module_utils._model.names import DRAINED_ANNOTATION
-from ansible_collections.queueops.celery.plugins.plugin_utils import _waiting
+from ansible_collections.queueops.celery.plugins.plugin_utils import _draining, _waiting
 
 from tests.support._jobs import job_of, pod_of_job
 from tests.support._workloads import Unavailable
@@ -617,6 +617,43 @@ def test_a_run_goes_on_where_a_killed_one_has_told_workers_to_take_nothing(site:
     done(run(site.cluster, clock=at(), **variables))
     assert "Deployment" not in kinds(site)
     assert not site.cut
+
+
+@pytest.mark.parametrize("after", [JOBS, DEPLOYMENT])
+def test_a_worker_that_does_not_answer_any_more_does_not_stop_the_run_after_a_killed_one(
+    site: ToldSite, monkeypatch: pytest.MonkeyPatch, after: Object
+) -> None:
+    """Such as one that is busy with a task, and has no other thread."""
+    done(deploy(site, DEPLOYMENT))
+    killed_once_told(site, **fleet(JOBS))
+    monkeypatch.setattr(_draining, "_TOLD_WITHIN", 0)
+    (worker,) = site.of(NAME)
+    worker.answers = False
+    found = deploy(site, after, wait_timeout=1)
+    (warning,) = [text for text in found["warnings"] if "not sure that its workers take work again" in text]
+    assert "1 of 1 pod does not answer" in warning
+    assert f"kubectl rollout restart deployment {NAME}" in warning
+    if after is JOBS:
+        assert "Deployment" not in kinds(site)
+        return
+    done(found)
+    # It is not known, so the note stays until it is.
+    assert DRAINED_ANNOTATION in site.annotations("Deployment", NAME)
+    worker.answers = True
+    done(deploy(site, DEPLOYMENT))
+    assert worker.takes
+    assert DRAINED_ANNOTATION not in site.annotations("Deployment", NAME)
+
+
+def test_a_worker_that_says_that_it_takes_nothing_stops_the_run_after_a_killed_one(
+    site: ToldSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(deploy(site, DEPLOYMENT))
+    killed_once_told(site, **fleet(JOBS))
+    monkeypatch.setattr(_draining, "_TOLD_WITHIN", 0)
+    monkeypatch.setattr(site.of(NAME)[0], "told", lambda _consumes: None)
+    assert "not sure that its workers take work again" in refused(deploy(site, DEPLOYMENT))
+    assert DRAINED_ANNOTATION in site.annotations("Deployment", NAME)
 
 
 def test_workers_that_do_not_finish_in_time_take_work_again_and_no_note_is_left(site: ToldSite) -> None:
