@@ -54,9 +54,10 @@ _SECRET_VARIABLE = re.compile(
 )
 #: The same for names that count things as often: C(MAX_TOKENS) is a number.
 _TOKEN_VARIABLE = re.compile(r"TOKENS?" + _TAIL)
-#: A PIN is one where it is long enough: C(GPIO_PIN: 17) is a pin of a chip. That of a certificate is for everybody.
-_PIN_VARIABLE = re.compile(r"(?:^|_)(?<!CERT_)(?<!CERTIFICATE_)(?<!KEY_)(?<!SSL_)(?<!TLS_)PINS?(?:_?CODES?)?" + _TAIL)
-_SHORT_NUMBER = re.compile(r"[0-9]{1,3}")
+#: A PIN is one where it is a number and long enough: C(GPIO_PIN: 17) is a pin of a chip, C(VERSION_PIN: v1.2.3) holds
+#: a version, and that of a certificate is for everybody. A PINCODE is a postal code.
+_PIN_VARIABLE = re.compile(r"(?:^|_)(?<!CERT_)(?<!CERTIFICATE_)(?<!KEY_)(?<!SSL_)(?<!TLS_)PINS?(?:_CODES?)?" + _TAIL)
+_PINS = re.compile(r"[0-9]{4,12}(?:[,; ]+[0-9]{4,12})*")
 #: A data source name is secret where it holds a login: C(https://key@sentry.example.org/1).
 _SOURCE_VARIABLE = re.compile(r"(?:^|_)(?:DSN|CONNECTION_?STRING|CONNSTR)" + _TAIL)
 _LOGIN_IN_SOURCE = re.compile(rf"(?:^|//)(?!{_REFERENCES}@)[^\s/@]+@")
@@ -235,7 +236,7 @@ def _is_named(name: str, text: str) -> bool:
     if _TOKEN_VARIABLE.search(name):
         return not _NUMBER.fullmatch(text)
     if _PIN_VARIABLE.search(name):
-        return not _SHORT_NUMBER.fullmatch(text)
+        return bool(_PINS.fullmatch(text.strip()))
     if _SOURCE_VARIABLE.search(name):
         return bool(_LOGIN_IN_SOURCE.search(text))
     return bool(_ANY_KEY.search(name) and not _OPEN_KEY.search(name) and _RANDOM.fullmatch(text))

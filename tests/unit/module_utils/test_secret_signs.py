@@ -19,8 +19,7 @@ SECRET_NAMES = [
     "SIGNING_KEY", "ENCRYPTION_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY", "NEW_RELIC_LICENSE_KEY", "JWT_KEY",
     "GITHUB_TOKEN", "authToken", "API_TOKEN_2", "SLACK_TOKENS", "CLIENT_SECRET", "OAUTH_CLIENT_SECRET_OLD",
     "APP_CREDENTIALS", "HASH_SALT", "REDISCLI_AUTH", "FLOWER_BASIC_AUTH", "ERLANG_COOKIE", "ADMIN_PASSWORDS",
-    "vault_password", "DB_PW", "LDAP_BIND_PW", "ADMIN_PIN", "PIN", "userPin", "CARD_PINS", "PIN_CODE", "SIM_PINCODE",
-    "PIN_OLD",
+    "vault_password", "DB_PW", "LDAP_BIND_PW",
 ]  # fmt: skip
 OTHER_NAMES = [
     "PUBLIC_KEY_PATH", "DB_PASSWORD_FILE", "PRIVATE_KEY_PATH", "JWT_PUBLIC_KEY", "KEYSPACE", "MONKEY",
@@ -61,7 +60,9 @@ def test_a_switch_a_path_and_a_reference_are_no_secrets(name: str, value: str) -
         ("STRIPE_KEY", "sk_live_4eC39HqLyjWDarjtT1zdp7dc"),
         ("DB_PASSWORD", "hunter2$(REST)"),
         ("DB_PASSWORD", "123456"),
-        ("ADMIN_PIN", "4711"),
+        *((name, "4711") for name in ("PIN", "ADMIN_PIN", "userPin", "CARD_PINS", "PIN_CODE", "PIN_OLD")),
+        ("SIM_PIN", "123456789012"),
+        ("CARD_PINS", "4711,0815"),
     ],
 )
 def test_a_text_that_holds_a_secret_is_seen(name: str, value: str) -> None:
@@ -82,6 +83,11 @@ def test_a_text_that_holds_a_secret_is_seen(name: str, value: str) -> None:
         ("SITE", "http://host:80/?mail=a@b"),
         ("MAX_TOKENS", "4096"),
         ("GPIO_PIN", "17"),
+        ("LED_PIN", "GPIO17"),
+        ("CPU_PIN", "0-3"),
+        ("VERSION_PIN", "v1.2.3"),
+        ("COMMIT_PIN", "1234567890123"),
+        ("DEFAULT_PINCODE", "110001"),
         ("SORT_KEY", "created_at"),
     ],
 )
