@@ -35,6 +35,8 @@ _WORK = (key_names(Consumption, Process, Scaling, Jobs, Knowledge) - _IDLE) | {
     "sidecars",
 }
 _QUEUES = {"queues", *_WHOLE}
+#: Rules that one variant accepts for all that they concern.
+_ACCEPTED_TOGETHER = {"connections", "shared-queue", "version", "visibility-timeout"}
 _VARIANT_KEYS = key_names(Consumption, Process, Scaling, Jobs, Knowledge, Pod)
 _SERVICE_KEYS = _VARIANT_KEYS | key_names(ServiceKeys)
 #: A variable, a service, or a variant as a whole.
@@ -108,17 +110,25 @@ def is_there(unread: Iterable[str]) -> bool:
     return not _WHOLE & set(unread)
 
 
+def accepted_together(variants: Iterable[Variant]) -> list[str]:
+    """Rules that some variants accept for others, too."""
+    return sorted({risk for item in variants for risk in item.knowledge.accept_risks} & _ACCEPTED_TOGETHER)
+
+
 def judged_part(fleet: Fleet, refused: Refused) -> Fleet:
     """A fleet without the variants that could not be read, for rules between variants.
 
-    Where one of them accepts risks that could not be read, it may have accepted any for those beside it.
+    Where one of them accepts risks that could not be read, it may have accepted any for those beside it. What it
+    accepts for all of them stays accepted.
     """
     unread = {item.path: refused.keys_of(item, service) for service in fleet.services for item in service.variants}
     accepts_any = any("accept_risks" in names for names in unread.values())
+    left_out = [item for service in fleet.services for item in service.variants if not is_judged(unread[item.path])]
+    together = accepted_together(left_out)
 
     def judged(variant: Variant) -> Variant:
-        knowledge = replace(variant.knowledge, accept_risks=tuple(RULES)) if accepts_any else variant.knowledge
-        return replace(variant, knowledge=knowledge)
+        accepted = tuple(RULES) if accepts_any else (*variant.knowledge.accept_risks, *together)
+        return replace(variant, knowledge=replace(variant.knowledge, accept_risks=accepted))
 
     def part(service: Service) -> Service:
         kept = tuple(judged(item) for item in service.variants if is_judged(unread[item.path]))

@@ -20,7 +20,7 @@ from .._schema.keys import Section, _keys_of, key_names
 from .._schema.layers import PREFIX, Layer, layers_of, without_layer
 from .._schema.problems import InventoryError, Problem, Problems, is_within
 from .._schema.scalars import Choice, Flag, Integer, Number
-from .refused import Refused, is_judged, is_there
+from .refused import Refused, accepted_together, is_judged, is_there
 from .risks import RULES, with_rule
 from .safety import check_safety_of_fleet
 from .scalers import check_scalers
@@ -75,11 +75,13 @@ def tell_unrelated(read: Read, layers: Sequence[Layer], fleet: Fleet, refused: R
             unread = refused.keys_of(variant, service)
             if is_there(unread) and not is_judged(unread) and len(hidden) < _MOST_VARIANTS:
                 hidden[service.name, variant.name] = _Hidden(variant.path, unread)
+    services = {service for service, _variant in hidden}
+    accepted = accepted_together(item for item in fleet.variants if item.service not in services)
     found: list[Problem] | None = None
     for number in range(_ROUNDS):
         if not hidden or found == []:
             return
-        told = _told(read, layers, hidden, number)
+        told = _told(read, layers, hidden, number, accepted)
         found = told if found is None else [problem for problem in found if problem in told]
     said = {without_layer(problem.path) for problem in problems.found}
     for problem in found or ():
@@ -87,10 +89,17 @@ def tell_unrelated(read: Read, layers: Sequence[Layer], fleet: Fleet, refused: R
             problems.add(problem.path, problem.message)
 
 
-def _told(read: Read, layers: Sequence[Layer], hidden: Mapping[tuple[str, str], _Hidden], number: int) -> list[Problem]:
+def _told(
+    read: Read,
+    layers: Sequence[Layer],
+    hidden: Mapping[tuple[str, str], _Hidden],
+    number: int,
+    accepted: Sequence[str],
+) -> list[Problem]:
     """Problems of some variants with other values of their keys.
 
     :param number: of the round.
+    :param accepted: rules that variants of services which are not read here accept for others, too.
     """
     meant: dict[str, dict[str, dict[str, Any]]] = {}
     for (service, variant), own in hidden.items():
@@ -101,16 +110,32 @@ def _told(read: Read, layers: Sequence[Layer], hidden: Mapping[tuple[str, str], 
         fleet = read((*only, Layer(_LAYER, meant)))
     except InventoryError:
         return []
+    ours = _only(fleet, hidden)
     found = Problems()
-    for one in fleet.services:
+    for one in ours.services:
         for item in one.variants:
-            if (one.name, item.name) in hidden:
-                check_one_variant(fleet, one, item, frozenset(), found)
-    check_safety_of_fleet(fleet, found)
-    check_scalers(fleet, found)
+            check_one_variant(fleet, one, item, frozenset(), found)
+    found.found += _between(fleet, accepted)
+    check_scalers(ours, found)
     moved = [replace(problem, path=_place(problem.path, hidden)) for problem in found.found]
     is_free = any(own.names & _FREE for own in hidden.values())
     return [problem for problem in moved if problem.path and (not is_free or _is_apart(problem))]
+
+
+def _only(fleet: Fleet, hidden: Mapping[tuple[str, str], _Hidden]) -> Fleet:
+    """A fleet with these variants alone: the others have been judged."""
+    services = (
+        replace(one, variants=tuple(item for item in one.variants if (one.name, item.name) in hidden))
+        for one in fleet.services
+    )
+    return replace(fleet, services=tuple(services))
+
+
+def _between(fleet: Fleet, accepted: Sequence[str]) -> list[Problem]:
+    """Problems between variants, without those that variants which are not among them accept."""
+    found = Problems()
+    check_safety_of_fleet(fleet, found)
+    return [one for one in found.found if not any(with_rule("", rule) in one.message for rule in accepted)]
 
 
 def _place(path: str, hidden: Mapping[tuple[str, str], _Hidden]) -> str:

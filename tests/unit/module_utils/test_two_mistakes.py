@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.inventories import SCALED, TRACKED, one_variant
+from tests.unit.inventories import IMAGE, REDIS, SCALED, TRACKED, one_variant, problems_of
 from tests.unit.module_utils.test_rules import REFUSED
 from tests.unit.module_utils.test_safety import CASES, said_of
 
@@ -103,3 +103,34 @@ def test_a_mistake_that_variants_share_hides_none_of_theirs() -> None:
         "celery_workers_config.billing.high.min_replicas",
         "celery_workers_queue_defaults.polling_interval",
     ]
+
+
+def _fleet(**services: Keys) -> Keys:
+    """Variables of some services, each with its variants."""
+    return {"services": {name: {"image": IMAGE} for name in services}, "config": services, "broker": REDIS}
+
+
+_TYPO: Keys = {"concurrency": "two"}
+_OLD = {"versions": {"kombu": "5.3"}}
+
+
+def test_a_mistake_beside_a_refused_value_of_another_variant_has_no_second_problem() -> None:
+    variables = _fleet(lms={"a": _TYPO, "b": {**SCALED, "min_replicas": 5, "max_replicas": 3}})
+    assert _paths(variables) == ["celery_workers_config.lms.a.concurrency", "celery_workers_config.lms.b.min_replicas"]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        _fleet(s1={"a": {"accept_risks": ["version"]}}, s2={"a": _TYPO}) | _OLD,
+        _fleet(s1={"a": {"accept_risks": ["version"], **_TYPO}, "b": {}}) | _OLD,
+        _fleet(s1={"a": {"accept_risks": ["version"], **_TYPO}}, s2={"a": {}}) | _OLD,
+        _fleet(
+            s1={"a": {"queues": ["q"], "accept_risks": ["shared-queue"]}},
+            s2={"a": {"queues": ["q"]}, "b": {"queues": ["q"], **_TYPO}},
+        ),
+    ],
+)
+def test_a_risk_that_one_variant_accepts_for_others_stays_accepted_beside_a_refused_value(variables: Keys) -> None:
+    (problem,) = problems_of(**variables)
+    assert ".concurrency: 'two' is not valid" in problem
