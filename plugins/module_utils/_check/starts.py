@@ -14,6 +14,7 @@ from .._model.fleet import Fleet, Service, Variant
 from .._schema.problems import Problems
 from .._schema.versions import Versions, as_text, at_least
 from .risks import PathOf
+from .without_effect import is_own
 
 #: The RabbitMQ whose quorum queues count only what is rejected, and not what was lost with its worker.
 _COUNTS_REJECTS = "4.3"
@@ -31,7 +32,8 @@ def check_max_starts(variant: Variant, service: Service, path_of: PathOf, proble
             "Write acks_late: true if every task may run twice, or leave max_starts out.",
         )
         return
-    if variant.process.acks_late is None:
+    own = is_own(variant, path_of("max_starts"), "max_starts")
+    if variant.process.acks_late is None and own:
         problems.warn(
             path_of("max_starts"),
             f"max_starts of {variant.title} holds for tasks that the app acknowledges late; one that is acknowledged "
@@ -63,10 +65,12 @@ def _check_deliveries(variant: Variant, broker: Broker, most: int, path: str, pr
             f"For {variant.title} write {', '.join(wanted)}; or leave max_starts out.",
         )
     elif broker.delivery_limit and most > broker.delivery_limit:
+        # A limit that variants share is one mistake, however many of them read it.
+        who = variant.title if is_own(variant, path, "max_starts") else "a worker"
         problems.add(
             path,
             f"RabbitMQ drops a message after {broker.delivery_limit} deliveries (delivery_limit), so before "
-            f"{variant.title} has started its task {most} times. Write max_starts: {broker.delivery_limit} or "
+            f"{who} has started its task {most} times. Write max_starts: {broker.delivery_limit} or "
             "less, or raise the limit of the policy and delivery_limit.",
         )
 

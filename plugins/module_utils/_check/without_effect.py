@@ -44,6 +44,12 @@ def is_own(variant: Variant, path: str, key: str) -> bool:
     return path.endswith(f".{variant.service}.{variant.name}.{key}") and path in variant.written
 
 
+def _is_own_of_probe(variant: Variant, key: str) -> bool:
+    """The same for a key of its probe, of which each may come from another layer."""
+    end = f".{variant.service}.{variant.name}.probe.{key}"
+    return any(path.endswith(end) for path in variant.probe_written)
+
+
 def check_without_effect(variant: Variant, path_of: PathOf, problems: Problems) -> None:
     """Note what is asked of a scaler, or of a probe, that does not read it."""
     for names, reason in _unread(variant):
@@ -56,7 +62,8 @@ def check_without_effect(variant: Variant, path_of: PathOf, problems: Problems) 
         _refuse_pause(variant, path_of("paused"), problems)
     probe = variant.pod.probe
     for name, kind in _TYPES.items():
-        if getattr(probe, name) != getattr(Probe(), name) and probe.type != kind:
+        asks = getattr(probe, name) != getattr(Probe(), name) and probe.type != kind
+        if asks and _is_own_of_probe(variant, name):
             problems.warn(
                 path_of("probe"),
                 f"{name} of {variant.title} has no effect with type {probe.type}. Write type: {kind}, or leave it out.",

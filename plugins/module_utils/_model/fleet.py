@@ -72,6 +72,8 @@ class Variant:
     #: Keys that the inventory or the preset wrote, and the paths where.
     written_keys: frozenset[str] = frozenset()
     written: frozenset[str] = frozenset()
+    #: Paths of the keys of its probe.
+    probe_written: frozenset[str] = frozenset()
     #: Where each of its keys was written: key to path.
     paths: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     #: Whether the scaler sees what workers hold, and why not.

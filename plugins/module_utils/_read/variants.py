@@ -49,7 +49,7 @@ from .._celery.sizing import (
 )
 from .._celery.start import celery_command
 from .._model.broker import Broker, UnackedKeys
-from .._model.fleet import Origin, Service, Variant
+from .._model.fleet import Origin, Service, Variant, variant_title
 from .._model.job_keys import Jobs
 from .._model.names import (
     deployment_name,
@@ -73,6 +73,7 @@ from .._schema.layers import (
     Leaf,
     nested,
     stack,
+    without_layer,
 )
 from .._schema.problems import Problems
 from .._schema.versions import Version
@@ -269,12 +270,30 @@ def _parts(reader: Reader, written: Written, numbers: _Numbers) -> _Parts:
 
 
 def _with_launcher(reader: Reader, written: Written, process: Process, adopted: bool) -> Process:
-    """The process with what is done by the file that starts it, which cannot be in a pod of somebody else's."""
+    """The process with what is done by the file that starts it, which cannot be in a pod of somebody else's.
+
+    Starts of tasks that are acknowledged early cannot be limited, so a limit that variants share is for the others.
+    """
     if adopted:
         return replace(process, enforce_settings=False, max_starts=None)
     if process.max_starts is None:
         return process
+    if process.acks_late is False and written.own.get("max_starts") is None:
+        _warn_of_starts(reader, written)
+        return replace(process, max_starts=None)
     return replace(process, starts_key=starts_key(reader.fleet, written.service.name, written.name))
+
+
+def _warn_of_starts(reader: Reader, written: Written) -> None:
+    """Say that a limit of starts has no effect where the same defaults acknowledge early."""
+    paths = written_paths(written.tree)
+    limit, early = (without_layer(paths.get(name, "")).rpartition(".")[0] for name in ("max_starts", "acks_late"))
+    if limit and limit == early:
+        reader.problems.warn(
+            paths["max_starts"],
+            f"max_starts of {variant_title(written.service.name, written.name)} has no effect: acks_late is false "
+            "there, too. Write acks_late: true if every task may run twice.",
+        )
 
 
 def _with_visibility(
@@ -322,6 +341,7 @@ def _variant(reader: Reader, written: Written, numbers: _Numbers, parts: _Parts)
         path=written.path,
         written_keys=written_keys,
         written=frozenset(child.path for child in tree.children.values()),
+        probe_written=frozenset(_probe_paths(tree)),
         paths=written_paths(numbers.keys),
         sees_in_flight=not numbers.blind,
         blind_reason=numbers.blind,
@@ -425,6 +445,13 @@ def _broker_settings(
     if options:
         options = {**preset.transport_options, **options}
     return {"broker_use_ssl": use_ssl(broker), "broker_transport_options": options}
+
+
+def _probe_paths(tree: Branch) -> Iterator[str]:
+    """Where each key of the probe was written."""
+    probe = tree.get("probe")
+    if isinstance(probe, Branch):
+        yield from (child.path for child in probe.children.values())
 
 
 def written_paths(tree: Branch) -> dict[str, str]:

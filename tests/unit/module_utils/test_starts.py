@@ -17,6 +17,7 @@ from tests.support.promtool import Expected, Scene, Series, play, require_promto
 from tests.unit.inventories import (
     container_with,
     fleet_of,
+    manifests_of,
     manifests_with,
     of_kind,
     one_variant,
@@ -84,6 +85,40 @@ def test_a_limit_that_nothing_counts_for_is_refused_with_what_to_write(
     (problem,) = problems_with(keys, broker=broker)
     assert problem.startswith("celery_workers_config.billing.default.max_starts: ")
     assert message in problem
+
+
+def test_a_limit_that_variants_share_is_for_those_that_acknowledge_late() -> None:
+    variables = one_variant({"acks_late": False})
+    variables["config"]["billing"]["late"] = {}
+    fleet = fleet_of(**variables, queue_defaults={"max_starts": 3, "acks_late": True})
+    limits = {item.name: item.process.max_starts for item in fleet.variants}
+    assert limits == {"default": None, "late": 3}
+    assert not [text for text in fleet.warnings if "max_starts" in text]
+    early, late = of_kind(manifests_of(fleet), "Deployment")
+    assert "max_starts" not in json.dumps(early)
+    assert "max_starts" in json.dumps(late)
+
+
+def test_shared_defaults_that_limit_starts_and_acknowledge_early_are_a_warning() -> None:
+    fleet = fleet_of(**one_variant({}), queue_defaults={"max_starts": 3, "acks_late": False})
+    (warning,) = [text for text in fleet.warnings if "max_starts" in text]
+    assert warning.startswith("celery_workers_queue_defaults.max_starts: ")
+    assert "Write acks_late: true" in warning
+
+
+def test_whether_the_app_acknowledges_late_is_asked_where_the_variant_limits_starts_itself() -> None:
+    fleet = fleet_of(**one_variant({}), queue_defaults={"max_starts": 3})
+    assert fleet.variants[0].process.max_starts == 3
+    assert not [text for text in fleet.warnings if "max_starts" in text]
+
+
+def test_a_shared_limit_above_that_of_deliveries_is_one_problem() -> None:
+    variables = one_variant({}, broker={**RABBITMQ, "delivery_limit": 3})
+    variables["config"]["billing"]["other"] = {}
+    shared = {**ONE_SLOT, "max_starts": 4, "accept_risks": ["delivery-limit"]}
+    (problem,) = problems_of(**variables, queue_defaults=shared)
+    assert problem.startswith("celery_workers_queue_defaults.max_starts: ")
+    assert "Write max_starts: 3 or less" in problem
 
 
 def test_a_rabbitmq_that_counts_no_killed_workers_is_refused() -> None:

@@ -60,6 +60,19 @@ def test_defaults_of_all_variants_may_be_for_others(key: str) -> None:
     assert not [text for text in found if "has no effect" in text]
 
 
+def test_seconds_of_a_probe_that_variants_share_are_for_those_that_read_them() -> None:
+    shared = {"probe": {"type": "heartbeat", "heartbeat_seconds": 60}}
+    found = fleet_of(**one_variant({"probe": {"type": "none"}}), queue_defaults=shared).warnings
+    assert not [text for text in found if "heartbeat_seconds" in text]
+
+
+def test_seconds_of_a_probe_that_a_layer_of_the_variant_switches_off_are_a_warning() -> None:
+    variables = one_variant({"probe": {"type": "heartbeat", "heartbeat_seconds": 60}})
+    upper = {"billing": {"default": {"probe": {"type": "none"}}}}
+    (warning,) = [t for t in fleet_of(**variables, config__50_test=upper).warnings if "heartbeat_seconds" in t]
+    assert "has no effect with type none" in warning
+
+
 def test_a_pause_that_the_autoscaler_does_not_know_is_refused() -> None:
     (problem,) = problems_with({**_HPA, "paused": True})
     assert problem.startswith("celery_workers_config.billing.default.paused: Kubernetes' own autoscaler scales variant")
