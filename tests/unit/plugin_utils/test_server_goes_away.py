@@ -15,7 +15,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.changes i
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._model.observed import NOTHING
-from ansible_collections.queueops.celery.plugins.module_utils._plan.data import APPLY, ASK, Plan, Step
+from ansible_collections.queueops.celery.plugins.module_utils._plan.data import APPLY, ASK, PATCH, Plan, Step
 from ansible_collections.queueops.celery.plugins.plugin_utils import _draining, _executor, _stopping, _waiting
 
 from tests.unit.inventories import IMAGE
@@ -177,8 +177,15 @@ def test_workers_that_take_no_work_and_were_not_replaced_are_named(
 ) -> None:
     told = _Told(resumed)
     monkeypatch.setattr(_stopping, "tell", told)
+
+    def send(arguments: Object, _hides: bool, _new: Collection[str]) -> Object:
+        """The server takes notes, and is away when the workers are to be replaced."""
+        if arguments.get("state") != "patched":
+            return dict(WHOLE)
+        return {"result": {"results": [{"changed": True, "result": item} for item in arguments["definition"]]}}
+
     executor = _executor.Executor(
-        send=lambda _arguments, _hides, _new: dict(WHOLE),
+        send=send,
         cluster=ModelCluster(),  # type: ignore[arg-type]
         fleet=Fleet("shop", "shop", ()),
         observed=NOTHING,
@@ -188,7 +195,8 @@ def test_workers_that_take_no_work_and_were_not_replaced_are_named(
         shows_diff=False,
         timeout=1,
     )
-    steps = (Step("drain", ASK, (_OLD, _NEW)), Step("workers", APPLY, (_OLD, _NEW)))
+    both = (_OLD, _NEW)
+    steps = (Step("note", PATCH, both, undo=both), Step("drain", ASK, both), Step("workers", APPLY, both))
     with pytest.raises(_draining.StepError, match="could not be reached any more"):
         executor.run(Plan(steps=steps))
     assert told.said == ["pause", "resume"]
