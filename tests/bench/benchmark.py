@@ -23,6 +23,12 @@ from ansible_collections.queueops.celery.plugins.module_utils._simulation.cases 
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.results import Result
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.simulate import simulate
 from ansible_collections.queueops.celery.plugins.module_utils._simulation.suggest import yaml_of
+from ansible_collections.queueops.celery.plugins.module_utils._simulation.ways import (
+    KEDA,
+    TUTOR,
+    Defaults,
+    by_default,
+)
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 from ansible_collections.queueops.celery.plugins.module_utils.simulation import (
     Options,
@@ -38,8 +44,6 @@ TARGET = layout.ROOT / "docs" / "benchmark.md"
 HOUR = 3600.0
 #: What ours is measured against.
 WINDOWS, RATIO = 0.99, 1.5
-#: The grace period of a pod where nobody writes one.
-GRACE = 30.0
 
 
 @dataclass(frozen=True)
@@ -146,8 +150,8 @@ TRIALS = (
         {"steps": _on_and_off(), "task_seconds": 10},
     ),
 )
-#: The two ways that need no collection: the most pods and the length of a list.
-OTHERS = {"Tutor plugin's defaults": (30, 40), "KEDA's defaults": (100, 5)}
+#: The two ways that need no collection.
+OTHERS = (TUTOR, KEDA)
 
 
 def inventory_of(trial: Trial) -> Inventory:
@@ -171,7 +175,7 @@ def run(trial: Trial) -> tuple[dict[str, Result], dict[str, Any]]:
     options = Options(hours=trial.hours)
     planned = simulate_fleet(fleet, loads, files, options)
     ours = planned.results[0]
-    found = {name: plain(trial, fleet, loads, files, options, *numbers) for name, numbers in OTHERS.items()}
+    found = {other.name: plain(fleet, loads, files, options, other) for other in OTHERS}
     found["ours by default"] = ours
     written = yaml.safe_load("\n".join(yaml_of(suggest_for(fleet, inventory, planned, files, options)))) or {}
     suggested = pasted(inventory, written)
@@ -189,14 +193,11 @@ def pasted(inventory: Inventory, written: Mapping[str, Any]) -> Fleet:
     return parse_fleet(replace(inventory, layers=(*inventory.layers, *layers)))
 
 
-def plain(trial: Trial, fleet: Fleet, loads: Any, files: Any, options: Options, most: int, length: int) -> Result:
+def plain(fleet: Fleet, loads: Any, files: Any, options: Options, defaults: Defaults) -> Result:
     """The same workers with one list trigger and nothing else: they acknowledge late, and have 30 seconds to stop."""
     variant = fleet.variants[0]
-    ours = case_of(fleet, variant, loads["app", "work"])
-    metadata = {"listName": variant.queues[0], "listLength": str(length)}
-    spec = {"maxReplicaCount": most, "triggers": [{"type": "redis", "metadata": metadata}]}
-    case = replace(
-        ours, spec=spec, annotations={}, worker=replace(ours.worker, grace=GRACE, soft=None, idle_first=False)
+    case = by_default(
+        case_of(fleet, variant, loads["app", "work"]), defaults, ("redis", {"listName": variant.queues[0]})
     )
     return simulate(case, work_of(variant, loads, files, options), options.hours, options.seed)
 

@@ -16,7 +16,7 @@ from typing import Any
 from .._model.fleet import Fleet
 from .._model.job_keys import Jobs
 from .._model.variant_keys import Consumption, Knowledge, Pod, Process, Scaling, Watch
-from .._schema.keys import Section, _keys_of, key_names
+from .._schema.keys import Section, key_names, keys_of
 from .._schema.layers import PREFIX, Layer, layers_of, without_layer
 from .._schema.problems import InventoryError, Problem, Problems, is_within
 from .._schema.scalars import Choice, Flag, Integer, Number
@@ -187,6 +187,6 @@ def _values_of(check: Any) -> tuple[Any, ...]:
 _CHECKS: dict[str, Callable[..., Any]] = {
     name: item.check
     for cls in (Consumption, Process, Pod, Scaling, Jobs, Knowledge, Watch)
-    for name, item in _keys_of(cls)
+    for name, item in keys_of(cls)
     if not isinstance(item.check, Section)
 }

@@ -71,24 +71,33 @@ def check_tasks(samples: Sequence[Sample], path: str, problems: Problems) -> boo
 
 def check_pods(samples: Sequence[Sample], path: str, problems: Problems) -> None:
     """Note samples that are no numbers of pods."""
-    wrong = next((sample.value for sample in samples if not 0 <= sample.value <= MOST_PODS), None)
-    if wrong is not None:
-        problems.add(
-            path,
-            f"the file has {wrong:g} pods at a time; at most {MOST_PODS} are simulated. Ask Prometheus for "
-            "kube_deployment_spec_replicas of one Deployment.",
-        )
+    _check_numbers(
+        samples,
+        MOST_PODS,
+        f"pods at a time; at most {MOST_PODS} are simulated. Ask Prometheus for kube_deployment_spec_replicas of one "
+        "Deployment.",
+        path,
+        problems,
+    )
 
 
 def check_waiting(samples: Sequence[Sample], path: str, problems: Problems) -> None:
     """Note samples that are no numbers of messages."""
-    wrong = next((sample.value for sample in samples if not 0 <= sample.value <= MOST_TASKS), None)
+    _check_numbers(
+        samples,
+        MOST_TASKS,
+        f"messages at a time; 0 to {MOST_TASKS:,} are compared. Ask Prometheus for the messages that wait in the "
+        "queues of one variant.",
+        path,
+        problems,
+    )
+
+
+def _check_numbers(samples: Sequence[Sample], most: int, said: str, path: str, problems: Problems) -> None:
+    """Note the first sample below 0 or above the most."""
+    wrong = next((sample.value for sample in samples if not 0 <= sample.value <= most), None)
     if wrong is not None:
-        problems.add(
-            path,
-            f"the file has {wrong:g} messages at a time; 0 to {MOST_TASKS:,} are compared. Ask Prometheus for the "
-            "messages that wait in the queues of one variant.",
-        )
+        problems.add(path, f"the file has {wrong:g} {said}")
 
 
 def _series(answer: Any) -> list[Any]:

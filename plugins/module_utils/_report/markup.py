@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 #: Elements that hold nothing, and have no end.
@@ -33,6 +34,28 @@ def tag(name: str, *content: str, **attributes: str | bool) -> Markup:
 def joined(*content: str) -> Markup:
     """Texts and elements one after the other."""
     return Markup("".join(part if isinstance(part, Markup) else html.escape(part) for part in content))
+
+
+def totals_table(label: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
+    """A table that a phone shows as one block for each row. The first cell of a row is its head."""
+    head = tag("tr", *(tag("th", name, role="columnheader", scope="col") for name in columns), role="row")
+    body = [
+        tag(
+            "tr",
+            tag("th", first, role="rowheader", scope="row"),
+            *(tag("td", cell, role="cell", data_name=name) for name, cell in zip(columns[1:], cells, strict=True)),
+            role="row",
+        )
+        for first, *cells in rows
+    ]
+    return tag(
+        "table",
+        tag("thead", head, role="rowgroup"),
+        tag("tbody", *body, role="rowgroup"),
+        role="table",
+        class_="totals",
+        aria_label=label,
+    )
 
 
 def _attribute(key: str, value: str | bool) -> str:

@@ -24,7 +24,7 @@ from .._simulation.suggest import Suggestion
 from .._simulation.tables import COLUMNS, notes_of, row_of
 from .._simulation.ways import Way
 from .courses import columns_for, course_of
-from .markup import Markup, embedded, joined, tag
+from .markup import Markup, embedded, joined, tag, totals_table
 from .suggested import beside, front, other_ways, to_paste
 from .weeks import week_of
 from .words import clock, load_words, pods_words
@@ -140,26 +140,12 @@ def _head(report: Report) -> Markup:
 
 
 def _totals(report: Report) -> Markup:
-    cells = [row_of(result) for result in report.results]
-    head = tag("tr", *(tag("th", name, role="columnheader", scope="col") for name in (*COLUMNS, "goal")), role="row")
-    rows = [
-        tag(
-            "tr",
-            tag("th", tag("a", result.title, href=f"#v{place}"), role="rowheader", scope="row"),
-            *(tag("td", row[name], role="cell", data_name=name) for name in COLUMNS[1:]),
-            tag("td", _goal(result), role="cell", data_name="goal"),
-            role="row",
-        )
-        for place, (result, row) in enumerate(zip(report.results, cells, strict=True))
-    ]
-    table = tag(
-        "table",
-        tag("thead", head, role="rowgroup"),
-        tag("tbody", *rows, role="rowgroup"),
-        role="table",
-        class_="totals",
-        aria_label="Every variant",
-    )
+    rows = []
+    for place, result in enumerate(report.results):
+        row = row_of(result)
+        link = tag("a", result.title, href=f"#v{place}")
+        rows.append((link, *(row[name] for name in COLUMNS[1:]), _goal(result)))
+    table = totals_table("Every variant", (*COLUMNS, "goal"), rows)
     meaning = (
         "in time: ten-minute windows in which 95 % of the tasks began within the goal. pods: fewest and most at the "
         "same time. idle: share of the pod-hours in which a pod ran nothing. x least: pod-hours as a multiple of the "

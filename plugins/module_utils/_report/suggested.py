@@ -16,7 +16,7 @@ from .._simulation.tables import row_of
 from .._simulation.ways import COLUMNS as WAYS
 from .._simulation.ways import MEANING as WAYS_MEAN
 from .._simulation.ways import Way, cells_of
-from .markup import Markup, joined, tag
+from .markup import Markup, joined, tag, totals_table
 
 _HOUR = 3600.0
 #: Columns of the table of all variants that a suggestion may change.
@@ -38,25 +38,8 @@ def to_paste(suggestions: Sequence[Suggestion]) -> Markup:
 
 def other_ways(ways: Sequence[Way]) -> Markup:
     """The same work, scaled in other ways."""
-    names = (WAYS[0], *WAYS[2:])
-    head = tag("tr", *(tag("th", name, role="columnheader", scope="col") for name in names), role="row")
-    rows = [
-        tag(
-            "tr",
-            tag("th", f"{cells[0]}, {cells[1]}", role="rowheader", scope="row"),
-            *(tag("td", cell, role="cell", data_name=name) for name, cell in zip(names[1:], cells[2:], strict=True)),
-            role="row",
-        )
-        for cells in map(cells_of, ways)
-    ]
-    table = tag(
-        "table",
-        tag("thead", head, role="rowgroup"),
-        tag("tbody", *rows, role="rowgroup"),
-        role="table",
-        class_="totals",
-        aria_label="The same work in other ways",
-    )
+    rows = ((f"{title}, {way}", *others) for title, way, *others in map(cells_of, ways))
+    table = totals_table("The same work in other ways", (WAYS[0], *WAYS[2:]), rows)
     return tag("section", tag("h2", "The same work in other ways"), table, tag("p", WAYS_MEAN, class_="dim"))
 
 

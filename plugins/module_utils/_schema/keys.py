@@ -61,14 +61,14 @@ def key_of(item: Field[Any]) -> Key | None:
 
 
 @cache
-def _keys_of(cls: type) -> tuple[tuple[str, Key], ...]:
+def keys_of(cls: type) -> tuple[tuple[str, Key], ...]:
     """The keys of a dataclass by name."""
     return tuple((item.name, found) for item in fields(cls) if (found := key_of(item)) is not None)
 
 
 def key_names(*classes: type) -> set[str]:
     """All keys of some dataclasses."""
-    return {name for cls in classes for name, _key in _keys_of(cls)}
+    return {name for cls in classes for name, _key in keys_of(cls)}
 
 
 def read(cls: type[T], node: Branch, problems: Problems, **computed: Any) -> T:
@@ -78,7 +78,7 @@ def read(cls: type[T], node: Branch, problems: Problems, **computed: Any) -> T:
     the noted problem stops the run anyway.
     """
     values: dict[str, Any] = dict(computed)
-    for name, found in _keys_of(cls):  # type: ignore[arg-type]  # every class is hashable
+    for name, found in keys_of(cls):  # type: ignore[arg-type]  # every class is hashable
         # Most keys are written nowhere.
         child = node.get(name) if name in node.children else None
         if child is None:
