@@ -151,7 +151,7 @@ TRIALS = (
     ),
 )
 #: The two ways that need no collection.
-OTHERS = (TUTOR, KEDA)
+OTHERS = {other.name: other for other in (TUTOR, KEDA)}
 
 
 def inventory_of(trial: Trial) -> Inventory:
@@ -175,7 +175,7 @@ def run(trial: Trial) -> tuple[dict[str, Result], dict[str, Any]]:
     options = Options(hours=trial.hours)
     planned = simulate_fleet(fleet, loads, files, options)
     ours = planned.results[0]
-    found = {other.name: plain(fleet, loads, files, options, other) for other in OTHERS}
+    found = {name: plain(fleet, loads, files, options, other) for name, other in OTHERS.items()}
     found["ours by default"] = ours
     written = yaml.safe_load("\n".join(yaml_of(suggest_for(fleet, inventory, planned, files, options)))) or {}
     suggested = pasted(inventory, written)

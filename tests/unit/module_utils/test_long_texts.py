@@ -25,7 +25,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._model.watching im
 )
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import VARIANT_CLASSES
 from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers, secret_texts
-from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import Section, _keys_of
+from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import Section, keys_of
 from ansible_collections.queueops.celery.plugins.module_utils._schema.kubernetes_values import CountOrPercent
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError
@@ -68,7 +68,7 @@ def _shapes(text: str) -> Iterator[Any]:
 def _free(*classes: type) -> list[str]:
     """Keys that are no number, no switch and no word of a list."""
     plain = (Flag, Integer, Number, Choice, Section, CountOrPercent)
-    return [name for cls in classes for name, found in _keys_of(cls) if not isinstance(found.check, plain)]
+    return [name for cls in classes for name, found in keys_of(cls) if not isinstance(found.check, plain)]
 
 
 def _read(variables: dict[str, Any]) -> None:

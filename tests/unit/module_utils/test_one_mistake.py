@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.queueops.celery.plugins.module_utils._model.service_keys import ServiceKeys
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import VARIANT_CLASSES
 from ansible_collections.queueops.celery.plugins.module_utils._read.redaction import redacted_layers
-from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import _keys_of, key_names
+from ansible_collections.queueops.celery.plugins.module_utils._schema.keys import key_names, keys_of
 from ansible_collections.queueops.celery.plugins.module_utils._schema.layers import PREFIX, nested
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError, Problem, Problems
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
@@ -144,7 +144,7 @@ def _problems(variables: Keys) -> list[Problem]:
 
 def _refused_value(key: str) -> Any:
     """A value that the key's own check refuses, with one problem."""
-    check = next(item.check for cls in (*VARIANT_CLASSES, ServiceKeys) for name, item in _keys_of(cls) if name == key)
+    check = next(item.check for cls in (*VARIANT_CLASSES, ServiceKeys) for name, item in keys_of(cls) if name == key)
     for value in _REFUSED:
         problems = Problems()
         check(nested(value, "place"), problems)
