@@ -56,7 +56,8 @@ from ._plan.steps import (
     with_steps,
     without_data,
 )
-from ._plan.switching import held_back, unseen
+from ._plan.switching import held_back
+from ._plan.trying import unseen
 from ._schema.placeholders import placeholder_message, placeholders
 
 

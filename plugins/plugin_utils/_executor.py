@@ -53,6 +53,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._plan.data import 
     TAKE_BACK,
     TO_COME,
     TRY,
+    TRY_CHANGED,
     WAIT,
     WRITE,
     Plan,
@@ -149,7 +150,7 @@ class Executor:
             self._patch(step)
         elif step.action == WAIT:
             self._waits.until_up(step)
-        elif step.action == TRY:
+        elif step.action in (TRY, TRY_CHANGED):
             self._waits.until_tried(step)
         elif step.action == ASK:
             self._ask(step)

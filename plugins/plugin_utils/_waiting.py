@@ -21,8 +21,8 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading i
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.started_jobs import look_at_jobs
 from ansible_collections.queueops.celery.plugins.module_utils._model.fleet import Fleet
 from ansible_collections.queueops.celery.plugins.module_utils._plan.comparing import covers
-from ansible_collections.queueops.celery.plugins.module_utils._plan.data import Step
-from ansible_collections.queueops.celery.plugins.module_utils._plan.switching import untried
+from ansible_collections.queueops.celery.plugins.module_utils._plan.data import TRY, Step
+from ansible_collections.queueops.celery.plugins.module_utils._plan.trying import untried, untried_changes
 from ansible_collections.queueops.celery.plugins.plugin_utils._draining import StepError
 from ansible_collections.queueops.celery.plugins.plugin_utils._screen import progress_line
 
@@ -74,17 +74,17 @@ class Waits:
         self._wait(step, seen, count)
 
     def until_tried(self, step: Step) -> None:
-        """Wait until a pod has come up of each worker that takes over, where KEDA starts one.
+        """Wait until a pod has come up of each worker that takes over, or has changed, where KEDA starts one.
 
         :raises StepError: if KEDA has to start one, and it does not come up.
         """
         jobs, deployments = _named(step, "ScaledJob"), _named(step, "Deployment")
-        start = time.monotonic()
+        start, self._untried = time.monotonic(), {}
         if jobs:
-            self._wait(step, lambda mounts: self._unproven(jobs, mounts, time.monotonic() - start), len(jobs))
+            self._wait(step, lambda mounts: self._unproven(step, mounts, time.monotonic() - start), len(jobs))
         if deployments:
             self._wait(step, lambda _mounts: self._asleep(deployments), len(deployments))
-        self.notes += untried(self.fleet, self._untried)
+        self.notes += (untried if step.action == TRY else untried_changes)(self.fleet, self._untried)
 
     def _asleep(self, names: Collection[str]) -> list[Waiting]:
         """Notes which of some Deployments have no pod to be seen. There is nothing to wait for but the answer."""
@@ -93,23 +93,27 @@ class Waits:
         self._untried |= {name: "nothing waits" for name in names if name in asleep}
         return []
 
-    def _unproven(self, names: Collection[str], looks_for_mounts: bool, waited: float) -> list[Waiting]:
+    def _unproven(self, step: Step, looks_for_mounts: bool, waited: float) -> list[Waiting]:
         """Which of some ScaledJobs have no Job that has come up, although KEDA starts some.
 
         :param waited: seconds since the first look.
         """
+        names, takes_over = _named(step, "ScaledJob"), step.action == TRY
         try:
-            found = look_at_jobs(self.cluster(), self.fleet.name, names, covers, looks_for_mounts)
+            found = look_at_jobs(self.cluster(), self.fleet.name, names, covers, looks_for_mounts, takes_over)
         except ClusterError as error:
             way = grants(str(error))
             if not way:
                 raise
-            self._untried = dict.fromkeys(names, "")
+            giving = ", and workers give way to them" if takes_over else ""
             self.warnings.append(
-                f"Whether a Job of {', '.join(names)} has come up is not known, and workers give way to them: {error} "
+                f"Whether a Job of {', '.join(names)} has come up is not known{giving}: {error} "
                 f"See the first one with kubectl get pods; or {way}."
             )
             return []
+        # Jobs that this run does not change are waited for where they are there, as the pods of a Deployment are.
+        same = {item["metadata"]["name"] for item in step.objects if not item.get("changed", True)}
+        found = {name: trial for name, trial in found.items() if trial.has_jobs or name not in same}
         # A run that waits for less time than that believes it earlier.
         patient = patience(self.fleet, self.timeout) / 2
         settled = {name for name, trial in found.items() if trial.untried and waited >= min(trial.settles, patient)}

@@ -77,7 +77,7 @@ class TestJobs:
         cluster.power.make_unavailable(namespace, NAME, reason="ImagePullBackOff", message="not found")
         cluster.power.poll_scaled_job(namespace, NAME, backlog_p0=2, inflight=1)
         story.jobs["before"] = cluster.names_of("Job", namespace)
-        step("mended", MENDED)
+        step("mended", {**MENDED, "celery_workers_wait_timeout": 2})
         story.jobs["after"] = cluster.names_of("Job", namespace)
         cluster.power.make_available(namespace, NAME)
         cluster.power.exec_handler = two_wait
@@ -105,6 +105,11 @@ class TestJobs:
         assert story.runs["mended"].changed("one")
         assert (len(story.jobs["before"]), len(story.jobs["after"])) == (3, 2)
         assert story.jobs["after"] < story.jobs["before"]
+
+    def test_a_changed_image_that_no_job_tries_is_said_to_be_untried(self, story: Story) -> None:
+        assert (
+            "shop/reports: no Job of the new version was tried: its Jobs of an earlier" in story.runs["mended"].output
+        )
 
     def test_a_removal_that_leaves_messages_behind_is_refused(self, story: Story) -> None:
         why = story.runs["refused"].message("one")

@@ -86,6 +86,7 @@ VPA = Kind(
 )
 SERVICE = replace(_core("Service", "services", "svc"), subresources=("proxy", "status"))
 EVENT = _core("Event", "events", "ev")
+QUOTA = _core("ResourceQuota", "resourcequotas", "quota", status=True)
 SERVICE_ACCOUNT = replace(_core("ServiceAccount", "serviceaccounts", "sa"), subresources=("token",))
 API_SERVICE = Kind(
     "apiregistration.k8s.io",
@@ -128,6 +129,7 @@ KINDS: tuple[Kind, ...] = (
     SERVICE,
     SERVICE_ACCOUNT,
     EVENT,
+    QUOTA,
     _core("PersistentVolumeClaim", "persistentvolumeclaims", "pvc", status=True),
     DEPLOYMENT,
     REPLICA_SET,

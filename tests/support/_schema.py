@@ -90,6 +90,7 @@ ConfigMap: metadata=ObjectMeta immutable=bool data={}string binaryData={}string
 ServiceAccount: metadata=ObjectMeta secrets=[]any@name imagePullSecrets=[]LocalObjectReference
   automountServiceAccountToken=bool
 Event: metadata=ObjectMeta *=any
+ResourceQuota: metadata=ObjectMeta spec=any status=any
 Role: metadata=ObjectMeta rules=[]PolicyRule
 ClusterRole: metadata=ObjectMeta rules=[]PolicyRule aggregationRule=any
 PolicyRule: verbs=[]string apiGroups=[]string resources=[]string resourceNames=[]string nonResourceURLs=[]string

@@ -76,6 +76,18 @@ def _selects(selector: str, labels: Mapping[str, str]) -> bool:
     return wanted.items() <= labels.items()
 
 
+def _has_fields(item: Mapping[str, Any], fields: str | None) -> bool:
+    """Whether fields of an object are as a selector asks: C(involvedObject.kind=Job)."""
+    for part in filter(None, (fields or "").split(",")):
+        path, _equals, wanted = part.partition("=")
+        value: Any = item
+        for name in path.split("."):
+            value = value.get(name) or {}
+        if value != wanted:
+            return False
+    return True
+
+
 @dataclass
 class ModelCluster:
     """One namespace.
@@ -100,13 +112,20 @@ class ModelCluster:
         return True
 
     def list_objects(
-        self, kind: str, api_version: str, metadata_only: bool = False, selector: str | None = None
+        self,
+        kind: str,
+        api_version: str,
+        metadata_only: bool = False,
+        selector: str | None = None,
+        fields: str | None = None,
     ) -> list[Object]:
         self.lists.append((kind, metadata_only))
         found = [
             copy.deepcopy(item)
             for (one, _name), item in self.objects.items()
-            if one == kind and _selects(selector or "", item["metadata"].get("labels") or {})
+            if one == kind
+            and _selects(selector or "", item["metadata"].get("labels") or {})
+            and _has_fields(item, fields)
         ]
         if metadata_only and kind in _CONTENTS:
             return [{"metadata": item["metadata"]} for item in found]

@@ -177,6 +177,16 @@ def _refusal(deployment: dict[str, Any]) -> tuple[str, str]:
     return message, ""
 
 
+def refusal_in_words(message: str, room: str = "") -> str:
+    """What an API server says of what it does not let in, and what to do about it.
+
+    :param room: what to do where a quota is full, other than usual.
+    """
+    known = next((item for item in _REFUSALS if item[0] in message), ("", ""))
+    advice = room if room and known == _REFUSALS[0] else known[1]
+    return f"{_sentence(message)} {advice}".strip()
+
+
 def mounted(pod: dict[str, Any]) -> set[tuple[str, str]]:
     """Kind and name of the Secrets and ConfigMaps that a pod waits for, while its containers are being created."""
     status = pod.get("status") or {}

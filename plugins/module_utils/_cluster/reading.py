@@ -95,15 +95,24 @@ class Cluster:
         self.client.get(self._resource("Namespace", "v1"), name=self.namespace)
 
     def list_objects(
-        self, kind: str, api_version: str, metadata_only: bool = False, selector: str | None = None
+        self,
+        kind: str,
+        api_version: str,
+        metadata_only: bool = False,
+        selector: str | None = None,
+        fields: str | None = None,
     ) -> list[dict[str, Any]] | None:
         """All objects of a kind in the namespace; None if the cluster does not know the kind.
 
+        :param selector: what their labels have to be.
+        :param fields: what some of their fields have to be.
         :raises ClusterError: if they cannot be read.
         """
         options: dict[str, Any] = {"header_params": {"Accept": METADATA_LIST}} if metadata_only else {}
         if selector:
             options["label_selector"] = selector
+        if fields:
+            options["field_selector"] = fields
         try:
             resource = self._resource(kind, api_version)
             if resource is None:

@@ -26,6 +26,8 @@ Merge = Callable[[Object, Object, Object], Object]
 DELETE, PATCH, APPLY, WAIT, ASK, WRITE, MOVE = "delete", "patch", "apply", "wait", "ask", "write", "move"
 #: Waits until a pod of what takes over has come up, where its scaler starts one.
 TRY = "try"
+#: The same of Jobs that the run has changed, beside those that go on as they were.
+TRY_CHANGED = "try changed"
 #: Looks once more at what workers hold that have finished what they ran.
 LOOK = "look"
 #: Tells workers to take nothing, and waits until they run nothing; tells those that have started since; and tells them

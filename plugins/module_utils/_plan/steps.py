@@ -70,7 +70,8 @@ from .data import (
 from .draining import drain_pauses, drained_again
 from .pausing import resumptions
 from .rolling import Wave, interrupted, order_note, replaces, undrainable, wave_steps, waves_of, without_waves
-from .switching import as_workers, clearing, finishing, stopped, switches, trial
+from .switching import as_workers, clearing, finishing, stopped, switches
+from .trying import changed_trial, trial
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,9 @@ def _not_up(making: Making, waves: Sequence[Wave]) -> Iterator[str]:
 def _after_waiting(making: Making, changed: list[Object]) -> Iterator[Step | None]:
     """What may go, or leave a queue to others, once the new workers are up."""
     fleet, unwanted = making.fleet, making.unwanted
+    if making.wishes.waits and not making.wishes.checks:
+        # Before anything leaves a queue to these Jobs.
+        yield changed_trial(fleet, making.sight.live, changed, making.merge, unwanted.switched)
     yield from _narrowing(fleet, making.observed, making.wishes, making.found.adoptions)
     # Pods that have started in this run take work, until they are told not to.
     again = drained_again(fleet, making.observed, _rolled(making, changed))

@@ -13,10 +13,10 @@ from datetime import datetime
 
 from .._model.drains import Drained, drained_from, drained_of
 from .._model.fleet import Fleet, Variant
-from .._model.names import DRAINED_ANNOTATION, GOING_ANNOTATION, SERVICE_LABEL, VARIANT_LABEL
-from .._model.observed import API_VERSIONS, PAUSED, WORKER_KINDS, Observed, ObservedObject, definition
+from .._model.names import DRAINED_ANNOTATION, GOING_ANNOTATION
+from .._model.observed import API_VERSIONS, PAUSED, Observed, ObservedObject, definition
 from .._model.pauses import going_pauses, how, pause_of, written_pauses
-from .data import ASK, CLEAR, DELETE, PATCH, SCALERS, TRY, Object, Step
+from .data import ASK, CLEAR, DELETE, PATCH, SCALERS, Object, Step
 from .pausing import command, scaler_before
 
 JOBS = "ScaledJob"
@@ -53,65 +53,6 @@ def _stopped_by(fleet: Fleet, variant: Variant, observed: Observed) -> str:
     if pause is not None and pause.notes.keys() & notes.keys():
         return f"{pause.how}{pause.origin}"
     return f"{how(notes, None)} by hand" if notes else ""
-
-
-def unseen(fleet: Fleet, switched: Collection[ObservedObject]) -> Iterator[str]:
-    """What a run that does not wait does not see of Jobs that take over: that a ScaledJob is Ready says nothing of its
-    pods."""
-    for variant in _taking_over(fleet, switched):
-        if variant.runs_as_jobs:
-            yield (
-                f"{variant.title}: its Deployment gives way to Jobs, and this run does not see one start, because it "
-                f"does not wait (celery_workers_wait: false). {_how_to_see(fleet, variant)}"
-            )
-
-
-def untried(fleet: Fleet, reasons: Mapping[str, str]) -> Iterator[str]:
-    """What a run that waits has not seen of workers that take over, because KEDA starts none of them.
-
-    :param reasons: why, by the name of a Deployment or ScaledJob.
-    """
-    for variant in fleet.variants:
-        why = reasons.get(variant.deployment)
-        if why:
-            after, before = ("Jobs", "Deployment") if variant.runs_as_jobs else ("a Deployment", "Jobs")
-            yield (
-                f"{variant.title}: {after} took over from its {before}, and the image was not tried: {why}, so KEDA "
-                f"starts no pod. {_how_to_see(fleet, variant)}"
-            )
-
-
-def _how_to_see(fleet: Fleet, variant: Variant) -> str:
-    name = variant.deployment
-    selector = f"scaledjob.keda.sh/name={name}" if variant.runs_as_jobs else f"{SERVICE_LABEL}={variant.service},"
-    if not variant.runs_as_jobs:
-        selector += f"{VARIANT_LABEL}={variant.name}"
-    return (
-        f"Once KEDA starts the next one, see that it comes up with kubectl get pods --selector {selector} --namespace "
-        f"{fleet.namespace}."
-    )
-
-
-def _taking_over(fleet: Fleet, switched: Collection[ObservedObject]) -> Iterator[Variant]:
-    """Variants whose workers of another kind go."""
-    names = {item.name for item in switched if item.kind in WORKER_KINDS}
-    yield from (variant for variant in fleet.variants if variant.deployment in names)
-
-
-def trial(fleet: Fleet, switched: Collection[ObservedObject]) -> Step:
-    """What sees that those come up that take over, before the others are told anything. It waits for those that KEDA
-    starts for work that is there."""
-    scaled = [variant for variant in _taking_over(fleet, switched) if variant.runs_as_jobs or variant.has_scaler]
-    kinds = {variant.deployment: JOBS if variant.runs_as_jobs else "Deployment" for variant in scaled}
-    return Step(
-        "See that those come up that take over",
-        TRY,
-        tuple({"kind": kind, "metadata": {"name": name}} for name, kind in kinds.items()),
-        reason=(
-            "Everything is applied, but no Job of these has come up, so the workers that were to give way stay and "
-            "take work as before. Fix the cause below; a second run goes on."
-        ),
-    )
 
 
 def switches(switched: Sequence[ObservedObject], namespace: str, accepts: bool, now: datetime | None) -> Iterator[Step]:

@@ -10,25 +10,24 @@ import json
 import re
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from ansible_collections.queueops.celery.plugins.module_utils._cluster import readiness
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import ClusterError
 from ansible_collections.queueops.celery.plugins.module_utils._model.drains import drained_from
 from ansible_collections.queueops.celery.plugins.module_utils._model.names import DRAINED_ANNOTATION
 from ansible_collections.queueops.celery.plugins.plugin_utils import _draining, _waiting
 
-from tests.support._jobs import job_of, pod_of_job
+from tests.support._jobs import job_of
 from tests.support._workloads import Unavailable
 from tests.unit.inventories import IMAGE
+from tests.unit.keda_jobs import CRASHES, NAME, NO_SECRET, NOT_PULLED, Keda, keda_of
 from tests.unit.model_cluster import Object, done, operate, refused, run
 from tests.unit.told_pods import ToldSite, told_site
 
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
-NAME, SCALED_OBJECT = "shop-worker-reports", "shop-worker-reports-scaledobject"
+SCALED_OBJECT = "shop-worker-reports-scaledobject"
 BAD = "registry.example/shop:bad"
 PAUSED = "autoscaling.keda.sh/paused"
 DEPLOYMENT: Object = {"enable_keda": True, "min_replicas": 1, "max_replicas": 5}
@@ -185,71 +184,9 @@ def broken_off(site: ToldSite, variant: Object) -> Object:
         site.cluster.send = send  # type: ignore[method-assign]
 
 
-@dataclass
-class Keda:
-    """What KEDA does with the ScaledJob of the variant: it starts one Job of each version while work waits.
-
-    :param active: what it has found at its last reading; None before its first one.
-    :param why: why the pods of Jobs do not come up, by the image.
-    :param starts: whether fewer Jobs run than messages are there.
-    :param full: what has no room for another pod: a quota or the nodes.
-    """
-
-    site: ToldSite
-    active: bool | None = True
-    why: dict[str, Unavailable] = field(default_factory=dict)
-    starts: bool = True
-    full: str = ""
-
-    def follow(self) -> None:
-        objects = self.site.cluster.objects
-        scaled_job = objects.get(("ScaledJob", NAME))
-        if scaled_job is None:
-            return
-        active = {"type": "Active", "status": str(self.active) if self.active is not None else "Unknown"}
-        ready = {"type": "Ready", "status": "True"}
-        is_paused = scaled_job["metadata"]["annotations"].get(PAUSED) == "true"
-        scaled_job["status"] = {"conditions": [ready, active, {"type": "Paused", "status": str(is_paused)}]}
-        if self.active and self.starts and not is_paused:
-            number = scaled_job["metadata"]["generation"]
-            metadata = {**scaled_job["metadata"], "uid": "1", "namespace": "shop"}
-            job = job_of({**scaled_job, "metadata": metadata}, number)
-            why = self.why.get(job["spec"]["template"]["spec"]["containers"][0]["image"])
-            objects.setdefault(("Job", job["metadata"]["name"]), {**job, "kind": "Job"})
-            pod = pod_of_job(job, why)
-            if self.full == "quota":
-                return
-            if self.full:
-                pod["status"] = {"phase": "Pending", "conditions": [{**NOT_SCHEDULED, "message": self.full}]}
-            for one in failures_of(pod) if why is CRASHES else [pod]:
-                objects.setdefault(("Pod", one["metadata"]["name"]), one)
-
-
-NOT_PULLED = Unavailable("ImagePullBackOff", "not found", pods=True, deadline_exceeded=False)
-NO_SECRET = Unavailable("CreateContainerConfigError", 'secret "login" not found', pods=True, deadline_exceeded=False)
-NOT_SCHEDULED: Object = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
-CRASHES = Unavailable("Error", "", pods=True, deadline_exceeded=False)
-
-
-def failures_of(pod: Object) -> list[Object]:
-    """The pods of a Job whose worker ends at its start: each is a new one."""
-    end = {"terminated": {"exitCode": 1, "reason": "Error", "message": "no module shop"}}
-    status = {"phase": "Failed", "containerStatuses": [{"name": "worker", "restartCount": 0, "state": end}]}
-    made = [copy.deepcopy(pod) for _number in range(3)]
-    for number, one in enumerate(made):
-        one["metadata"] |= {"name": f"{pod['metadata']['name']}{number}", "creationTimestamp": f"12:0{number}"}
-        one["status"] = status
-    return made
-
-
 @pytest.fixture
 def keda(site: ToldSite, monkeypatch: pytest.MonkeyPatch) -> Keda:
-    """KEDA, and runs that give up at once what does not come up by itself."""
-    monkeypatch.setattr(readiness, "GRACE", 0)
-    monkeypatch.setattr(_waiting, "_PAUSES", (0.01,))
-    made = Keda(site)
-    site.watch = made.follow
-    return made
+    return keda_of(site, monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +304,7 @@ def test_where_a_job_has_no_room_the_run_says_that_the_old_workers_may_hold_it(
     done(deploy(site, DEPLOYMENT))
     keda.full = full
     text = refused(deploy(site, JOBS, wait_timeout=1))
-    assert "the workers that are to give way may hold the room" in text
+    assert "The workers that are to give way may hold the room" in text
     assert "max_replicas" in text
     assert "Deployment" in kinds(site)
     # What the message proposes works.
