@@ -293,7 +293,9 @@ def test_jobs_of_an_earlier_image_that_never_came_up_speak_for_nothing(site: Tol
     keda.why = {BAD: CRASHES}
     refused(deploy(site, {**JOBS, "image": BAD}, wait_timeout=1))
     keda.starts = False
-    assert "KEDA has not started a Job" in refused(deploy(site, JOBS, wait_timeout=1))
+    text = refused(deploy(site, JOBS, wait_timeout=1))
+    assert "KEDA has not started a Job" in text
+    assert "It counts 1 Job of an earlier version" in text
     assert "Deployment" in kinds(site)
 
 
