@@ -19,6 +19,7 @@ from ._build.workers import (
 from ._celery.adoption import (
     releases,
 )
+from ._check.missing_secrets import missing_secrets
 from ._check.preflight import (
     describe_object,
     preflight,
@@ -90,6 +91,8 @@ def plan(
     # A Secret that is about to be sent has a version to come; pods that read it roll with it.
     seen = with_versions(sight.observed, dict.fromkeys(stale_secrets, TO_COME), secrets)
     found = with_manifests(said, fleet, seen, wishes.checks)
+    unfound = missing_secrets(found.manifests, said.secrets, fleet, sight.observed)
+    found = replace(found, warnings=(*found.warnings, *unfound))
     masked = [
         *placeholders(found.manifests),
         *placeholders([found.adoptions, sight.risk.drains, releases(fleet, seen)]),

@@ -8,6 +8,7 @@ Sources: KEDA 2.20 for trigger fields, defaults and limits.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from .._celery.brokers import scaler_login, scaler_tls, tls_files
@@ -84,6 +85,23 @@ def _prometheus_authentication(fleet: Fleet, observed: Observed) -> list[dict[st
     name, labels = prometheus_authentication_name(fleet.name), ownership_labels(fleet.name)
     live = observed.find("TriggerAuthentication", name)
     return [resource("TriggerAuthentication", fleet, name, labels, "scaler", live, {"secretTargetRef": keys})]
+
+
+def scaler_secrets(fleet: Fleet) -> Iterator[tuple[str, str, list[str]]]:
+    """Secrets of others that scalers alone read: where each is written, its name, and the variants that need it."""
+    prometheus = fleet.prometheus
+    if prometheus is not None and prometheus.secret is not None:
+        asking = [variant.title for variant in fleet.variants if goal_of(fleet, variant)]
+        if asking:
+            yield prometheus.path_of("secret"), prometheus.secret.name, asking
+    found: dict[tuple[str, str], list[str]] = {}
+    for service in fleet.services:
+        broker = service.broker
+        own = broker.scaler.secret if broker is not None and broker.scaler is not None else None
+        counted = [variant.title for variant in service.variants if variant.is_counted]
+        if broker is not None and own is not None and counted:
+            found.setdefault((broker.at("scaler"), own.name), []).extend(counted)
+    yield from ((path, name, variants) for (path, name), variants in found.items())
 
 
 def _authentication(broker: Broker) -> dict[str, Any]:

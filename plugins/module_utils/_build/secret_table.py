@@ -37,8 +37,20 @@ def secret_table(manifests: Iterable[Mapping[str, Any]], own: Collection[str]) -
     ]
 
 
-def _read_by(item: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and key of everything that an object reads from Secrets."""
+def needed_secrets(manifests: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, None]]:
+    """Name of each Secret without which an object does not work to the objects that read it."""
+    found: dict[str, dict[str, None]] = {}
+    for item in manifests:
+        for name, _key in _read_by(item, with_optional=False):
+            found.setdefault(name, {})[f"{item['kind']} {item['metadata']['name']}"] = None
+    return found
+
+
+def _read_by(item: Mapping[str, Any], with_optional: bool = True) -> Iterator[tuple[str, str]]:
+    """Name and key of everything that an object reads from Secrets.
+
+    :param with_optional: whether what may be missing counts.
+    """
     if item["kind"] == "TriggerAuthentication":
         yield from ((ref["name"], ref["key"]) for ref in item["spec"].get("secretTargetRef", ()))
     if item["kind"] not in WORKER_KINDS:
@@ -46,18 +58,20 @@ def _read_by(item: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     pod = template_of(item["kind"], item["spec"])["spec"]
     for container in [*pod.get("initContainers", ()), *pod["containers"]]:
         for entry in container.get("env", ()):
-            if reference := (entry.get("valueFrom") or {}).get("secretKeyRef"):
+            reference = (entry.get("valueFrom") or {}).get("secretKeyRef")
+            if reference and (with_optional or not reference.get("optional")):
                 yield reference["name"], reference["key"]
         for source in container.get("envFrom", ()):
-            if source.get("secretRef"):
-                yield source["secretRef"]["name"], ALL
+            whole = source.get("secretRef")
+            if whole and (with_optional or not whole.get("optional")):
+                yield whole["name"], ALL
     for volume in pod.get("volumes", ()):
-        yield from _read_by_volume(volume)
+        yield from _read_by_volume(volume, with_optional)
 
 
-def _read_by_volume(volume: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _read_by_volume(volume: Mapping[str, Any], with_optional: bool) -> Iterator[tuple[str, str]]:
     for part in [volume, *((volume.get("projected") or {}).get("sources") or ())]:
         source = part.get("secret") or {}
         name = source.get("secretName") or source.get("name")
-        if name:
+        if name and (with_optional or not source.get("optional")):
             yield from ((name, entry["key"]) for entry in source.get("items") or [{"key": ALL}])

@@ -41,6 +41,7 @@ from .._model.observed import (
 )
 from .._model.pauses import pauses_of_others
 from .config_maps import missing_config_maps
+from .missing_secrets import missing_logins
 from .risks import with_rule
 
 
@@ -124,6 +125,7 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
         *(problem for _item, problem in conflicts if problem),
         *_overlapping_selectors(fleet, observed),
         *missing_config_maps(fleet, observed),
+        *missing_logins(fleet, observed),
     ]
     if not prunes:
         problems += _renamed(fleet, observed)

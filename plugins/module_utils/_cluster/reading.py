@@ -263,6 +263,7 @@ def read_observed(
         sources=tuple(source_of(raw) for raw in foreign if raw["metadata"]["name"] in sources),
         redis_policies=_redis_policies(cluster, deployments, redis_hosts),
         config_maps=tuple(str(raw["metadata"]["name"]) for raw in present.get("ConfigMap", ())),
+        secrets=tuple(str(raw["metadata"]["name"]) for raw in present.get("Secret", ())),
     )
 
 

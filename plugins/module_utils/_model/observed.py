@@ -205,6 +205,8 @@ class Observed:
     namespace: str = ""
     #: Names of the ConfigMaps that there are; None where nobody has looked.
     config_maps: tuple[str, ...] | None = None
+    #: The same of Secrets.
+    secrets: tuple[str, ...] | None = None
 
     def source(self, deployment: str) -> Source | None:
         """What workers take over from a Deployment, if it is there."""

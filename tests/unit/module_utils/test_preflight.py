@@ -374,3 +374,42 @@ def test_a_config_map_of_tutor_that_the_namespace_does_not_have_stops_the_run() 
 def test_a_config_map_of_ones_own_may_come_later() -> None:
     fleet = fleet_of(**one_variant({"env_from": [{"configMapRef": {"name": "billing"}}]}))
     assert preflight(fleet, Observed(config_maps=()), False).problems == ()
+
+
+#: A variant that goes by measured run times, and what its scaler logs in to Prometheus with.
+MEASURED = fleet_of(
+    **one_variant(
+        {**SCALED, "idempotent": True, "longest_task_seconds": 60, "task_seconds": 5, "max_wait_seconds": 60}
+    ),
+    prometheus={"url": "https://prometheus.monitoring:9090", "secret": {"name": "prometheus-login", "token_key": "t"}},
+    enabled=("flower",),
+)
+OF_SCALER = {
+    "host": "redis",
+    "secret": {"name": "broker"},
+    "scaler": {"secret": {"name": "reader", "password_key": "p"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("fleet", "path", "name"),
+    [
+        (MEASURED, "celery_workers_prometheus.secret", "prometheus-login"),
+        (fleet_of(**one_variant(SCALED, broker=OF_SCALER)), "celery_workers_broker.scaler", "reader"),
+    ],
+)
+def test_a_secret_that_keda_alone_reads_must_be_there(fleet: Fleet, path: str, name: str) -> None:
+    def found(**observed: Any) -> tuple[str, ...]:
+        return preflight(fleet, Observed(**observed), False).problems
+
+    (problem,) = found(secrets=("others",))
+    assert problem.startswith(f"{path}: there is no Secret {name} in shop,")
+    assert "would not scale variant default of service billing" in problem
+    assert found(secrets=(name,)) == ()
+    # Nobody has looked, or there is no namespace yet, which has a message of its own.
+    assert found() == found(secrets=(), namespace_exists=False) == ()
+
+
+def test_a_secret_that_no_scaler_reads_stops_nothing() -> None:
+    fixed = fleet_of(**one_variant({"replicas": 1}, broker=OF_SCALER), prometheus="http://prometheus:9090")
+    assert preflight(fixed, Observed(secrets=()), False).problems == ()

@@ -76,6 +76,19 @@ def test_a_second_run_sends_nothing_and_reads_each_kind_once() -> None:
     assert len(cluster.lists) == len(set(cluster.lists))
 
 
+def test_a_secret_that_is_missing_is_told_although_no_pod_runs_that_would_miss_it() -> None:
+    cluster = ModelCluster()
+    key = {"secret": "shop-database", "key": "url"}
+    optional = {"name": "B", "valueFrom": {"secretKeyRef": {"name": "of-luxury", "key": "k", "optional": True}}}
+    variant = {"enable_keda": True, "secret_env": {"DATABASE_URL": key, "OWN": CANARY}, "env": [optional]}
+    asked = inventory({"default": variant})
+    (warning,) = [text for text in done(run(cluster, **asked))["warnings"] if "There is no Secret" in text]
+    assert "There is no Secret shop-database in shop. " in warning
+    assert "Deployment billing-worker" in warning
+    cluster.put({"kind": "Secret", "metadata": {"name": "shop-database"}})
+    assert not [text for text in done(run(cluster, **asked)).get("warnings", []) if "There is no Secret" in text]
+
+
 def test_objects_of_a_kind_are_sent_in_a_row_so_that_they_can_go_together() -> None:
     cluster = ModelCluster()
     done(run(cluster, **inventory({f"queue{number}": {"enable_keda": True} for number in range(5)})))
