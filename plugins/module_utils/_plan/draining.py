@@ -100,9 +100,9 @@ def _scaler_of(variant: Variant, observed: Observed) -> ObservedObject | None:
 
 def drained_before(variant: Variant, observed: Observed, drained: Drained | None) -> dict[str, str | None]:
     """The annotations of its ScaledObject that a drain writes, as they were before."""
-    if drained is not None and drained.before:
-        return dict(drained.before)
     scaler = _scaler_of(variant, observed)
+    if drained is not None and drained.before and (scaler is None or _is_of_drain(scaler)):
+        return dict(drained.before)
     if scaler is None:
         return {}
     # What the inventory writes is not ours to give back.
@@ -134,6 +134,14 @@ def _is_paused(variant: Variant, scaler: ObservedObject) -> bool:
 def _is_of_drain(scaler: ObservedObject) -> bool:
     pause = pause_of(scaler)
     return pause is not None and pause.drains
+
+
+def left_object(fleet: Fleet, variant: Variant, observed: Observed, drained: Drained) -> Object:
+    """A variant that a drain has come upon before this run, as an object of a step."""
+    scaler = _scaler_of(variant, observed)
+    # A person has paused it since, and that is not ours to undo.
+    is_taken_over = scaler is not None and PAUSE_ANNOTATION in scaler.annotations and not _is_of_drain(scaler)
+    return told_object(fleet, variant, replace(drained, before={}) if is_taken_over else drained)
 
 
 def told_object(fleet: Fleet, variant: Variant, drained: Drained) -> Object:

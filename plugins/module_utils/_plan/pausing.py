@@ -121,12 +121,25 @@ def plan_pause(fleet: Fleet, chosen: Selection, observed: Observed, wish: PauseW
     for variant in chosen.variants:
         live = scaler_of(fleet, variant, observed, chosen.names(variant), said)
         drained = drained_of(variant, observed)
-        if live is not None and drained is not None:
-            text = f"{short_name(variant)}: it is {drained.words}, so its scaling is paused already."
+        if live is not None and drained is not None and not drained.by_deploy:
+            text = (
+                f"{short_name(variant)}: it is {drained.words}, so its scaling is paused already. To let it take work "
+                f"again, run {command('resume', variant)}"
+            )
             said.refuse(chosen.names(variant), text)
         elif live is not None:
             _pause(said, fleet, variant, live, _pods_of(variant, observed), wish, chosen.names(variant))
+            said.warnings += [_told_by_deploy(variant)] if drained is not None else []
     return said.plan("Pause scaling", "No variant that was chosen has a scaler that could be paused.")
+
+
+def _told_by_deploy(variant: Variant) -> str:
+    """What a pause does not change of workers that a deploy has told to take nothing new."""
+    return (
+        f"{short_name(variant)}: a deploy that has not come to its end told its workers to take nothing new. They take "
+        "work again with the next deploy, which keeps a pause. While that deploy still runs, pause again after it; it "
+        f"ends what it finds. To let them take work now and be scaled, run {command('resume', variant)}"
+    )
 
 
 def _impossible(fleet: Fleet, wish: PauseWish) -> Iterator[str]:

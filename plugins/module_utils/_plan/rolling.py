@@ -19,7 +19,7 @@ from .._model.names import pod_autoscaler_name, scaled_object_name
 from .._model.observed import Observed
 from .comparing import differing_fields
 from .data import APPLY, DRAIN, PATCH, TAKE_BACK, WAIT, Live, Merge, Object, Step, Wishes
-from .draining import drained_before, noted, refusal_of, taken_back, told_object
+from .draining import drained_before, left_object, noted, refusal_of, taken_back, told_object
 from .pausing import short_name
 
 _REASON = "until its pods are replaced"
@@ -154,7 +154,7 @@ def interrupted(
     again = {wave.variant.deployment for wave in waves} if wishes.rollout == AFTER_DRAIN else set()
     names = {item["metadata"]["name"] for item in sent if item["kind"] == "Deployment"}
     left = [
-        told_object(fleet, variant, drained)
+        left_object(fleet, variant, observed, drained)
         for variant, _live, drained in drained_variants(fleet, observed)
         if drained.by_deploy and variant.deployment not in again
     ]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -350,3 +351,61 @@ def test_whatever_changes_queues_keep_their_consumers_and_a_drained_variant_is_r
 
 def _with_extra(name: str, keys: Object, is_extra: bool) -> Object:
     return {**keys, "queues": [f"lms.{name}", *(["lms.extra"] if is_extra else [])]}
+
+
+def killed_while_it_waited(site: ToldSite) -> None:
+    """A deploy that is killed right after it has told the workers of a variant to take nothing."""
+
+    class Killed(BaseException):
+        """As the end of a process: nothing is cleared up."""
+
+    def killed() -> None:
+        if site.story and site.story[-1] == f"pause {HIGH}":
+            raise Killed
+
+    site.watch = killed
+    with pytest.raises(Killed):
+        roll(site, "after_drain")
+    site.watch = lambda: None
+
+
+@pytest.mark.parametrize("rollout", ["parallel", "after_drain"])
+@pytest.mark.parametrize("wish", [{}, {"pause_direction": "scale_in"}, {"pause_replicas": 2}])
+def test_a_pause_takes_over_what_a_killed_deploy_has_drained_and_outlives_the_next_one(
+    site: ToldSite, wish: Object, rollout: str
+) -> None:
+    killed_while_it_waited(site)
+    paused = done(operate(site.cluster, "pause", clock=lambda: NOW, **{**fleet(), "only": ["lms/high"], **wish}))
+    (warning,) = [text for text in paused["warnings"] if "told its workers to take nothing new" in text]
+    assert "ansible-playbook queueops.celery.resume -e celery_workers_only=lms/high" in warning
+    asked = pauses(site)
+    assert json.loads(asked[PAUSE_ANNOTATION])["by"] == "anna"
+    done(roll(site, rollout, image="registry.example/lms:3"))
+    assert pauses(site) == asked
+    assert all(worker.takes for worker in site.workers.values())
+    assert DRAINED_ANNOTATION not in site.annotations("Deployment", HIGH)
+    done(operate(site.cluster, "resume", clock=lambda: NOW, **{**fleet(), "only": ["lms/high"]}))
+    assert pauses(site) == {}
+
+
+def pauses(site: ToldSite) -> dict[str, str]:
+    """What is noted of pauses on the scaler of a variant."""
+    found = site.annotations("ScaledObject", f"{HIGH}-scaledobject")
+    return {name: value for name, value in found.items() if name.startswith(PAUSED) or name == PAUSE_ANNOTATION}
+
+
+def test_the_command_that_a_pause_names_ends_what_a_killed_deploy_has_drained(site: ToldSite) -> None:
+    killed_while_it_waited(site)
+    only = {**fleet(), "only": ["lms/high"]}
+    done(operate(site.cluster, "pause", clock=lambda: NOW, **only))
+    done(operate(site.cluster, "resume", clock=lambda: NOW, **only))
+    assert all(worker.takes for worker in site.workers.values())
+    assert pauses(site) == {}
+
+
+def test_a_pause_of_what_a_person_has_drained_names_the_command_that_ends_it(site: ToldSite) -> None:
+    only = {**fleet(), "only": ["lms/high"]}
+    done(operate(site.cluster, "drain", clock=lambda: NOW, **only))
+    text = refused(operate(site.cluster, "pause", clock=lambda: NOW, **only))
+    assert "its scaling is paused already" in text
+    assert "ansible-playbook queueops.celery.resume -e celery_workers_only=lms/high" in text
