@@ -44,7 +44,7 @@ from .containers import check_pod
 from .jobs import check_jobs
 from .refused import Refused, is_judged
 from .risks import PathOf
-from .starts import check_max_starts, check_quarantines
+from .starts import check_max_starts, check_quarantines, check_shared_max_starts
 from .without_effect import check_without_effect
 
 
@@ -79,6 +79,7 @@ def check_fleet(fleet: Fleet, judged: Fleet, refused: Refused, problems: Problem
     _check_scaled_brokers(judged, problems)
     _check_quorum_queues(judged, problems)
     check_quarantines(judged, problems)
+    check_shared_max_starts(judged, problems)
     for service in fleet.services:
         _check_service(service, refused, problems)
 

@@ -32,13 +32,8 @@ def check_max_starts(variant: Variant, service: Service, path_of: PathOf, proble
             "Write acks_late: true if every task may run twice, or leave max_starts out.",
         )
         return
-    own = is_own(variant, path_of("max_starts"), "max_starts")
-    if variant.process.acks_late is None and own:
-        problems.warn(
-            path_of("max_starts"),
-            f"max_starts of {variant.title} holds for tasks that the app acknowledges late; one that is acknowledged "
-            "early never starts again. Write acks_late: true if every task may run twice.",
-        )
+    if variant.process.acks_late is None and is_own(variant, path_of("max_starts"), "max_starts"):
+        problems.warn(path_of("max_starts"), _only_late(f"max_starts of {variant.title}"))
     if broker is None:
         problems.add(
             path_of("max_starts"),
@@ -53,6 +48,26 @@ def check_max_starts(variant: Variant, service: Service, path_of: PathOf, proble
         )
     elif broker.type == "rabbitmq":
         _check_deliveries(variant, broker, most, path_of("max_starts"), problems)
+
+
+def _only_late(limit: str) -> str:
+    """What to know of a limit where it is not known whether tasks are acknowledged late."""
+    return (
+        f"{limit} holds for tasks that the app acknowledges late; one that is acknowledged early never starts again. "
+        "Write acks_late: true if every task may run twice."
+    )
+
+
+def check_shared_max_starts(fleet: Fleet, problems: Problems) -> None:
+    """Note a limit that variants share, where none of those that read it says how tasks are acknowledged."""
+    readers: dict[str, list[Variant]] = {}
+    for variant in fleet.variants:
+        path = variant.path_of("max_starts")
+        if variant.process.max_starts is not None and not is_own(variant, path, "max_starts"):
+            readers.setdefault(path, []).append(variant)
+    for path, variants in readers.items():
+        if all(variant.process.acks_late is None for variant in variants):
+            problems.warn(path, _only_late("max_starts"))
 
 
 def _check_deliveries(variant: Variant, broker: Broker, most: int, path: str, problems: Problems) -> None:

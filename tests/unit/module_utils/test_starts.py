@@ -106,10 +106,19 @@ def test_shared_defaults_that_limit_starts_and_acknowledge_early_are_a_warning()
     assert "Write acks_late: true" in warning
 
 
-def test_whether_the_app_acknowledges_late_is_asked_where_the_variant_limits_starts_itself() -> None:
-    fleet = fleet_of(**one_variant({}), queue_defaults={"max_starts": 3})
-    assert fleet.variants[0].process.max_starts == 3
-    assert not [text for text in fleet.warnings if "max_starts" in text]
+@pytest.mark.parametrize("place", ["queue_defaults", "service"])
+def test_whether_the_app_acknowledges_late_is_asked_once_where_no_variant_says_it(place: str) -> None:
+    shared = {"max_starts": 3}
+    variables = one_variant({}, service=shared if place == "service" else {})
+    variables["config"]["billing"]["other"] = {}
+    more = {} if place == "service" else {"queue_defaults": shared}
+    (warning,) = [text for text in fleet_of(**variables, **more).warnings if "max_starts" in text]
+    path = "celery_workers_services.billing" if place == "service" else "celery_workers_queue_defaults"
+    assert warning.startswith(f"{path}.max_starts: ")
+    assert "Write acks_late: true" in warning
+    # Where one of them says it, the others are those whose app decides.
+    variables["config"]["billing"]["late"] = {"acks_late": True}
+    assert not [text for text in fleet_of(**variables, **more).warnings if "max_starts" in text]
 
 
 def test_a_shared_limit_above_that_of_deliveries_is_one_problem() -> None:
