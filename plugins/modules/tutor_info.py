@@ -100,6 +100,10 @@ observed:
       description: Always null, because no cluster was asked.
       type: list
       elements: str
+    secrets:
+      description: Always null, because no cluster was asked.
+      type: list
+      elements: str
 namespace:
   description: Namespace of the site.
   returned: success

@@ -321,6 +321,7 @@ def test_whatever_changes_queues_keep_their_consumers_and_a_drained_variant_is_r
         if run(site.cluster, **fleet(variants=old)).get("failed"):
             return
         site.follow()
+        site.story.clear()
         for number, worker in enumerate(site.workers.values()):
             worker.running, worker.finishes = ["lms.grade"] if number in busy else [], finishes
         wanted = {queue for name, keys in new.items() if keys.get("enabled", True) for queue in keys["queues"]}
@@ -343,6 +344,10 @@ def test_whatever_changes_queues_keep_their_consumers_and_a_drained_variant_is_r
                     assert site.story[at + 1] in (f"present Deployment {name}", f"resume {name}", line)
         for worker in site.workers.values():
             worker.running = []
+        if "has no pause for that" in str(found.get("msg")):
+            # What Kubernetes' own autoscaler scales is not drained, and nothing was done.
+            assert not site.story
+            return
         if found.get("failed"):
             done(roll(site, rollout, image=image, variants=new, key_change="accept"))
         site.watch = lambda: None
