@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.queueops.celery.plugins.plugin_utils._collector import no_collection
+from ansible_collections.queueops.celery.plugins.plugin_utils._collector import rare_collection
+from ansible_collections.queueops.celery.plugins.plugin_utils._loading import loading
 
-with no_collection():
+with loading():
     from ansible_collections.queueops.celery.plugins.plugin_utils._files import TreeError, write_text
     from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, PLAN, VALIDATE, FleetRun
     from ansible_collections.queueops.celery.plugins.plugin_utils._history import run_by
@@ -57,6 +58,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
 
+    @rare_collection()
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Read the variables of the host and bring its fleet into its state, or say what was done on all hosts."""
         host_vars = task_vars or {}

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.action.fleet_apply import ActionModule as FleetApply
-from ansible_collections.queueops.celery.plugins.plugin_utils._broker_run import BrokerRun
-from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY
+from ansible_collections.queueops.celery.plugins.plugin_utils._collector import rare_collection
+from ansible_collections.queueops.celery.plugins.plugin_utils._loading import loading
+
+with loading():
+    from ansible_collections.queueops.celery.plugins.action.fleet_apply import ActionModule as FleetApply
+    from ansible_collections.queueops.celery.plugins.plugin_utils._broker_run import BrokerRun
+    from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY
 
 
 class ActionModule(FleetApply):
     """Runs on the controller, whatever machine the host is."""
 
+    @rare_collection()
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Say what the queues hold, what is left over, or what is in quarantine."""
         host_vars = task_vars or {}

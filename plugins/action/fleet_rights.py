@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.queueops.celery.plugins.action.fleet_apply import ActionModule as FleetApply
-from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, Result
-from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder import HostFolder
-from ansible_collections.queueops.celery.plugins.plugin_utils._hosts import play_of
-from ansible_collections.queueops.celery.plugins.plugin_utils._rights_run import RightsRun
+from ansible_collections.queueops.celery.plugins.plugin_utils._collector import rare_collection
+from ansible_collections.queueops.celery.plugins.plugin_utils._loading import loading
+
+with loading():
+    from ansible_collections.queueops.celery.plugins.action.fleet_apply import ActionModule as FleetApply
+    from ansible_collections.queueops.celery.plugins.plugin_utils._fleet_run import APPLY, Result
+    from ansible_collections.queueops.celery.plugins.plugin_utils._host_folder import HostFolder
+    from ansible_collections.queueops.celery.plugins.plugin_utils._hosts import play_of
+    from ansible_collections.queueops.celery.plugins.plugin_utils._rights_run import RightsRun
 
 
 class ActionModule(FleetApply):
     """Runs on the controller, whatever machine the host is."""
 
+    @rare_collection()
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Make the account, or take it away."""
         host_vars = task_vars or {}

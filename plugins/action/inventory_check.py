@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.queueops.celery.plugins.plugin_utils._collector import no_collection
+from ansible_collections.queueops.celery.plugins.plugin_utils._collector import rare_collection
+from ansible_collections.queueops.celery.plugins.plugin_utils._loading import loading
 
-with no_collection():
+with loading():
     from ansible_collections.queueops.celery.plugins.module_utils.neighbours import (
         DEFAULT_GROUP,
         collisions,
@@ -25,6 +26,7 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
 
+    @rare_collection()
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         """Check, and say what is wrong with all of it."""
         result: dict[str, Any] = super().run(tmp, task_vars)

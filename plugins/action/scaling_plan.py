@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.queueops.celery.plugins.modules.scaling_plan import main
-from ansible_collections.queueops.celery.plugins.plugin_utils._in_process import HereOrThere
+from ansible_collections.queueops.celery.plugins.plugin_utils._loading import loading
+
+with loading():
+    from ansible_collections.queueops.celery.plugins.modules.scaling_plan import main
+    from ansible_collections.queueops.celery.plugins.plugin_utils._in_process import HereOrThere
 
 
 class ActionModule(HereOrThere):

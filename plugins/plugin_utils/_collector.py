@@ -1,13 +1,16 @@
 # Copyright (c) 2026 queueops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Python's garbage collector while plugins are loaded."""
+"""Python's garbage collector while plugins are loaded and while they work."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+#: Objects after which the collector looks for circles among them, instead of Python's 700.
+_MANY = 100_000
 
 
 @contextmanager
@@ -26,3 +29,18 @@ def no_collection() -> Iterator[None]:
         gc.freeze()
         if was_on:
             gc.enable()
+
+
+@contextmanager
+def rare_collection() -> Iterator[None]:
+    """Work on a fleet with a garbage collector that looks less often.
+
+    A fleet, its manifests and what was read of its cluster are many objects that stay until the end and make no
+    circles. To search them again and again took a fifth of the processor time of the status of a thousand variants.
+    """
+    first, *others = gc.get_threshold()
+    gc.set_threshold(_MANY, *others)
+    try:
+        yield
+    finally:
+        gc.set_threshold(first, *others)

@@ -19,6 +19,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action.normal import ActionModule as AsModule
+from ansible_collections.queueops.celery.plugins.plugin_utils._collector import rare_collection
 from ansible_collections.queueops.celery.plugins.plugin_utils._host_variables import plain
 
 Result = dict[str, Any]
@@ -91,6 +92,7 @@ class HereOrThere(AsModule):  # type: ignore[misc]  # ansible-core has no types
     #: Entry point of the module; takes what makes an AnsibleModule.
     compute: Callable[[Callable[..., Any]], None]
 
+    @rare_collection()
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Result:
         """Compute here, or let the module do it where it has to."""
         variables = task_vars or {}

@@ -139,6 +139,10 @@ def test_an_unchanged_run_starts_no_program_and_asks_as_often_for_any_size(clust
     assert looked == []
     assert not [command for run in (sending, counts) for command in run.programs if "ansible-tmp" in command]
     assert counts.parses == len(hosts)
+    # Each file is compiled by the first run, and once. Plugins that Ansible loads by itself are few and small.
+    first, second = ([name for name in run.compiled if "/plugins/module_utils/" in name] for run in (sending, counts))
+    assert len(first) == len(set(first)) > 100
+    assert second == []
     # On a real cluster nobody logs requests.
     small, large = ([path.replace(name, "") for path in paths if name in path] for name in names.values())
     assert small == large
