@@ -19,6 +19,7 @@ from .rules import check_fleet
 from .safety import check_safety_of_fleet
 from .scalers import check_scalers
 from .second_brokers import check_second_brokers
+from .unread_keys import check_unread_keys
 from .variants import check_one_variant
 from .wait_goals import check_wait_goals
 from .watching import check_watching
@@ -44,6 +45,7 @@ def check_everything(
         check_finished_beat(service, unread, problems)
         check_beat_references(service, unread, problems)
     check_watching(fleet, output, problems)
+    check_unread_keys(fleet, problems)
     # After what looks at single values, so that nothing is said twice.
     check_second_brokers(fleet, problems)
     refuse_misplaced_secrets(layers, problems)

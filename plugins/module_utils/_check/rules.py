@@ -45,7 +45,7 @@ from .jobs import check_jobs
 from .refused import Refused, is_judged
 from .risks import PathOf
 from .starts import check_max_starts, check_quarantines, check_shared_max_starts
-from .without_effect import check_without_effect
+from .without_effect import check_unread_by_worker, check_without_effect
 
 
 def check_variant(variant: Variant, service: Service, unread: frozenset[str], problems: Problems) -> None:
@@ -62,6 +62,8 @@ def check_variant(variant: Variant, service: Service, unread: frozenset[str], pr
         check_start(variant.pod, needs_launcher(variant, broker), path_of, problems)
         check_jobs(variant, service, path_of, problems)
         check_max_starts(variant, service, path_of, problems)
+        if not variant.adopted:
+            check_unread_by_worker(variant, broker, path_of, problems)
     accepted = "plain-secret" in variant.knowledge.accept_risks or "accept_risks" in unread
     check_pod(variant.pod, path_of, problems, accepted, broker, unread)
     if broker is not None and broker.is_sound and not variant.adopted and is_judged(unread):

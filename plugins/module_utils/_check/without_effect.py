@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
+from .._celery.command import effective_pool
+from .._model.broker import Broker
 from .._model.fleet import Variant
 from .._model.probes import Probe
 from .._model.variant_keys import Scaling
@@ -37,6 +39,10 @@ _RESOURCES = ("cpu_utilization", "memory_utilization")
 _DEFAULTS = {item.name: item.default for item in fields(Scaling)}
 #: Keys of a probe that one type reads alone.
 _TYPES = {"heartbeat_seconds": "heartbeat", "consuming_seconds": "consuming"}
+#: Keys of the checks themselves; the first two are those of liveness alone.
+_CHECKS = ("period_seconds", "failures", "timeout_seconds", "startup_seconds")
+#: Keys of a pool with child processes.
+_CHILDREN = ("optimization", "max_tasks_per_child", "max_memory_per_child")
 
 
 def is_own(variant: Variant, path: str, key: str) -> bool:
@@ -70,6 +76,16 @@ def check_without_effect(variant: Variant, path_of: PathOf, problems: Problems) 
             )
 
 
+def check_unread_by_worker(variant: Variant, broker: Broker | None, path_of: PathOf, problems: Problems) -> None:
+    """Note what is asked of a worker, of a Deployment or of Jobs, whose pool, broker or probe does not read it."""
+    for name, reason in [*_unread_of_process(variant, broker), *_unread_of_checks(variant.pod.probe)]:
+        path = path_of(name)
+        if is_own(variant, path, name):
+            problems.warn(path, f"{name} of {variant.title} has no effect: {reason}.")
+        elif _is_own_of_probe(variant, name):
+            problems.warn(path_of("probe"), f"{name} of {variant.title} has no effect: {reason}.")
+
+
 def _unread(variant: Variant) -> Iterator[tuple[tuple[str, ...], str]]:
     """Keys that are not read, and why."""
     if variant.has_scaler:
@@ -80,6 +96,32 @@ def _unread(variant: Variant) -> Iterator[tuple[tuple[str, ...], str]]:
         yield _KEDA, "with scaler: hpa Kubernetes scales by CPU and memory"
     else:
         yield _RESOURCES, "scaler: hpa reads it alone"
+
+
+def _unread_of_process(variant: Variant, broker: Broker | None) -> Iterator[tuple[str, str]]:
+    """Keys that its pool, its broker or its scaler does not read, and why."""
+    pool = effective_pool(variant.process)
+    if pool == "solo":
+        yield "concurrency", "the pool solo runs one task at a time; write another pool"
+    if pool != "prefork":
+        for name in _CHILDREN:
+            yield name, f"the pool {pool} has no child processes; write pool: prefork"
+    if broker is not None and broker.is_sound and broker.type == "rabbitmq":
+        yield "visibility_timeout", "RabbitMQ has none, and its own limit is consumer_timeout of the broker"
+    if broker is None:
+        yield "visibility_timeout", "no broker is known; write celery_workers_broker"
+    if variant.uses_keda and not variant.sees_in_flight:
+        yield "hold", "the scaler does not see what workers hold; write idempotent: true if every task may run twice"
+
+
+def _unread_of_checks(probe: Probe) -> Iterator[tuple[str, str]]:
+    """Numbers of checks that are not made, and why."""
+    if probe.type == "none":
+        for name in _CHECKS:
+            yield name, "there is no check with type none; write another type"
+    elif probe.liveness is False or (probe.liveness is None and probe.type == "ping"):
+        for name in _CHECKS[:2]:
+            yield name, "only liveness reads it, and that is off; write liveness: true, or a type with it"
 
 
 def _refuse_pause(variant: Variant, path: str, problems: Problems) -> None:
