@@ -38,10 +38,11 @@ from .._schema.layers import (
     stack,
     without_nulls,
 )
+from .._schema.masks import MASK
 from .._schema.placeholders import placeholders
 from .._schema.problems import InventoryError, Problem
 from .._schema.scalars import text_of
-from .._schema.secret_signs import MASK, without_values
+from .._schema.secret_signs import without_values
 from .containers import env_secret_name
 from .exporter import SENTINEL_PASSWORD_JSON, as_json
 from .flower import flower_secret_keys

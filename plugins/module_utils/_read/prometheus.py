@@ -75,8 +75,9 @@ def _check_url(prometheus: Prometheus, problems: Problems) -> None:
     if parts is None:
         problems.add(path, f"{url!r} is no address of Prometheus; {example}")
     elif parts.query or parts.fragment or re.search(r"/api/v1\b", parts.path):
+        login = f" A login is no part of it: {_IN_SECRET}" if parts.query or parts.fragment else ""
         problems.add(
-            path, f"KEDA adds /api/v1/query itself; write {parts.scheme}://{parts.netloc} and the prefix alone."
+            path, f"KEDA adds /api/v1/query itself; write {parts.scheme}://{parts.netloc} and the prefix alone.{login}"
         )
 
 

@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from .masks import without_queries
+
 
 def is_within(path: str, place: str) -> bool:
     """Whether a path is that of a place, or of a part of what was written there."""
@@ -59,7 +61,7 @@ class Problems:
     def add(self, path: str, message: str) -> None:
         """Note a problem and go on."""
         if path not in self.settled:
-            self.found.append(Problem(path, message))
+            self.found.append(Problem(path, without_queries(message)))
 
     def has(self, path: str) -> bool:
         """Whether what was written at a path, or a part of it, was refused."""
@@ -67,7 +69,7 @@ class Problems:
 
     def warn(self, path: str, message: str) -> None:
         """Note something that works but that the user should know of."""
-        self.warnings.append(f"{path}: {message}")
+        self.warnings.append(f"{path}: {without_queries(message)}")
 
     def raise_any(self) -> None:
         """:raises InventoryError: if anything was noted."""

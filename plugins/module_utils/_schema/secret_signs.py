@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
+from .masks import MASK
 from .scalars import MISPLACED
 
 #: C($(NAME)) as Kubernetes reads it; two dollar signs make it plain text.
@@ -88,8 +89,6 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _REFERENCE_ONLY = re.compile(rf"(?:[^\s:/@]*:|[a-z][a-z0-9+.-]*://[^\s/@:]*:?)?{_REFERENCES}(?:@\S*)?", re.IGNORECASE)
 
 
-#: What of a log is not shown.
-MASK = "********"
 _KEY_BLOCK = re.compile(
     r"(?:-----BEGIN [A-Z ]*PRIVATE KEY-----|\A)(?:(?!-----BEGIN).)*?(?:-----END [A-Z ]*PRIVATE KEY-----)"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*",
