@@ -5,21 +5,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ._build.scalers import scaler_resources
 from ._celery.idle_first import with_known_version
 from ._check.fleet import check_everything
 from ._check.refused import Refused
 from ._check.unrelated import tell_unrelated
+from ._cluster.installed_keda import installed_keda
 from ._model.fleet import Fleet
 from ._model.observed import Observed
 from ._read.inventory import read_inventory
 from ._read.module_options import inventory_from
 from ._read.reader import Inventory
-from ._schema.layers import Layer
-from ._schema.problems import InventoryError, Problems
+from ._schema.layers import PREFIX, Layer
+from ._schema.problems import InventoryError, Problem, Problems
+from ._schema.versions import as_text, older
+
+_KEDA = f"{PREFIX}keda_version"
 
 
 def parse_fleet(inventory: Inventory, may_be_empty: bool = False, only_reads: bool = False) -> Fleet:
@@ -44,6 +50,61 @@ def parse_fleet(inventory: Inventory, may_be_empty: bool = False, only_reads: bo
 
 def _read_again(inventory: Inventory, layers: tuple[Layer, ...]) -> Fleet:
     return read_inventory(replace(inventory, layers=layers, problems=()), Problems())
+
+
+def fleet_in_cluster(
+    inventory: Inventory, fleet: Fleet, observed: Observed, live: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> tuple[Fleet, list[str]]:
+    """A fleet with what services take over from Deployments that run, and what is to be known of it there.
+
+    :param live: the objects of its namespace as an API server returned them.
+    :raises InventoryError: with what is wrong with it there.
+    """
+    if follows_cluster(fleet):
+        inventory = replace(inventory, observed=observed)
+        fleet = parse_fleet(inventory)
+    return fleet, judge_installed_keda(inventory, fleet, live)
+
+
+#: From this one on nothing that can be written needs a later one.
+_NEW_ENOUGH = "2.20.1"
+
+
+def judge_installed_keda(
+    inventory: Inventory, fleet: Fleet, live: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> list[str]:
+    """What is to be known of an inventory with the KEDA that runs.
+
+    :param live: the objects of its namespace as an API server returned them.
+    :raises InventoryError: where it asks for more than that KEDA does, and does not say which KEDA runs.
+    """
+    found, stated = installed_keda(live), fleet.versions.keda
+    if found is None:
+        return []
+    version, hpa = found
+    runs = f"KEDA {as_text(version)} runs, as HorizontalPodAutoscaler {hpa} says"
+    if stated is not None:
+        is_less = version[: len(stated)] < stated
+        told = f"{_KEDA}: it is {as_text(stated)}, and {runs}. Write what runs, or upgrade KEDA."
+        return [told] if is_less else []
+    if not older(version, _NEW_ENOUGH):
+        return []
+    try:
+        fitting = parse_fleet(replace(inventory, versions={**inventory.versions, "keda": as_text(version)}))
+    except InventoryError as error:
+        raise InventoryError(Problem(one.path, f"{one.message} ({runs}.)") for one in error.problems) from error
+    measured = {variant.title for variant in fleet.variants if variant.measured_by}
+    lost = measured - {variant.title for variant in fitting.variants if variant.measured_by}
+    if lost:
+        message = (
+            f"{', '.join(sorted(lost))} would go by what is measured, and {runs}, which cannot scale while Prometheus "
+            f"is away. Install KEDA {_NEW_ENOUGH} or later, or write {_KEDA}: '{as_text(version)}', by which "
+            "list_length decides."
+        )
+        raise InventoryError([Problem(f"{PREFIX}prometheus", message)])
+    if scaler_resources(fleet) != scaler_resources(fitting):
+        return [f"{runs}, and what is made is for a later one. Write {_KEDA}: '{as_text(version)}', so that it fits."]
+    return []
 
 
 def follows_cluster(fleet: Fleet) -> bool:

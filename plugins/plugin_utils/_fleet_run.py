@@ -39,7 +39,10 @@ from ansible_collections.queueops.celery.plugins.module_utils._read.origins impo
 from ansible_collections.queueops.celery.plugins.module_utils._read.reader import Inventory
 from ansible_collections.queueops.celery.plugins.module_utils._schema.documents import as_yaml
 from ansible_collections.queueops.celery.plugins.module_utils._schema.problems import InventoryError, Problem
-from ansible_collections.queueops.celery.plugins.module_utils.fleet import follows_cluster, parse_fleet
+from ansible_collections.queueops.celery.plugins.module_utils.fleet import (
+    fleet_in_cluster,
+    parse_fleet,
+)
 from ansible_collections.queueops.celery.plugins.module_utils.plan import plan, plan_removal
 from ansible_collections.queueops.celery.plugins.plugin_utils._draining import StepError
 from ansible_collections.queueops.celery.plugins.plugin_utils._executor import Executor, Send, no_cluster
@@ -220,9 +223,8 @@ class FleetRun:
         if inventory is None:
             self._absent(core, cluster, fleet, observed)
             return
-        if follows_cluster(fleet):
-            # Once more, with what services take over from Deployments that run.
-            fleet = parse_fleet(replace(inventory, observed=observed))
+        fleet, warnings = fleet_in_cluster(inventory, fleet, observed, cluster.live)
+        self.warnings += warnings
         self._present(core, cluster, as_allowed(cluster, fleet, observed, self.warnings), observed)
 
     def _bare_fleet(self) -> Fleet:

@@ -9,6 +9,7 @@ import copy
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils import fleet
 from ansible_collections.queueops.celery.plugins.module_utils.fleet import parse_fleet
 from ansible_collections.queueops.celery.plugins.plugin_utils import _fleet_run
 
@@ -34,7 +35,8 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         found.append(inventory)
         return parse_fleet(inventory, *more, **named)
 
-    monkeypatch.setattr(_fleet_run, "parse_fleet", counted)
+    for module in (_fleet_run, fleet):
+        monkeypatch.setattr(module, "parse_fleet", counted)
     return found
 
 
