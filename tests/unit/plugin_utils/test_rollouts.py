@@ -189,13 +189,9 @@ def test_a_drain_that_a_person_asked_for_stays_when_pods_are_replaced(site: Told
     assert not any(worker.takes for worker in site.of(HIGH))
 
 
-@pytest.mark.parametrize("rollout", ["parallel", "serial", "after_drain"])
-@pytest.mark.parametrize(
-    ("image", "high"), [(IMAGE, {}), ("registry.example/lms:2", {}), (IMAGE, {"strategy": {"type": "Recreate"}})]
-)
-def test_a_run_that_was_cut_while_it_waited_leaves_nothing_drained_after_the_next(
-    site: ToldSite, rollout: str, image: str, high: Object
-) -> None:
+def killed_while_it_waited(site: ToldSite) -> None:
+    """A deploy that is killed right after it has told the workers of a variant to take nothing."""
+
     class Killed(BaseException):
         """As the end of a process: nothing is cleared up."""
 
@@ -206,8 +202,18 @@ def test_a_run_that_was_cut_while_it_waited_leaves_nothing_drained_after_the_nex
     site.watch = killed
     with pytest.raises(Killed):
         roll(site, "after_drain")
-    assert DRAINED_ANNOTATION in site.annotations("Deployment", HIGH)
     site.watch = lambda: None
+
+
+@pytest.mark.parametrize("rollout", ["parallel", "serial", "after_drain"])
+@pytest.mark.parametrize(
+    ("image", "high"), [(IMAGE, {}), ("registry.example/lms:2", {}), (IMAGE, {"strategy": {"type": "Recreate"}})]
+)
+def test_a_run_that_was_cut_while_it_waited_leaves_nothing_drained_after_the_next(
+    site: ToldSite, rollout: str, image: str, high: Object
+) -> None:
+    killed_while_it_waited(site)
+    assert DRAINED_ANNOTATION in site.annotations("Deployment", HIGH)
     done(roll(site, rollout, image=image, variants={**CONFIG, "high": {**CONFIG["high"], **high}}))
     assert all(worker.takes for worker in site.workers.values())
     assert DRAINED_ANNOTATION not in site.annotations("Deployment", HIGH)
@@ -217,17 +223,7 @@ def test_a_run_that_was_cut_while_it_waited_leaves_nothing_drained_after_the_nex
 def test_a_scaler_works_again_once_and_for_all_while_it_is_not_known_whether_its_workers_do(
     site: ToldSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Killed(BaseException):
-        """As the end of a process: nothing is cleared up."""
-
-    def killed() -> None:
-        if site.story and site.story[-1] == f"pause {HIGH}":
-            raise Killed
-
-    site.watch = killed
-    with pytest.raises(Killed):
-        roll(site, "after_drain")
-    site.watch = lambda: None
+    killed_while_it_waited(site)
     monkeypatch.setattr(_draining, "_TOLD_WITHIN", 0)
     for worker in site.of(HIGH):
         worker.answers = False
@@ -356,22 +352,6 @@ def test_whatever_changes_queues_keep_their_consumers_and_a_drained_variant_is_r
 
 def _with_extra(name: str, keys: Object, is_extra: bool) -> Object:
     return {**keys, "queues": [f"lms.{name}", *(["lms.extra"] if is_extra else [])]}
-
-
-def killed_while_it_waited(site: ToldSite) -> None:
-    """A deploy that is killed right after it has told the workers of a variant to take nothing."""
-
-    class Killed(BaseException):
-        """As the end of a process: nothing is cleared up."""
-
-    def killed() -> None:
-        if site.story and site.story[-1] == f"pause {HIGH}":
-            raise Killed
-
-    site.watch = killed
-    with pytest.raises(Killed):
-        roll(site, "after_drain")
-    site.watch = lambda: None
 
 
 @pytest.mark.parametrize("rollout", ["parallel", "after_drain"])
