@@ -116,6 +116,9 @@ _SETTING_KEYS: dict[str, str] = {
 #: References of Kubernetes, escaped references, and any other dollar sign that it would read as the start of one.
 _DOLLAR = re.compile(rf"\$?{REFERENCE_TEXT}|\$(?=[$(])")
 
+#: Short options that share a word, and one with its value.
+_SHORTS, _SHORT_VALUE = re.compile(r"-[A-Za-z]{2}"), re.compile(r"-[A-Za-z]\S")
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -136,7 +139,7 @@ def split_arguments(words: Iterable[str]) -> Iterator[tuple[list[Argument | str]
     while waiting:
         word = waiting.pop(0)
         source, found = [word], list[Argument | str]()
-        while re.match(r"^-[A-Za-z]{2}", word) and word[:2] in _FLAGS:
+        while _SHORTS.match(word) and word[:2] in _FLAGS:
             found.append(Argument(_FLAGS[word[:2]], None, (word[:2],)))
             word = f"-{word[2:]}"
         name, equals, value = word.partition("=")
@@ -147,7 +150,7 @@ def split_arguments(words: Iterable[str]) -> Iterator[tuple[list[Argument | str]
             found.append(Argument(_VALUED[word], source[-1], (word, source[-1])))
         elif word in _FLAGS:
             found.append(Argument(_FLAGS[word], None, (word,)))
-        elif re.match(r"^-[A-Za-z]\S", word) and word[:2] in _VALUED:
+        elif _SHORT_VALUE.match(word) and word[:2] in _VALUED:
             found.append(Argument(_VALUED[word[:2]], word[2:], (word,)))
         else:
             found.append(word)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from types import NoneType
+from typing import Any, TypeAlias, TypeGuard
 
 #: What every variable of the role begins with.
 PREFIX = "celery_workers_"
@@ -71,16 +72,21 @@ def overlay(lower: Node | None, value: Any, path: str) -> Node:
     :param value: the raw value of the upper layer.
     :param path: where the upper layer wrote it.
     """
-    # Most values are texts and numbers, and to ask those whether they are mappings takes longest.
-    if value is None or isinstance(value, (str, int, float)) or not isinstance(value, Mapping):
+    if not _is_dict(value):
         return Leaf(value, path)
     children: dict[str, Node] = dict(lower.children) if isinstance(lower, Branch) else {}
     for key, item in value.items():
-        below = children.get(str(key))
-        children[str(key)] = overlay(
-            _in_full(str(key), below) if isinstance(item, Mapping) else below, item, f"{path}.{key}"
-        )
+        name, place = str(key), f"{path}.{key}"
+        if _is_dict(item):
+            children[name] = overlay(_in_full(name, children.get(name)), item, place)
+        else:
+            children[name] = Leaf(item, place)
     return Branch(children, path)
+
+
+def _is_dict(value: Any) -> TypeGuard[Mapping[Any, Any]]:
+    # Most values are texts and numbers, and to ask those whether they are mappings takes longest.
+    return not isinstance(value, (str, int, float, list, NoneType)) and isinstance(value, (dict, Mapping))
 
 
 def _in_full(key: str, lower: Node | None) -> Node | None:
