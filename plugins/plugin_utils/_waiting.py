@@ -10,7 +10,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.lacking import grants
-from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import Looks, Waiting, patience
+from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness import (
+    Looks,
+    Waiting,
+    patience,
+    probe_failure,
+)
 from ansible_collections.queueops.celery.plugins.module_utils._cluster.reading import (
     MOUNTED_SOON,
     Cluster,
@@ -126,8 +131,18 @@ class Waits:
         seconds = round(time.monotonic() - start)
         self.waited += seconds
         if waiting:
-            said = [f"{item.name}: {self.clean(item.reason)}" for item in [*ends, *waiting]]
+            said = [f"{item.name}: {self.clean(self._with_probe(item))}" for item in [*ends, *waiting]]
             raise StepError("\n".join([_why_it_ends(step, waiting, bool(ends), seconds), *dict.fromkeys(said)]))
+
+    def _with_probe(self, item: Waiting) -> str:
+        """Why something is not up, with what the kubelet says of a probe that fails. Not to be told it is no fault."""
+        if not item.probed:
+            return item.reason
+        try:
+            events = self.cluster().list_objects("Event", "v1", fields=f"involvedObject.name={item.probed}")
+        except ClusterError:
+            events = None
+        return " ".join(part for part in (item.reason, probe_failure(events or [])) if part)
 
     def _until_none(self, seen: Look, count: int, start: float) -> tuple[list[Waiting], list[Waiting]]:
         """What is not up in the end, and what of it does not come up by itself."""

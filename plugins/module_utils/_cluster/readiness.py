@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ _REFUSALS = (
     ("denied the request", "Ask those who run the admission webhook that it names."),
     ("is forbidden", ""),
 )
+#: How a runtime says that a container's first word is no program: it is not on the PATH, or there is no such file.
+_NO_PROGRAM = re.compile(r'exec: "([^"]+)": (?:executable file not found|stat [^:]+: no such file)')
 _REPLICA_SET = re.compile(r'[Rr]eplica ?[Ss]et "([^"]+)"')
 
 
@@ -67,6 +70,7 @@ class Waiting:
     :param fault: what does not heal by itself, as a word that stays the same from one look to the next.
     :param exits: the last ends of its containers.
     :param progress: how far it is, in a few words.
+    :param probed: name of a pod that runs and whose probe does not pass; only an event says why.
     """
 
     name: str
@@ -75,6 +79,7 @@ class Waiting:
     fault: str = ""
     exits: tuple[Exit, ...] = ()
     progress: str = ""
+    probed: str = ""
 
 
 @dataclass
@@ -133,6 +138,8 @@ def deployment_waits(
         reason, fault = missing_reason(missing), "config"
     if not reason:
         reason, fault = (progress.get("message", ""), "") if stuck else _refusal(deployment)
+    probed, failing = ("", "") if fault else next(_failing_probes(new), ("", ""))
+    reason = " ".join(part for part in (reason, failing) if part)
     counts = f"{available} of {wanted} pods are available, {updated} run the new version"
     exits = tuple(end for pod in new for end in exits_of(pod))
     # Of pods that an older template has made, nothing is known to be this run's.
@@ -144,6 +151,7 @@ def deployment_waits(
         fault if trusted else "",
         exits if trusted else (),
         f"{name.partition(' ')[2]} {min(available, updated)} of {wanted} up",
+        probed,
     )
 
 
@@ -185,6 +193,26 @@ def refusal_in_words(message: str, room: str = "") -> str:
     known = next((item for item in _REFUSALS if item[0] in message), ("", ""))
     advice = room if room and known == _REFUSALS[0] else known[1]
     return f"{_sentence(message)} {advice}".strip()
+
+
+def _failing_probes(pods: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Pods with a container that runs and is not ready, and what of it has not passed."""
+    for pod in pods:
+        for status, is_first in _statuses(pod):
+            if "running" in (status.get("state") or {}) and not is_first and status.get("ready") is False:
+                probe = "startup" if status.get("started") is False else "readiness"
+                name, container = str(pod["metadata"]["name"]), status.get("name", "")
+                yield name, f"Pod {name}, container {container}: it runs, but its {probe} probe does not pass."
+
+
+def probe_failure(events: Iterable[dict[str, Any]]) -> str:
+    """What the kubelet says last of a probe that fails, from the events of one pod."""
+    failures = [event for event in events if event.get("reason") == "Unhealthy" and event.get("message")]
+    if not failures:
+        return ""
+    last = max(failures, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    lines = [line for line in str(last["message"]).strip().splitlines() if line.strip()]
+    return "\n".join(["The last failure:", *(f"    {line.rstrip()}" for line in lines[-_LINES:])])
 
 
 def mounted(pod: dict[str, Any]) -> set[tuple[str, str]]:
@@ -333,6 +361,21 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!")) else f"{text}."
 
 
+def _advice_on_program(program: str, container: str) -> str:
+    """What to write where the image lacks the program that starts a container."""
+    if container in (FLOWER, EXPORTER):
+        return "Check its image."
+    if program.startswith("python"):
+        return (
+            "Keys such as idle_first, max_starts and probe: consuming start the worker by it. Name the image's own in "
+            "command_prefix, such as [python3, -m, celery] or [/venv/bin/celery]."
+        )
+    return (
+        "Name the image's own in command_prefix, such as [/venv/bin/celery] or [python3, -m, celery], or check the "
+        "image."
+    )
+
+
 def _explained(reason: str, message: str, container: str) -> tuple[str, str]:
     """A reason for which a container waits, and what kind of fault it is."""
     text = f"{reason}: {message}" if message else reason
@@ -344,6 +387,11 @@ def _explained(reason: str, message: str, container: str) -> tuple[str, str]:
             f"{text}. The image runs as root or names its user by word. Set security_context: {{runAsUser: <number>}} "
             f"to a user of the image{otherwise}."
         ), fault
+    program = _NO_PROGRAM.search(message)
+    if fault == _START and program:
+        name = program[1]
+        text = f"{reason}: the image has no program {name}"
+        advice = _advice_on_program(posixpath.basename(name), container)
     if reason == "CrashLoopBackOff":
         advice = f"It ends after its start; read its log with kubectl logs, container {container}."
     elif fault == _CONFIG and "not found" in message:

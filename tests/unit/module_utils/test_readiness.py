@@ -15,6 +15,7 @@ from ansible_collections.queueops.celery.plugins.module_utils._cluster.readiness
     Waiting,
     deployment_waits,
     mounted,
+    probe_failure,
     scaled_object_waits,
 )
 
@@ -59,6 +60,7 @@ def test_a_deployment_is_not_up_while_old_or_missing_pods_are_there(found: dict[
 
 ROOT = "container has runAsNonRoot and image will run as root (pod: w-1)"
 UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes: Insufficient memory."}]
+RUNTIME = "failed to create containerd task: OCI runtime create failed: unable to start container process:"
 REASONS: list[tuple[dict[str, Any], list[str]]] = [
     (
         pod("CreateContainerConfigError", ROOT),
@@ -73,6 +75,18 @@ REASONS: list[tuple[dict[str, Any], list[str]]] = [
     ),
     (pod("CreateContainerConfigError", 'secret "x" not found'), ['CreateContainerConfigError: secret "x" not found']),
     (pod(conditions=UNSCHEDULABLE), ["Pod w-1 cannot be scheduled: 0/3 nodes: Insufficient memory. Check resources"]),
+    (
+        pod("RunContainerError", f'{RUNTIME} exec: "python": executable file not found in $PATH: unknown'),
+        [
+            "RunContainerError: the image has no program python. Keys such as idle_first",
+            "command_prefix",
+            "python3, -m",
+        ],
+    ),
+    (
+        pod("RunContainerError", f'{RUNTIME} exec: "/venv/bin/celery": stat /venv/bin/celery: no such file'),
+        ["the image has no program /venv/bin/celery. Name the image's own in command_prefix, such as"],
+    ),
     (
         pod(initContainerStatuses=[{"name": "init", "state": {"waiting": {"reason": "ErrImagePull"}}}]),
         ["container init: ErrImagePull"],
@@ -292,3 +306,26 @@ def test_progress_is_said_in_a_few_words() -> None:
     found = scaled_object_waits({"metadata": {"name": "s"}})
     assert found is not None
     assert found.progress == "ScaledObject s not ready"
+
+
+@pytest.mark.parametrize(("started", "probe"), [(False, "startup"), (True, "readiness")])
+def test_a_pod_that_runs_tells_which_probe_does_not_pass_and_is_no_fault(started: bool, probe: str) -> None:
+    running = {"name": "worker", "state": {"running": {}}, "ready": False, "started": started}
+    waiting = deployment_waits(deployment(availableReplicas=0), [pod(containerStatuses=[running])])
+    assert waiting is not None
+    assert f"Pod w-1, container worker: it runs, but its {probe} probe does not pass." in waiting.reason
+    assert (waiting.probed, waiting.fault) == ("w-1", "")
+
+
+def test_of_a_failing_probe_the_last_words_of_the_kubelet_count() -> None:
+    events = [
+        {"reason": "Unhealthy", "message": "Startup probe failed: old", "lastTimestamp": "2026-01-01T00:00:00Z"},
+        {
+            "reason": "Unhealthy",
+            "message": "Startup probe failed: Error: No nodes replied\n\n",
+            "lastTimestamp": "2026-01-01T00:00:10Z",
+        },
+        {"reason": "Pulled", "message": "Container image is present", "lastTimestamp": "2026-01-01T00:00:20Z"},
+    ]
+    assert probe_failure(events) == "The last failure:\n    Startup probe failed: Error: No nodes replied"
+    assert probe_failure([]) == ""
