@@ -20,7 +20,9 @@ from .._celery.launcher import (
     broker_addresses,
     check_command,
     consuming_command,
+    needs_launcher,
     sentinel_password,
+    started_command,
 )
 from .._celery.start import (
     check_python,
@@ -189,7 +191,11 @@ def probes_of(variant: Variant, broker: Broker | None) -> dict[str, Any]:
     action = {"exec": {"command": command}}
     timing = {"timeoutSeconds": probe.timeout_seconds, "successThreshold": 1}
     tries = -(-probe.startup_seconds // 10)
-    found: dict[str, Any] = {"startupProbe": {**action, **timing, "periodSeconds": 10, "failureThreshold": tries}}
+    # Where our file starts the worker, it notes that it is ready. A ping starts Celery, every ten seconds: many pods
+    # that start together on a full node would take the time from one another, and none would be ready in time.
+    noted = probe.type == "ping" and needs_launcher(variant, broker)
+    first = {"exec": {"command": started_command()}} if noted else action
+    found: dict[str, Any] = {"startupProbe": {**first, **timing, "periodSeconds": 10, "failureThreshold": tries}}
     # A heartbeat also stops while the broker is down, which the check can tell only if it knows where that is.
     safe = probe.type in ("exec", "consuming") or (probe.type == "heartbeat" and bool(broker_addresses(broker)))
     liveness = safe if probe.liveness is None else probe.liveness

@@ -179,6 +179,11 @@ def start_command(python: Sequence[str]) -> list[str]:
     return [*python, LAUNCHER]
 
 
+def started_command() -> list[str]:
+    """Command that passes once a worker is ready that one of our files has started. It starts no Python."""
+    return ["sh", "-c", f"test -e {start.BEAT_FILE}"]
+
+
 def check_command(python: str, limit: int, broker: Broker | None) -> list[str]:
     """Command of the probe.
 

@@ -182,6 +182,13 @@ def test_a_worker_has_the_probes_that_fit_it(keys: dict[str, Any], expected: set
     assert found == expected
 
 
+@pytest.mark.parametrize("keys", [{"enforce_settings": True}, {"max_starts": 3, "acks_late": True}])
+def test_a_worker_that_our_file_starts_is_ready_without_a_program_of_celery(keys: dict[str, Any]) -> None:
+    container = container_with({**keys, "probe": {"type": "ping", "liveness": True}})
+    assert container["startupProbe"]["exec"]["command"] == ["sh", "-c", "test -e /tmp/celery-heartbeat"]
+    assert "inspect ping" in container["livenessProbe"]["exec"]["command"][2]
+
+
 @pytest.mark.parametrize("broker", [{}, {"host": "redis", "transport_options": {"global_keyprefix": "x"}}])
 def test_a_worker_that_a_ping_cannot_reach_has_no_probe(broker: dict[str, Any]) -> None:
     assert not [name for name in container_with(broker=broker) if name.endswith("Probe")]
