@@ -49,6 +49,8 @@ from .flower import flower_secret_keys
 
 #: Of a value that is generated: 128 bits, in letters that nothing reads as its own.
 _GENERATED_BYTES = 16
+#: Key of a Secret that holds no secret.
+USER_NAME = "username"
 
 
 def secrets_of(
@@ -136,7 +138,7 @@ def _broker_data(broker: Broker, raw: dict[str, Any]) -> dict[str, str]:
         password = text_of(written) if written is not None else split_url(text_of(raw.get("url") or ""))[1] or ""
         found = {"url": broker_url(broker, password), "password": password}
         if broker.username:
-            found["username"] = broker.username
+            found[USER_NAME] = broker.username
     for key in BROKER_SECRETS[1:]:
         if raw.get(key) is not None and text_of(raw[key]):
             found[key] = text_of(raw[key])
@@ -296,8 +298,9 @@ def redact(text: str, manifests: list[dict[str, Any]]) -> str:
 
 
 def secret_values(manifests: list[dict[str, Any]]) -> set[str]:
-    """Every value of these Secrets."""
-    found = {value for secret in manifests for value in secret.get("data", {}).values() if value}
+    """Every value of these Secrets but user names: those are shown elsewhere, and are parts of many other names."""
+    entries = [entry for secret in manifests for entry in secret.get("data", {}).items()]
+    found = {value for name, value in entries if value and name != USER_NAME}
     texts = {base64.b64decode(value).decode() for value in found}
     return {*texts, *map(encoded_password, texts)}
 

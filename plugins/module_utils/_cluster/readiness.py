@@ -249,7 +249,7 @@ def scaled_object_waits(scaled_object: dict[str, Any], kind: str = "ScaledObject
         return None
     if ready.get("status") == "False":
         text = ready.get("message") or ready.get("reason") or "not ready"
-        reason = f"KEDA says: {text} Check that KEDA can reach the broker with the credentials given."
+        reason = f"KEDA says: {_sentence(text)} Check that KEDA can reach the broker with the credentials given."
         return Waiting(name, reason, progress=progress)
     return Waiting(name, "KEDA has not looked at it yet; check that its operator runs.", progress=progress)
 

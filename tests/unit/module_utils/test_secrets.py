@@ -305,6 +305,13 @@ def test_a_message_is_redacted_of_every_form_of_a_value(password: str) -> None:
     assert text.startswith("refused ********")
 
 
+def test_a_user_name_is_no_secret_and_stays_in_other_names() -> None:
+    broker = {"type": "rabbitmq", "host": "rabbit", "username": "celery", "password": "Tr0ub4dor&3"}
+    secrets = secret_manifests(layers(broker), "shop")
+    text = "Pod shop-celery-worker-1: login of celery with Tr0ub4dor&3 was refused"
+    assert redact(text, secrets) == "Pod shop-celery-worker-1: login of celery with ******** was refused"
+
+
 def test_redaction_of_a_short_value_leaves_words_readable() -> None:
     secrets = secret_manifests(layers({"host": "h", "password": "a"}), "shop")
     assert redact("cannot handle data", secrets) == "cannot handle data"
