@@ -23,6 +23,7 @@ from .drain_rules import Finding, drained, drained_in_part, only
 from .fallback_rules import fallback_active, unmeasured
 from .job_rules import failed_jobs, logs_of, not_looked_at
 from .moments import ago, lasting, seconds_since
+from .scaler_faults import in_words, kind_of
 
 #: Seconds that a variant may be at its maximum before that is a problem: a burst is none.
 AT_MAXIMUM = 300
@@ -154,17 +155,6 @@ def _pods_not_ready(case: Case) -> Finding | None:
 
 # Scalers
 
-_LOGIN = re.compile(
-    r"WRONGPASS|NOAUTH|NOPERM|invalid (?:username|password|credentials)|ACCESS_REFUSED|\b40[13]\b|[Uu]nauthorized"
-    r"|AccessDenied|InvalidClientTokenId|SignatureDoesNotMatch|without any password configured|authentication failed",
-    re.IGNORECASE,
-)
-_UNREACHABLE = re.compile(
-    r"connection refused|no such host|i/o timeout|no route to host|network is unreachable|deadline exceeded|EOF"
-    r"|connection reset|certificate|tls:",
-    re.IGNORECASE,
-)
-
 
 def _scaler_missing(case: Case) -> Finding | None:
     scaler = case.status.scaler
@@ -186,10 +176,10 @@ def _failing(kind: str) -> Callable[[Case], Finding | None]:
         scaler = case.status.scaler
         if scaler.kind != "keda" or scaler.state not in ("failing", "fallback"):
             return None
-        own = "login" if _LOGIN.search(scaler.reason) else "reach" if _UNREACHABLE.search(scaler.reason) else "other"
+        own = kind_of(scaler.reason)
         if own != kind or (own == "other" and scaler.state == "fallback"):
             return None
-        what, fix = _SCALER_FAULTS[kind]
+        what, fix = in_words(kind, case.variant.runs_as_jobs)
         return f"{what} ({_bare(scaler.reason)}), so it {_consequence(case)}", fix
 
     return finds
@@ -198,19 +188,6 @@ def _failing(kind: str) -> Callable[[Case], Finding | None]:
 def _consequence(case: Case) -> str:
     count = counted(case.status.pods.wanted, "pod")
     return f"falls back to {count}" if case.status.scaler.state == "fallback" else f"stays at {count}"
-
-
-_SCALER_FAULTS = {
-    "login": (
-        "the scaler cannot log in to the broker",
-        "check the login in celery_workers_broker, then run queueops.celery.deploy",
-    ),
-    "reach": (
-        "the scaler cannot reach the broker",
-        "check that the broker runs, and that KEDA's namespace may connect to it",
-    ),
-    "other": ("KEDA cannot scale it", "read kubectl describe scaledobject, and the log of KEDA's operator"),
-}
 
 
 def _ambiguous(case: Case) -> Finding | None:
@@ -407,6 +384,9 @@ RULES = (
     Rule("keda-silent", CRITICAL, "scaler", "KEDA has not looked at the ScaledObject", _keda_silent),
     Rule("scaler-login", CRITICAL, "scaler", "the broker refuses the scaler's login", _failing("login")),
     Rule("scaler-unreachable", CRITICAL, "scaler", "the scaler cannot reach the broker", _failing("reach")),
+    Rule(
+        "queue-missing", WARNING, "scaler", "RabbitMQ does not know the queue that the scaler reads", _failing("queue")
+    ),
     Rule("scaler-failing", CRITICAL, "scaler", "KEDA reports another error", _failing("other")),
     Rule("fallback-active", WARNING, "scaler", "KEDA's fallback decides on the number of pods", fallback_active),
     Rule("ambiguous-selector", CRITICAL, "scaler", "two HPAs select the same pods", _ambiguous),

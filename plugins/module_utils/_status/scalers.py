@@ -39,6 +39,8 @@ _ERRORS = (
     "KEDAScaleTargetActivationFailed",
     "KEDAScaleTargetDeactivationFailed",
 )
+#: Events that KEDA sends only after a reading that worked (2.20: pkg/scaling/executor).
+_WORKED = ("KEDAJobsCreated", "KEDAScaleTargetActivated", "ScaledJobActive", "ScaledObjectActive")
 _SHOWN_RESCALES = 3
 #: An HPA at no pods does nothing, which is no fault: KEDA wakes it.
 _ASLEEP = "ScalingDisabled"
@@ -169,13 +171,18 @@ def event_time(event: Object) -> str | None:
 
 
 def _last_error(events: Iterable[Object], now: datetime, age: float) -> str:
-    """The last error that KEDA has reported, if it is one of now."""
-    recent = []
+    """The last error that KEDA has reported, if it is one of now: recent, and before any reading that worked."""
+    recent, worked = [], age
     for event in events:
-        seconds = seconds_since(event_time(event), now)
-        if event.get("reason") in _ERRORS and seconds is not None and seconds <= age:
+        seconds, reason = seconds_since(event_time(event), now), event.get("reason")
+        if seconds is None or seconds > age:
+            continue
+        if reason in _ERRORS:
             recent.append((seconds, str(event.get("message") or "")))
-    return min(recent)[1] if recent else ""
+        elif reason in _WORKED:
+            worked = min(worked, seconds)
+    last = min(recent, default=(age, ""))
+    return last[1] if last[0] <= worked else ""
 
 
 def rescales(events: Iterable[Object]) -> tuple[Rescale, ...]:

@@ -72,8 +72,20 @@ def not_ready(site: Site) -> None:
     site.set_pods(3, ready=2)
 
 
+#: KEDA 2.20 of a queue that no message has made.
+NO_QUEUE = (
+    "error inspecting RabbitMQ: error requesting RabbitMQ API status: 404 Not Found, response: "
+    '{"error":"Object Not Found","reason":"Not Found"}, from: http://user:password@rabbit:15672/api/queues/%2F/jobs'
+)
+
+
 def failing(message: str) -> Fault:
     return lambda site: site.event("KEDAScalerFailed", message, ago(minutes=2))
+
+
+def worked_again(site: Site) -> None:
+    failing("404 Not Found")(site)
+    site.event("KEDAJobsCreated", "Created 3 jobs", ago(minutes=1))
 
 
 def fallback(site: Site) -> None:
@@ -189,6 +201,7 @@ CASES: list[tuple[str, Any, Fault, str]] = [
         "the scaler cannot log in to the broker (connection to redis failed: WRONGPASS invalid",
     ),
     ("scaler-unreachable", KEYS, failing("dial tcp 10.0.0.9:6379: connect: connection refused"), "stays at 3 pods"),
+    ("queue-missing", KEYS, failing(NO_QUEUE), "RabbitMQ knows no such queue in this virtual host"),
     ("scaler-failing", KEYS, failing("unknown trigger type"), "KEDA cannot scale it (unknown trigger type)"),
     ("fallback-active", KEYS, fallback, "the fallback is active: KEDA cannot read the queue (one trigger fails)"),
     ("unmeasured", KEYS, unmeasured, "KEDA cannot ask Prometheus for run times and arrivals, so list_length decides"),
@@ -268,6 +281,7 @@ def test_every_rule_has_a_case() -> None:
         pytest.param(
             lambda site: site.event("KEDAScalerFailed", "refused", ago(minutes=30)), id="an error half an hour ago"
         ),
+        pytest.param(worked_again, id="an error before KEDA has started Jobs"),
         pytest.param(lambda site: site.annotate("autoscaling.keda.sh/paused", "false"), id="a pause that says false"),
     ],
 )
