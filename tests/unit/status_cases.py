@@ -64,6 +64,7 @@ class Site:
     doubts: dict[str, str] = field(default_factory=dict)
     counted: dict[str, Answer] = field(default_factory=dict)
     keda_advice: str = ""
+    keda_down: str = ""
     unread: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -192,6 +193,7 @@ class Site:
             counted=self.counted,
             keda="keda-operator in keda",
             keda_advice=self.keda_advice,
+            keda_down=self.keda_down,
             unread=self.unread,
         )
 

@@ -50,6 +50,7 @@ class Readings:
     :param counted: Deployment to what its broker said itself, where neither KEDA nor a pod did.
     :param keda: where KEDA was asked; empty where it could not be.
     :param keda_advice: what to do so that it can be.
+    :param keda_down: why KEDA's operator works on nothing; empty where it works, and where that is not known.
     :param unread: what could not be read, with the right to grant.
     """
 
@@ -63,6 +64,7 @@ class Readings:
     counted: Mapping[str, Answer] = field(default_factory=dict)
     keda: str = ""
     keda_advice: str = ""
+    keda_down: str = ""
     unread: tuple[str, ...] = ()
 
     def find(self, kind: str, name: str) -> Object | None:
@@ -107,6 +109,7 @@ def read_fleet_state(
         counted=_counted(chosen, numbers, answers, count),
         keda=keda.place,
         keda_advice=keda.advice,
+        keda_down=keda.refusal if keda.is_down else "",
         unread=tuple(unread),
     )
 

@@ -57,12 +57,14 @@ class OperatorMetrics:
     :param place: where it was asked, for people; empty where it could not be.
     :param refusal: why it could not be asked.
     :param advice: what to do about that.
+    :param is_down: whether that is because no pod of it is ready.
     """
 
     series: Mapping[str, tuple[Series, ...]] = field(default_factory=dict)
     place: str = ""
     refusal: str = ""
     advice: str = ""
+    is_down: bool = False
 
 
 def parsed(text: str, namespace: str) -> dict[str, tuple[Series, ...]]:
@@ -229,6 +231,8 @@ def _asked_in(cluster: DirectCluster, namespace: str) -> OperatorMetrics:
     return found
 
 
+#: What an API server says of a Service that has the port and no pod behind it (1.36).
+_NO_POD = "no endpoints available"
 #: In every answer of KEDA's.
 _BUILD = "keda_build_info"
 
@@ -244,6 +248,12 @@ def _refused(namespace: str, error: StatusError) -> OperatorMetrics:
     if error.status == 404:
         advice = "set celery_workers_keda_namespace to the namespace of KEDA"
         return OperatorMetrics(refusal=f"there is no {where}", advice=advice)
+    if error.status == 503 and _NO_POD in str(error):
+        return OperatorMetrics(
+            refusal=f"no pod of {where} is ready",
+            advice=f"read kubectl get pods --namespace {namespace}, and the log of the operator",
+            is_down=True,
+        )
     if error.status == 503:
         advice = "set prometheus.operator.enabled: true in KEDA's chart, and check that its operator runs"
         return OperatorMetrics(refusal=f"{where} does not offer its metrics", advice=advice)

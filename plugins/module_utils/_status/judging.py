@@ -76,7 +76,7 @@ def status_of(
         inventory=inventory,
         history=history,
     )
-    return replace(found, problems=fleet_problems(found, readings.unread, readings.keda_advice, sight.since))
+    return replace(found, problems=fleet_problems(found, readings, sight.since))
 
 
 @dataclass

@@ -9,10 +9,11 @@ Rules of one group look at the same trouble from different sides: the first that
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from .._cluster.fleet_reading import Readings
 from .._cluster.lacking import grants
 from .._cluster.readiness import CRASH, QUOTA, REFUSED, STUCK, UNSCHEDULABLE
 from .._model.fleet import Variant
@@ -403,6 +404,7 @@ RULES = (
 
 #: Of the fleet as a whole: id, severity and summary.
 FLEET_RULES = (
+    ("keda-down", CRITICAL, "KEDA's operator does not run, so nothing scales"),
     ("numbers-unknown", NOTE, "it is not known what some queues hold"),
     ("not-readable", NOTE, "pods or events may not be read"),
     ("fleet-drifted", WARNING, "objects that belong to no variant differ from what the inventory says"),
@@ -423,28 +425,32 @@ def problems_of(case: Case) -> tuple[Problem, ...]:
     return tuple(found)
 
 
-def fleet_problems(status: FleetStatus, unread: Sequence[str], advice: str, since: str = "") -> tuple[Problem, ...]:
+def fleet_problems(status: FleetStatus, readings: Readings, since: str = "") -> tuple[Problem, ...]:
     """What is wrong with the fleet as a whole.
 
-    :param unread: what could not be read.
-    :param advice: what to do so that KEDA tells what queues hold.
     :param since: as of L(Case).
     """
-    return tuple(_fleet_problems(status, unread, advice, since))
+    return tuple(_fleet_problems(status, readings, since))
 
 
-def _fleet_problems(status: FleetStatus, unread: Sequence[str], advice: str, since: str) -> Iterator[Problem]:
+def _fleet_problems(status: FleetStatus, readings: Readings, since: str) -> Iterator[Problem]:
     name, severity, _summary = FLEET_RULES[0]
-    for reason, own in _unknown(status).items():
+    if readings.keda_down:
+        what = f"KEDA's operator does not run ({readings.keda_down}), so no variant gets or loses a pod by its queue"
+        yield Problem(name, severity, "", what, readings.keda_advice)
+    name, severity, _summary = FLEET_RULES[1]
+    down = readings.keda_down or None
+    unknown = {reason: own for reason, own in _unknown(status).items() if down is None or not reason.startswith(down)}
+    for reason, own in unknown.items():
         titles = ", ".join(own[:3]) + (f" and {len(own) - 3} more" if len(own) > 3 else "")
         what = f"it is not known what the queues of {titles} hold ({_bare(reason)})"
-        fix = "; ".join(filter(None, (grants(reason), advice))) or _MORE_NUMBERS
+        fix = "; ".join(filter(None, (grants(reason), readings.keda_advice))) or _MORE_NUMBERS
         yield Problem(name, severity, "", what, fix)
-    name, severity, _summary = FLEET_RULES[1]
-    for text in unread:
+    name, severity, _summary = FLEET_RULES[2]
+    for text in readings.unread:
         fix = "; ".join(filter(None, (grants(text), "without it the status shows less")))
         yield Problem(name, severity, "", _bare(text), fix)
-    name, severity, _summary = FLEET_RULES[2]
+    name, severity, _summary = FLEET_RULES[3]
     if status.drift:
         shown = ", ".join(f"{one.object}{'' if one.fields else ' (missing)'}" for one in status.drift[:3])
         more = f" and {len(status.drift) - 3} more" if len(status.drift) > 3 else ""

@@ -135,8 +135,8 @@ def test_while_it_is_paused_KEDA_reads_nothing(name: str, value: str, stops: boo
 
 
 class Refusal(Exception):
-    def __init__(self, status: int) -> None:
-        super().__init__("no")
+    def __init__(self, status: int, text: str = "no") -> None:
+        super().__init__(text)
         self.status = status
 
 
@@ -145,7 +145,9 @@ SERVICES = "/api/v1/namespaces/{}/services/keda-operator:{}/proxy/metrics"
 REGISTRATION = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.external.metrics.k8s.io"
 
 
-def cluster(answers: dict[str, str | int], asked: list[str] | None = None) -> DirectCluster:
+def cluster(
+    answers: dict[str, str | int], asked: list[str] | None = None, why: str = "no such service"
+) -> DirectCluster:
     """An API server that answers these paths, with a text or a status."""
 
     def request(_method: str, path: str, **_options: Any) -> Any:
@@ -153,7 +155,7 @@ def cluster(answers: dict[str, str | int], asked: list[str] | None = None) -> Di
             asked.append(path)
         found = answers.get(path, 404)
         if isinstance(found, int):
-            raise Refusal(found)
+            raise Refusal(found, why)
         return SimpleNamespace(data=found.encode())
 
     client = SimpleNamespace(client=SimpleNamespace(request=request), configuration=SimpleNamespace(host="https://api"))
@@ -212,6 +214,19 @@ def test_why_it_cannot_be_asked_is_told_with_what_to_do(status: int, advice: str
     found = ask_operator(cluster(answers), "")
     assert found.refusal
     assert advice in found.advice
+
+
+@pytest.mark.parametrize(
+    ("why", "is_down"),
+    [
+        ('no endpoints available for service "keda-operator"', True),
+        ('no service port "8080" found for service "keda-operator"', False),
+    ],
+)
+def test_a_service_without_a_pod_is_an_operator_that_does_not_run(why: str, is_down: bool) -> None:
+    """As an API server of Kubernetes 1.36 says both, with the same status."""
+    answers: dict[str, str | int] = {SERVICES.format("keda", port): 503 for port in (8080, "metrics")}
+    assert ask_operator(cluster(answers, why=why), "").is_down is is_down
 
 
 def test_what_is_no_operator_is_not_believed() -> None:

@@ -424,6 +424,14 @@ def test_numbers_that_nobody_knows_are_told_once_with_the_right_to_grant() -> No
     assert problem.fix == "grant get on services/proxy in namespace keda"
 
 
+def test_an_operator_that_does_not_run_is_told_once_whatever_the_last_states_of_its_objects_say() -> None:
+    down = "no pod of Service keda-operator in namespace keda is ready"
+    site = Site(numbers=None, doubts={WORKER: down}, pods_wanted=0, keda_down=down, keda_advice="look")
+    (problem,) = site.status().all_problems
+    assert (problem.rule, problem.severity, problem.fix) == ("keda-down", "critical", "look")
+    assert down in problem.what
+
+
 def test_what_may_not_be_read_is_told() -> None:
     site = Site(unread=("the server does not allow to list Event: grant get and list on it.",))
     assert site.rules == ["not-readable"]
