@@ -55,8 +55,8 @@ _PATHS = {
     "PrometheusRule": ("/apis/monitoring.coreos.com/v1", "prometheusrules"),
     "GrafanaDashboard": ("/apis/grafana.integreatly.org/v1beta1", "grafanadashboards"),
 }
-#: What a server puts into every namespace.
-_SERVERS_OWN = {"ConfigMap kube-root-ca.crt"}
+#: What a server puts into every namespace, OpenShift's among them.
+_SERVERS_OWN = {"ConfigMap kube-root-ca.crt", "ConfigMap openshift-service-ca.crt"}
 #: How the name of the ConfigMap ends in which runs leave what they have done.
 _HISTORY = "-celery-history"
 #: With these, KEDA takes its autoscaler away.
