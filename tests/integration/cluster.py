@@ -59,6 +59,8 @@ _PATHS = {
 _SERVERS_OWN = {"ConfigMap kube-root-ca.crt", "ConfigMap openshift-service-ca.crt"}
 #: How the name of the ConfigMap ends in which runs leave what they have done.
 _HISTORY = "-celery-history"
+#: What annotations begin with that are read by KEDA, or by us.
+_NOTES = ("autoscaling.keda.sh/", "celery.queueops.io/")
 #: With these, KEDA takes its autoscaler away.
 _PAUSED = {"autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas"}
 #: Kinds that the collection makes. A cluster may know nothing of some.
@@ -186,6 +188,8 @@ class Cluster:
         if self.emulator:
             return str(item["metadata"]["resourceVersion"])
         content = {key: value for key, value in item.items() if key not in ("metadata", "status")}
+        notes = item["metadata"].get("annotations") or {}
+        content["notes"] = {name: notes[name] for name in notes if name.startswith(_NOTES)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def _let_keda_follow(self, namespace: str) -> None:

@@ -47,7 +47,9 @@ class TestPauseAndResume:
             own = [extra_vars({f"celery_workers_{key}": value for key, value in given.items()})] if given else []
             story.runs[name] = player.play(playbook, inventory, *own, *options, json_output=json_output)
             after = cluster.versions(namespace)
-            story.writes[name] = {item for item in after if before.get(item) != after[item]}
+            changed = {item for item in after if before.get(item) != after[item]}
+            # A real KEDA sets the number of pods by it.
+            story.writes[name] = {item for item in changed if cluster.emulator or not item.startswith("Deployment ")}
             live = cluster.find("ScaledObject", namespace, HIGH)
             found = (live or {"metadata": {}})["metadata"].get("annotations") or {}
             story.notes[name] = {key: value for key, value in found.items() if key.startswith((PAUSED, OURS))}
