@@ -38,6 +38,10 @@ from .._model.variant_keys import Pod
 from .._schema.kubernetes import merge
 from .._schema.versions import Version
 
+#: Seconds that a ping has to start its Python, beside the time for its answer. That takes one second of the processor,
+#: and many more where the container's tasks use up what its limit or its node gives. A worker that never answered in
+#: time would be restarted in the middle of them.
+_STARTING_PYTHON = 20
 #: Environment of the ping probe where the broker is not in the worker's own environment.
 PROBE_BROKER_ENV = "CELERY_PROBE_BROKER_URL"
 #: A container that fails shows the end of its log where people look first: in C(kubectl describe pod).
@@ -195,7 +199,10 @@ def probes_of(variant: Variant, broker: Broker | None) -> dict[str, Any]:
     # that start together on a full node would take the time from one another, and none would be ready in time.
     noted = probe.type == "ping" and needs_launcher(variant, broker)
     first = {"exec": {"command": started_command()}} if noted else action
-    found: dict[str, Any] = {"startupProbe": {**first, **timing, "periodSeconds": 10, "failureThreshold": tries}}
+    startup = {**first, **timing, "periodSeconds": 10, "failureThreshold": tries}
+    if probe.type == "ping" and not noted:
+        startup["timeoutSeconds"] += _STARTING_PYTHON
+    found: dict[str, Any] = {"startupProbe": startup}
     # A heartbeat also stops while the broker is down, which the check can tell only if it knows where that is.
     safe = probe.type in ("exec", "consuming") or (probe.type == "heartbeat" and bool(broker_addresses(broker)))
     liveness = safe if probe.liveness is None else probe.liveness

@@ -40,7 +40,11 @@ class Probe:
     period_seconds: int | None = key(
         Integer(1, unit=SECONDS), "Time between two liveness checks.", default_text="30; 10 for consuming"
     )
-    timeout_seconds: int = key(Integer(1, unit=SECONDS), "Time one check may take.", 10)
+    timeout_seconds: int = key(
+        Integer(1, unit=SECONDS),
+        "Time one check may take. A ping at start has 20 seconds more, to start its Python.",
+        10,
+    )
     failures: int | None = key(
         Integer(1),
         "Failed checks in a row after which the container is restarted.",

@@ -199,6 +199,14 @@ def test_a_worker_has_the_time_to_start_that_it_is_given() -> None:
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 65
 
 
+@pytest.mark.parametrize("keys", [{}, {"probe": {"timeout_seconds": 12}}])
+def test_a_ping_has_time_to_start_on_a_busy_node_beside_the_time_for_its_answer(keys: dict[str, Any]) -> None:
+    probe = container_with(keys)["startupProbe"]
+    answer = int(probe["exec"]["command"][2].rpartition("--timeout ")[2])
+    assert answer == (7 if keys else 5)
+    assert probe["timeoutSeconds"] - answer == 25
+
+
 def test_a_heartbeat_worker_starts_from_a_mounted_file_and_rolls_with_it() -> None:
     manifests = manifests_with({"probe": "heartbeat"})
     (config_map,) = of_kind(manifests, "ConfigMap")
