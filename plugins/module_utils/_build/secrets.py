@@ -49,8 +49,9 @@ from .flower import flower_secret_keys
 
 #: Of a value that is generated: 128 bits, in letters that nothing reads as its own.
 _GENERATED_BYTES = 16
-#: Key of a Secret that holds no secret.
-USER_NAME = "username"
+#: Keys of a broker's Secret that hold no secret: user names are shown elsewhere, and are parts of many other names.
+USER_NAME, _SCALER_NAME, _SCALER_TLS = "username", "scaler_username", "scaler_tls"
+_SHOWN = frozenset({USER_NAME, _SCALER_NAME, _SCALER_TLS})
 
 
 def secrets_of(
@@ -145,10 +146,10 @@ def _broker_data(broker: Broker, raw: dict[str, Any]) -> dict[str, str]:
     if broker.scaler is not None and broker.scaler.password:
         found["scaler_password"] = text_of(raw["scaler"]["password"])
         if broker.scaler.username:
-            found["scaler_username"] = broker.scaler.username
+            found[_SCALER_NAME] = broker.scaler.username
     if broker.type == "rabbitmq" and tls_files(broker):
         # KEDA's RabbitMQ scaler uses certificates only where a Secret says so (2.20).
-        found["scaler_tls"] = "enable"
+        found[_SCALER_TLS] = "enable"
     return found
 
 
@@ -298,9 +299,12 @@ def redact(text: str, manifests: list[dict[str, Any]]) -> str:
 
 
 def secret_values(manifests: list[dict[str, Any]]) -> set[str]:
-    """Every value of these Secrets but user names: those are shown elsewhere, and are parts of many other names."""
-    entries = [entry for secret in manifests for entry in secret.get("data", {}).items()]
-    found = {value for name, value in entries if value and name != USER_NAME}
+    """Every value of these Secrets that is secret."""
+    found = set()
+    for secret in manifests:
+        # The Secret with the environment of an app may have a secret by any name.
+        shown = _SHOWN if secret["metadata"]["name"].endswith("-broker") else frozenset()
+        found |= {value for name, value in secret.get("data", {}).items() if value and name not in shown}
     texts = {base64.b64decode(value).decode() for value in found}
     return {*texts, *map(encoded_password, texts)}
 

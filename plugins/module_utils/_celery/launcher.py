@@ -181,7 +181,7 @@ def start_command(python: Sequence[str]) -> list[str]:
 
 def started_command() -> list[str]:
     """Command that passes once a worker is ready that one of our files has started. It starts no Python."""
-    return ["sh", "-c", f"test -e {start.BEAT_FILE}"]
+    return ["sh", "-c", f"test -e {start.BEAT_FILE} || {{ echo 'the worker is not ready yet; see its log'; exit 1; }}"]
 
 
 def check_command(python: str, limit: int, broker: Broker | None) -> list[str]:

@@ -220,7 +220,9 @@ def _asked_in(cluster: DirectCluster, namespace: str) -> OperatorMetrics:
         try:
             text = cluster.text_at(f"/api/v1/namespaces/{namespace}/services/{OPERATOR}:{port}/proxy/metrics")
         except StatusError as error:
-            found = _refused(namespace, error)
+            # The first port is a number, and a server knows whether the Service has that. Of a name it only says that
+            # nothing is behind it, in the very words that stand for a Service without pods.
+            found = found if found.refusal and error.status == 503 else _refused(namespace, error)
             if error.status != 503:
                 break
             continue

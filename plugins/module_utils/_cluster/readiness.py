@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._model.fleet import Fleet
-from .._model.names import EXPORTER, FLOWER
+from .._model.names import EXPORTER, FLOWER, WORKER_CONTAINER
 from .._model.probes import Probe
 from .._schema.secret_signs import without_secret_values
 
@@ -138,8 +138,9 @@ def deployment_waits(
         reason, fault = missing_reason(missing), "config"
     if not reason:
         reason, fault = (progress.get("message", ""), "") if stuck else _refusal(deployment)
-    probed, failing = ("", "") if fault else next(_failing_probes(new), ("", ""))
-    reason = " ".join(part for part in (reason, failing) if part)
+    probed = ""
+    if not reason:
+        probed, reason = next(_failing_probes(new), ("", ""))
     counts = f"{available} of {wanted} pods are available, {updated} run the new version"
     exits = tuple(end for pod in new for end in exits_of(pod))
     # Of pods that an older template has made, nothing is known to be this run's.
@@ -211,7 +212,8 @@ def probe_failure(events: Iterable[dict[str, Any]]) -> str:
     if not failures:
         return ""
     last = max(failures, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
-    lines = [line for line in str(last["message"]).strip().splitlines() if line.strip()]
+    told = without_secret_values(str(last["message"]))
+    lines = [line for line in told.strip().splitlines() if line.strip()]
     return "\n".join(["The last failure:", *(f"    {line.rstrip()}" for line in lines[-_LINES:])])
 
 
@@ -363,8 +365,8 @@ def _sentence(text: str) -> str:
 
 def _advice_on_program(program: str, container: str) -> str:
     """What to write where the image lacks the program that starts a container."""
-    if container in (FLOWER, EXPORTER):
-        return "Check its image."
+    if container not in (WORKER_CONTAINER, "beat"):
+        return "Check its image and its command."
     if program.startswith("python"):
         return (
             "Keys such as idle_first, max_starts and probe: consuming start the worker by it. Name the image's own in "

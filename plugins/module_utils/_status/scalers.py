@@ -39,8 +39,10 @@ _ERRORS = (
     "KEDAScaleTargetActivationFailed",
     "KEDAScaleTargetDeactivationFailed",
 )
-#: Events that KEDA sends only after a reading that worked (2.20: pkg/scaling/executor).
-_WORKED = ("KEDAJobsCreated", "KEDAScaleTargetActivated", "ScaledJobActive", "ScaledObjectActive")
+#: Error of a reading, and the event that KEDA sends of the first reading that works after it and finds work (2.20).
+_UNREAD, _WORKED = "KEDAScalerFailed", "ScaledJobActive"
+#: Seconds by which that is later: one reading of several may fail in the same look.
+_LATER = 5
 _SHOWN_RESCALES = 3
 #: An HPA at no pods does nothing, which is no fault: KEDA wakes it.
 _ASLEEP = "ScalingDisabled"
@@ -81,7 +83,8 @@ def keda_scaler(scaled_object: Object | None, hpa: Object | None, events: Iterab
         is_unmeasured=is_unmeasured(scaled_object),
     )
     works = condition(hpa, "ScalingActive").get("status") == "True"
-    error = _last_error(events, now, _RECENT_BUT_WORKING if works else _RECENT)
+    is_ready = condition(scaled_object, "Ready").get("status") == "True"
+    error = _last_error(events, now, _RECENT_BUT_WORKING if works else _RECENT, is_ready)
     state, reason, started = _state(scaled_object, notes, error)
     return replace(common, state=state, reason=reason, since=since if "paused" in state else started)
 
@@ -170,19 +173,17 @@ def event_time(event: Object) -> str | None:
     return latest([*times, event.get("firstTimestamp")])
 
 
-def _last_error(events: Iterable[Object], now: datetime, age: float) -> str:
-    """The last error that KEDA has reported, if it is one of now: recent, and before any reading that worked."""
-    recent, worked = [], age
-    for event in events:
-        seconds, reason = seconds_since(event_time(event), now), event.get("reason")
-        if seconds is None or seconds > age:
-            continue
-        if reason in _ERRORS:
+def _last_error(events: Iterable[Object], now: datetime, age: float, is_ready: bool) -> str:
+    """The last error that KEDA has reported, if it is one of now: recent, and not followed by a reading that worked."""
+    recent: list[tuple[float, str]] = []
+    aged = [(seconds_since(event_time(event), now), event) for event in events]
+    told = [(seconds, event) for seconds, event in aged if seconds is not None and seconds <= age]
+    worked = min((seconds for seconds, event in told if event.get("reason") == _WORKED), default=age)
+    for seconds, event in told:
+        is_over = event.get("reason") == _UNREAD and is_ready and seconds > worked + _LATER
+        if event.get("reason") in _ERRORS and not is_over:
             recent.append((seconds, str(event.get("message") or "")))
-        elif reason in _WORKED:
-            worked = min(worked, seconds)
-    last = min(recent, default=(age, ""))
-    return last[1] if last[0] <= worked else ""
+    return min(recent)[1] if recent else ""
 
 
 def rescales(events: Iterable[Object]) -> tuple[Rescale, ...]:

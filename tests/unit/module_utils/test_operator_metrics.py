@@ -141,6 +141,8 @@ class Refusal(Exception):
 
 
 BUILT = "keda_build_info 1\n"
+#: What an API server says of a port's name that a Service lacks, and of one that has no pod behind it.
+NOT_BY_NAME = 'no endpoints available for service "keda-operator:metrics"'
 SERVICES = "/api/v1/namespaces/{}/services/keda-operator:{}/proxy/metrics"
 REGISTRATION = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.external.metrics.k8s.io"
 
@@ -155,7 +157,7 @@ def cluster(
             asked.append(path)
         found = answers.get(path, 404)
         if isinstance(found, int):
-            raise Refusal(found, why)
+            raise Refusal(found, NOT_BY_NAME if path.endswith(":metrics/proxy/metrics") else why)
         return SimpleNamespace(data=found.encode())
 
     client = SimpleNamespace(client=SimpleNamespace(request=request), configuration=SimpleNamespace(host="https://api"))

@@ -310,6 +310,13 @@ def test_a_user_name_is_no_secret_and_stays_in_other_names() -> None:
     secrets = secret_manifests(layers(broker), "shop")
     text = "Pod shop-celery-worker-1: login of celery with Tr0ub4dor&3 was refused"
     assert redact(text, secrets) == "Pod shop-celery-worker-1: login of celery with ******** was refused"
+    scaled = secret_manifests(layers({**broker, "scaler": {"username": "keda", "password": "x7Tr0ub4dor"}}), "shop")
+    assert redact("keda cannot log in with x7Tr0ub4dor", scaled) == "keda cannot log in with ********"
+
+
+def test_a_secret_of_the_apps_environment_is_one_by_any_name() -> None:
+    secrets = secret_manifests(layers({"host": "redis"}, {"secret_env": {"username": "Tr0ub4dor&3"}}), "shop")
+    assert redact("Tr0ub4dor&3 is refused", secrets) == "******** is refused"
 
 
 def test_redaction_of_a_short_value_leaves_words_readable() -> None:

@@ -85,7 +85,7 @@ def failing(message: str) -> Fault:
 
 def worked_again(site: Site) -> None:
     failing("404 Not Found")(site)
-    site.event("KEDAJobsCreated", "Created 3 jobs", ago(minutes=1))
+    site.event("ScaledJobActive", "Scaling is performed because triggers are active", ago(minutes=1))
 
 
 def fallback(site: Site) -> None:
@@ -289,6 +289,19 @@ def test_what_passes_or_has_passed_is_no_problem(fault: Fault) -> None:
     site = Site()
     fault(site)
     assert site.rules == []
+
+
+def test_an_error_that_lasts_is_one_whatever_KEDA_says_after_it() -> None:
+    """It tells of Jobs that it created where the server refused them all; and one of several readings may fail."""
+    site = Site()
+    site.event("KEDAJobCreateFailed", "exceeded quota: small", ago(minutes=2))
+    site.event("KEDAJobsCreated", "Created 3 jobs", ago(minutes=2))
+    site.event("ScaledJobActive", "Scaling is performed because triggers are active", ago(minutes=1))
+    assert site.rules == ["scaler-failing"]
+    partly = Site()
+    worked_again(partly)
+    partly.conditions({"type": "Ready", "status": "Unknown", "reason": "PartialTriggerError"})
+    assert partly.rules == ["scaler-failing"]
 
 
 def test_an_error_that_is_over_is_no_problem_where_the_HPA_says_that_the_scaler_works() -> None:
