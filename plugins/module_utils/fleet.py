@@ -89,21 +89,25 @@ def judge_installed_keda(
         return [told] if is_less else []
     if not older(version, _NEW_ENOUGH):
         return []
+    unless = f"If another KEDA runs, write {_KEDA}."
     try:
         fitting = parse_fleet(replace(inventory, versions={**inventory.versions, "keda": as_text(version)}))
     except InventoryError as error:
-        raise InventoryError(Problem(one.path, f"{one.message} ({runs}.)") for one in error.problems) from error
+        raise InventoryError(
+            Problem(one.path, f"{one.message} ({runs}. {unless})") for one in error.problems
+        ) from error
     measured = {variant.title for variant in fleet.variants if variant.measured_by}
     lost = measured - {variant.title for variant in fitting.variants if variant.measured_by}
     if lost:
         message = (
             f"{', '.join(sorted(lost))} would go by what is measured, and {runs}, which cannot scale while Prometheus "
             f"is away. Install KEDA {_NEW_ENOUGH} or later, or write {_KEDA}: '{as_text(version)}', by which "
-            "list_length decides."
+            f"list_length decides. {unless}"
         )
         raise InventoryError([Problem(f"{PREFIX}prometheus", message)])
     if scaler_resources(fleet) != scaler_resources(fitting):
-        return [f"{runs}, and what is made is for a later one. Write {_KEDA}: '{as_text(version)}', so that it fits."]
+        fits = f"Write {_KEDA}: '{as_text(version)}', so that it fits."
+        return [f"{runs}, and what is made is for a later one. {fits} {unless}"]
     return []
 
 

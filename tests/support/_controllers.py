@@ -378,12 +378,13 @@ def _hpa_config(obj: Json) -> Json:
 def _hpa(obj: Json, target: Json) -> Json:
     metadata, spec = obj["metadata"], obj["spec"]
     api_version, kind, name = target_of(spec["scaleTargetRef"])
+    # Labels of the ScaledObject win.
     labels = {
-        **metadata.get("labels", {}),
         "app.kubernetes.io/managed-by": "keda-operator",
         "app.kubernetes.io/name": hpa_name(obj),
         "app.kubernetes.io/part-of": metadata["name"],
         "app.kubernetes.io/version": "2.20.2",
+        **metadata.get("labels", {}),
     }
     owner = {"apiVersion": SCALED_OBJECT.api_version, "kind": "ScaledObject", "name": metadata["name"]}
     hpa_metadata: Json = {"name": hpa_name(obj), "namespace": metadata["namespace"], "labels": labels}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.queueops.celery.plugins.module_utils._model.names import ownership_labels
 
 from tests.unit.inventories import IMAGE
 from tests.unit.model_cluster import ModelCluster, Object, done, refused, run
@@ -15,6 +16,7 @@ from tests.unit.model_cluster import ModelCluster, Object, done, refused, run
 SCALED: Object = {"enable_keda": True, "longest_task_seconds": 60}
 GOAL: Object = {**SCALED, "max_wait_seconds": 210, "task_seconds": 5}
 HPA, SCALED_OBJECT = "keda-hpa-shop-worker-mail-scaledobject", "shop-worker-mail-scaledobject"
+OWNER: Object = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": SCALED_OBJECT, "controller": True}
 MEASURED: Object = {"prometheus": "http://prometheus.monitoring:9090", "exporter_enabled": True}
 
 
@@ -25,17 +27,20 @@ def deploy(cluster: ModelCluster, variant: Object, **more: Any) -> Object:
     )
 
 
-def site(version: str | None, **labels: str) -> ModelCluster:
-    """A namespace in which KEDA of a version scales another variant."""
+def site(version: str | None, ready: str = "True", **labels: str) -> ModelCluster:
+    """A namespace in which KEDA of a version scales a variant, by a ScaledObject whose labels it copies over its own.
+
+    :param ready: whether KEDA could build every trigger.
+    """
     cluster = ModelCluster()
     if version is not None:
-        own = {
-            "app.kubernetes.io/managed-by": "keda-operator",
-            "app.kubernetes.io/version": version,
-            "scaledobject.keda.sh/name": SCALED_OBJECT,
-        }
-        owners = [{"kind": "ScaledObject", "name": SCALED_OBJECT}]
-        metadata = {"name": HPA, "labels": own | labels, "ownerReferences": owners}
+        ours = ownership_labels("shop", "shop", "mail") | {"app.kubernetes.io/managed-by": "queueops.celery"}
+        scaled_by = {"kind": "ScaledObject", "metadata": {"name": SCALED_OBJECT, "labels": ours}}
+        cluster.put({"apiVersion": "keda.sh/v1alpha1", **scaled_by, "spec": {}})
+        status = {"conditions": [{"type": "Ready", "status": ready}]}
+        cluster.objects["ScaledObject", SCALED_OBJECT]["status"] = status
+        own = {"app.kubernetes.io/version": version, "scaledobject.keda.sh/name": SCALED_OBJECT}
+        metadata = {"name": HPA, "labels": own | ours | labels, "ownerReferences": [OWNER]}
         target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop-worker-mail"}
         cluster.put({"kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": {"scaleTargetRef": target}})
     return cluster
@@ -51,6 +56,7 @@ def test_a_wait_goal_that_the_keda_that_runs_cannot_keep_stops_the_run() -> None
     assert text.count("celery_workers_prometheus: ") == 1
     assert f"KEDA 2.20.0 runs, as HorizontalPodAutoscaler {HPA} says" in text
     assert "variant mail of service shop" in text
+    assert "If another KEDA runs, write celery_workers_keda_version." in text
     assert not cluster.sent
     # What the message proposes works, and nothing more is said of it.
     found = done(deploy(cluster, GOAL, **MEASURED, keda_version="2.20.0"))
@@ -74,12 +80,14 @@ def test_a_key_that_needs_a_later_keda_than_the_one_that_runs_stops_the_run(
     text = refused(deploy(cluster, {**SCALED, **keys}))
     assert key in text
     assert f"KEDA {version.lstrip('v')} runs" in text
+    assert text.count("If another KEDA runs, write celery_workers_keda_version.") == 1
     assert not cluster.sent
 
 
 def test_where_the_version_is_not_written_what_is_made_may_be_for_a_later_one() -> None:
     (warning,) = told(deploy(site("2.16.1"), SCALED))
     assert "Write celery_workers_keda_version: '2.16.1'" in warning
+    assert "If another KEDA runs, write celery_workers_keda_version." in warning
     assert not told(deploy(site("2.16.1"), SCALED, keda_version="2.16"))
 
 
@@ -95,10 +103,29 @@ def test_a_keda_that_is_new_enough_or_not_known_is_no_matter(version: str | None
 
 
 @pytest.mark.parametrize(
-    "labels", [{"app.kubernetes.io/managed-by": "helm"}, {"app.kubernetes.io/version": "main"}], ids=["others", "main"]
+    "owners",
+    [
+        [],
+        [{**OWNER, "controller": False}],
+        [{**OWNER, "apiVersion": "scaling.example/v1"}],
+        [{**OWNER, "kind": "ScaledJob"}],
+    ],
+    ids=["none", "no-controller", "another-api", "another-kind"],
 )
-def test_labels_of_others_tell_nothing(labels: dict[str, str]) -> None:
-    assert not told(deploy(site("2.20.0", **labels), GOAL, **MEASURED))
+def test_an_hpa_that_no_scaled_object_controls_tells_nothing(owners: list[Object]) -> None:
+    cluster = site("2.20.0", **{"app.kubernetes.io/managed-by": "keda-operator"})
+    cluster.objects["HorizontalPodAutoscaler", HPA]["metadata"]["ownerReferences"] = owners
+    found = deploy(cluster, {**GOAL, "min_replicas": 0}, **MEASURED)
+    assert "runs, as HorizontalPodAutoscaler" not in str(found)
+
+
+def test_a_keda_that_was_built_from_its_main_branch_tells_nothing() -> None:
+    assert not told(deploy(site("main"), GOAL, **MEASURED))
+
+
+@pytest.mark.parametrize("ready", ["False", "Unknown"])
+def test_where_keda_cannot_build_a_trigger_the_hpa_may_be_of_the_keda_before(ready: str) -> None:
+    assert not told(deploy(site("2.16.1", ready), GOAL, **MEASURED))
 
 
 def test_a_label_that_keda_has_copied_from_a_scaled_object_tells_nothing() -> None:
