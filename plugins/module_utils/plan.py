@@ -75,7 +75,7 @@ def plan(
     :param secrets: the Secrets of the fleet, each with its keys only.
     :param stale_secrets: names of those that are not in the cluster as they should be.
     """
-    findings = preflight(fleet, sight.observed, wishes.creates_namespace, wishes.prunes)
+    findings = preflight(fleet, sight.observed, wishes.creates_namespace, wishes.prunes, wishes.waits)
     said = described(fleet, sight.observed, wishes)
     unwanted = _leftovers(fleet, sight, wishes)
     said = replace(

@@ -10,14 +10,16 @@ from typing import Any
 
 from .._build.scalers import scaler_secrets
 from .._build.secret_table import needed_secrets
+from .._build.secrets import secret_names
 from .._model.fleet import Fleet
 from .._model.observed import Observed
 
 
 def missing_logins(fleet: Fleet, observed: Observed) -> Iterator[str]:
     """What KEDA alone reads. Without it KEDA scales nothing, and no pod says why."""
+    own = secret_names(fleet)
     for path, name, variants in scaler_secrets(fleet):
-        if _is_missing(name, observed):
+        if name not in own and _is_missing(name, observed):
             yield (
                 f"{path}: there is no Secret {name} in {fleet.namespace}, so KEDA could not log in, and would not "
                 f"scale {', '.join(variants)}. Create it first, or correct the name."

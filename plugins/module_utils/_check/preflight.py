@@ -108,16 +108,20 @@ def redis_hosts(fleet: Fleet) -> set[str]:
     return found
 
 
-def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes: bool = False) -> Findings:
+def preflight(
+    fleet: Fleet, observed: Observed, creates_namespace: bool, prunes: bool = False, waits: bool = True
+) -> Findings:
     """Check a fleet against the cluster, before anything is sent.
 
     :param creates_namespace: whether the role may create the namespace.
     :param prunes: whether the role will remove what the inventory does not ask for.
+    :param waits: whether everything has to work at the end. Else something may still bring what is not there.
     """
+    logins = tuple(missing_logins(fleet, observed))
     missing = []
     if not observed.namespace_exists and not creates_namespace:
         missing.append(no_namespace(fleet.namespace))
-    missing += _missing_kinds(fleet, observed)
+    missing += [*_missing_kinds(fleet, observed), *(logins if waits else ())]
     conflicts = _conflicts(fleet, observed)
     problems = [
         *_foreign(fleet, observed),
@@ -125,7 +129,6 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
         *(problem for _item, problem in conflicts if problem),
         *_overlapping_selectors(fleet, observed),
         *missing_config_maps(fleet, observed),
-        *missing_logins(fleet, observed),
     ]
     if not prunes:
         problems += _renamed(fleet, observed)
@@ -135,6 +138,7 @@ def preflight(fleet: Fleet, observed: Observed, creates_namespace: bool, prunes:
         *_owners_replicas(fleet, observed),
         *_paused_by_hand(fleet, observed),
         *skipped(fleet, observed),
+        *(() if waits else logins),
     )
     doomed = tuple(dict.fromkeys(item for item, _problem in conflicts)) if _removes(fleet) else ()
     return Findings(tuple(problems), tuple(missing), warnings, doomed)

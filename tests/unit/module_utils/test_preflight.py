@@ -400,7 +400,9 @@ OF_SCALER = {
 )
 def test_a_secret_that_keda_alone_reads_must_be_there(fleet: Fleet, path: str, name: str) -> None:
     def found(**observed: Any) -> tuple[str, ...]:
-        return preflight(fleet, Observed(**observed), False).problems
+        seen = preflight(fleet, Observed(**observed), True)
+        assert seen.problems == ()
+        return seen.missing
 
     (problem,) = found(secrets=("others",))
     assert problem.startswith(f"{path}: there is no Secret {name} in shop,")
@@ -410,6 +412,14 @@ def test_a_secret_that_keda_alone_reads_must_be_there(fleet: Fleet, path: str, n
     assert found() == found(secrets=(), namespace_exists=False) == ()
 
 
+def test_a_secret_that_keda_alone_reads_is_a_warning_where_the_run_waits_for_nothing() -> None:
+    found = preflight(MEASURED, Observed(secrets=()), False, waits=False)
+    (warning,) = [text for text in found.warnings if "prometheus-login" in text]
+    assert warning.startswith("celery_workers_prometheus.secret: there is no Secret prometheus-login in shop,")
+    assert found.problems == found.missing == ()
+
+
 def test_a_secret_that_no_scaler_reads_stops_nothing() -> None:
     fixed = fleet_of(**one_variant({"replicas": 1}, broker=OF_SCALER), prometheus="http://prometheus:9090")
-    assert preflight(fixed, Observed(secrets=()), False).problems == ()
+    found = preflight(fixed, Observed(secrets=()), False)
+    assert found.problems == found.missing == ()

@@ -89,6 +89,38 @@ def test_a_secret_that_is_missing_is_told_although_no_pod_runs_that_would_miss_i
     assert not [text for text in done(run(cluster, **asked)).get("warnings", []) if "There is no Secret" in text]
 
 
+def test_a_dry_run_goes_on_without_a_secret_that_keda_alone_reads() -> None:
+    reader = {"host": "redis", "scaler": {"secret": {"name": "reader", "password_key": "p"}}}
+    asked = inventory({"default": {"enable_keda": True}}, broker=reader)
+    cluster = ModelCluster()
+    real = run(cluster, **asked)
+    assert real["failed"]
+    assert "there is no Secret reader in shop" in real["msg"]
+    assert cluster.sent == []
+    dry = done(run(ModelCluster(), checks=True, **asked))
+    (warning,) = [text for text in dry["warnings"] if "there is no Secret reader in shop" in text]
+    assert "Without check mode the run would stop here:" in warning
+    assert "Deployment billing-worker" in dry["created"]
+    quick = done(run(ModelCluster(), **asked, wait=False))
+    (warning,) = [text for text in quick["warnings"] if "there is no Secret reader in shop" in text]
+    assert "Without check mode" not in warning
+    assert "Deployment billing-worker" in quick["created"]
+
+
+def test_a_secret_of_the_role_itself_is_not_missing_on_a_first_run() -> None:
+    def asked(secret: str) -> Object:
+        login = {"host": "redis", "scaler": {"secret": {"name": secret, "password_key": "READER"}}}
+        return inventory({"default": {"enable_keda": True, "secret_env": {"READER": CANARY}}}, broker=login)
+
+    assert "there is no Secret others" in run(ModelCluster(), **asked("others"))["msg"]
+    (own,) = [
+        name.removeprefix("Secret ")
+        for name in done(run(ModelCluster(), **asked("others"), wait=False))["created"]
+        if name.startswith("Secret ")
+    ]
+    assert f"Secret {own}" in done(run(ModelCluster(), **asked(own)))["created"]
+
+
 def test_objects_of_a_kind_are_sent_in_a_row_so_that_they_can_go_together() -> None:
     cluster = ModelCluster()
     done(run(cluster, **inventory({f"queue{number}": {"enable_keda": True} for number in range(5)})))
