@@ -63,6 +63,7 @@ class Waits:
     warnings: list[str]
     waited: int = 0
     _untried: dict[str, str] = field(default_factory=dict)
+    _left: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def until_up(self, step: Step) -> None:
         """Wait until Deployments, ScaledObjects and ScaledJobs are up.
@@ -84,12 +85,15 @@ class Waits:
         :raises StepError: if KEDA has to start one, and it does not come up.
         """
         jobs, deployments = _named(step, "ScaledJob"), _named(step, "Deployment")
-        start, self._untried = time.monotonic(), {}
+        start, self._untried, self._left = time.monotonic(), {}, {}
         if jobs:
             self._wait(step, lambda mounts: self._unproven(step, mounts, time.monotonic() - start), len(jobs))
         if deployments:
             self._wait(step, lambda _mounts: self._asleep(deployments), len(deployments))
-        self.notes += (untried if step.action == TRY else untried_changes)(self.fleet, self._untried)
+        if step.action == TRY:
+            self.notes += untried(self.fleet, self._untried)
+        else:
+            self.notes += untried_changes(self.fleet, self._untried, self._left)
 
     def _asleep(self, names: Collection[str]) -> list[Waiting]:
         """Notes which of some Deployments have no pod to be seen. There is nothing to wait for but the answer."""
@@ -123,6 +127,7 @@ class Waits:
         patient = patience(self.fleet, self.timeout) / 2
         settled = {name for name, trial in found.items() if trial.untried and waited >= min(trial.settles, patient)}
         self._untried = {name: found[name].untried for name in settled}
+        self._left = {name: found[name].left for name in settled}
         return [trial.waiting for name, trial in found.items() if trial.waiting is not None and name not in settled]
 
     def _wait(self, step: Step, seen: Look, count: int) -> None:

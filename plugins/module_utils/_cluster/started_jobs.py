@@ -49,6 +49,7 @@ class Trial:
     :param settles: seconds after which `untried` is believed, and `waiting` is no matter any more.
     :param has_jobs: whether there are some that have not ended.
     :param is_mute: whether a Job or its pod is missing, of which events tell more.
+    :param left: names of the Jobs of earlier templates that are not up and keep others from starting.
     """
 
     waiting: Waiting | None = None
@@ -56,6 +57,7 @@ class Trial:
     settles: float = 0
     has_jobs: bool = False
     is_mute: bool = False
+    left: tuple[str, ...] = ()
 
 
 def look_at_jobs(
@@ -166,9 +168,16 @@ def tried(scaled_job: Object, seen: Seen) -> Trial:
         return Trial(Waiting(name, reason, progress=f"{name} not read by KEDA"))
     waiting = _without_job(name, seen)
     # KEDA takes all Jobs that have not ended off those that it starts, whatever their template.
-    if seen.others and not seen.jobs and all(any(map(_has_come_up, _pods_of([job], seen.pods))) for job in seen.others):
-        polling = float(scaled_job["spec"].get("pollingInterval") or _POLLING)
-        return Trial(waiting, "its Jobs of an earlier version still work", _POLLS * polling, is_mute=True)
+    settles = _POLLS * float(scaled_job["spec"].get("pollingInterval") or _POLLING)
+    down = [job for job in seen.others if not any(map(_has_come_up, _pods_of([job], seen.pods)))]
+    if seen.others and not seen.jobs and not down:
+        return Trial(waiting, "its Jobs of an earlier version still work", settles, is_mute=True)
+    # They may be what this run fixes, and KEDA deletes none. Workers give way to no Job that was not seen, and where a
+    # server refuses Jobs, these are not the cause.
+    if down and not (seen.jobs or seen.takes_over or seen.refused):
+        left = tuple(sorted(str(job["metadata"]["name"]) for job in down))
+        why = "Jobs of an earlier version that are not up count as running"
+        return Trial(waiting, why, settles, is_mute=True, left=left)
     return Trial(waiting, is_mute=True)
 
 

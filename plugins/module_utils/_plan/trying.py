@@ -109,7 +109,7 @@ def changed_trial(
         tuple(tried),
         reason=(
             "Everything is applied, but no Job of these comes up as it is by now. Jobs that have started before go on "
-            "as they were. Fix the cause below; a second run waits again."
+            "as they were. Fix the cause below; a second run waits for Jobs that KEDA has started by then."
         ),
     )
 
@@ -124,16 +124,21 @@ def _has_work(live: Object | None) -> bool:
     return condition(live, "Active").get("status") == "True"
 
 
-def untried_changes(fleet: Fleet, reasons: Mapping[str, str]) -> Iterator[str]:
+def untried_changes(fleet: Fleet, reasons: Mapping[str, str], left: Mapping[str, Collection[str]]) -> Iterator[str]:
     """Variants of which no Job was tried as it is by now, because KEDA starts none; a line for each reason.
 
     :param reasons: why, by the name of a ScaledJob.
+    :param left: Jobs of earlier versions that are in the way of others, by the same.
     """
     for why in dict.fromkeys(reasons.values()):
         some = [variant for variant in fleet.variants if reasons.get(variant.deployment) == why]
         names = ", ".join(f"{variant.service}/{variant.name}" for variant in some)
+        jobs = " ".join(job for variant in some for job in left.get(variant.deployment, ()))
+        delete = (
+            f"Delete them with kubectl delete job {jobs} --namespace {fleet.namespace}; KEDA then starts new ones. "
+        )
         yield (
-            f"{names}: no Job of the new version was tried: {why}, so KEDA starts none. "
+            f"{names}: no Job of the new version was tried: {why}, so KEDA starts none. {delete if jobs else ''}"
             f"{_see_with(fleet, _jobs_of([variant.deployment for variant in some]))}"
         )
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -115,6 +116,57 @@ def test_jobs_of_the_image_before_that_do_all_work_keep_no_run_from_its_end(site
     found = done(deploy(site, WORSE, wait_timeout=600))
     assert found["waited"] == 0
     assert not untried(found)
+
+
+def does_not_get_ready(site: ToldSite) -> None:
+    """The workers of all Jobs run, and their probe does not pass."""
+    for kind, name in list(site.cluster.objects):
+        if kind == "Pod" and name.startswith(NAME):
+            site.cluster.objects[kind, name]["status"] = {"phase": "Running"}
+
+
+@pytest.mark.parametrize("state", ["crashes", "is not ready"])
+def test_a_run_that_fixes_jobs_which_keep_new_ones_from_starting_says_how_to_go_on(
+    site: ToldSite, keda: Keda, state: str
+) -> None:
+    keda.why = {BAD: CRASHES}
+    refused(deploy(site, WORSE))
+    if state == "is not ready":
+        does_not_get_ready(site)
+    (job,) = [name for kind, name in site.cluster.objects if kind == "Job"]
+    keda.starts = False
+    (note,) = untried(done(deploy(site, JOBS)))
+    assert "not up" in note
+    assert f"kubectl delete job {job} --namespace shop;" in note
+    # What the note says helps.
+    del site.cluster.objects["Job", job]
+    keda.starts = True
+    assert not untried(done(deploy(site, JOBS)))
+
+
+def test_a_run_gives_keda_time_to_start_a_job_beside_those_that_it_fixes(
+    site: ToldSite, keda: Keda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keda.why = {BAD: CRASHES, "registry.example/shop:worse": NOT_PULLED}
+    refused(deploy(site, WORSE))
+    keda.starts = False
+
+    def poll(_seconds: float) -> None:
+        keda.starts = True
+        keda.follow()
+
+    monkeypatch.setattr(time, "sleep", poll)
+    text = refused(deploy(site, {**JOBS, "image": "registry.example/shop:worse"}, wait_timeout=600))
+    assert "ImagePullBackOff" in text
+    assert "a second run waits for Jobs that KEDA has started by then" in text
+
+
+def test_jobs_that_a_run_fixes_excuse_no_job_that_the_server_refuses(site: ToldSite, keda: Keda) -> None:
+    keda.why = {BAD: CRASHES}
+    refused(deploy(site, WORSE))
+    keda.starts = False
+    put(site, event("ScaledJob", NAME, "KEDAJobCreateFailed", JOB_REFUSED, "02"))
+    assert "exceeded quota: few-jobs" in refused(deploy(site, JOBS))
 
 
 def test_a_run_that_changes_nothing_of_the_pods_looks_for_no_job(site: ToldSite, keda: Keda) -> None:
