@@ -41,6 +41,12 @@ _DEFAULTS = {item.name: item.default for item in fields(Scaling)}
 _TYPES = {"heartbeat_seconds": "heartbeat", "consuming_seconds": "consuming"}
 #: Keys of the checks themselves; the first two are those of liveness alone.
 _CHECKS = ("period_seconds", "failures", "timeout_seconds", "startup_seconds")
+#: What makes a scaler see what workers hold, by how the reason begins why it does not.
+_TO_SEE = {
+    "in_flight is": "leave in_flight out",
+    "acks_late is": "leave acks_late out",
+    "idempotent is": "write idempotent: true if every task may run twice",
+}
 #: Keys of a pool with child processes.
 _CHILDREN = ("optimization", "max_tasks_per_child", "max_memory_per_child")
 
@@ -111,7 +117,13 @@ def _unread_of_process(variant: Variant, broker: Broker | None) -> Iterator[tupl
     if broker is None:
         yield "visibility_timeout", "no broker is known; write celery_workers_broker"
     if variant.uses_keda and not variant.sees_in_flight:
-        yield "hold", "the scaler does not see what workers hold; write idempotent: true if every task may run twice"
+        yield "hold", f"the scaler does not see what workers hold ({variant.blind_reason}); {_to_see(variant)}"
+
+
+def _to_see(variant: Variant) -> str:
+    """What to write so that its scaler sees what workers hold."""
+    found = (advice for words, advice in _TO_SEE.items() if variant.blind_reason.startswith(words))
+    return next(found, "leave hold out")
 
 
 def _unread_of_checks(probe: Probe) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.inventories import SCALED, fleet_of, one_variant, problems_with
+from tests.unit.inventories import SCALED, TRACKED, fleet_of, one_variant, problems_with
 
 _KEDA_ALONE: dict[str, Any] = {
     "list_length": 5,
@@ -28,6 +28,7 @@ _UNSCALED = {**_KEDA_ALONE, **_BEHAVIOR, "min_replicas": 1, "max_replicas": 5, "
 _HPA = {"scaler": "hpa", "min_replicas": 2}
 _SOLO = {"pool": "solo", "probe": "none"}
 _JOBS = {"run_as": "jobs", "idempotent": True, "longest_task_seconds": 600}
+_HOLD = {"hold": "pods", "min_replicas": 1}
 _CHECKS = ("period_seconds", "failures", "timeout_seconds", "startup_seconds")
 _OAUTH = {"provider": "google", "client_id": "a", "redirect_uri": "https://f.example/login", "allow": "a@example.org"}
 _RABBITMQ = {"type": "rabbitmq", "host": "rabbit", "consumer_timeout": 0}
@@ -53,6 +54,8 @@ def _warnings(keys: dict[str, Any], key: str) -> list[str]:
         ({"extra_params": ["--pool=threads"], "max_tasks_per_child": 7}, "max_tasks_per_child", "write pool: prefork"),
         ({**_JOBS, "pool": "threads", "max_tasks_per_child": 7}, "max_tasks_per_child", "write pool: prefork"),
         ({**SCALED, "hold": "pods"}, "hold", "write idempotent: true"),
+        ({**TRACKED, **_HOLD, "in_flight": False}, "hold", "(in_flight is false); leave in_flight out"),
+        ({**TRACKED, **_HOLD, "acks_late": False}, "hold", "leave acks_late out"),
         *(({"probe": {"type": "none", key: 33}}, key, "no check with type none") for key in _CHECKS),
         *(({"probe": {"type": "ping", key: 33}}, key, "write liveness: true") for key in _CHECKS[:2]),
         ({"probe": {"type": "heartbeat", "liveness": False, "failures": 9}}, "failures", "write liveness: true"),
