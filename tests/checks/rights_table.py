@@ -99,6 +99,8 @@ def _resources(row: Row) -> str:
         return f"{found} in the whole cluster{', of that name' if row.named else ''}"
     if row.when == "marks_pods":
         return f"{found}, with `idle_first: true`"
+    if row.when == "uses_jobs":
+        return f"{found}, with `run_as: jobs`"
     return found if row.place == FLEET else f"{found} in the namespace of KEDA, of {' and '.join(map(code, row.names))}"
 
 
