@@ -9,12 +9,13 @@ would keep others from starting.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from .._model.names import FLEET_LABEL
-from .._model.observed import API_VERSIONS
+from .._model.observed import API_VERSIONS, LAST_APPLIED
 from .._schema.quantities import quantity
 from .changes import Report
 from .lacking import grants
@@ -83,8 +84,21 @@ def is_as_wanted(job: Object, scaled_job: Object, covers: Covers) -> bool:
     generation = (job["metadata"].get("annotations") or {}).get(GENERATION)
     if generation == str(scaled_job["metadata"].get("generation")):
         return True
+    ours, theirs = _applied_template(scaled_job), _applied_template(job)
+    if ours is not None and theirs is not None:
+        # What was taken out of a template is in the Job's still, so that a Job has more than is wanted.
+        return ours == theirs
     wanted = scaled_job["spec"]["jobTargetRef"]["template"]
     return covers(_canonical(job["spec"]["template"]), _canonical(wanted))
+
+
+def _applied_template(item: Object) -> Any:
+    """Template of a ScaledJob as a run sent it. KEDA copies all annotations to the Jobs that it starts (2.20)."""
+    try:
+        applied = json.loads(item["metadata"]["annotations"][LAST_APPLIED])
+        return applied["spec"]["jobTargetRef"]["template"]
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _canonical(value: Any, name: str = "") -> Any:

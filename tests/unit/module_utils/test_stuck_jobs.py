@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -61,6 +62,21 @@ def test_a_job_stays_where_only_the_number_of_jobs_has_changed() -> None:
     job = job_of(BEFORE, 1)
     wanted = scaled_job(2, max_replicas=7)
     assert names(job, [pod_of_job(job, BAD_IMAGE)], wanted) == []
+
+
+def applied(scaled: Manifest) -> Manifest:
+    """The same as a run leaves it; KEDA copies the annotations to its Jobs."""
+    found = copy.deepcopy(scaled)
+    notes = found["metadata"].setdefault("annotations", {})
+    notes["kubectl.kubernetes.io/last-applied-configuration"] = json.dumps(scaled)
+    return found
+
+
+def test_a_job_goes_that_has_what_was_taken_out_of_the_template() -> None:
+    before = scaled_job(1, node_selector={"disk": "none-has-this"})
+    job = job_of(applied(before), 1)
+    assert names(job, [], applied(scaled_job(2))) == [job["metadata"]["name"]]
+    assert names(job, [], applied(scaled_job(2, node_selector={"disk": "none-has-this"}, max_replicas=7))) == []
 
 
 def test_a_job_that_has_ended_or_that_is_of_another_scaled_job_stays() -> None:
