@@ -84,15 +84,15 @@ def is_as_wanted(job: Object, scaled_job: Object, covers: Covers) -> bool:
     generation = (job["metadata"].get("annotations") or {}).get(GENERATION)
     if generation == str(scaled_job["metadata"].get("generation")):
         return True
-    ours, theirs = _applied_template(scaled_job), _applied_template(job)
+    ours, theirs = applied_template(scaled_job), applied_template(job)
     if ours is not None and theirs is not None:
         # What was taken out of a template is in the Job's still, so that a Job has more than is wanted.
-        return ours == theirs
+        return bool(ours == theirs)
     wanted = scaled_job["spec"]["jobTargetRef"]["template"]
     return covers(_canonical(job["spec"]["template"]), _canonical(wanted))
 
 
-def _applied_template(item: Object) -> Any:
+def applied_template(item: Object) -> Any:
     """Template of a ScaledJob as a run sent it. KEDA copies all annotations to the Jobs that it starts (2.20)."""
     try:
         applied = json.loads(item["metadata"]["annotations"][LAST_APPLIED])

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from .._cluster.readiness import condition
+from .._cluster.stuck_jobs import applied_template
 from .._model.fleet import Fleet, Variant
 from .._model.names import SERVICE_LABEL, VARIANT_LABEL
 from .._model.observed import WORKER_KINDS, ObservedObject
@@ -116,7 +117,12 @@ def changed_trial(
 
 def _replaces(item: Object, live: Object | None, merge: Merge) -> bool:
     """Whether the next Jobs of a ScaledJob are other ones."""
-    return live is None or any(name.startswith(_TEMPLATE) for name in differing_fields(item, live, merge))
+    if live is None:
+        return True
+    before = applied_template(live)
+    # What is taken out of a template makes no difference to what is sent.
+    is_new = before is not None and before != item["spec"]["jobTargetRef"]["template"]
+    return is_new or any(name.startswith(_TEMPLATE) for name in differing_fields(item, live, merge))
 
 
 def _has_work(live: Object | None) -> bool:

@@ -106,6 +106,13 @@ def test_where_keda_starts_no_job_of_it_a_note_says_so_once(
     assert not untried(done(deploy(site, {**WORSE, **variant})))
 
 
+def test_jobs_from_which_something_is_taken_out_are_changed_too(site: ToldSite, keda: Keda) -> None:
+    keda.active = False
+    done(deploy(site, {**JOBS, "working_dir": "/nowhere"}))
+    (note,) = untried(done(deploy(site, JOBS)))
+    assert "nothing waits" in note
+
+
 def test_jobs_of_the_image_before_that_do_all_work_keep_no_run_from_its_end(site: ToldSite, keda: Keda) -> None:
     done(deploy(site, JOBS))
     keda.starts = False
