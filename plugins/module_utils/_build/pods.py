@@ -39,6 +39,7 @@ from .._celery.start import (
 from .._model.broker import Broker
 from .._model.fleet import Variant
 from .._model.names import (
+    BEAT_CONTAINER,
     CONFIG_ANNOTATION,
     REVISION_ANNOTATION,
     SECRETS_ANNOTATION,
@@ -195,7 +196,7 @@ def beat_pod(beat: Beat, context: PodContext) -> dict[str, Any]:
     if service.broker is not None and service.broker.type == "redis-sentinel":
         settings["broker_transport_options"] = transport_options(service.broker, None, None)
     words = broker_words(settings)
-    container = container_of("beat", [*args, *(["--", *words] if words else [])], pod, service.broker, context)
+    container = container_of(BEAT_CONTAINER, [*args, *(["--", *words] if words else [])], pod, service.broker, context)
     features = beat_features(service)
     if features is not None:
         _mount_launcher(container, pod, features)
@@ -310,7 +311,7 @@ def _mount_routes(spec: dict[str, Any], container: dict[str, Any], routes: Route
 
 def beat_overrides(overrides: dict[str, Any]) -> dict[str, Any]:
     """Overrides of the pod, without those of containers that only a worker's pod has."""
-    containers = [item for item in overrides.get("containers", []) if item["name"] == "beat"]
+    containers = [item for item in overrides.get("containers", []) if item["name"] == BEAT_CONTAINER]
     kept = {key: item for key, item in overrides.items() if key != "containers"}
     return {**kept, "containers": containers} if containers else kept
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._model.fleet import Fleet
-from .._model.names import EXPORTER, FLOWER, WORKER_CONTAINER
+from .._model.names import BEAT_CONTAINER, EXPORTER, FLOWER, WORKER_CONTAINER
 from .._model.probes import Probe
 from .._schema.secret_signs import without_secret_values
 
@@ -365,7 +365,7 @@ def _sentence(text: str) -> str:
 
 def _advice_on_program(program: str, container: str) -> str:
     """What to write where the image lacks the program that starts a container."""
-    if container not in (WORKER_CONTAINER, "beat"):
+    if container not in (WORKER_CONTAINER, BEAT_CONTAINER):
         return "Check its image and its command."
     if program.startswith("python"):
         return (

@@ -9,13 +9,13 @@ would keep others from starting.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from .._model.applied import applied_manifest
 from .._model.names import FLEET_LABEL
-from .._model.observed import API_VERSIONS, LAST_APPLIED
+from .._model.observed import API_VERSIONS
 from .._schema.quantities import quantity
 from .changes import Report
 from .lacking import grants
@@ -95,9 +95,8 @@ def is_as_wanted(job: Object, scaled_job: Object, covers: Covers) -> bool:
 def applied_template(item: Object) -> Any:
     """Template of a ScaledJob as a run sent it. KEDA copies all annotations to the Jobs that it starts (2.20)."""
     try:
-        applied = json.loads(item["metadata"]["annotations"][LAST_APPLIED])
-        return applied["spec"]["jobTargetRef"]["template"]
-    except (KeyError, TypeError, ValueError):
+        return applied_manifest(item)["spec"]["jobTargetRef"]["template"]
+    except (KeyError, TypeError):
         return None
 
 

@@ -57,7 +57,7 @@ SERVER_LABEL = f"{OWN_DOMAIN}server"
 RUN_TIME, RECEIVED = MEASURES = ("measured_seconds", "measured_received")
 
 #: The worker's own container, which pod_overrides and kubectl logs name.
-WORKER_CONTAINER = "worker"
+WORKER_CONTAINER, BEAT_CONTAINER = "worker", "beat"
 #: Volumes that the collection mounts itself.
 OWN_VOLUMES = (
     "celery-heartbeat",

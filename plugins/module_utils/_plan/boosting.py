@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from .._build.boosts import LONGEST, Boost, boost_in_force, boost_of, boosted, ended_boosts, unboosted
+from .._model.applied import applied_manifest
 from .._model.fleet import Fleet, Variant
-from .._model.observed import LAST_APPLIED, PAUSED, Observed, ObservedObject
+from .._model.observed import PAUSED, Observed, ObservedObject
 from .._model.pauses import PAUSED_REPLICAS, PAUSED_SCALE_OUT, pauses_of_others, pauses_of_ours, written_pauses
 from .._model.selection import Selection
 from .data import Live, Object, Plan
@@ -73,10 +73,7 @@ def _impossible(wish: BoostWish) -> Iterable[str]:
 
 def _applied(raw: Object | None) -> Object | None:
     """The manifest that was applied last; None if there is none."""
-    try:
-        found = json.loads(raw["metadata"]["annotations"][LAST_APPLIED]) if raw is not None else None
-    except (KeyError, TypeError, ValueError):
-        return None
+    found = applied_manifest(raw)
     return found if isinstance(found, dict) and isinstance((found.get("spec") or {}).get("triggers"), list) else None
 
 

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .._model.observed import (
-    LAST_APPLIED,
-)
+from .._model.applied import applied_manifest
+from .._model.observed import LAST_APPLIED
 from .data import Merge, Object
 
 
@@ -42,9 +40,8 @@ def differs(wanted: Object, live: Object | None, merge: Merge) -> bool:
     """
     if live is None:
         return True
-    try:
-        applied = json.loads(live["metadata"]["annotations"][LAST_APPLIED])
-    except (KeyError, TypeError, ValueError):
+    applied = applied_manifest(live)
+    if applied is None:
         return True
     # Where nothing was taken out of it, what is there already needs no merge, which takes most of the time.
     return bool(applied != wanted or not (covers(live, wanted) or covers(live, merge(applied, wanted, live))))
@@ -57,11 +54,8 @@ def differing_fields(wanted: Object, live: Object | None, merge: Merge) -> list[
     """
     if live is None or not differs(wanted, live, merge):
         return []
-    try:
-        applied = json.loads(live["metadata"]["annotations"][LAST_APPLIED])
-    except (KeyError, TypeError, ValueError):
-        applied = {}
-    return patched_fields(merge(applied, wanted, live), live) or [f"metadata.annotations[{LAST_APPLIED}]"]
+    patch = merge(applied_manifest(live) or {}, wanted, live)
+    return patched_fields(patch, live) or [f"metadata.annotations[{LAST_APPLIED}]"]
 
 
 def patched_fields(patch: Object, live: Object) -> list[str]:

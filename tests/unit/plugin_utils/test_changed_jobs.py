@@ -209,15 +209,10 @@ def test_who_may_not_read_jobs_is_told_that_none_was_seen(
     site: ToldSite, keda: Keda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done(deploy(site, JOBS))
-    listed = site.cluster.list_objects
-
-    def without_jobs(kind: str, *arguments: Any, **options: Any) -> list[Object]:
-        if kind == "Job":
-            why = 'jobs.batch is forbidden: User "anna" cannot list resource "jobs" in API group "batch"'
-            raise ClusterError(f'https://api does not allow to list Job in shop: {why} in the namespace "shop".')
-        return listed(kind, *arguments, **options)
-
-    monkeypatch.setattr(site.cluster, "list_objects", without_jobs)
+    why = (
+        'jobs.batch is forbidden: User "anna" cannot list resource "jobs" in API group "batch" in the namespace "shop"'
+    )
+    may_not_read(site, monkeypatch, frozenset({"Job"}), why)
     found = done(deploy(site, WORSE))
     assert any("has come up is not known" in text for text in found["warnings"])
     assert not any("give way" in text for text in found["warnings"])
@@ -265,12 +260,14 @@ def put(site: ToldSite, *items: Object) -> None:
         site.cluster.objects[item["kind"], item["metadata"]["name"]] = item
 
 
-def may_not_read(site: ToldSite, monkeypatch: pytest.MonkeyPatch, kinds: frozenset[str]) -> None:
+def may_not_read(
+    site: ToldSite, monkeypatch: pytest.MonkeyPatch, kinds: frozenset[str], why: str = "Forbidden"
+) -> None:
     listed = site.cluster.list_objects
 
     def refusing(kind: str, *arguments: Any, **options: Any) -> list[Object]:
         if kind in kinds:
-            raise ClusterError(f"https://api does not allow to list {kind} in shop: Forbidden.")
+            raise ClusterError(f"https://api does not allow to list {kind} in shop: {why}.")
         return listed(kind, *arguments, **options)
 
     monkeypatch.setattr(site.cluster, "list_objects", refusing)
