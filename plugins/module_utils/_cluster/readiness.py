@@ -15,6 +15,7 @@ from .._model.fleet import Fleet
 from .._model.names import BEAT_CONTAINER, EXPORTER, FLOWER, WORKER_CONTAINER
 from .._model.probes import Probe
 from .._schema.secret_signs import without_secret_values
+from .events import in_order
 
 #: Seconds that a fault has to be fixed by something else: a controller that brings a Secret, an image that is pushed.
 GRACE = 30
@@ -211,8 +212,7 @@ def probe_failure(events: Iterable[dict[str, Any]]) -> str:
     failures = [event for event in events if event.get("reason") == "Unhealthy" and event.get("message")]
     if not failures:
         return ""
-    last = max(failures, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
-    told = without_secret_values(str(last["message"]))
+    told = without_secret_values(str(in_order(failures)[-1]["message"]))
     lines = [line for line in told.strip().splitlines() if line.strip()]
     return "\n".join(["The last failure:", *(f"    {line.rstrip()}" for line in lines[-_LINES:])])
 

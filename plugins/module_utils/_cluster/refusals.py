@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from .._schema.quantities import quantity
+from .events import in_order
 from .reading import Cluster, ClusterError
 
 Object = dict[str, Any]
@@ -49,17 +50,10 @@ def _last_messages(events: Iterable[Object], reasons: Collection[str]) -> dict[t
     """The last message of each object, of events with some reasons."""
     told = [event for event in events if event.get("reason") in reasons]
     found = {}
-    for event in sorted(told, key=_time):
+    for event in in_order(told):
         about = event.get("involvedObject") or {}
         found[str(about.get("kind")), str(about.get("name"))] = str(event.get("message") or "")
     return found
-
-
-def _time(event: Object) -> str:
-    """When an event happened last; all times of a server have the same form."""
-    series = event.get("series") or {}
-    times = (event.get("lastTimestamp"), event.get("eventTime"), series.get("lastObservedTime"))
-    return max((str(time) for time in times if time), default="")
 
 
 def _full(quotas: Iterable[Object], counts: Collection[str]) -> Iterator[str]:

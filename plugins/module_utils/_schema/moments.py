@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 #: What a person may write.
@@ -91,3 +92,18 @@ def duration(seconds: float) -> str:
     if seconds < 2 * _DAY:
         return f"{int(seconds // _HOUR)} h"
     return f"{int(seconds // _DAY)} days"
+
+
+def latest(times: Iterable[object]) -> str | None:
+    """The last of several times."""
+    return max((str(one) for one in times if from_kept(one) is not None), key=_order, default=None)
+
+
+def earliest(times: Iterable[object]) -> str | None:
+    """The first of several times."""
+    return min((str(one) for one in times if from_kept(one) is not None), key=_order, default=None)
+
+
+def _order(text: str) -> float:
+    found = from_kept(text)
+    return found.timestamp() if found is not None else 0.0

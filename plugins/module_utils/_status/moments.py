@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from .._schema.moments import duration, from_kept
@@ -27,18 +26,3 @@ def lasting(text: object, now: datetime) -> str:
     """How long something lasts that began then, with a blank before it; empty where it is not known."""
     seconds = seconds_since(text, now)
     return "" if seconds is None else f" for {duration(seconds)}"
-
-
-def latest(times: Iterable[object]) -> str | None:
-    """The last of several times."""
-    return max((str(one) for one in times if from_kept(one) is not None), key=_order, default=None)
-
-
-def earliest(times: Iterable[object]) -> str | None:
-    """The first of several times."""
-    return min((str(one) for one in times if from_kept(one) is not None), key=_order, default=None)
-
-
-def _order(text: str) -> float:
-    found = from_kept(text)
-    return found.timestamp() if found is not None else 0.0

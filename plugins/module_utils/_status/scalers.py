@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from .._cluster.events import event_time, in_order
 from .._cluster.operator_metrics import failing_readings, is_unmeasured
 from .._cluster.readiness import condition
 from .._model.fleet import Variant
@@ -18,7 +19,7 @@ from .._model.observed import PAUSED, observed_object, pauses
 from .._model.pauses import PAUSED_REPLICAS, PAUSED_SCALE_IN, PAUSED_SCALE_OUT, pause_of
 from .._schema.moments import kept
 from .data import Rescale, Scaler
-from .moments import latest, seconds_since
+from .moments import seconds_since
 from .texts import cleaned, printable
 from .workloads import writer_of
 
@@ -166,13 +167,6 @@ def _is_limited(hpa: Object | None) -> bool:
 # Events
 
 
-def event_time(event: Object) -> str | None:
-    """When an event happened last."""
-    series = event.get("series") or {}
-    times = (event.get("lastTimestamp"), event.get("eventTime"), series.get("lastObservedTime"))
-    return latest([*times, event.get("firstTimestamp")])
-
-
 def _last_error(events: Iterable[Object], now: datetime, age: float, is_ready: bool) -> str:
     """The last error that KEDA has reported, if it is one of now: recent, and not followed by a reading that worked."""
     recent: list[tuple[float, str]] = []
@@ -188,8 +182,7 @@ def _last_error(events: Iterable[Object], now: datetime, age: float, is_ready: b
 
 def rescales(events: Iterable[Object]) -> tuple[Rescale, ...]:
     """The last changes of the number of pods, the newest first."""
-    found = [event for event in events if event.get("reason") in _RESCALES]
-    found.sort(key=lambda event: str(event_time(event) or ""), reverse=True)
+    found = in_order(event for event in events if event.get("reason") in _RESCALES)[::-1]
     return tuple(
         Rescale(
             event_time(event),

@@ -16,9 +16,8 @@ from .._model.drains import drained_from
 from .._model.fleet import Variant
 from .._model.observed import template_of
 from .._model.sources import app_container
-from .._schema.moments import kept
+from .._schema.moments import earliest, kept, latest
 from .data import Drain, Pods
-from .moments import earliest, latest
 from .texts import cleaned
 
 Object = dict[str, Any]
